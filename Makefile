@@ -1,0 +1,53 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench
+TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
+
+.PHONY: demo test check check-lint check-format check-types check-layers bench nightly clean
+
+demo: $(READY)
+	$(BIN)/python examples/file_digest.py docs
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# One target per tool: `make -k check` runs all four even if the first one fails.
+check: check-lint check-format check-types check-layers
+
+check-lint: $(READY)
+	$(BIN)/ruff check .
+
+check-format: $(READY)
+	$(BIN)/ruff format --check .
+
+check-types: $(READY)
+	$(BIN)/mypy $(TYPED)
+
+check-layers: $(READY)
+	$(BIN)/lint-imports
+
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks
+
+nightly: $(READY)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 tests/property
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The pip that comes with Python may be too old for dependency groups (25.1), hence its upgrade.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
