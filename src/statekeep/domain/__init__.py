@@ -1,0 +1,62 @@
+"""What is kept: Pydantic models, queries, serializers and errors. No I/O, no driver, no framework."""
+
+from .checkpoints import (
+    Carry,
+    Channel,
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    PendingWrite,
+    SavedCheckpoint,
+    Thread,
+    Version,
+    new_checkpoint_id,
+)
+from .errors import (
+    AccessDenied,
+    Conflict,
+    CorruptRecord,
+    InvalidInput,
+    MissingChannels,
+    MissingDependency,
+    QuotaExceeded,
+    StatekeepError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+    WrongEventLoop,
+)
+from .payload import Payload, Serializer, dump, load
+from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
+
+__all__ = [
+    "AccessDenied",
+    "Carry",
+    "Channel",
+    "ChannelHistory",
+    "Checkpoint",
+    "CheckpointQuery",
+    "Conflict",
+    "CorruptRecord",
+    "InvalidInput",
+    "JsonSerializer",
+    "MissingChannels",
+    "MissingDependency",
+    "ModelSerializer",
+    "MsgpackSerializer",
+    "Payload",
+    "PendingWrite",
+    "QuotaExceeded",
+    "SavedCheckpoint",
+    "Serializer",
+    "StatekeepError",
+    "Thread",
+    "Throttled",
+    "Unavailable",
+    "Unsupported",
+    "Version",
+    "WrongEventLoop",
+    "dump",
+    "load",
+    "new_checkpoint_id",
+]

@@ -1,0 +1,227 @@
+"""Checkpoints, their channels, and pending writes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field, Strict
+
+from .model import Model, Name, Text
+from .payload import Payload
+
+Version = Text | Annotated[int, Strict()] | Annotated[float, Strict(), Field(allow_inf_nan=False)]
+"""A channel's version: text, integer or float. Text ``"1"``, integer ``1`` and float ``1.0`` are three versions."""
+
+
+class Carry(StrEnum):
+    """Where a channel has its value at its version."""
+
+    VALUE = "value"
+    """In ``payload``, here."""
+    EMPTY = "empty"
+    """Nowhere: the channel has a version but no value."""
+    EARLIER = "earlier"
+    """In an earlier checkpoint that stored this version. On ``put`` it must be there, or be supplied."""
+    EARLIER_IF_ANY = "earlier-if-any"
+    """In an earlier checkpoint, if one stored this version; else the channel is empty."""
+    REPLAYED = "replayed"
+    """In the pending writes of the ancestors since the nearest stored value (LangGraph's delta channels)."""
+
+
+class Channel(Model):
+    """One channel of a checkpoint: its version and where its value is.
+
+    Attributes:
+        version: changes whenever the value changes. Equal versions mean equal values along a chain of parents.
+        payload: the value, if ``carry`` is ``VALUE``.
+        carry: see :class:`Carry`. What a repository returns is ``VALUE``, ``EMPTY`` or ``REPLAYED``.
+
+    Example:
+        >>> Channel.of(2, Payload(encoding="json", data=b"1")).carry
+        <Carry.VALUE: 'value'>
+        >>> Channel.earlier(1)
+        Channel(version=1, payload=None, carry=<Carry.EARLIER: 'earlier'>)
+    """
+
+    version: Version
+    payload: Payload | None = None
+    carry: Carry = Carry.EMPTY
+
+    def model_post_init(self, _context: Any, /) -> None:
+        if (self.payload is not None) is not (self.carry is Carry.VALUE):
+            raise ValueError("payload goes with carry='value', and only with it")
+
+    @classmethod
+    def of(cls, version: str | int | float, payload: Payload) -> Channel:
+        """A channel with its value."""
+        return cls(version=version, payload=payload, carry=Carry.VALUE)
+
+    @classmethod
+    def empty(cls, version: str | int | float) -> Channel:
+        """A channel that has no value at this version."""
+        return cls(version=version)
+
+    @classmethod
+    def earlier(cls, version: str | int | float, *, required: bool = True) -> Channel:
+        """A channel whose value an earlier checkpoint stored under this version; if not ``required``, maybe."""
+        return cls(version=version, carry=Carry.EARLIER if required else Carry.EARLIER_IF_ANY)
+
+    @classmethod
+    def replayed(cls, version: str | int | float) -> Channel:
+        """A channel whose value is rebuilt from the ancestors' pending writes."""
+        return cls(version=version, carry=Carry.REPLAYED)
+
+
+class _Stamps:
+    """Time stamps that strictly grow within this process."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """A fork may have copied the lock while another thread held it."""
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """48 bits of milliseconds and 12 bits of their fraction, as RFC 9562 section 6.2 (method 3) allows."""
+        with self._lock:
+            self._last = max(time.time_ns() * 4096 // 1_000_000, self._last + 1)
+            return self._last
+
+
+_stamps = _Stamps()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stamps.renew_lock)
+
+
+def new_checkpoint_id() -> str:
+    """Return a UUID of version 7 that sorts by time, and strictly grows within this process.
+
+    Example:
+        >>> new_checkpoint_id() < new_checkpoint_id()
+        True
+    """
+    stamp = _stamps.next()
+    random = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
+    value = ((stamp >> 12) << 80) | (0x7 << 76) | ((stamp & 0xFFF) << 64) | (0b10 << 62) | random
+    return str(uuid.UUID(int=value))
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Checkpoint(Model):
+    """The state of a thread at one point in time.
+
+    Attributes:
+        thread_id: the conversation or run that the checkpoint belongs to; any text but the empty one.
+        namespace: ``""`` for the thread's root, a path for a nested graph or agent.
+        checkpoint_id: sorts by time; the newest checkpoint is the one with the greatest id, compared as text.
+        parent_id: the checkpoint that this one was made from, in the same thread and namespace.
+        created_at: when, with a time zone.
+        metadata: a JSON object to filter by. Tuples, bytes, dates, NaN ... are kept exactly. Well-known keys:
+            ``run_id`` (:meth:`CheckpointRepository.delete_runs`), ``step``, and ``parents`` (namespace to
+            checkpoint id: under which checkpoint a nested namespace ran).
+        header: whatever else belongs to the checkpoint as a whole.
+        channels: the state, by channel name.
+
+    Example:
+        >>> Checkpoint(thread_id="t", channels={"state": Channel.of(1, Payload(encoding="json", data=b"{}"))}).namespace
+        ''
+    """
+
+    thread_id: Name
+    namespace: Text = ""
+    checkpoint_id: Name = Field(default_factory=new_checkpoint_id)
+    parent_id: Name | None = None
+    created_at: AwareDatetime = Field(default_factory=_now)
+    metadata: dict[Annotated[str, Strict()], Any] = Field(default_factory=dict)
+    header: Payload | None = None
+    channels: dict[Text, Channel] = Field(default_factory=dict)
+
+
+class PendingWrite(Model):
+    """What a task wrote before the step that it belongs to was complete.
+
+    Attributes:
+        task_id: the task.
+        task_path: where in the step the task stands; writes are read in the order (task_path, task_id, idx).
+        idx: position among the task's writes. For ``idx >= 0`` the first write wins; a negative idx is a
+            special write (error, interrupt, resume ...) of which the last one wins.
+        channel: the channel written to.
+        payload: the value.
+    """
+
+    task_id: Name
+    task_path: Text = ""
+    idx: Annotated[int, Strict()]
+    channel: Text
+    payload: Payload
+
+    @property
+    def order(self) -> tuple[str, str, int]:
+        """The key by which writes are sorted."""
+        return (self.task_path, self.task_id, self.idx)
+
+
+class SavedCheckpoint(Checkpoint):
+    """A checkpoint as it was read: every stored channel value present, with its pending writes in order."""
+
+    pending_writes: tuple[PendingWrite, ...] = ()
+
+
+class ChannelHistory(Model):
+    """What the ancestors of a checkpoint contributed to one channel.
+
+    Attributes:
+        writes: pending writes to the channel, oldest first, since (and including those of) the seed's checkpoint.
+        seed: the value stored by the nearest ancestor that has one, else ``None``.
+    """
+
+    writes: tuple[PendingWrite, ...] = ()
+    seed: Payload | None = None
+
+
+class Thread(Model):
+    """A thread in a listing.
+
+    Attributes:
+        thread_id: its id.
+        updated_at: when a checkpoint was last put, by the server's clock.
+    """
+
+    thread_id: Name
+    updated_at: AwareDatetime
+
+
+class CheckpointQuery(Model):
+    """Which checkpoints to list; every condition that is not ``None`` must hold.
+
+    Attributes:
+        thread_id: only this thread.
+        namespace: only this namespace (``""`` is the root); ``None`` for all.
+        checkpoint_id: only the checkpoint with this id.
+        before: only ids smaller than this text, which need not be the id of anything.
+        limit: at most so many.
+        metadata: every pair must be equal to the checkpoint's metadata; ``None`` also matches a missing key.
+    """
+
+    thread_id: Name | None = None
+    namespace: Text | None = None
+    checkpoint_id: Name | None = None
+    before: Name | None = None
+    limit: Annotated[int, Strict(), Field(ge=0)] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether ``metadata`` fulfils the metadata condition."""
+        return not self.metadata or all(metadata.get(key) == value for key, value in self.metadata.items())

@@ -1,0 +1,109 @@
+"""Everything that Statekeep raises, in one tree.
+
+::
+
+    StatekeepError
+     +-- InvalidInput          (also a ValueError)    an argument is wrong; ``field`` names it
+     +-- MissingDependency     (also an ImportError)  an extra is not installed
+     +-- Unavailable           the server is dead, slow, restarting or in the wrong role
+     +-- Throttled             the service asks to slow down
+     +-- QuotaExceeded         out of memory, storage or another limit
+     +-- AccessDenied          wrong credentials or missing permission
+     +-- Conflict              somebody else changed the record first
+     +-- MissingChannels       a checkpoint refers to channel values that are not stored
+     +-- CorruptRecord         stored bytes are not what Statekeep wrote
+     +-- Unsupported           this backend cannot do that
+     +-- WrongEventLoop        (also a RuntimeError)  called from a thread or loop that must not wait
+
+What is missing is ``None``, never an exception; what failed is an exception, never ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+class StatekeepError(Exception):
+    """Base of all errors raised by Statekeep.
+
+    Attributes:
+        operation: name of the repository operation that failed (``"put"``), if known.
+        key: the stored key that the error is about, if there is one.
+
+    The driver's own error, if any, is the ``__cause__``.
+    """
+
+    def __init__(self, message: str, *, operation: str | None = None, key: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.key = key
+
+    def __str__(self) -> str:
+        about = ", ".join(
+            f"{name}={value!r}" for name, value in (("operation", self.operation), ("key", self.key)) if value
+        )
+        message = super().__str__()
+        return f"{message} ({about})" if about else message
+
+
+class InvalidInput(StatekeepError, ValueError):
+    """An argument is wrong. ``field`` names it, the message says what would be right."""
+
+    def __init__(
+        self, message: str, *, field: str | None = None, operation: str | None = None, key: str | None = None
+    ) -> None:
+        super().__init__(message, operation=operation, key=key)
+        self.field = field
+
+
+class MissingDependency(StatekeepError, ImportError):
+    """A driver is not installed; the message is the command that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'statekeep[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class Unavailable(StatekeepError):
+    """The server did not answer until the deadline: dead, slow, restarting, or a replica."""
+
+
+class Throttled(StatekeepError):
+    """The service asks to slow down, and went on asking until the deadline."""
+
+
+class QuotaExceeded(StatekeepError):
+    """The server is out of memory or storage, or a service limit is reached."""
+
+
+class AccessDenied(StatekeepError):
+    """The credentials are wrong, or they do not permit this operation."""
+
+
+class Conflict(StatekeepError):
+    """Somebody else changed the record first."""
+
+
+class MissingChannels(StatekeepError):
+    """A checkpoint refers to channel values that are not stored (expired, or deleted by others).
+
+    Nothing was written. Put the checkpoint again with the payloads of ``channels``, or pass ``supply=``.
+    """
+
+    def __init__(self, channels: Collection[str], *, key: str | None = None) -> None:
+        names = ", ".join(map(repr, sorted(channels)))
+        super().__init__(f"no stored value for the referenced channels {names}; nothing was written", key=key)
+        self.channels = frozenset(channels)
+
+
+class CorruptRecord(StatekeepError):
+    """Stored bytes are not what Statekeep wrote; ``key`` says where."""
+
+
+class Unsupported(StatekeepError):
+    """This backend, server or client cannot do that."""
+
+
+class WrongEventLoop(StatekeepError, RuntimeError):
+    """Called from an event loop or thread in which waiting for the answer would block for ever."""

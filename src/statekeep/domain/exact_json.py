@@ -1,0 +1,172 @@
+"""JSON that loses nothing.
+
+Plain JSON values are written as they are. What JSON cannot hold (tuples, bytes, dates, NaN, sets,
+mappings whose keys are not strings ...) becomes a one-key object ``{"$keep": [kind, value]}``, so that it
+is read back equal and of the same type. Lone surrogates are written as ``\\udXXX`` escapes, or as tagged UTF-8
+where two of them in a row would be read back as one character.
+
+>>> loads(dumps({"a": (1, 2), "b": b"\\xff"}))
+{'a': (1, 2), 'b': b'\\xff'}
+>>> dumps({"a": [1, "x", None]})
+'{"a":[1,"x",null]}'
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pybase64
+
+from .errors import InvalidInput
+from .payload import Payload
+
+TAG = "$keep"
+
+Other = Callable[[Any], Payload]
+"""What to do with an object of another type: serialize it into a payload."""
+
+_MERGING = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _is_json_text(text: str) -> bool:
+    return text.isascii() or _MERGING.search(text) is None
+
+
+def _b64(data: bytes) -> str:
+    return pybase64.b64encode(data).decode("ascii")
+
+
+def _unb64(text: str) -> bytes:
+    return pybase64.b64decode(text, validate=True)
+
+
+def _reject(value: Any) -> Payload:
+    raise InvalidInput(
+        f"{type(value).__qualname__} is not JSON, and none of tuple, set, bytes, datetime, Decimal, UUID: "
+        f"serialize it first, got {value!r:.80}"
+    )
+
+
+def encode(value: Any, other: Other = _reject) -> Any:
+    """Return plain JSON for ``value``; objects of unknown types go through ``other``.
+
+    Raises:
+        InvalidInput: a value is of an unknown type and no ``other`` was given, or contains itself.
+    """
+    try:
+        return _encode(value, other)
+    except RecursionError:
+        raise InvalidInput("value is nested too deeply, or contains itself") from None
+
+
+def _encode(value: Any, other: Other) -> Any:
+    kind = type(value)
+    if kind is bool or kind is int or value is None:
+        return value
+    if kind is str:
+        return value if _is_json_text(value) else {TAG: ["str", _b64(value.encode("utf-8", "surrogatepass"))]}
+    if kind is float:
+        return value if math.isfinite(value) else {TAG: ["float", repr(value)]}
+    if kind is dict:
+        if all(type(key) is str and _is_json_text(key) for key in value) and TAG not in value:
+            return {key: _encode(item, other) for key, item in value.items()}
+        return {TAG: ["dict", [[_encode(key, other), _encode(item, other)] for key, item in value.items()]]}
+    if kind is list:
+        return [_encode(item, other) for item in value]
+    if kind is tuple:
+        return {TAG: ["tuple", [_encode(item, other) for item in value]]}
+    if kind is set or kind is frozenset:
+        items = sorted((_encode(item, other) for item in value), key=json.dumps)
+        return {TAG: [kind.__name__, items]}
+    if kind is bytes or kind is bytearray:
+        return {TAG: [kind.__name__, _b64(bytes(value))]}
+    if kind is dt.datetime and (value.tzinfo is None or isinstance(value.tzinfo, dt.timezone)):
+        return {TAG: ["datetime", value.isoformat(), *([1] if value.fold else [])]}
+    if kind is dt.date:
+        return {TAG: ["date", value.isoformat()]}
+    if kind is dt.timedelta:
+        return {TAG: ["timedelta", [value.days, value.seconds, value.microseconds]]}
+    if kind is Decimal:
+        return {TAG: ["decimal", str(value)]}
+    if kind is uuid.UUID:
+        return {TAG: ["uuid", str(value)]}
+    payload = value if kind is Payload else other(value)
+    return {TAG: ["payload", payload.encoding, _b64(payload.data)]}
+
+
+def _items(parts: list[Any]) -> list[Any]:
+    return [decode(item) for item in parts]
+
+
+_DECODERS: dict[str, Callable[..., Any]] = {
+    "str": lambda text: _unb64(text).decode("utf-8", "surrogatepass"),
+    "float": float,
+    "dict": lambda pairs: {decode(key): decode(item) for key, item in pairs},
+    "tuple": lambda parts: tuple(_items(parts)),
+    "set": lambda parts: set(_items(parts)),
+    "frozenset": lambda parts: frozenset(_items(parts)),
+    "bytes": _unb64,
+    "bytearray": lambda text: bytearray(_unb64(text)),
+    "datetime": lambda text, fold=0: dt.datetime.fromisoformat(text).replace(fold=fold),
+    "date": dt.date.fromisoformat,
+    "timedelta": lambda parts: dt.timedelta(*parts),
+    "decimal": Decimal,
+    "uuid": uuid.UUID,
+    "payload": lambda encoding, text: Payload(encoding=encoding, data=_unb64(text)),
+}
+
+
+def decode(value: Any) -> Any:
+    """Return what :func:`encode` made ``value`` from (payloads stay :class:`Payload`).
+
+    Raises:
+        ValueError: ``value`` was not made by :func:`encode`.
+    """
+    if type(value) is list:
+        return [decode(item) for item in value]
+    if type(value) is not dict:
+        return value
+    if TAG not in value:
+        return {key: decode(item) for key, item in value.items()}
+    try:
+        kind, *parts = value[TAG]
+        return _DECODERS[kind](*parts)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"not exact JSON: {value!r:.80}") from error
+
+
+# json.dumps would build an encoder for each call.
+_readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def dumps(value: Any, other: Other = _reject) -> str:
+    """Return ``value`` as JSON text that UTF-8 can carry.
+
+    Raises:
+        InvalidInput: as :func:`encode`.
+    """
+    plain = encode(value, other)
+    text = _readable(plain)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _escaped(plain)
+    return text
+
+
+def loads(text: str | bytes) -> Any:
+    """Return what :func:`dumps` made ``text`` from.
+
+    Raises:
+        ValueError: ``text`` is not JSON, or was not made by :func:`dumps`.
+    """
+    plain = json.loads(text)
+    return decode(plain) if TAG in (text if isinstance(text, str) else text.decode()) else plain

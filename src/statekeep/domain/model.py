@@ -1,0 +1,53 @@
+"""The base of every Pydantic model that users see."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from .errors import InvalidInput
+
+# A length constraint, even one that always holds, makes Pydantic refuse lone surrogates, which UTF-8 cannot carry.
+Text = Annotated[str, StringConstraints(strict=True, min_length=0)]
+"""Any Unicode text, also the empty one."""
+
+Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
+"""Any Unicode text but the empty one: what identifies a thread, a checkpoint, a channel or a task."""
+
+
+_set = object.__setattr__
+
+
+def invalid(error: ValidationError, what: str) -> InvalidInput:
+    """Say in one line which field of ``what`` is wrong, and why."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(map(str, first["loc"])) or what
+    # The path may go on into a union's branch or a mapping's key: the field is where it begins.
+    field = str(first["loc"][0]) if first["loc"] else what
+    return InvalidInput(f"{what}: {path}: {first['msg']}, got {first['input']!r:.80}", field=field)
+
+
+class Model(BaseModel):
+    """A frozen model whose constructor raises :class:`~statekeep.InvalidInput`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise invalid(error, type(self).__name__) from error
+
+    @classmethod
+    def trusted(cls, **values: Any) -> Self:
+        """Build from values that are known to be right, all fields given: what repositories read.
+
+        As Pydantic's ``model_construct``, in a fifth of the time: there are no defaults, aliases or extras to find.
+        """
+        self = cls.__new__(cls)
+        _set(self, "__dict__", values)
+        _set(self, "__pydantic_fields_set__", set(values))
+        _set(self, "__pydantic_extra__", None)
+        _set(self, "__pydantic_private__", None)
+        return self

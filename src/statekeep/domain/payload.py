@@ -1,0 +1,61 @@
+"""Payloads: what a serializer made of a user's object."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from .model import Model, Name
+
+
+class Payload(Model):
+    """Serialized bytes and the name of their encoding.
+
+    Repositories move payloads; they never interpret them.
+
+    Attributes:
+        encoding: what :meth:`Serializer.loads_typed` needs to read ``data``, e.g. ``"json"`` or ``"msgpack"``.
+        data: the bytes.
+
+    Example:
+        >>> Payload(encoding="json", data=b"[1, 2]")
+        Payload(encoding='json', data=b'[1, 2]')
+    """
+
+    encoding: Name
+    data: bytes
+
+
+@runtime_checkable
+class Serializer(Protocol):
+    """Turns objects into typed bytes and back. LangGraph's serializers are of this shape."""
+
+    def dumps_typed(self, obj: Any, /) -> tuple[str, bytes]:
+        """Return the encoding's name and the bytes of ``obj``."""
+        ...
+
+    def loads_typed(self, data: tuple[str, bytes], /) -> Any:
+        """Return the object that :meth:`dumps_typed` made ``data`` from."""
+        ...
+
+
+def dump(serializer: Serializer, obj: Any) -> Payload:
+    """Serialize ``obj`` into a :class:`Payload`.
+
+    Example:
+        >>> from statekeep import JsonSerializer
+        >>> dump(JsonSerializer(), [1, 2])
+        Payload(encoding='json', data=b'[1,2]')
+    """
+    encoding, data = serializer.dumps_typed(obj)
+    return Payload(encoding=encoding, data=bytes(data))
+
+
+def load(serializer: Serializer, payload: Payload) -> Any:
+    """Return the object that :func:`dump` made ``payload`` from.
+
+    Example:
+        >>> from statekeep import JsonSerializer
+        >>> load(JsonSerializer(), Payload(encoding="json", data=b"[1,2]"))
+        [1, 2]
+    """
+    return serializer.loads_typed((payload.encoding, payload.data))

@@ -1,0 +1,71 @@
+"""Operations are written once, as generators, and run by one of two drivers.
+
+An operation yields requests (whatever its backend understands: a script call, a batch of commands, an AWS
+call), is resumed with the reply, and returns its result. It does no I/O itself, so the same body serves a
+blocking client, an asyncio client, and a test that feeds replies by hand.
+
+>>> def greet() -> Operation[str]:
+...     name = yield "who?"
+...     return f"hello {name}"
+>>> run(greet(), lambda request: "Ada")
+'hello Ada'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+from ..domain import StatekeepError
+
+ResultT = TypeVar("ResultT")
+
+Operation = Generator[Any, Any, ResultT]
+"""Yields requests, receives replies, returns the result."""
+
+
+def _name(operation: Operation[Any], error: StatekeepError) -> None:
+    if error.operation is None:
+        error.operation = getattr(operation, "__name__", None)
+
+
+def run(operation: Operation[ResultT], execute: Callable[[Any], Any]) -> ResultT:
+    """Run ``operation`` to its end, answering each request with ``execute``.
+
+    Raises:
+        StatekeepError: whatever the operation or ``execute`` raises, with ``operation`` set to its name.
+    """
+    try:
+        request = next(operation)
+        while True:
+            try:
+                reply = execute(request)
+            except BaseException as error:
+                request = operation.throw(error)
+            else:
+                request = operation.send(reply)
+    except StopIteration as stop:
+        result: ResultT = stop.value
+        return result
+    except StatekeepError as error:
+        _name(operation, error)
+        raise
+
+
+async def arun(operation: Operation[ResultT], execute: Callable[[Any], Awaitable[Any]]) -> ResultT:
+    """Run ``operation`` to its end, awaiting ``execute`` for each request. See :func:`run`."""
+    try:
+        request = next(operation)
+        while True:
+            try:
+                reply = await execute(request)
+            except BaseException as error:
+                request = operation.throw(error)
+            else:
+                request = operation.send(reply)
+    except StopIteration as stop:
+        result: ResultT = stop.value
+        return result
+    except StatekeepError as error:
+        _name(operation, error)
+        raise
