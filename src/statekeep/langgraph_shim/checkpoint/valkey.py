@@ -1,0 +1,179 @@
+"""LangGraph checkpointers on Valkey."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ...repositories.ttl import ttl_seconds as _ttl_seconds
+from ...repositories.valkey import Client, ValkeyCheckpoints, client_for, client_from_pool, open_client
+from ..savers import AsyncRepositorySaver, RepositorySaver, Saver
+
+__all__ = ["AsyncValkeySaver", "ValkeySaver"]
+
+
+class _Valkey(Saver):
+    """How both savers are made."""
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        ttl: float | None = None,
+        serde: SerializerProtocol | None = None,
+        prefix: str = "statekeep",
+        refresh_on_read: bool = False,
+        deadline: float = 10.0,
+    ) -> None:
+        carrier = client if isinstance(client, Client) else client_for(client, deadline=deadline)
+        backend = ValkeyCheckpoints(carrier, prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
+        Saver.__init__(self, backend, serde)
+        self.client = client
+        self.ttl = backend.ttl
+
+    @classmethod
+    def from_conn_string(
+        cls,
+        conn_string: str,
+        *,
+        ttl_seconds: float | None = None,
+        serde: SerializerProtocol | None = None,
+        pool_size: int | None = None,
+        prefix: str = "statekeep",
+        refresh_on_read: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Make a saver that opens its own connections, when they are first needed.
+
+        Use it as a context manager, or keep it and call ``close`` or ``aclose`` at the end. It serves the sync and
+        async methods alike, and any number of event loops.
+
+        Args:
+            conn_string: ``valkey://user:pass@host:port/db``, ``valkeys://`` (TLS), ``valkey+cluster://``,
+                ``valkeys+cluster://``, ``unix:///path``, ``embedded:`` or ``embedded:DIR`` (a server of this
+                program's own; with a directory the data survives it).
+            ttl_seconds: how long checkpoints live after they were put, in seconds, fractions allowed; ``None``
+                for ever.
+            serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
+            prefix: of all keys.
+            refresh_on_read: reading a checkpoint starts its TTL anew.
+            **options: further settings of the connection, which may be URL parameters as well: ``client``
+                (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
+                ``tls_cert``, ``tls_key``, ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds).
+
+        Raises:
+            InvalidInput: an argument is wrong.
+            MissingDependency: no client library is installed.
+        """
+        _ttl_seconds(ttl_seconds, "ttl_seconds")
+        if pool_size is not None:
+            # Left out when it was not given, because it would contradict a pool_size in the URL.
+            options["pool_size"] = pool_size
+        client = open_client(conn_string, **options)
+        try:
+            return cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read)
+        except BaseException:
+            client.close()
+            raise
+
+    @classmethod
+    def from_pool(
+        cls,
+        pool: Any,
+        *,
+        ttl_seconds: float | None = None,
+        serde: SerializerProtocol | None = None,
+        prefix: str = "statekeep",
+        refresh_on_read: bool = False,
+        deadline: float = 10.0,
+    ) -> Self:
+        """Make a saver over a connection pool of valkey-py, sync or async, which stays open when the saver closes.
+
+        Args:
+            pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.
+            ttl_seconds: how long checkpoints live after they were put, in seconds; ``None`` for ever.
+            serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            prefix: of all keys.
+            refresh_on_read: reading a checkpoint starts its TTL anew.
+            deadline: seconds for which a failing request is tried again.
+
+        Raises:
+            InvalidInput: an argument is wrong.
+        """
+        _ttl_seconds(ttl_seconds, "ttl_seconds")
+        client = client_from_pool(pool, deadline=deadline)
+        return cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read)
+
+
+class ValkeySaver(_Valkey, RepositorySaver):
+    """A LangGraph checkpointer on Valkey.
+
+    Serves ``invoke`` and ``ainvoke``: a saver made from a URL has a client for each, one made from a sync client
+    answers async calls from worker threads. May be shared by threads and tasks.
+
+    Args:
+        client: of valkey-glide or valkey-py, standalone or cluster. It stays open when the saver closes.
+        ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
+            be filtered by, even if the serializer encrypts.
+        prefix: of all keys.
+        refresh_on_read: reading a checkpoint starts its TTL anew.
+        deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
+
+    Attributes:
+        client: as it was given, or as made from the URL or pool.
+        ttl: in seconds, or ``None``.
+        serde: the serializer.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from langgraph.graph import StateGraph
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> with ValkeySaver.from_conn_string("embedded:", ttl_seconds=3600) as saver:
+        ...     graph = builder.compile(checkpointer=saver)
+        ...     graph.invoke(1, {"configurable": {"thread_id": "session-1"}})
+        2
+    """
+
+
+class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
+    """A LangGraph checkpointer on Valkey, for ``ainvoke``.
+
+    Sync methods answer in threads without a running event loop, such as those of an async graph's sync nodes. In
+    the loop's own thread they raise ``WrongEventLoop``, because they would block it.
+
+    Args:
+        client: of valkey-glide or valkey-py, standalone or cluster, sync or async. An async client belongs to one
+            event loop. It stays open when the saver closes.
+        ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
+            be filtered by, even if the serializer encrypts.
+        prefix: of all keys.
+        refresh_on_read: reading a checkpoint starts its TTL anew.
+        deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
+
+    Attributes:
+        client: as it was given, or as made from the URL or pool.
+        ttl: in seconds, or ``None``.
+        serde: the serializer.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> import asyncio
+        >>> from langgraph.graph import StateGraph
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> async def main() -> int:
+        ...     async with AsyncValkeySaver.from_conn_string("embedded:") as saver:
+        ...         graph = builder.compile(checkpointer=saver)
+        ...         return await graph.ainvoke(1, {"configurable": {"thread_id": "session-1"}})
+        >>> asyncio.run(main())
+        2
+    """
