@@ -1,0 +1,390 @@
+"""Checkpoints in this process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from attrs import define, field, frozen
+
+from ...domain import (
+    Channel,
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    InvalidInput,
+    MissingChannels,
+    PendingWrite,
+    SavedCheckpoint,
+    Thread,
+    exact_json,
+)
+from ..checkpoints import Page, Supply
+from ..operation import Operation
+from ..ttl import ttl_seconds
+from .namespaces import Namespace, Record
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+
+_PAGE = 20
+
+
+@define
+class _Thread:
+    updated_at: dt.datetime
+    namespaces: dict[str, Namespace] = field(factory=dict)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return any(namespace.records for namespace in self.namespaces.values())
+
+
+@frozen
+class _Cursor:
+    """Where a listing goes on: the threads to read, the last result of the first of them, how many may follow."""
+
+    threads: Sequence[str]
+    last: tuple[str, str] | None
+    limit: int | None
+
+    def behind(self, saved: SavedCheckpoint, position: int, size: int) -> _Cursor | None:
+        """Go on behind ``saved``, which is of the thread at ``position`` and the last of ``size`` results."""
+        if self.limit == size:
+            return None
+        limit = None if self.limit is None else self.limit - size
+        return _Cursor(self.threads[position:], (saved.checkpoint_id, saved.namespace), limit)
+
+
+def _at_once(
+    body: Callable[Concatenate[MemoryCheckpoints, P], ResultT],
+) -> Callable[Concatenate[MemoryCheckpoints, P], Operation[ResultT]]:
+    """Make an operation of a method that asks nobody for anything."""
+
+    @functools.wraps(body)
+    def operation(self: MemoryCheckpoints, /, *args: P.args, **kwargs: P.kwargs) -> Operation[ResultT]:
+        yield from ()
+        return body(self, *args, **kwargs)
+
+    return operation
+
+
+def _encoded(checkpoint: Checkpoint) -> str:
+    try:
+        return exact_json.dumps(checkpoint.metadata)
+    except InvalidInput as error:
+        error.field = "metadata"
+        raise
+
+
+class MemoryCheckpoints:
+    """A backend that keeps checkpoints in this process; they are gone when it ends. Safe to share by threads.
+
+    Args:
+        ttl: seconds, with fractions, after which a checkpoint or pending write expires; ``None`` for never.
+            Putting a pending write lets its checkpoint live that long anew.
+        refresh_on_read: whether ``get`` lets the checkpoint and its writes live that long anew.
+        clock: returns the time in seconds since the epoch.
+
+    Raises:
+        InvalidInput: ``ttl`` is not a finite number greater than 0.
+
+    Example:
+        >>> from statekeep import Checkpoint
+        >>> from statekeep.repositories.checkpoints import CheckpointRepository
+        >>> repository = CheckpointRepository(MemoryCheckpoints(ttl=3600))
+        >>> repository.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        >>> repository.get("t").checkpoint_id
+        '1'
+    """
+
+    def __init__(
+        self, *, ttl: float | None = None, refresh_on_read: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.ttl = ttl_seconds(ttl)
+        self.refresh_on_read = refresh_on_read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._threads: dict[str, _Thread] = {}
+
+    def __repr__(self) -> str:
+        with self._lock:
+            threads = sum(thread.has_checkpoint for thread in self._threads.values())
+        return f"MemoryCheckpoints(ttl={self.ttl}, refresh_on_read={self.refresh_on_read}, threads={threads})"
+
+    def execute(self, request: Any) -> Any:
+        raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {request!r:.80}")
+
+    async def aexecute(self, request: Any) -> Any:
+        self.execute(request)
+
+    def close(self) -> None:
+        """Nothing to close; the records stay."""
+
+    async def aclose(self) -> None:
+        """Nothing to close; the records stay."""
+
+    # -- what is live
+
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+
+    def _expires_at(self) -> float:
+        return math.inf if self.ttl is None else self._clock() + self.ttl
+
+    def _live(self, thread_id: str) -> _Thread | None:
+        """Return the thread without whatever has expired; ``None`` if nothing is left."""
+        thread = self._threads.get(thread_id)
+        if thread is None:
+            return None
+        if self.ttl is not None:
+            now = self._clock()
+            for namespace in thread.namespaces.values():
+                namespace.expire(now)
+        thread.namespaces = {name: namespace for name, namespace in thread.namespaces.items() if namespace}
+        if not thread.namespaces:
+            del self._threads[thread_id]
+            return None
+        return thread
+
+    def _namespace(self, thread_id: str, namespace: str) -> Namespace:
+        """Return a live namespace; an empty one that is not stored if there is none."""
+        thread = self._live(thread_id)
+        return (thread.namespaces.get(namespace) if thread else None) or Namespace()
+
+    def _writable(self, thread_id: str) -> _Thread:
+        thread = self._live(thread_id)
+        if thread is None:
+            thread = self._threads[thread_id] = _Thread(self._now())
+        return thread
+
+    def _listed(self) -> list[Thread]:
+        """Return the threads that have a checkpoint, the most recently updated first."""
+        threads = [
+            Thread.model_construct(thread_id=thread_id, updated_at=thread.updated_at)
+            for thread_id in list(self._threads)
+            if (thread := self._live(thread_id)) is not None and thread.has_checkpoint
+        ]
+        return sorted(threads, key=_recency, reverse=True)
+
+    # -- operations
+
+    @_at_once
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> None:
+        metadata = _encoded(checkpoint)
+        supplied: dict[str, Channel] = {}
+        # The supplier is the caller's code, so it is not called under the lock.
+        while missing := self._try_put(checkpoint, metadata, supplied):
+            if supply is None:
+                raise MissingChannels(missing)
+            payloads = supply(frozenset(missing))
+            for name in missing:
+                version = checkpoint.channels[name].version
+                supplied[name] = Channel.of(version, payloads[name]) if name in payloads else Channel.empty(version)
+
+    def _try_put(self, checkpoint: Checkpoint, metadata: str, supplied: dict[str, Channel]) -> list[str]:
+        with self._lock:
+            channels, missing = self._namespace(checkpoint.thread_id, checkpoint.namespace).resolve(
+                checkpoint, supplied
+            )
+            if missing:
+                return missing
+            thread = self._writable(checkpoint.thread_id)
+            thread.updated_at = self._now()
+            record = Record(
+                parent_id=checkpoint.parent_id,
+                created_at=checkpoint.created_at,
+                metadata=metadata,
+                header=checkpoint.header,
+                channels=channels,
+                expires_at=self._expires_at(),
+            )
+            thread.namespaces.setdefault(checkpoint.namespace, Namespace()).store(checkpoint.checkpoint_id, record)
+            return []
+
+    @_at_once
+    def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]) -> None:
+        with self._lock:
+            expires_at = self._expires_at()
+            target = self._writable(thread_id).namespaces.setdefault(namespace, Namespace())
+            target.add_writes(checkpoint_id, writes, expires_at)
+            target.refresh(checkpoint_id, expires_at, writes=False)
+
+    @_at_once
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> SavedCheckpoint | None:
+        with self._lock:
+            source = self._namespace(thread_id, namespace)
+            found = source.newest() if checkpoint_id is None else checkpoint_id
+            if found is None or found not in source.records:
+                return None
+            if self.refresh_on_read:
+                source.refresh(found, self._expires_at(), writes=True)
+            return source.read(thread_id, namespace, found)
+
+    @_at_once
+    def list(self, query: CheckpointQuery, cursor: _Cursor | None) -> Page[SavedCheckpoint]:
+        with self._lock:
+            if cursor is None:
+                # The order of the threads is that of the listing's begin, so that none is skipped or comes twice.
+                ids = [thread.thread_id for thread in self._listed()] if query.thread_id is None else [query.thread_id]
+                cursor = _Cursor(ids, None, query.limit)
+            items: list[SavedCheckpoint] = []
+            size = _PAGE if cursor.limit is None else min(cursor.limit, _PAGE)
+            for position, thread_id in enumerate(cursor.threads if size else ()):
+                for saved in self._matching(thread_id, query, cursor.last if position == 0 else None):
+                    items.append(saved)
+                    if len(items) == size:
+                        return Page(items, cursor.behind(saved, position, size))
+            return Page(items)
+
+    def _matching(
+        self, thread_id: str, query: CheckpointQuery, last: tuple[str, str] | None
+    ) -> Iterator[SavedCheckpoint]:
+        """Read the checkpoints of a thread that fulfil ``query``, in order, behind ``last``."""
+        thread = self._live(thread_id)
+        if thread is None:
+            return
+        for checkpoint_id, name in _in_order(thread, query, last):
+            namespace = thread.namespaces[name]
+            if query.metadata is None or query.matches(namespace.records[checkpoint_id].decoded_metadata()):
+                yield namespace.read(thread_id, name, checkpoint_id)
+
+    @_at_once
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> dict[str, ChannelHistory]:
+        with self._lock:
+            source = self._namespace(thread_id, namespace)
+            newest = source.newest() if checkpoint_id is None else checkpoint_id
+            ancestors = (
+                []
+                if newest is None
+                else [(record, source.read_writes(ancestor_id)) for ancestor_id, record in source.ancestors(newest)]
+            )
+        return {name: _history(name, ancestors) for name in channels}
+
+    @_at_once
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Page[Thread]:
+        with self._lock:
+            threads = [
+                thread
+                for thread in self._listed()
+                if thread.thread_id.startswith(prefix) and (after is None or _recency(thread) < _recency(after))
+            ]
+        size = _PAGE if limit is None else min(limit, _PAGE)
+        page = threads[:size]
+        return Page(page, page[-1] if page and len(threads) > size else None)
+
+    @_at_once
+    def delete_thread(self, thread_id: str) -> None:
+        with self._lock:
+            self._threads.pop(thread_id, None)
+
+    @_at_once
+    def delete_runs(self, run_ids: Sequence[str]) -> None:
+        with self._lock:
+            for thread_id in list(self._threads):
+                thread = self._live(thread_id)
+                for namespace in thread.namespaces.values() if thread else ():
+                    _keep(namespace, [id_ for id_, record in namespace.records.items() if not _of_run(record, run_ids)])
+
+    @_at_once
+    def copy_thread(self, source_id: str, target_id: str) -> None:
+        with self._lock:
+            source = self._live(source_id)
+            if source is None or source_id == target_id:
+                return
+            target = self._writable(target_id)
+            if source.has_checkpoint:
+                target.updated_at = self._now()
+            expires_at = self._expires_at()
+            for name, namespace in source.namespaces.items():
+                namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at)
+
+    @_at_once
+    def prune(self, thread_ids: Sequence[str], keep: int) -> None:
+        with self._lock:
+            for thread_id in dict.fromkeys(thread_ids):
+                thread = self._live(thread_id)
+                if thread is None:
+                    continue
+                if keep == 0:
+                    del self._threads[thread_id]
+                else:
+                    _prune(thread, keep)
+
+    @_at_once
+    def reindex(self, thread_id: str) -> int:
+        with self._lock:
+            thread = self._live(thread_id)
+            return sum(len(namespace.records) for namespace in thread.namespaces.values()) if thread else 0
+
+
+def _recency(thread: Thread) -> tuple[dt.datetime, str]:
+    return (thread.updated_at, thread.thread_id)
+
+
+def _in_order(thread: _Thread, query: CheckpointQuery, last: tuple[str, str] | None) -> list[tuple[str, str]]:
+    """Return (checkpoint id, namespace) by descending id, then ascending namespace."""
+    found = [
+        (checkpoint_id, name)
+        for name, namespace in thread.namespaces.items()
+        if query.namespace is None or name == query.namespace
+        for checkpoint_id in namespace.records
+        if (query.checkpoint_id is None or checkpoint_id == query.checkpoint_id)
+        and (query.before is None or checkpoint_id < query.before)
+        and (last is None or checkpoint_id < last[0] or (checkpoint_id == last[0] and name > last[1]))
+    ]
+    found.sort(key=lambda item: item[1])
+    found.sort(key=lambda item: item[0], reverse=True)
+    return found
+
+
+def _history(name: str, ancestors: Sequence[tuple[Record, Sequence[PendingWrite]]]) -> ChannelHistory:
+    steps = []
+    seed = None
+    for record, writes in ancestors:
+        steps.append([write for write in writes if write.channel == name])
+        channel = record.channels.get(name)
+        if channel is not None and channel.payload is not None:
+            seed = channel.payload
+            break
+    return ChannelHistory(writes=tuple(write for step in reversed(steps) for write in step), seed=seed)
+
+
+def _of_run(record: Record, run_ids: Collection[str]) -> bool:
+    run_id = record.decoded_metadata().get("run_id")
+    return isinstance(run_id, str) and run_id in run_ids
+
+
+def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
+    """Delete all checkpoints but these and what they are rebuilt from; return the ids of those kept."""
+    kept = namespace.with_sources(checkpoint_ids)
+    namespace.delete(namespace.records.keys() - kept)
+    return kept
+
+
+def _prune(thread: _Thread, keep: int) -> None:
+    root = thread.namespaces.get("", Namespace())
+    before = set(root.records)
+    kept = _keep(root, sorted(before, reverse=True)[:keep])
+    for name, namespace in list(thread.namespaces.items()):
+        if name == "":
+            continue
+        if ":" in name and _caller(namespace) in before - kept:
+            del thread.namespaces[name]
+        else:
+            _keep(namespace, sorted(namespace.records, reverse=True)[:keep])
+
+
+def _caller(namespace: Namespace) -> str | None:
+    """Return the id of the root checkpoint under which the newest checkpoint of a nested namespace was made."""
+    newest = namespace.newest()
+    parents = None if newest is None else namespace.records[newest].decoded_metadata().get("parents")
+    caller = parents.get("") if isinstance(parents, dict) else None
+    return caller if isinstance(caller, str) else None

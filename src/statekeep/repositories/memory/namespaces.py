@@ -1,0 +1,232 @@
+"""The checkpoints, pending writes and shared channel values of one namespace of one thread."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from ...domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, exact_json
+
+ValueKey = tuple[str, type, str | int | float]
+"""A channel at a version. The type is part of it, because ``1 == 1.0`` and both hash alike."""
+
+
+def _value_key(name: str, channel: Channel) -> ValueKey:
+    return (name, type(channel.version), channel.version)
+
+
+@frozen
+class Record:
+    """A stored checkpoint. Metadata is kept as text, so that nobody can change it from outside."""
+
+    parent_id: str | None
+    created_at: dt.datetime
+    metadata: str
+    header: Payload | None
+    channels: dict[str, Channel]
+    expires_at: float
+    shares: tuple[ValueKey, ...] = ()
+
+    def decoded_metadata(self) -> dict[str, Any]:
+        decoded: dict[str, Any] = exact_json.loads(self.metadata)
+        return decoded
+
+
+@define
+class _Value:
+    payload: Payload
+    users: int = 0
+
+
+@frozen
+class _Write:
+    write: PendingWrite
+    expires_at: float
+
+
+@define
+class Namespace:
+    """Checkpoints by id, writes by checkpoint id, and the first value stored under each channel version.
+
+    ``expires_next`` is not later than the first expiry of anything in here.
+    """
+
+    records: dict[str, Record] = field(factory=dict)
+    writes: dict[str, dict[tuple[str, int], _Write]] = field(factory=dict)
+    _values: dict[ValueKey, _Value] = field(factory=dict)
+    _expires_next: float = math.inf
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.writes)
+
+    def newest(self) -> str | None:
+        return max(self.records, default=None)
+
+    # -- checkpoints
+
+    def resolve(self, checkpoint: Checkpoint, supplied: dict[str, Channel]) -> tuple[dict[str, Channel], list[str]]:
+        """Return the channels as they are to be stored, and the names of those whose value is not here."""
+        parent = self.records.get(checkpoint.parent_id) if checkpoint.parent_id is not None else None
+        channels = dict(checkpoint.channels)
+        missing = []
+        for name, channel in checkpoint.channels.items():
+            if channel.carry in (Carry.VALUE, Carry.EMPTY):
+                continue
+            payload = self._value(name, channel, parent)
+            if payload is not None:
+                channels[name] = Channel.of(channel.version, payload)
+            elif name in supplied:
+                channels[name] = supplied[name]
+            elif channel.carry is Carry.EARLIER:
+                missing.append(name)
+            elif channel.carry is Carry.EARLIER_IF_ANY:
+                channels[name] = Channel.empty(channel.version)
+        return channels, missing
+
+    def _value(self, name: str, channel: Channel, parent: Record | None) -> Payload | None:
+        key = _value_key(name, channel)
+        if parent is not None:
+            # A fork may have stored another value under this version: along a chain of parents it is its own.
+            inherited = parent.channels.get(name)
+            if inherited is not None and inherited.payload is not None and _value_key(name, inherited) == key:
+                return inherited.payload
+        value = self._values.get(key)
+        return None if value is None else value.payload
+
+    def store(self, checkpoint_id: str, record: Record) -> None:
+        """Put a record in the place of the one with this id, if any."""
+        shares = []
+        for name, channel in record.channels.items():
+            if channel.payload is None:
+                continue
+            key = _value_key(name, channel)
+            value = self._values.get(key)
+            if value is None:
+                value = self._values[key] = _Value(channel.payload)
+            if value.payload == channel.payload:
+                value.users += 1
+                shares.append(key)
+        self.remove(checkpoint_id)
+        self.records[checkpoint_id] = evolve(record, shares=tuple(shares))
+        self._expires_next = min(self._expires_next, record.expires_at)
+
+    def remove(self, checkpoint_id: str) -> None:
+        """Remove a record, and the shared values that no other record uses. Its writes stay."""
+        record = self.records.pop(checkpoint_id, None)
+        if record is None:
+            return
+        for key in record.shares:
+            value = self._values[key]
+            value.users -= 1
+            if not value.users:
+                del self._values[key]
+
+    def delete(self, checkpoint_ids: Collection[str]) -> None:
+        """Remove checkpoints with their writes; a child of one of them has no parent any more."""
+        for checkpoint_id in checkpoint_ids:
+            self.remove(checkpoint_id)
+            self.writes.pop(checkpoint_id, None)
+        for checkpoint_id, record in self.records.items():
+            if record.parent_id in checkpoint_ids:
+                self.records[checkpoint_id] = evolve(record, parent_id=None)
+
+    def ancestors(self, checkpoint_id: str) -> Iterator[tuple[str, Record]]:
+        """Walk from the parent of a checkpoint to the oldest one that is stored."""
+        # Ids come from outside, so a chain of parents may be a circle.
+        seen = {checkpoint_id}
+        record = self.records.get(checkpoint_id)
+        while record is not None and record.parent_id is not None and record.parent_id not in seen:
+            checkpoint_id = record.parent_id
+            seen.add(checkpoint_id)
+            record = self.records.get(checkpoint_id)
+            if record is not None:
+                yield checkpoint_id, record
+
+    def with_sources(self, checkpoint_ids: Iterable[str]) -> set[str]:
+        """Return these ids and those of the ancestors from which their replayed channels are rebuilt."""
+        found: set[str] = set()
+        pending = list(checkpoint_ids)
+        while pending:
+            checkpoint_id = pending.pop()
+            if checkpoint_id in found:
+                continue
+            found.add(checkpoint_id)
+            channels = self.records[checkpoint_id].channels.items()
+            wanted = {name for name, channel in channels if channel.carry is Carry.REPLAYED}
+            for ancestor_id, ancestor in self.ancestors(checkpoint_id):
+                if not wanted:
+                    break
+                pending.append(ancestor_id)
+                wanted -= {name for name, channel in ancestor.channels.items() if channel.payload is not None}
+        return found
+
+    def read(self, thread_id: str, namespace: str, checkpoint_id: str) -> SavedCheckpoint:
+        record = self.records[checkpoint_id]
+        return SavedCheckpoint.model_construct(
+            thread_id=thread_id,
+            namespace=namespace,
+            checkpoint_id=checkpoint_id,
+            parent_id=record.parent_id,
+            created_at=record.created_at,
+            metadata=record.decoded_metadata(),
+            header=record.header,
+            channels=dict(record.channels),
+            pending_writes=self.read_writes(checkpoint_id),
+        )
+
+    # -- pending writes
+
+    def add_writes(self, checkpoint_id: str, writes: Sequence[PendingWrite], expires_at: float) -> None:
+        """For ``idx >= 0`` the first write stays (its life starts anew), for ``idx < 0`` the last one counts."""
+        if not writes:
+            return
+        stored = self.writes.setdefault(checkpoint_id, {})
+        for write in writes:
+            key = (write.task_id, write.idx)
+            kept = stored[key].write if key in stored and write.idx >= 0 else write
+            stored[key] = _Write(kept, expires_at)
+        self._expires_next = min(self._expires_next, expires_at)
+
+    def read_writes(self, checkpoint_id: str) -> tuple[PendingWrite, ...]:
+        stored = self.writes.get(checkpoint_id, {})
+        return tuple(sorted((entry.write for entry in stored.values()), key=lambda write: write.order))
+
+    def copy_to(self, target: Namespace, expires_at: float) -> None:
+        """Put everything that is in here into ``target``."""
+        for key, value in self._values.items():
+            # Each of them has a user, which is copied below; so the first values here are the first values there.
+            target._values.setdefault(key, _Value(value.payload))
+        for checkpoint_id, record in self.records.items():
+            target.store(checkpoint_id, evolve(record, expires_at=expires_at))
+        for checkpoint_id in self.writes:
+            target.add_writes(checkpoint_id, self.read_writes(checkpoint_id), expires_at)
+
+    # -- expiry
+
+    def refresh(self, checkpoint_id: str, expires_at: float, *, writes: bool) -> None:
+        """Let a checkpoint, if it is stored, and with ``writes`` also its pending writes, live until then."""
+        if checkpoint_id in self.records:
+            self.records[checkpoint_id] = evolve(self.records[checkpoint_id], expires_at=expires_at)
+        if writes and checkpoint_id in self.writes:
+            entries = self.writes[checkpoint_id]
+            self.writes[checkpoint_id] = {key: evolve(entry, expires_at=expires_at) for key, entry in entries.items()}
+
+    def expire(self, now: float) -> None:
+        """Remove whatever has expired."""
+        if now < self._expires_next:
+            return
+        for checkpoint_id in [id_ for id_, record in self.records.items() if record.expires_at <= now]:
+            self.remove(checkpoint_id)
+        for checkpoint_id, entries in list(self.writes.items()):
+            live = {key: entry for key, entry in entries.items() if entry.expires_at > now}
+            if live:
+                self.writes[checkpoint_id] = live
+            else:
+                del self.writes[checkpoint_id]
+        expiries = [record.expires_at for record in self.records.values()]
+        expiries += [entry.expires_at for entries in self.writes.values() for entry in entries.values()]
+        self._expires_next = min(expiries, default=math.inf)
