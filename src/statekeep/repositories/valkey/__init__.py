@@ -1,0 +1,14 @@
+"""Valkey: records that redis-om reads too, over valkey-glide and valkey-py, standalone and cluster."""
+
+from .checkpoints import ValkeyCheckpoints
+from .client import Client, client_for, client_from_pool, client_from_url
+from .open import open_client
+
+__all__ = [
+    "Client",
+    "ValkeyCheckpoints",
+    "client_for",
+    "client_from_pool",
+    "client_from_url",
+    "open_client",
+]

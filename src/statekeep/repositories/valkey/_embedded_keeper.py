@@ -1,0 +1,297 @@
+"""The process between an embedded server and its users. Started by ``embedded.py``, never imported.
+
+It runs with the standard library alone (``python -I -S``), because it must be up within milliseconds. A user is an
+open connection to this process: the kernel closes it however the user ends, SIGKILL included, and a forked child
+holds a copy. When the last one is closed the server gets SIGTERM, which makes it write what it still holds, and
+this process ends as well.
+
+The keeper and the server hold an flock on the directory's ``lock`` file as long as they live, so that no second
+server can ever write to the same files, not even after a SIGKILL of the keeper.
+
+The first user hands over the settings, which makes it a user. Any other connection speaks first, with one byte: ``u`` makes it a user, which is answered by one line of JSON; ``w`` asks
+whether users are left, which is answered by ``.`` if so, or else by the end of the connection once the server has
+ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+Settings = dict[str, Any]
+
+LOG_LIMIT = 1 << 20  # bytes; a longer log starts anew with the next server
+LOG_TAIL = 2000  # bytes of the log that an error message carries
+STOP_TIMEOUT = 15.0  # seconds; a server that cannot write its data (full disk) ignores SIGTERM
+PR_SET_PDEATHSIG = 1
+
+
+class StartFailed(Exception):
+    """The server ended, or did not answer in time, before it was ready."""
+
+
+class Server:
+    """The valkey-server child process, on a unix socket only."""
+
+    def __init__(self, settings: Settings, path: str, lock: int) -> None:
+        self.path = path
+        self.settings = settings
+        self.lock = lock
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.getsize("server.log") > LOG_LIMIT:
+                os.truncate("server.log", 0)
+        with open("server.log", "ab") as log:
+            began = log.tell()
+            self.process = subprocess.Popen(
+                [self.settings["binary"], "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[self.lock],
+                preexec_fn=end_with_parent,
+            )
+            assert self.process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), self.process.stdin as configuration:
+                configuration.write(self.configuration())
+        deadline = time.monotonic() + self.settings["timeout"]
+        while not self.answers():
+            if self.process.poll() is not None:
+                raise StartFailed(f"the server ended with status {self.process.returncode}:\n{log_since(began)}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartFailed(f"the server was not ready after {self.settings['timeout']:g} s:\n{log_since(began)}")
+            time.sleep(0.005)
+
+    def configuration(self) -> bytes:
+        quoted = "".join(f"\\x{byte:02x}" for byte in os.fsencode(self.path))
+        lines = [
+            "port 0",
+            f'unixsocket "{quoted}"',
+            "unixsocketperm 700",
+            "daemonize no",
+            'logfile ""',
+            *(f"{name} {value}" for name, value in self.settings["config"].items()),
+        ]
+        return os.fsencode("\n".join(lines) + "\n")
+
+    def answers(self) -> bool:
+        """Whether a PING is answered by PONG; a server that still loads its data answers with an error."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(self.path)
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+            except OSError:
+                return False
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Users:
+    """The connections that keep the server alive, and those that wait for its end."""
+
+    def __init__(self, listener: socket.socket, wakeup: socket.socket) -> None:
+        self.listener = listener
+        self.wakeup = wakeup
+        self.users: list[socket.socket] = []
+        self.silent: list[socket.socket] = []
+        self.watchers: list[socket.socket] = []
+
+    def wait(self) -> None:
+        """Wait until something happens: a connection, the end of one, or a signal."""
+        poll = select.poll()
+        for waited in (self.listener, self.wakeup, *self.users, *self.silent):
+            poll.register(waited, select.POLLIN)
+        poll.poll()
+        with contextlib.suppress(BlockingIOError):
+            self.wakeup.recv(4096)
+
+    def admit(self, connection: socket.socket, greeting: Settings) -> None:
+        connection.setblocking(False)
+        tell(connection, greeting)
+        self.users.append(connection)
+
+    def sweep(self, greeting: Settings) -> bool:
+        """Admit who is new, forget who has gone; return whether any user is left."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.silent.append(self.listener.accept()[0])
+        for connection in tuple(self.silent):
+            connection.setblocking(False)
+            try:
+                word = connection.recv(1)
+            except BlockingIOError:
+                continue
+            except OSError:
+                word = b""
+            self.silent.remove(connection)
+            if word == b"u":
+                self.admit(connection, greeting)
+            elif word == b"w":
+                self.watchers.append(connection)
+            else:
+                connection.close()
+        # All users are asked after the watchers were heard: who left before watching is known to have gone.
+        for connection in tuple(self.users):
+            if gone(connection):
+                self.users.remove(connection)
+                connection.close()
+        if self.users:
+            for connection in self.watchers:
+                with contextlib.suppress(OSError):
+                    connection.send(b".")
+                connection.close()
+            self.watchers.clear()
+        return bool(self.users)
+
+    def close(self) -> None:
+        for connection in (*self.users, *self.silent, *self.watchers):
+            connection.close()
+
+
+def gone(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def tell(connection: socket.socket, message: Settings) -> None:
+    with contextlib.suppress(OSError):  # a user that ended meanwhile is noticed by the next sweep
+        connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def end_with_parent() -> None:
+    """In the server, before exec: SIGTERM when the keeper dies. Elsewhere than on Linux the lock alone protects."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def log_since(began: int) -> str:
+    with open("server.log", "rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(began, size - LOG_TAIL))
+        return log.read().decode(errors="replace").strip()
+
+
+def listen(directory: str) -> tuple[socket.socket, str]:
+    """Listen in the directory itself, or in a short temporary one if the path is too long for a unix socket.
+
+    The name is longer than ``valkey.sock``, so where this one fits, the server's socket fits as well.
+    """
+    reason: OSError | None = None
+    for folder in (directory, tempfile.gettempdir(), "/tmp"):
+        home = folder if folder == directory else tempfile.mkdtemp(prefix="statekeep-", dir=folder)
+        path = os.path.join(home, "keeper.sock")
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # left by a keeper that was killed; the lock says that it is not alive
+            listener.bind(path)
+        except OSError as error:
+            listener.close()
+            if home != directory:
+                os.rmdir(home)
+            reason = error
+            continue
+        listener.listen(128)
+        listener.setblocking(False)
+        return listener, home
+    raise StartFailed(f"no unix socket can be made: {reason}")
+
+
+def keep(settings: Settings, first: socket.socket, lock: int) -> None:
+    directory = os.getcwd()
+    asleep, wakeup = socket.socketpair()
+    asleep.setblocking(False)
+    wakeup.setblocking(False)
+    terminated: list[int] = []
+    signal.set_wakeup_fd(wakeup.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+
+    listener, home = listen(directory)
+    server = Server(settings, os.path.join(home, "valkey.sock"), lock)
+    users = Users(listener, asleep)
+    greeting = {"socket": server.path, "config": settings["config"], "keeper": os.getpid()}
+    failure = None
+    try:
+        with open("keeper.json.new", "w") as record:
+            json.dump({"keeper": os.path.join(home, "keeper.sock"), "pid": os.getpid()}, record)
+        os.replace("keeper.json.new", "keeper.json")
+        server.start()
+        users.admit(first, greeting)
+        while users.sweep(greeting) and not terminated:
+            if not server.running():
+                if settings["private"]:  # its data died with it, and an empty server must not pass for the old one
+                    break
+                time.sleep(0.1)
+                server.start()
+            users.wait()
+    except StartFailed as error:
+        failure = {"error": str(error)}
+    finally:
+        server.stop()
+        for name in (server.path, os.path.join(home, "keeper.sock"), "keeper.json"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+        if settings["private"]:
+            shutil.rmtree(directory)
+        if home != directory:
+            os.rmdir(home)
+    # Those who wait are told by the end of their connections, accepted or not, so everything must be over by then, and
+    # the listener closes last: it would reset who has not been accepted yet. Who joined a server
+    # that failed to start is not told why: it starts one with its own settings, and hears what they lead to.
+    os.close(lock)
+    if failure is not None:
+        tell(first, failure)
+    users.close()
+    listener.close()
+
+
+def main() -> None:
+    if os.fork():  # the grandchild lives on, so the program that starts it has no child to wait for
+        os._exit(0)
+    os.umask(0o077)
+    first = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(first.makefile("rb").readline())
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell(first, {"busy": True})
+        return
+    keep(settings, first, lock)
+
+
+if __name__ == "__main__":
+    main()

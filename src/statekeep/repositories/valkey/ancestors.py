@@ -1,0 +1,135 @@
+"""Walking from a checkpoint to its ancestors, to rebuild channels from their pending writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+
+from ...domain import ChannelHistory, CorruptRecord, Payload, PendingWrite
+from ..operation import Operation
+from .keys import NamespaceKeys, part, text, unpart
+from .reading import Settings, crown, read_fields, read_writes
+from .records import decode_value, tokens
+from .requests import Call, script
+
+PAGE = 200
+"""Checkpoints looked at in one step of the walk."""
+
+
+@define
+class _Step:
+    """What the walk needs to know of one ancestor."""
+
+    key: str
+    """Of its record."""
+    parent_id: str | None
+    seeds: dict[str, str] = field(factory=dict)
+    """Channel to the field of its stored value."""
+    members: list[str] = field(factory=list)
+
+
+def ancestors(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+) -> Operation[dict[str, ChannelHistory]]:
+    """What the ancestors contributed to ``channels``: three round trips for each page of ancestors."""
+    histories = {name: ChannelHistory() for name in channels}
+    if not histories:
+        return histories
+    keys = settings.keys(thread_id, namespace)
+    start = keys.head if checkpoint_id is None else keys.checkpoint(checkpoint_id)
+    reply = yield Call(script("lineage"), [keys.checkpoints, start], [str(PAGE)])
+    if isinstance(reply, int):
+        # The copy of the newest is made anew, until it is there or there is no checkpoint.
+        if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
+            return histories
+        return (yield from ancestors(settings, thread_id, namespace, None, channels))
+    (own_id, parent_id), smaller = reply
+    if own_id is None or checkpoint_id not in (None, text(own_id, start)):
+        raise CorruptRecord("checkpoint is damaged: it has no id, or that of another one", key=start)
+
+    # Most parents are just below their children: a page of smaller ids holds the next steps of the walk.
+    steps: dict[str, _Step | CorruptRecord] = {}
+    guesses = [text(name, keys.checkpoints) for name in smaller]
+    chain: list[tuple[_Step, set[str]]] = []
+    open_channels, seen = set(histories), {text(own_id, start)}
+    current = text(parent_id, start) if parent_id else None
+    while current is not None and open_channels and current not in seen:
+        seen.add(current)
+        if current not in steps:
+            wanted = [current, *(name for name in guesses if name != current and name not in steps)]
+            steps.update((yield from _look(keys, wanted[:PAGE], list(histories))))
+        step = steps.get(current)
+        if step is None:
+            break
+        if isinstance(step, CorruptRecord):
+            raise step
+        chain.append((step, set(open_channels)))
+        open_channels -= step.seeds.keys()
+        current = step.parent_id
+        if current is not None and current not in steps and open_channels:
+            [ids] = yield Call(script("ids"), [keys.checkpoints], [str(PAGE), f"({current}"])
+            guesses = [text(name, keys.checkpoints) for name in ids]
+    found = yield from _collect(keys, chain, list(histories))
+    if found is None:
+        # Ancestors were deleted meanwhile.
+        return (yield from ancestors(settings, thread_id, namespace, checkpoint_id, channels))
+    return found
+
+
+def _look(
+    keys: NamespaceKeys, ids: Sequence[str], channels: Sequence[str]
+) -> Operation[dict[str, _Step | CorruptRecord]]:
+    """Read what the walk needs of checkpoints that exist."""
+    records = [keys.checkpoint(name) for name in ids]
+    arguments = [str(len(channels)), *map(part, channels), *(record.rpartition(":")[2] for record in records)]
+    reply = yield Call(script("steps"), [keys.writes, *records], arguments)
+    found: dict[str, _Step | CorruptRecord] = {}
+    for checkpoint_id, key, row in zip(ids, records, reply, strict=True):
+        if row == 0:
+            continue
+        try:
+            found[checkpoint_id] = _step(keys, checkpoint_id, key, row)
+        except CorruptRecord as error:
+            # It may be none of the ancestors.
+            found[checkpoint_id] = error
+    return found
+
+
+def _step(keys: NamespaceKeys, checkpoint_id: str, key: str, row: Sequence[Any]) -> _Step:
+    (own_id, parent_id, whole), stored, members = row
+    if own_id != checkpoint_id.encode() or not whole:
+        raise CorruptRecord("checkpoint is damaged: a field is missing, cut off or that of another one", key=key)
+    seeds = {unpart(name.partition(":")[0]): name for name in (text(field, key) for field in stored)}
+    return _Step(key, text(parent_id, key) or None, seeds, [text(name, keys.writes) for name in members])
+
+
+def _collect(
+    keys: NamespaceKeys, chain: Sequence[tuple[_Step, set[str]]], channels: Sequence[str]
+) -> Operation[dict[str, ChannelHistory] | None]:
+    """Read the writes and seeds that were found on the way; ``None`` if a seed's checkpoint is gone."""
+    members = [
+        (keys, name) for step, wanted in chain for name in step.members if unpart(name.rpartition(":")[2]) in wanted
+    ]
+    writes = yield from read_writes(members)
+    sources = {
+        name: (stored, step.key) for step, wanted in chain for name, stored in step.seeds.items() if name in wanted
+    }
+    seeds: dict[str, Payload] = {}
+    if sources:
+        values = yield Call(script("read"), [keys.values], ["HMGET", *(stored for stored, _ in sources.values())])
+        for (name, (stored, record)), value in zip(sources.items(), values, strict=True):
+            if value is None:
+                [[listed]] = yield from read_fields([record], ["channels"])
+                if stored not in tokens(listed, record):
+                    return None
+                raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
+            seeds[name] = decode_value(value, keys.values, stored)
+    found: dict[str, list[PendingWrite]] = {name: [] for name in channels}
+    for step, wanted in reversed(chain):
+        own = [writes[keys, name] for name in step.members if (keys, name) in writes]
+        for write in sorted(own, key=lambda write: write.order):
+            if write.channel in wanted:
+                found[write.channel].append(write)
+    return {name: ChannelHistory(writes=tuple(found[name]), seed=seeds.get(name)) for name in channels}

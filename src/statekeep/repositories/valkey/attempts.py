@@ -1,0 +1,205 @@
+"""Attempts at a request: how many at a time, how often, and for how long.
+
+A request is idempotent, so it is tried again until it succeeds or ``deadline`` seconds have passed since it began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+from ...domain import StatekeepError, Unavailable
+from .drivers import AsyncDriver, SyncDriver
+from .failures import Meaning, cause_of, failure, meaning_of
+from .requests import Reply, Request
+
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 0.5
+
+SLACK: Final = 2.0
+"""Seconds beyond the deadline after which an event loop that does not answer is taken to be blocked."""
+
+WORKERS: Final = 16
+"""Threads that serve event loops with a blocking client."""
+
+
+class Attempts:
+    """The attempts at one request, and the time that is left for them.
+
+    The time runs from the first attempt: a request that waits for its turn behind others, as the last of a large
+    fan-out does, loses none of it.
+    """
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        self._request = request
+        self._began = time.monotonic()
+        self._deadline = deadline
+        self._pause = FIRST_PAUSE
+
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def patience(self, progress: float) -> float:
+        """Return for how many more seconds to wait for a slot, when another request last succeeded at ``progress``."""
+        return max(self._began, progress) + max(self._deadline, SLACK) - time.monotonic()
+
+    def left(self) -> float:
+        return self._deadline - self.seconds
+
+    def failed(self, error: Exception, server: str) -> float:
+        """Return how many seconds to pause before the next attempt, or raise what the error means."""
+        meaning = meaning_of(error)
+        if meaning is None:
+            raise error
+        left = self.left()
+        if not meaning.retry or left <= 0:
+            raise self.translated(meaning, error, server) from cause_of(error)
+        pause = min(self._pause * random.uniform(0.5, 1.0), left)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        return pause
+
+    def translated(self, meaning: Meaning, error: Exception, server: str) -> StatekeepError:
+        return failure(meaning, error, self._request, server, self.seconds)
+
+    def crowded(self, server: str, limit: int) -> Unavailable:
+        return Unavailable(
+            f"{server}: all {limit} connections or requests of this client were busy for {self.seconds:.1f} seconds"
+        )
+
+
+class SyncSide:
+    """A blocking driver with a bound on concurrent requests, and retries."""
+
+    def __init__(self, driver: SyncDriver, deadline: float) -> None:
+        self.driver = driver
+        self._deadline = deadline
+        self._slots = threading.BoundedSemaphore(driver.limit)
+        self._progress = 0.0
+
+    def forked(self) -> None:
+        self._slots = threading.BoundedSemaphore(self.driver.limit)
+
+    @contextmanager
+    def slot(self, attempt: Attempts) -> Iterator[None]:
+        slots = self._slots
+        while not slots.acquire(timeout=max(attempt.patience(self._progress), 0.001)):
+            if attempt.patience(self._progress) <= 0:
+                raise attempt.crowded(self.driver.server, self.driver.limit)
+        attempt.begin()
+        try:
+            yield
+            self._progress = time.monotonic()
+        finally:
+            slots.release()
+
+    def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._deadline)
+        while True:
+            try:
+                with self.slot(attempt):
+                    return self.driver.perform(request)
+            except Exception as error:
+                pause = attempt.failed(error, self.driver.server)
+            time.sleep(pause)
+
+
+class AsyncSide:
+    """A driver of one event loop with a bound on concurrent requests, and retries."""
+
+    def __init__(self, driver: AsyncDriver, deadline: float) -> None:
+        self.driver = driver
+        self._deadline = deadline
+        self._slots = asyncio.Semaphore(driver.limit)
+        self._progress = 0.0
+
+    async def perform(self, request: Request, attempt: Attempts) -> Reply:
+        if self._slots.locked():
+            await self._queue(attempt)
+        else:
+            await self._slots.acquire()
+        attempt.begin()
+        try:
+            reply = await self.driver.perform(request)
+            self._progress = time.monotonic()
+        finally:
+            self._slots.release()
+        return reply
+
+    async def _queue(self, attempt: Attempts) -> None:
+        loop = asyncio.get_running_loop()
+
+        timer: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal timer
+            patience = attempt.patience(self._progress)
+            if patience > 0:
+                timer = loop.call_later(patience, look)
+            else:
+                bound.reschedule(loop.time())
+
+        try:
+            # Waiting in one piece keeps the place in the queue.
+            async with asyncio.timeout(None) as bound:
+                look()
+                await self._slots.acquire()
+        except TimeoutError:
+            raise attempt.crowded(self.driver.server, self.driver.limit) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._deadline)
+        while True:
+            try:
+                return await self.perform(request, attempt)
+            except Exception as error:
+                pause = attempt.failed(error, self.driver.server)
+            await asyncio.sleep(pause)
+
+
+class Workers:
+    """Runs blocking calls for event loops, in threads of our own.
+
+    asyncio's default threads will not do: the blocking nodes of a graph run there, and may wait for these calls.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, function: Callable[[Request], Reply], request: Request) -> Reply:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="statekeep")
+            pool = self._pool
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, request)
+
+    def forked(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = None
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)

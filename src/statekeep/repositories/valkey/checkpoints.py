@@ -1,0 +1,203 @@
+"""The Valkey backend of checkpoints: writing here, the rest in the modules beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...domain import (
+    Channel,
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    CorruptRecord,
+    InvalidInput,
+    MissingChannels,
+    PendingWrite,
+    SavedCheckpoint,
+    Thread,
+)
+from ..checkpoints import Page, Supply
+from ..operation import Operation, arun, run
+from ..ttl import ttl_seconds
+from . import ancestors, copying, deletion, listing, misplaced, reading, reindexing
+from .client import Client
+from .keys import part, run_key, text, thread_index_keys
+from .reading import Settings
+from .records import encode_channels, encode_checkpoint, encode_write, run_of
+from .requests import Call, Reply, Request, script
+
+
+class ValkeyCheckpoints:
+    """Checkpoints and pending writes in Valkey, for :class:`~statekeep.CheckpointRepository`.
+
+    Args:
+        client: see :func:`~statekeep.repositories.valkey.client.client_for`.
+        prefix: what all keys start with; not empty, and not starting or ending with ``:``.
+        ttl: seconds that a checkpoint or pending write lives after it was put, fractions allowed; ``None`` for ever.
+        refresh_on_read: ``get`` starts the TTL anew, for what it reads.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
+
+    def __init__(
+        self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None, refresh_on_read: bool = False
+    ) -> None:
+        if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
+            raise InvalidInput(
+                f"prefix must be text, not empty, without braces, and without ':' at its ends, got {prefix!r:.80}",
+                field="prefix",
+            )
+        self.client = client
+        self.prefix = prefix
+        self.ttl = ttl_seconds(ttl)
+        self.refresh_on_read = bool(refresh_on_read)
+        self._settings = Settings(
+            prefix=prefix,
+            ttl_ms=0 if self.ttl is None else math.ceil(self.ttl * 1000),
+            refresh_on_read=self.refresh_on_read,
+            cluster=client.cluster,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.client!r}, prefix={self.prefix!r}, ttl={self.ttl!r})"
+
+    def execute(self, request: Request) -> Reply:
+        """Answer one request of an operation, blocking."""
+        try:
+            return self.client.execute(request)
+        except CorruptRecord as error:
+            raise run(misplaced.named(self.prefix, request, error), self.client.execute) from error.__cause__
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer one request of an operation, without blocking the event loop."""
+        try:
+            return await self.client.aexecute(request)
+        except CorruptRecord as error:
+            raise await arun(misplaced.named(self.prefix, request, error), self.client.aexecute) from error.__cause__
+
+    def close(self) -> None:
+        """Close the client, if Statekeep opened it."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        await self.client.aclose()
+
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+        """One script call; two in a cluster, where the indexes of threads and runs live elsewhere."""
+        settings = self._settings
+        keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
+        record = keys.checkpoint(checkpoint.checkpoint_id)
+        # No checkpoint has the empty id, so without a parent the script finds nothing there.
+        parent = keys.checkpoint(checkpoint.parent_id or "")
+        fields = [text for pair in encode_checkpoint(keys, checkpoint).items() for text in pair]
+        ttl = str(settings.ttl_ms)
+
+        everywhere = thread_index_keys(settings.prefix)
+        run_id = run_of(checkpoint.metadata)
+        run = [run_key(settings.prefix, run_id)] if run_id else []
+        if settings.cluster:
+            # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
+            yield Call(script("touch"), everywhere, [checkpoint.thread_id])
+            if run:
+                yield Call(script("join"), run, [checkpoint.thread_id, ttl])
+            everywhere, run = [], []
+
+        channels = checkpoint.channels
+        head = [
+            checkpoint.checkpoint_id,
+            part(checkpoint.checkpoint_id),
+            checkpoint.namespace,
+            ttl,
+            checkpoint.thread_id,
+            str(len(fields) // 2),
+            *fields,
+        ]
+        while True:
+            call = Call(
+                script("put"), [*keys.derived, record, parent, *everywhere, *run], [*head, *encode_channels(channels)]
+            )
+            positions = yield call
+            if not positions:
+                return
+            names = list(channels)
+            missing = [names[position] for position in positions]
+            if supply is None:
+                raise MissingChannels(missing, key=keys.values)
+            channels = channels | supplied(channels, missing, supply)
+
+    def put_writes(
+        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    ) -> Operation[None]:
+        """One script call."""
+        if not writes:
+            return
+        settings = self._settings
+        keys = settings.keys(thread_id, namespace)
+        encoded = [encode_write(keys, checkpoint_id, write) for write in writes]
+        records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
+        arguments = [text for write in encoded for text in write]
+        behind = yield Call(
+            script("put_writes"),
+            [*keys.derived, keys.checkpoint(checkpoint_id), *records],
+            [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
+        )
+        if behind:
+            run_id, *members = [text(name, keys.writes) for name in behind]
+            if run_id:
+                yield from reading.keep_run(settings, run_id, thread_id)
+            if members:
+                yield from reading.refresh(settings, keys, checkpoint_id, members)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
+        """One script call, and one for pending writes."""
+        return (yield from reading.get(self._settings, thread_id, namespace, checkpoint_id))
+
+    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
+        """Two script calls per page, and one for pending writes."""
+        return (yield from listing.list_checkpoints(self._settings, query, cursor))
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """Three script calls for each 200 ancestors."""
+        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+        """Two round trips per page; with a prefix, one more for each 1,000 threads that have it."""
+        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+
+    def delete_thread(self, thread_id: str) -> Operation[None]:
+        """In steps of 500 records."""
+        yield from deletion.delete_thread(self._settings, thread_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """In steps of 500 records."""
+        yield from deletion.delete_runs(self._settings, run_ids)
+
+    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
+        """One put per checkpoint, one call per checkpoint with pending writes."""
+        yield from copying.copy_thread(self._settings, self, source_id, target_id)
+
+    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+        """In steps of 500 records."""
+        for thread_id in thread_ids:
+            yield from deletion.prune(self._settings, thread_id, keep)
+
+    def reindex(self, thread_id: str) -> Operation[int]:
+        """Walks the whole keyspace once."""
+        return (yield from reindexing.reindex(self._settings, thread_id))
+
+
+def supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
+    """The missing channels with the payloads that the caller supplies, or empty."""
+    payloads = supply(missing)
+    return {
+        name: Channel.of(channels[name].version, payloads[name])
+        if name in payloads
+        else Channel.empty(channels[name].version)
+        for name in missing
+    }

@@ -1,0 +1,228 @@
+"""Which error of a driver means what: one table for glide and valkey-py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import field, frozen
+
+from ...domain import (
+    AccessDenied,
+    CorruptRecord,
+    InvalidInput,
+    QuotaExceeded,
+    StatekeepError,
+    Unavailable,
+    Unsupported,
+)
+from .requests import Arg, Call, Commands, Request
+
+
+class Refused(Exception):
+    """One command of several failed; carries its key along with the driver's error."""
+
+    def __init__(self, error: Exception, command: Sequence[Arg]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.key = command[1] if len(command) > 1 else None
+
+
+@frozen
+class Meaning:
+    """What an error is to the caller, and whether the same request may succeed in a moment."""
+
+    error: type[StatekeepError]
+    summary: str
+    retry: bool = False
+    advice: str = field(default="", kw_only=True)
+
+
+DOWN: Final = Meaning(Unavailable, "the server cannot be reached", retry=True)
+SLOW: Final = Meaning(Unavailable, "the server did not answer in time", retry=True)
+LOADING: Final = Meaning(Unavailable, "the server is loading its data", retry=True)
+BUSY: Final = Meaning(Unavailable, "the server is busy with a script", retry=True)
+REPLICA: Final = Meaning(Unavailable, "the server is a replica, it takes no writes", retry=True)
+NOT_WRITABLE: Final = Meaning(Unavailable, "the server takes no writes now", retry=True)
+CLUSTER_DOWN: Final = Meaning(Unavailable, "the cluster is down or changing", retry=True)
+CROWDED: Final = Meaning(Unavailable, "too many connections or requests", retry=True)
+GARBLED: Final = Meaning(Unavailable, "the connection is broken", retry=True)
+CLOSED: Final = Meaning(Unavailable, "the client is closed")
+DENIED: Final = Meaning(AccessDenied, "the server refuses the credentials or the command")
+FULL: Final = Meaning(QuotaExceeded, "the server is out of memory")
+WRONG_TYPE: Final = Meaning(CorruptRecord, "the key holds another type of value")
+NEEDS_CLUSTER: Final = Meaning(
+    InvalidInput,
+    "the server is part of a cluster",
+    advice="use a cluster client, or a URL with valkey+cluster:// or valkeys+cluster://",
+)
+CROSS_SLOT: Final = Meaning(
+    InvalidInput,
+    "the keys of the request are in different slots of the cluster",
+    advice="use a cluster client, or a URL with valkey+cluster:// or valkeys+cluster://",
+)
+MISCONFIGURED: Final = Meaning(InvalidInput, "the client's configuration does not fit the server")
+NOT_SENDABLE: Final = Meaning(InvalidInput, "an argument cannot be sent to the server")
+UNKNOWN_COMMAND: Final = Meaning(Unsupported, "the server does not know a command")
+SCRIPT_FAILED: Final = Meaning(StatekeepError, "a script failed on the server")
+UNEXPECTED: Final = Meaning(StatekeepError, "the server or its client reports an error")
+
+CLASSES: Final[dict[str, Meaning]] = {
+    "valkey.exceptions.ValkeyError": UNEXPECTED,
+    "valkey.exceptions.ConnectionError": DOWN,
+    "valkey.exceptions.TimeoutError": SLOW,
+    "valkey.exceptions.AuthenticationError": DENIED,
+    "valkey.exceptions.AuthorizationError": DENIED,
+    "valkey.exceptions.AuthenticationWrongNumberOfArgsError": DENIED,
+    "valkey.exceptions.NoPermissionError": DENIED,
+    "valkey.exceptions.BusyLoadingError": LOADING,
+    "valkey.exceptions.InvalidResponse": GARBLED,
+    "valkey.exceptions.ResponseError": UNEXPECTED,
+    "valkey.exceptions.DataError": NOT_SENDABLE,
+    "valkey.exceptions.PubSubError": UNEXPECTED,
+    "valkey.exceptions.WatchError": UNEXPECTED,
+    "valkey.exceptions.NoScriptError": UNEXPECTED,
+    "valkey.exceptions.OutOfMemoryError": FULL,
+    "valkey.exceptions.ExecAbortError": UNEXPECTED,
+    "valkey.exceptions.ReadOnlyError": REPLICA,
+    "valkey.exceptions.ModuleError": UNEXPECTED,
+    "valkey.exceptions.LockError": UNEXPECTED,
+    "valkey.exceptions.LockNotOwnedError": UNEXPECTED,
+    "valkey.exceptions.ChildDeadlockedError": UNEXPECTED,
+    "valkey.exceptions.ValkeyClusterException": UNEXPECTED,
+    "valkey.exceptions.ClusterError": CLUSTER_DOWN,
+    "valkey.exceptions.ClusterDownError": CLUSTER_DOWN,
+    "valkey.exceptions.MasterDownError": CLUSTER_DOWN,
+    "valkey.exceptions.AskError": CLUSTER_DOWN,
+    "valkey.exceptions.MovedError": CLUSTER_DOWN,
+    "valkey.exceptions.TryAgainError": CLUSTER_DOWN,
+    "valkey.exceptions.ClusterCrossSlotError": CROSS_SLOT,
+    "valkey.exceptions.SlotNotCoveredError": CLUSTER_DOWN,
+    "valkey.exceptions.MaxConnectionsError": CROWDED,
+    "glide_shared.exceptions.GlideError": UNEXPECTED,
+    "glide_shared.exceptions.ClosingError": DOWN,
+    "glide_shared.exceptions.RequestError": UNEXPECTED,
+    "glide_shared.exceptions.TimeoutError": SLOW,
+    "glide_shared.exceptions.ExecAbortError": UNEXPECTED,
+    "glide_shared.exceptions.ConnectionError": DOWN,
+    "glide_shared.exceptions.ConfigurationError": MISCONFIGURED,
+    "glide_shared.exceptions.CircuitBreakerError": DOWN,
+    "glide_shared.exceptions.RdmaError": UNEXPECTED,
+    "glide_shared.exceptions.LoggerError": UNEXPECTED,
+    "builtins.TimeoutError": SLOW,
+    "builtins.OSError": DOWN,
+}
+"""Every exception class of the drivers; the most derived one that is listed counts."""
+
+TEXTUAL: Final = frozenset(
+    {
+        "valkey.exceptions.ConnectionError",
+        "valkey.exceptions.ResponseError",
+        "valkey.exceptions.ValkeyClusterException",
+        "glide_shared.exceptions.ClosingError",
+        "glide_shared.exceptions.ConnectionError",
+        "glide_shared.exceptions.RequestError",
+    }
+)
+"""Classes that stand for many things: what they are is said only by their text."""
+
+# The drivers rewrite the server's words ("-WRONGTYPE Operation" is "WRONGTYPE: Operation" in glide, "-LOADING" is
+# "BusyLoadingError"), so the text is searched in lower case for both spellings, and the first match counts.
+TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
+    (pattern, meaning)
+    for patterns, meaning in (
+        ((r"\bwrongtype\b",), WRONG_TYPE),
+        (
+            (
+                r"\bnoauth\b",
+                r"\bwrongpass\b",
+                r"\bnoperm\b",
+                r"\bpermissiondenied\b",
+                r"authenticationfailed",
+                r"authentication required",
+                r"invalid username-password",
+                r"password authentication failed",
+                r"called without any password configured",
+                r"\bacl failure\b",
+            ),
+            DENIED,
+        ),
+        ((r"\boom\b", r"\bout of memory\b", r"used memory > 'maxmemory'"), FULL),
+        ((r"client is closed", r"client created before fork"), CLOSED),
+        ((r"\bloading\b", r"busyloadingerror"), LOADING),
+        ((r"\bcrossslot\b", r"crossed slots"), CROSS_SLOT),
+        ((r"\bclusterdown\b", r"\btryagain\b", r"\bmasterdown\b", r"connectionnotfoundforroute"), CLUSTER_DOWN),
+        ((r"\bcluster cannot be connected\b", r"reachable node", r"slot .* not covered"), CLUSTER_DOWN),
+        ((r"\breadonly\b", r"read only replica"), REPLICA),
+        ((r"\bmoved\b",), NEEDS_CLUSTER),
+        ((r"\bmisconf\b", r"\bnoreplicas\b", r"notenoughreplicas"), NOT_WRITABLE),
+        ((r"^busy\b", r"\bbusy: ", r"is busy running a script", r"\bbusy script\b"), BUSY),
+        ((r"inflight requests", r"too many connections", r"max number of clients"), CROWDED),
+        ((r"refused to switch database", r"db index is out of range", r"select is not allowed"), MISCONFIGURED),
+        ((r"connect failed", r"ioerror", r"failed to connect", r"connection refused", r"connection in recovery"), DOWN),
+        ((r"allconnectionsunavailable", r"all connections .*unavailable"), DOWN),
+        ((r"unknown command",), UNKNOWN_COMMAND),
+        ((r"user_script", r"error running script", r"error compiling script"), SCRIPT_FAILED),
+    )
+    for pattern in patterns
+)
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def meaning_of(error: BaseException) -> Meaning | None:
+    """Say what a driver's error means; ``None`` for an error that is not a driver's."""
+    if isinstance(error, Refused):
+        return meaning_of(error.error)
+    for kind in type(error).__mro__:
+        path = _path(kind)
+        meaning = CLASSES.get(path)
+        if meaning is None:
+            continue
+        if path in TEXTUAL:
+            text = str(error).lower()
+            for pattern, found in TEXTS:
+                if re.search(pattern, text):
+                    return found
+        return meaning
+    return None
+
+
+def _key(error: Exception, request: Request) -> str | None:
+    key: Arg | None = None
+    if isinstance(error, Refused):
+        key = error.key
+    elif isinstance(request, Call) and request.keys:
+        key = request.keys[0]
+    elif isinstance(request, Commands) and len(request.commands) == 1 and len(request.commands[0]) > 1:
+        key = request.commands[0][1]
+    return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
+
+
+def failure(meaning: Meaning, error: Exception, request: Request, server: str, seconds: float) -> StatekeepError:
+    """Make the exception to raise from the driver's ``error``.
+
+    Args:
+        meaning: what ``error`` means.
+        error: the driver's error.
+        request: what was asked.
+        server: the server's address, without credentials.
+        seconds: how long it was tried.
+    """
+    cause = cause_of(error)
+    # A driver's text can repeat the command with all its values, hence the limit.
+    text = " ".join(str(cause).split())
+    message = f"{server}: {meaning.summary}: {type(cause).__name__}: {text:.300}"
+    if meaning.advice:
+        message = f"{message}; {meaning.advice}"
+    if meaning.retry:
+        message = f"{message} (tried for {seconds:.1f} seconds)"
+    return meaning.error(message, key=_key(error, request))
+
+
+def cause_of(error: Exception) -> Exception:
+    """Return the driver's own error."""
+    return error.error if isinstance(error, Refused) else error

@@ -1,0 +1,287 @@
+"""Valkey GLIDE as a driver: its blocking client (glide_sync) and its asyncio client (glide), which are two packages."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from ...domain import StatekeepError
+from .drivers import plain, version
+from .failures import Refused
+from .requests import Arg, Call, Commands, Reply, Request, Scan, Script
+from .url import Target
+
+# The client refuses more than 1000 requests at a time, it does not queue them. What was cancelled or timed out here
+# is still under way in there, hence the distance.
+MOST: Final = 256
+
+SCAN_COUNT: Final = "1000"
+
+# A caller waits somewhat longer than the client itself, so that the client's own error comes first.
+SLACK: Final = 1.0
+
+
+# glide drops a script from its store, from which it is loaded again after NOSCRIPT, when the object dies.
+@cache
+def _sync_script(script: Script) -> Any:
+    import glide_sync
+
+    package: Any = glide_sync
+    return package.Script(script.source)
+
+
+@cache
+def _async_script(script: Script) -> Any:
+    import glide
+
+    package: Any = glide
+    return package.Script(script.source)
+
+
+# Scripts that die with the interpreter complain that the library is gone already.
+atexit.register(_sync_script.cache_clear)
+atexit.register(_async_script.cache_clear)
+
+
+def _scan(cursor: Arg, pattern: str) -> list[Arg]:
+    return ["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"]
+
+
+def _batch(package: Any, cluster: bool, commands: Sequence[Sequence[Arg]]) -> Any:
+    batch = package.ClusterBatch(is_atomic=False) if cluster else package.Batch(is_atomic=False)
+    for command in commands:
+        batch.custom_command(list(command))
+    return batch
+
+
+def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, Exception):
+            raise Refused(reply, command) from reply
+    return [plain(reply) for reply in replies]
+
+
+def _where(config: Any) -> str:
+    return ",".join(
+        getattr(address, "unix_socket_path", None) or f"{address.host}:{address.port}" for address in config.addresses
+    )
+
+
+def _limit(config: Any) -> int:
+    return max(1, min(MOST, (getattr(config, "inflight_requests_limit", None) or 1000) // 2))
+
+
+class Sync:
+    """A ``glide_sync.GlideClient`` or ``GlideClusterClient``."""
+
+    def __init__(self, client: Any) -> None:
+        import glide_sync
+
+        self._client = client
+        self._package: Any = glide_sync
+        self.cluster = isinstance(client, glide_sync.GlideClusterClient)
+        config = client._config
+        self.limit = _limit(config)
+        self.server = _where(config)
+
+    def perform(self, request: Request) -> Reply:
+        match request:
+            case Call(script, keys, args):
+                return plain(self._client.invoke_script(_sync_script(script), list(keys), list(args)))
+            case Commands(commands):
+                if not commands:
+                    return []
+                batch = _batch(self._package, self.cluster, commands)
+                return _replies(commands, self._client.exec(batch, raise_on_error=False))
+            case Scan(pattern):
+                return self._scan_cluster(pattern) if self.cluster else self._scan(pattern)
+
+    def _scan(self, pattern: str) -> list[bytes]:
+        found: dict[bytes, None] = {}
+        cursor: bytes = b"0"
+        while True:
+            cursor, keys = plain(self._client.custom_command(_scan(cursor, pattern)))
+            found.update(dict.fromkeys(keys))
+            if cursor == b"0":
+                return list(found)
+
+    def _scan_cluster(self, pattern: str) -> list[bytes]:
+        found: dict[bytes, None] = {}
+        cursor = self._package.ClusterScanCursor()
+        while not cursor.is_finished():
+            cursor, keys = self._client.scan(
+                cursor, match=pattern, count=int(SCAN_COUNT), type=self._package.ObjectType.HASH
+            )
+            found.update(dict.fromkeys(keys))
+        return list(found)
+
+    def broken(self, error: Exception) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Async:
+    """A ``glide.GlideClient`` or ``GlideClusterClient``, of one event loop."""
+
+    def __init__(self, client: Any, patience: float) -> None:
+        import glide
+
+        self._client = client
+        self._package: Any = glide
+        # What the client answers is lost when the loop that reads the answers ended; it would wait for ever.
+        self.patience = patience
+        self.cluster = isinstance(client, glide.GlideClusterClient)
+        self.limit = _limit(client.config)
+        self.server = _where(client.config)
+
+    async def perform(self, request: Request) -> Reply:
+        match request:
+            case Call(script, keys, args):
+                async with asyncio.timeout(self.patience):
+                    return plain(await self._client.invoke_script(_async_script(script), list(keys), list(args)))
+            case Commands(commands):
+                if not commands:
+                    return []
+                batch = _batch(self._package, self.cluster, commands)
+                async with asyncio.timeout(self.patience):
+                    replies = await self._client.exec(batch, raise_on_error=False)
+                return _replies(commands, replies)
+            case Scan(pattern):
+                return await (self._scan_cluster(pattern) if self.cluster else self._scan(pattern))
+
+    async def _scan(self, pattern: str) -> list[bytes]:
+        found: dict[bytes, None] = {}
+        cursor: bytes = b"0"
+        while True:
+            async with asyncio.timeout(self.patience):
+                reply = await self._client.custom_command(_scan(cursor, pattern))
+            cursor, keys = plain(reply)
+            found.update(dict.fromkeys(keys))
+            if cursor == b"0":
+                return list(found)
+
+    async def _scan_cluster(self, pattern: str) -> list[bytes]:
+        found: dict[bytes, None] = {}
+        cursor = self._package.ClusterScanCursor()
+        while not cursor.is_finished():
+            async with asyncio.timeout(self.patience):
+                cursor, keys = await self._client.scan(
+                    cursor, match=pattern, count=int(SCAN_COUNT), type=self._package.ObjectType.HASH
+                )
+            found.update(dict.fromkeys(keys))
+        return list(found)
+
+    def broken(self, error: Exception) -> bool:
+        return False
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _quiet(package: Any) -> None:
+    # By default the native part prints warnings to standard output. A user's own setting stays.
+    if package.Logger._instance is None:
+        package.Logger.set_logger_config(package.LogLevel.OFF)
+
+
+def _config(package: Any, target: Target) -> Any:
+    if target.unix_socket is not None:
+        addresses = [package.NodeAddress(unix_socket_path=target.unix_socket)]
+    else:
+        addresses = [package.NodeAddress(host, port) for host, port in target.addresses]
+    credentials = None
+    if target.password is not None:
+        credentials = package.ServerCredentials(password=target.password, username=target.username)
+    tls = None
+    if target.tls:
+        tls = package.TlsAdvancedConfiguration(
+            use_insecure_tls=target.tls_insecure or None,
+            root_pem_cacerts=_read(target.tls_ca_certs),
+            client_cert_pem=_read(target.tls_cert),
+            client_key_pem=_read(target.tls_key),
+        )
+    common: dict[str, Any] = {
+        "addresses": addresses,
+        "use_tls": target.tls,
+        "credentials": credentials,
+        "request_timeout": max(1, round(target.attempt * 1000)),
+        "client_name": target.client_name,
+        "client_info_tag": f"statekeep:{version()}",
+        # Otherwise making the client connects: an asyncio client would block its event loop meanwhile.
+        "lazy_connect": True,
+        "reconnect_strategy": package.BackoffStrategy(num_of_retries=4, factor=50, exponent_base=2, jitter_percent=20),
+    }
+    connection_timeout = max(1, round(target.connect_timeout * 1000))
+    if target.cluster:
+        advanced = package.AdvancedGlideClusterClientConfiguration(
+            connection_timeout=connection_timeout, tls_config=tls
+        )
+        return package.GlideClusterClientConfiguration(advanced_config=advanced, **common)
+    advanced = package.AdvancedGlideClientConfiguration(connection_timeout=connection_timeout, tls_config=tls)
+    return package.GlideClientConfiguration(advanced_config=advanced, database_id=target.database or None, **common)
+
+
+def _read(path: str | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()
+
+
+def open_sync(target: Target) -> Sync:
+    """Make a blocking client; it connects with the first request."""
+    import glide_sync
+
+    _quiet(glide_sync)
+    kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
+    return Sync(kind.create(_config(glide_sync, target)))
+
+
+def patience_of(client: Any, deadline: float) -> float:
+    """How long to wait for an answer of a client that the user made, in seconds."""
+    return max(deadline, (client.config.request_timeout or 250) / 1000) + SLACK
+
+
+_opening = threading.Lock()
+
+
+def open_async(target: Target) -> Async | None:
+    """Make a client for the running event loop; it connects with the first request.
+
+    Returns:
+        ``None`` if the asyncio client cannot work here: all its answers come through one pipe of the process, which
+        the event loop reads that used glide first. As long as that one is open, no other loop can rely on it.
+    """
+    import glide
+    from glide import glide_client as state
+
+    loop = asyncio.get_running_loop()
+    with _opening:
+        # After a fork glide starts anew.
+        forked = getattr(state, "_async_pipe_init_pid", -1) != os.getpid()
+        if not forked and getattr(state, "_async_pipe_registered", False):
+            owner = getattr(state, "_async_pipe_loop", None)
+            if owner is not loop and (owner is None or not owner.is_closed()):
+                return None
+        _quiet(glide)
+        kind = glide.GlideClusterClient if target.cluster else glide.GlideClient
+        client = _at_once(kind.create(_config(glide, target)))
+        if getattr(state, "_async_pipe_loop", loop) is not loop:  # another loop was faster
+            _at_once(client.close())
+            return None
+    return Async(client, target.attempt + target.connect_timeout + SLACK)
+
+
+def _at_once(coroutine: Any) -> Any:
+    # With lazy_connect neither create() nor close() waits for anything, so a lock may be held meanwhile.
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise StatekeepError("this version of valkey-glide waits while it makes a client; use ?client=valkey-py")

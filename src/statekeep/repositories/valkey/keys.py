@@ -1,0 +1,117 @@
+"""Key names. ``docs/key-schema.md`` describes them for people.
+
+Every part that comes from a user is percent-encoded, so that it holds none of ``: { } @ ! ?``, white space or
+glob characters: two different parts never make the same key. ``{T}`` is a literal hash tag, so everything of a
+thread lives in one slot.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import quote, unquote
+
+from attrs import field, frozen
+
+from ...domain import CorruptRecord
+
+
+@lru_cache(maxsize=8192)
+def part(text: str) -> str:
+    """Encode one part of a key.
+
+    >>> part("user:42/{é}.")
+    'user%3A42%2F%7B%C3%A9%7D%2E'
+    """
+    return quote(text, safe="-_~").replace(".", "%2E")
+
+
+@lru_cache(maxsize=8192)
+def unpart(text: str) -> str:
+    """Undo :func:`part`.
+
+    Raises:
+        CorruptRecord: ``text`` was not made by :func:`part`.
+    """
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise CorruptRecord(f"not a percent-encoded text: {text!r:.80}") from error
+
+
+def text(data: bytes, key: str) -> str:
+    """Decode what is stored as text under ``key``.
+
+    Raises:
+        CorruptRecord: it is not UTF-8.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptRecord(f"not text: {error}", key=key) from error
+
+
+@frozen
+class NamespaceKeys:
+    """The keys of one namespace of a thread."""
+
+    prefix: str
+    thread_id: str
+    namespace: str
+    place: str = field(init=False)
+    head: str = field(init=False)
+    values: str = field(init=False)
+    checkpoints: str = field(init=False)
+    writes: str = field(init=False)
+    expiry: str = field(init=False)
+    namespaces: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        place = f"{{{part(self.thread_id)}}}:{part(self.namespace)}"
+        for name, value in (
+            ("place", place),
+            ("head", f"{self.prefix}:head:{place}"),
+            ("values", f"{self.prefix}:channel-values:{place}"),
+            ("checkpoints", f"{self.prefix}:checkpoint-index:{place}"),
+            ("writes", f"{self.prefix}:pending_write-index:{place}"),
+            ("expiry", f"{self.prefix}:expiry-index:{place}"),
+            ("namespaces", thread_key(self.prefix, self.thread_id)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def checkpoint_pk(self, checkpoint_id: str) -> str:
+        """The primary key of a checkpoint record: ``{T}:NS:CID``."""
+        return f"{self.place}:{part(checkpoint_id)}"
+
+    def checkpoint(self, checkpoint_id: str) -> str:
+        """The key of a checkpoint record."""
+        return f"{self.prefix}:checkpoint:{self.place}:{part(checkpoint_id)}"
+
+    def write(self, member: str) -> str:
+        """The key of the pending write with this member of the index (``CID:TASK:IDX:CHANNEL``)."""
+        return f"{self.prefix}:pending_write:{self.place}:{member.rpartition(':')[0]}"
+
+    @property
+    def derived(self) -> list[str]:
+        """The six keys that most scripts take first, in the order of ``common.lua``."""
+        return [self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces]
+
+
+@lru_cache(maxsize=1024)
+def namespace_keys(prefix: str, thread_id: str, namespace: str) -> NamespaceKeys:
+    """The keys of a namespace, remembered for the threads in use."""
+    return NamespaceKeys(prefix, thread_id, namespace)
+
+
+def thread_key(prefix: str, thread_id: str) -> str:
+    """The index of a thread's namespaces."""
+    return f"{prefix}:namespace-index:{{{part(thread_id)}}}"
+
+
+def run_key(prefix: str, run_id: str) -> str:
+    """The set of the threads in which a run put checkpoints."""
+    return f"{prefix}:run-index:{part(run_id)}"
+
+
+def thread_index_keys(prefix: str) -> list[str]:
+    """All threads by the time of the last put, and by name; one slot."""
+    return [f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"]

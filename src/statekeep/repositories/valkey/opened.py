@@ -1,0 +1,229 @@
+"""The client that is made from a URL: it opens what it needs, where it needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import importlib.util
+import threading
+import time
+from collections.abc import AsyncGenerator
+
+from ...domain import MissingDependency
+from . import forks
+from .attempts import SLACK, WORKERS, AsyncSide, Attempts, SyncSide, Workers
+from .drivers import AsyncDriver, SyncDriver, closed, running_loop
+from .requests import Reply, Request
+from .url import Driver, Target
+
+
+class _Loop:
+    """What a client made from a URL keeps for one event loop."""
+
+    def __init__(self, side: AsyncSide | None) -> None:
+        self.side = side
+        """``None``: worker threads serve this loop."""
+        self.guard: AsyncGenerator[None, None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        """Close the client, in its own loop; several callers wait for the same end."""
+        if self.side is None:
+            return
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self.side.driver.close())
+        await asyncio.shield(self._ending)
+
+
+class UrlClient:
+    """Opens clients as they are needed: a blocking one, and one for each event loop. Survives a fork."""
+
+    def __init__(self, target: Target, driver: Driver) -> None:
+        self.cluster = target.cluster
+        self._target = target
+        self._name: Driver = driver
+        self._is_closed = False
+        # Two locks: opening may take seconds, and no event loop waits for that.
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._sync: SyncSide | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self._workers = Workers(min(WORKERS, self._most))
+        forks.follow(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._target!r})"
+
+    @property
+    def _most(self) -> int:
+        return 256 if self._name == "glide" else self._target.pool_size
+
+    def after_fork(self) -> None:
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._workers.forked()
+        # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
+        forks.abandon(self._loops)
+        self._loops = {}
+        if self._sync is not None and self._name == "glide":
+            self._sync.forked()  # connects anew by itself
+        elif self._sync is not None:
+            forks.abandon(self._sync)
+            self._sync = None
+
+    # -- blocking ------------------------------------------------------------------------------------------------
+
+    def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._target.deadline)
+        while True:
+            side = None
+            try:
+                side = self._sync or self._open_sync()
+                with side.slot(attempt):
+                    return side.driver.perform(request)
+            except Exception as error:
+                if side is not None and side.driver.broken(error):
+                    self._drop_sync(side)
+                pause = attempt.failed(error, str(self._target))
+            time.sleep(pause)
+
+    def _open_sync(self) -> SyncSide:
+        with self._opening:
+            if self._sync is not None:
+                return self._sync
+            if self._is_closed:
+                raise closed(str(self._target))
+            side = SyncSide(_sync_driver(self._name, self._target), self._target.deadline)
+            with self._lock:
+                if not self._is_closed:
+                    self._sync = side
+                    return side
+        side.driver.close()
+        raise closed(str(self._target))
+
+    def _drop_sync(self, side: SyncSide) -> None:
+        with self._lock:
+            if self._sync is side:
+                self._sync = None
+        side.driver.close()
+
+    # -- event loops ---------------------------------------------------------------------------------------------
+
+    async def aexecute(self, request: Request) -> Reply:
+        loop = asyncio.get_running_loop()
+        attempt = Attempts(request, self._target.deadline)
+        while True:
+            here = None
+            try:
+                here = self._loops.get(loop) or await self._open_async(loop)
+                if here.side is None:
+                    return await self._workers.run(self.execute, request)
+                return await here.side.perform(request, attempt)
+            except Exception as error:
+                if here is not None and here.side is not None and here.side.driver.broken(error):
+                    if self._loops.get(loop) is here:
+                        del self._loops[loop]
+                    await here.end()
+                pause = attempt.failed(error, str(self._target))
+            await asyncio.sleep(pause)
+
+    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop:
+        with self._lock:
+            if self._is_closed:
+                raise closed(str(self._target))
+            for other in [other for other in self._loops if other.is_closed()]:
+                del self._loops[other]
+            driver = _async_driver(self._name, self._target)
+            here = _Loop(AsyncSide(driver, self._target.deadline) if driver is not None else None)
+            self._loops[loop] = here
+        # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
+        # it: the moment to close what can be closed only in there.
+        here.guard = self._until_the_loop_ends(loop, here)
+        await anext(here.guard)
+        return here
+
+    async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop, here: _Loop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self._loops.get(loop) is here:
+                del self._loops[loop]
+            await here.end()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _take(self) -> tuple[SyncSide | None, dict[asyncio.AbstractEventLoop, _Loop]]:
+        with self._lock:
+            self._is_closed = True
+            sync, self._sync = self._sync, None
+            loops, self._loops = self._loops, {}
+        self._workers.close()
+        return sync, loops
+
+    def close(self) -> None:
+        sync, loops = self._take()
+        here = running_loop()
+        for loop, state in loops.items():
+            future = _begin(state, loop)
+            if future is not None and loop is not here and loop.is_running():
+                # A loop that is blocked closes its client when it goes on.
+                concurrent.futures.wait([future], SLACK)
+        if sync is not None:
+            sync.driver.close()
+
+    async def aclose(self) -> None:
+        sync, loops = self._take()
+        here = asyncio.get_running_loop()
+        for loop, state in loops.items():
+            if loop is here:
+                await state.end()
+            elif (future := _begin(state, loop)) is not None and loop.is_running():
+                await asyncio.wait([asyncio.wrap_future(future)], timeout=SLACK)
+        if sync is not None:
+            sync.driver.close()
+
+
+def _begin(state: _Loop, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[None] | None:
+    """Have a loop close its client: at once if it runs, else when it runs again."""
+    return None if loop.is_closed() else asyncio.run_coroutine_threadsafe(state.end(), loop)
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def installed_driver(wanted: Driver | None) -> Driver:
+    if wanted != "valkey-py" and (_installed("glide_sync") or _installed("glide")):
+        return "glide"
+    if wanted == "glide":
+        raise MissingDependency("valkey-glide", "valkey")
+    if _installed("valkey"):
+        return "valkey-py"
+    if wanted == "valkey-py":
+        raise MissingDependency("valkey", "valkey-py")
+    raise MissingDependency("valkey-glide", "valkey")
+
+
+def _sync_driver(name: Driver, target: Target) -> SyncDriver:
+    if name == "valkey-py":
+        from . import valkey_py
+
+        return valkey_py.open_sync(target)
+    if not _installed("glide_sync"):
+        raise MissingDependency("valkey-glide-sync", "valkey")
+    from . import glide
+
+    return glide.open_sync(target)
+
+
+def _async_driver(name: Driver, target: Target) -> AsyncDriver | None:
+    """Make a client for the running loop; ``None`` if it has to be served by threads."""
+    if name == "valkey-py":
+        from . import valkey_py
+
+        return valkey_py.open_async(target)
+    if not _installed("glide"):
+        return None
+    from . import glide
+
+    return glide.open_async(target)

@@ -1,0 +1,222 @@
+"""Reading checkpoints: by id, the newest, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from attrs import frozen
+
+from ...domain import PendingWrite, SavedCheckpoint
+from ..operation import Operation
+from .keys import NamespaceKeys, namespace_keys, part, run_key, text
+from .records import (
+    READ_FIELDS,
+    decode_checkpoint,
+    decode_write,
+    value_fields,
+)
+from .requests import Call, script
+
+ItemT = TypeVar("ItemT")
+
+CHUNK = 500
+"""How many records one script call touches at most, so that none holds up the server."""
+
+Row = Sequence[bytes | None]
+
+
+@frozen
+class Settings:
+    """What the operations of a repository have in common."""
+
+    prefix: str
+    ttl_ms: int
+    """0: for ever."""
+    refresh_on_read: bool
+    cluster: bool
+
+    def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
+        """The keys of a namespace."""
+        return namespace_keys(self.prefix, thread_id, namespace)
+
+
+@frozen
+class Ref:
+    """Names a checkpoint of a thread."""
+
+    namespace: str
+    checkpoint_id: str
+
+
+def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT]]:
+    """Cut a sequence into pieces."""
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def rows(flat: Sequence[bytes | None], width: int) -> Iterator[Row]:
+    """Cut a flat reply into rows."""
+    return chunks(flat, width)
+
+
+def read_writes(
+    members: Sequence[tuple[NamespaceKeys, str]],
+) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
+    """Read pending writes of a thread by their index members; the index forgets those whose record is gone."""
+    found: dict[tuple[NamespaceKeys, str], PendingWrite] = {}
+    gone: list[tuple[NamespaceKeys, str]] = []
+    for chunk in chunks(members):
+        records = [keys.write(name) for keys, name in chunk]
+        flat, _ = yield Call(script("writes"), [chunk[0][0].values, *records], [])
+        for place, row in zip(chunk, rows(flat, 4), strict=True):
+            write = decode_write(*place, row)
+            if write is None:
+                gone.append(place)
+            else:
+                found[place] = write
+    for keys, places in groupby(gone, key=lambda place: place[0]):
+        yield from forget_writes(keys, [name for _, name in places])
+    return found
+
+
+def forget_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[None]:
+    """Drop index entries of pending writes, unless the record has come back in the meantime."""
+    for chunk in chunks(members):
+        records = [keys.write(name) for name in chunk]
+        yield Call(
+            script("adopt"), [keys.writes, keys.expiry, keys.namespaces, *records], ["w", keys.namespace, *chunk]
+        )
+
+
+def forget_checkpoints(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[None]:
+    """Drop index entries of checkpoints, unless the record has come back in the meantime."""
+    for chunk in chunks(ids):
+        records = [keys.checkpoint(name) for name in chunk]
+        yield Call(
+            script("adopt"), [keys.checkpoints, keys.expiry, keys.namespaces, *records], ["c", keys.namespace, *chunk]
+        )
+
+
+def get(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
+) -> Operation[SavedCheckpoint | None]:
+    """Read one checkpoint: one round trip, and one more for pending writes."""
+    keys = settings.keys(thread_id, namespace)
+    record, encoded_id = keys.head, ""
+    if checkpoint_id is not None:
+        record, encoded_id = keys.checkpoint(checkpoint_id), part(checkpoint_id)
+    while True:
+        reply = yield Call(
+            script("get"), [keys.values, keys.checkpoints, keys.writes, record], [encoded_id, *READ_FIELDS]
+        )
+        if not isinstance(reply, int):
+            break
+        # The copy of the newest is made anew, until it is there or there is no checkpoint.
+        if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
+            return None
+    [pk, *row], values, members = reply
+    if not encoded_id:
+        encoded_id = text(pk or b"", record).rpartition(":")[2]
+    names = [text(name, keys.writes) for name in members]
+    fields = value_fields(row[-1], record)
+    writes = yield from read_writes([(keys, name) for name in names])
+    found = decode_checkpoint(
+        keys, record, encoded_id, row, dict(zip(fields, values, strict=True)), list(writes.values())
+    )
+    if settings.refresh_on_read and settings.ttl_ms:
+        yield from refresh(settings, keys, found.checkpoint_id, names)
+    return found
+
+
+def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members: Sequence[str]) -> Operation[None]:
+    """Let a checkpoint and its pending writes live for another TTL."""
+    for chunk in list(chunks(members)) or [[]]:
+        records = [keys.checkpoint(checkpoint_id), *map(keys.write, chunk)]
+        run = yield Call(script("refresh"), [*keys.derived, *records], [checkpoint_id, str(settings.ttl_ms), *chunk])
+        if run:
+            yield from keep_run(settings, text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
+
+
+def keep_run(settings: Settings, run_id: str, thread_id: str) -> Operation[None]:
+    """Let the index of a run live as long as a checkpoint that was put or refreshed now."""
+    yield Call(script("join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+
+
+def crown(keys: NamespaceKeys) -> Operation[str | None]:
+    """Make the copy of the newest checkpoint anew; return the id of the newest, ``None`` if there is none.
+
+    The index may name checkpoints that expired or were removed by others: they are dropped on the way.
+    """
+    while True:
+        [ids] = yield Call(script("ids"), [keys.checkpoints], [str(CHUNK), "+"])
+        if not ids:
+            yield Call(script("vacate"), keys.derived, [keys.namespace])
+            return None
+        names = [text(name, keys.checkpoints) for name in ids]
+        newest = names[0]
+        answer = yield Call(script("crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest])
+        if answer == ids[0]:
+            return newest
+        yield from forget_checkpoints(keys, names)
+
+
+def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[list[SavedCheckpoint]]:
+    """Read checkpoints of a thread in the given order, leaving out those that are gone.
+
+    One round trip, and one per namespace for pending writes.
+    """
+    order = {ref: position for position, ref in enumerate(refs)}
+    groups: list[tuple[NamespaceKeys, list[str]]] = []
+    call_keys: list[str] = []
+    call_args: list[str] = [str(len(READ_FIELDS)), *READ_FIELDS]
+    for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
+        keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
+        records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
+        groups.append((keys, ids))
+        call_keys += [keys.values, keys.writes, *records]
+        call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
+    reply = yield Call(script("records"), call_keys, call_args)
+
+    places = [
+        (keys, text(name, keys.writes))
+        for (keys, _), (_, _, members_of_each) in zip(groups, reply, strict=True)
+        for members in members_of_each
+        for name in members
+    ]
+    writes = yield from read_writes(places)
+    found: dict[int, SavedCheckpoint] = {}
+    for (keys, ids), (flat, stored, members_of_each) in zip(groups, reply, strict=True):
+        table = list(rows(flat, len(READ_FIELDS)))
+        fields = list(
+            dict.fromkeys(
+                name
+                for checkpoint_id, row in zip(ids, table, strict=True)
+                for name in value_fields(row[-1], keys.checkpoint(checkpoint_id))
+            )
+        )
+        values = dict(zip(fields, stored, strict=True))
+        gone: list[str] = []
+        for checkpoint_id, row, members in zip(ids, table, members_of_each, strict=True):
+            if all(value is None for value in row):
+                gone.append(checkpoint_id)
+                continue
+            own = [writes[place] for name in members if (place := (keys, name.decode())) in writes]
+            found[order[Ref(keys.namespace, checkpoint_id)]] = decode_checkpoint(
+                keys, keys.checkpoint(checkpoint_id), part(checkpoint_id), row, values, own
+            )
+        if gone:
+            # One that was removed by others may have been the newest.
+            yield from forget_checkpoints(keys, gone)
+            yield from crown(keys)
+    return [found[position] for position in sorted(found)]
+
+
+def read_fields(keys_of_records: Sequence[str], fields: Sequence[str]) -> Operation[list[Row]]:
+    """Read some fields of records of one thread."""
+    found: list[Row] = []
+    for chunk in chunks(keys_of_records, 2 * CHUNK):
+        flat = yield Call(script("fields"), chunk, fields)
+        found += rows(flat, len(fields))
+    return found

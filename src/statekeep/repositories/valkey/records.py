@@ -1,0 +1,359 @@
+"""Records: the HASHes that redis-om reads and writes too, and the raw channel values beside them.
+
+A record holds text only: integers in decimal, datetimes as seconds since 1970 (what redis-om writes), bytes in
+base64, JSON as text. ``None`` is an absent field.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+import pybase64
+from attrs import frozen
+
+from ...domain import (
+    Carry,
+    Channel,
+    Checkpoint,
+    CorruptRecord,
+    InvalidInput,
+    Payload,
+    PendingWrite,
+    SavedCheckpoint,
+    exact_json,
+)
+from .keys import NamespaceKeys, part, unpart
+
+
+@frozen
+class Field:
+    """A field of a record: what redis-om calls it, its type there, and whether an index covers it."""
+
+    name: str
+    type: type
+    indexed: bool = False
+    optional: bool = False
+
+
+@frozen
+class RecordType:
+    """The stored form of a domain model."""
+
+    model: type
+    name: str
+    fields: Sequence[Field]
+
+
+CHECKPOINT = RecordType(
+    Checkpoint,
+    "checkpoint",
+    (
+        Field("thread_id", str, indexed=True),
+        Field("namespace", str, indexed=True),
+        Field("checkpoint_id", str),
+        Field("parent_id", str, optional=True),
+        Field("created_at", dt.datetime, indexed=True),
+        Field("run_id", str, indexed=True, optional=True),
+        Field("step", int, indexed=True, optional=True),
+        Field("metadata", str),
+        Field("encoding", str),
+        Field("header", bytes),
+        Field("channels", str),
+    ),
+)
+
+PENDING_WRITE = RecordType(
+    PendingWrite,
+    "pending_write",
+    (
+        Field("thread_id", str, indexed=True),
+        Field("namespace", str, indexed=True),
+        Field("checkpoint_id", str, indexed=True),
+        Field("task_id", str),
+        Field("task_path", str),
+        Field("idx", int),
+        Field("channel", str),
+        Field("encoding", str),
+        Field("value", bytes),
+    ),
+)
+
+RECORD_TYPES = (CHECKPOINT, PENDING_WRITE)
+
+READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels")
+"""The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
+
+_VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
+"""How a token of ``channels`` begins whose channel has no value."""
+
+_KINDS = {Carry.VALUE: "=", Carry.EARLIER: "^", Carry.EARLIER_IF_ANY: "~", Carry.REPLAYED: "?", Carry.EMPTY: "!"}
+
+
+def encode_bytes(data: bytes) -> bytes:
+    """Bytes as a record holds them."""
+    return pybase64.b64encode(data)
+
+
+def decode_bytes(text: bytes, key: str) -> bytes:
+    """Undo :func:`encode_bytes`."""
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise CorruptRecord(f"not base64: {error}", key=key) from error
+
+
+def encode_time(moment: dt.datetime) -> str:
+    """A datetime as redis-om writes it; as ISO 8601, which redis-om reads too, where a float would be inexact."""
+    text = repr(moment.timestamp())
+    try:
+        exact = dt.datetime.fromtimestamp(float(text), dt.UTC) == moment
+    except (ValueError, OverflowError):
+        exact = False
+    return text if exact else moment.isoformat()
+
+
+def decode_time(text: str) -> dt.datetime:
+    """Undo :func:`encode_time`.
+
+    Raises:
+        ValueError: ``text`` is no time.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = dt.datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"not a time: {text}") from error
+
+
+def token(name: str, version: str | int | float) -> str:
+    """The field of the values hash for a channel's version: ``CHANNEL:VERSION``, the version with its type.
+
+    >>> token("messages", 3), token("messages", "3"), token("messages", 3.0)
+    ('messages:i3', 'messages:s3', 'messages:f3.0')
+    """
+    if type(version) is str:
+        return f"{part(name)}:s{quote(version, safe='')}"
+    return f"{part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
+
+
+@lru_cache(maxsize=8192)
+def _parse_token(text: str) -> tuple[str, str | int | float]:
+    name, _, version = text.partition("@")[0].partition(":")
+    kind, number = version[:1], version[1:]
+    if kind == "s":
+        return unpart(name), unpart(number)
+    if kind == "i":
+        return unpart(name), int(number)
+    if kind == "f":
+        return unpart(name), float(number)
+    raise ValueError(f"not a channel version: {text!r:.80}")
+
+
+def encode_value(payload: Payload) -> bytes:
+    """A payload as raw bytes: the encoding's name and the data, each behind its length and a ``:``.
+
+    >>> encode_value(Payload(encoding="json", data=b"[1]"))
+    b'4:json3:[1]'
+    """
+    encoding = payload.encoding.encode()
+    return b"%d:%b%d:%b" % (len(encoding), encoding, len(payload.data), payload.data)
+
+
+def decode_value(data: bytes, key: str, field: str) -> Payload:
+    """Undo :func:`encode_value`."""
+    try:
+        start = data.index(b":") + 1
+        end = start + int(data[: start - 1])
+        first = data.index(b":", end) + 1
+        if start >= end or len(data) - first != int(data[end : first - 1]):
+            raise ValueError("wrong length")
+        return Payload.trusted(encoding=data[start:end].decode(), data=data[first:])
+    except ValueError as error:
+        raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
+
+
+def encode_checkpoint(keys: NamespaceKeys, checkpoint: Checkpoint) -> dict[str, str | bytes]:
+    """The fields of a checkpoint's record but ``channels``, which the script adds."""
+    metadata = checkpoint.metadata
+    fields: dict[str, str | bytes] = {
+        "pk": keys.checkpoint_pk(checkpoint.checkpoint_id),
+        "thread_id": checkpoint.thread_id,
+        "namespace": checkpoint.namespace,
+        "checkpoint_id": checkpoint.checkpoint_id,
+    }
+    if checkpoint.parent_id is not None:
+        fields["parent_id"] = checkpoint.parent_id
+    fields["created_at"] = encode_time(checkpoint.created_at)
+    if run_id := run_of(metadata):
+        fields["run_id"] = run_id
+    step = metadata.get("step")
+    if type(step) is int and abs(step) < 2**53:
+        fields["step"] = str(step)
+    try:
+        fields["metadata"] = exact_json.dumps(metadata)
+    except InvalidInput as error:
+        raise InvalidInput(f"metadata: {error}", field="metadata") from error
+    header = checkpoint.header
+    fields["encoding"] = header.encoding if header else ""
+    fields["header"] = encode_bytes(header.data) if header else b""
+    return fields
+
+
+def run_of(metadata: Mapping[str, Any]) -> str | None:
+    """The run that a checkpoint belongs to, if its metadata names one that is text."""
+    run_id = metadata.get("run_id")
+    if type(run_id) is not str or not run_id:
+        return None
+    try:
+        run_id.encode()
+    except UnicodeEncodeError:
+        return None
+    return run_id
+
+
+def encode_channels(channels: Mapping[str, Channel]) -> list[str | bytes]:
+    """Kind with token, and bytes, for each channel, as ``put.lua`` wants them."""
+    args: list[str | bytes] = []
+    for name, channel in channels.items():
+        args.append(_KINDS[channel.carry] + token(name, channel.version))
+        args.append(encode_value(channel.payload) if channel.payload else b"")
+    return args
+
+
+@lru_cache(maxsize=1024)
+def _tokens(channels: bytes) -> tuple[str, ...]:
+    # At white space, and in bytes: where the scripts cut, too.
+    return tuple(token.decode() for token in channels.split())
+
+
+def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
+    """What a record's ``channels`` lists: fields of the values hash, with ``?`` or ``!`` in front of some.
+
+    Raises:
+        CorruptRecord: it is not text, or was cut off.
+    """
+    if channels and not channels.endswith(b" "):
+        raise CorruptRecord("the list of channels is cut off", key=key)
+    try:
+        return _tokens(channels or b"")
+    except UnicodeDecodeError as error:
+        raise CorruptRecord(f"the list of channels is damaged: {error}", key=key) from error
+
+
+def value_fields(channels: bytes | None, key: str) -> list[str]:
+    """The fields of the values hash that a record's ``channels`` names, in order. Raises as :func:`tokens`."""
+    return [text for text in tokens(channels, key) if text[0] not in _VALUELESS]
+
+
+def decode_channels(
+    channels: bytes | None, values: Mapping[str, bytes | None], keys: NamespaceKeys, key: str
+) -> dict[str, Channel]:
+    """Channels by name, from the ``channels`` of the record at ``key`` and the values hash."""
+    found: dict[str, Channel] = {}
+    for text in tokens(channels, key):
+        carry = _VALUELESS.get(text[0], Carry.VALUE)
+        name, version = _parse_token(text.lstrip("!?"))
+        payload = None
+        if carry is Carry.VALUE:
+            value = values.get(text)
+            if value is None:
+                raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
+            payload = decode_value(value, keys.values, text)
+        found[name] = Channel.trusted(version=version, payload=payload, carry=carry)
+    return found
+
+
+def decode_checkpoint(
+    keys: NamespaceKeys,
+    key: str,
+    encoded_id: str,
+    row: Sequence[bytes | None],
+    values: Mapping[str, bytes | None],
+    writes: Sequence[PendingWrite],
+) -> SavedCheckpoint:
+    """Build a checkpoint from the :data:`READ_FIELDS` of the record at ``key``, the values hash, and pending writes.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another id.
+    """
+    checkpoint_id, parent_id, created_at, metadata, encoding, header, channels = row
+    try:
+        if checkpoint_id is None or created_at is None or metadata is None:
+            raise ValueError("a field is missing")
+        if encoding is None or header is None or channels is None:
+            raise ValueError("a field is missing")
+        if header and not encoding:
+            raise ValueError("the header has no encoding")
+        if part(checkpoint_id.decode()) != encoded_id:
+            raise ValueError("it has the id of another checkpoint")
+        found = exact_json.loads(metadata.decode())
+        if not isinstance(found, dict):
+            raise ValueError("metadata is no object")
+        return SavedCheckpoint.trusted(
+            thread_id=keys.thread_id,
+            namespace=keys.namespace,
+            checkpoint_id=checkpoint_id.decode(),
+            parent_id=parent_id.decode() if parent_id else None,
+            created_at=decode_time(created_at.decode()),
+            metadata=found,
+            header=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(header, key)) if encoding else None,
+            channels=decode_channels(channels, values, keys, key),
+            pending_writes=tuple(sorted(writes, key=lambda write: write.order)),
+        )
+    except CorruptRecord as error:
+        error.key = error.key or key
+        raise
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptRecord(f"checkpoint is damaged: {error}", key=key) from error
+
+
+def member(checkpoint_id: str, write: PendingWrite) -> str:
+    """The index member of a pending write: ``CID:TASK:IDX:CHANNEL``."""
+    return f"{part(checkpoint_id)}:{part(write.task_id)}:{write.idx}:{part(write.channel)}"
+
+
+def encode_write(keys: NamespaceKeys, checkpoint_id: str, write: PendingWrite) -> list[str | bytes]:
+    """Member, pk, task_id, task_path, idx, channel, encoding and value, as ``put_writes.lua`` wants them."""
+    name = member(checkpoint_id, write)
+    return [
+        name,
+        f"{keys.place}:{name.rpartition(':')[0]}",
+        write.task_id,
+        write.task_path,
+        str(write.idx),
+        write.channel,
+        write.payload.encoding,
+        encode_bytes(write.payload.data),
+    ]
+
+
+def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) -> PendingWrite | None:
+    """Build a pending write from its index member and (task_path, channel, encoding, value); ``None`` if it is gone."""
+    task_path, channel, encoding, value = row
+    if value is None and encoding is None and channel is None:
+        return None
+    key = keys.write(name)
+    try:
+        if task_path is None or channel is None or not encoding or value is None:
+            raise ValueError("a field is missing")
+        _, task_id, idx, _ = name.split(":")
+        return PendingWrite.trusted(
+            task_id=unpart(task_id),
+            task_path=task_path.decode(),
+            idx=int(idx),
+            channel=channel.decode(),
+            payload=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, key)),
+        )
+    except CorruptRecord as error:
+        error.key = error.key or key
+        raise
+    except ValueError as error:
+        raise CorruptRecord(f"pending write is damaged: {error}", key=key) from error

@@ -1,0 +1,72 @@
+"""What a Valkey operation asks its client for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from attrs import field, frozen
+
+Arg = str | bytes
+"""A command argument; text is sent as UTF-8."""
+
+Reply = Any
+"""As RESP2 has it: bytes, int, None, or a list of replies. Never decoded to text."""
+
+
+@frozen
+class Script:
+    """A Lua script of this package. It touches only the keys that a call declares."""
+
+    name: str
+    source: str = field(repr=False)
+    sha: str = field(init=False, repr=False)
+
+    @sha.default
+    def _sha(self) -> str:
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+@frozen
+class Call:
+    """Run a script: one round trip, atomic, all keys in one slot. The reply is what the script returns."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[Arg]
+
+
+@frozen
+class Commands:
+    """Run plain commands in order, one round trip on a standalone server, not atomic.
+
+    The second word of each command is its key; in a cluster the keys may be in different slots. The reply is
+    the list of replies.
+    """
+
+    commands: Sequence[Sequence[Arg]]
+
+
+@frozen
+class Scan:
+    """Find the HASH keys that match a glob pattern, on all nodes. The reply is a list of keys.
+
+    Walks the whole keyspace, so it has no place on a request path: only ``reindex`` uses it.
+    """
+
+    pattern: str
+
+
+Request = Call | Commands | Scan
+
+
+@cache
+def script(name: str) -> Script:
+    """Load ``scripts/NAME.lua`` behind the functions that all scripts share."""
+    folder = resources.files(__package__) / "scripts"
+    flags, _, body = (folder / f"{name}.lua").read_text("utf-8").partition("\n")
+    common = (folder / "common.lua").read_text("utf-8")
+    return Script(name, f"{flags}\n{common}\n{body}")

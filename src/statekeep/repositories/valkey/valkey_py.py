@@ -1,0 +1,367 @@
+"""valkey-py as a driver: blocking and asyncio, one server and cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import valkey
+import valkey.asyncio
+import valkey.asyncio.cluster
+import valkey.cluster
+from valkey.asyncio.retry import Retry as AsyncRetry
+from valkey.backoff import NoBackoff
+from valkey.client import NEVER_DECODE
+from valkey.exceptions import ConnectionError, NoScriptError, TimeoutError, ValkeyClusterException
+from valkey.retry import Retry
+
+from .drivers import plain, version
+from .failures import Refused
+from .requests import Arg, Call, Commands, Reply, Request, Scan
+from .url import Target
+
+# The reply as bytes, also of a client that was made with decode_responses=True.
+RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
+
+# More at a time would only open more connections, where the pool has no limit of its own.
+MOST: Final = 64
+
+SCAN_COUNT: Final = "1000"
+
+SHORTEST_PATIENCE: Final = 5.0
+
+
+def _plainly(command: Sequence[Arg]) -> list[Arg]:
+    """Make valkey-py return the reply of a command as it came.
+
+    It converts replies by the command's name (HGETALL to dict, EXPIRE to bool). A trailing space makes the name one
+    that it does not know there; when the command is packed or routed, the space is dropped.
+    """
+    name = command[0].decode() if isinstance(command[0], bytes) else command[0]
+    return [f"{name} ", *command[1:]]
+
+
+def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, Exception):
+            raise Refused(reply, command) from reply
+    return [plain(reply) for reply in replies]
+
+
+def _scan(cursor: Arg, pattern: str) -> list[Arg]:
+    return _plainly(["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"])
+
+
+def _where(kwargs: dict[str, Any]) -> str:
+    return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
+
+
+def _limit(client: Any) -> int:
+    if client.connection is not None or getattr(client, "single_connection_client", False):
+        return 1
+    return min(int(client.connection_pool.max_connections), MOST)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    # Nobody waits for the outcome after a cancellation, and asyncio would report an error as lost.
+    if not task.cancelled():
+        task.exception()
+
+
+@contextmanager
+def _half_built() -> Iterator[None]:
+    # Cluster clients rebuild their tables without a lock; other threads and tasks may find them half built.
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError) as error:
+        raise ConnectionError(f"the cluster's topology is being read: {error!r}") from error
+
+
+class Sync:
+    """A ``valkey.Valkey``."""
+
+    cluster = False
+
+    def __init__(self, client: valkey.Valkey) -> None:
+        self._client: Any = client
+        self.limit = _limit(client)
+        self.server = _where(client.connection_pool.connection_kwargs)
+
+    def perform(self, request: Request) -> Reply:
+        match request:
+            case Call(script, keys, args):
+                try:
+                    reply = self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args, **RAW)
+                except NoScriptError:
+                    reply = self._client.execute_command("EVAL", script.source, len(keys), *keys, *args, **RAW)
+                return plain(reply)
+            case Commands(commands):
+                return self._commands(commands)
+            case Scan(pattern):
+                return list(self._scan(self._client, pattern))
+
+    def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*_plainly(command), **RAW)
+            replies = pipeline.execute(raise_on_error=False)
+        return _replies(commands, replies)
+
+    def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
+        found: dict[bytes, None] = {}
+        cursor: bytes = b"0"
+        while True:
+            cursor, keys = plain(node.execute_command(*_scan(cursor, pattern), **RAW))
+            found.update(dict.fromkeys(keys))
+            if cursor == b"0":
+                return found
+
+    def broken(self, error: Exception) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+
+class SyncCluster(Sync):
+    """A ``valkey.cluster.ValkeyCluster``."""
+
+    cluster = True
+
+    def __init__(self, client: valkey.cluster.ValkeyCluster) -> None:
+        self._client = client
+        kwargs = self._client.get_connection_kwargs()
+        self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
+        self.server = ",".join(sorted(node.name for node in self._client.get_nodes()))
+
+    def perform(self, request: Request) -> Reply:
+        with _half_built():
+            if isinstance(request, Scan):
+                found: dict[bytes, None] = {}
+                for node in self._client.get_primaries():
+                    found.update(self._scan(self._client.get_valkey_connection(node), request.pattern))
+                return list(found)
+            return super().perform(request)
+
+    def broken(self, error: Exception) -> bool:
+        # It forgets nodes that failed; after an outage of all of them it knows none.
+        return isinstance(error, ValkeyClusterException)
+
+    def close(self) -> None:
+        self._client.close()
+        self._client.disconnect_connection_pools()
+
+
+class Async:
+    """A ``valkey.asyncio.Valkey``."""
+
+    cluster = False
+
+    def __init__(self, client: valkey.asyncio.Valkey, patience: float) -> None:
+        self._client: Any = client
+        self.patience = patience
+        self.limit = _limit(client)
+        self.server = _where(client.connection_pool.connection_kwargs)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        # Clients made without socket_timeout would wait for ever for a server that hangs.
+        async with asyncio.timeout(self.patience):
+            yield
+
+    async def perform(self, request: Request) -> Reply:
+        match request:
+            case Call(script, keys, args):
+                async with self._bounded():
+                    try:
+                        reply = await self._client.execute_command(
+                            "EVALSHA", script.sha, len(keys), *keys, *args, **RAW
+                        )
+                    except NoScriptError:
+                        reply = await self._client.execute_command(
+                            "EVAL", script.source, len(keys), *keys, *args, **RAW
+                        )
+                return plain(reply)
+            case Commands(commands):
+                async with self._bounded():
+                    return await self._commands(commands)
+            case Scan(pattern):
+                return list(await self._scan(self._client, pattern))
+
+    async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*_plainly(command), **RAW)
+            replies = await pipeline.execute(raise_on_error=False)
+        return _replies(commands, replies)
+
+    async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
+        found: dict[bytes, None] = {}
+        cursor: bytes = b"0"
+        while True:
+            async with self._bounded():
+                reply = await node.execute_command(*_scan(cursor, pattern), **RAW)
+            cursor, keys = plain(reply)
+            found.update(dict.fromkeys(keys))
+            if cursor == b"0":
+                return found
+
+    def broken(self, error: Exception) -> bool:
+        return False
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        await self._client.connection_pool.disconnect()
+
+
+class AsyncCluster(Async):
+    """A ``valkey.asyncio.cluster.ValkeyCluster``."""
+
+    cluster = True
+
+    def __init__(self, client: valkey.asyncio.cluster.ValkeyCluster, patience: float) -> None:
+        self._client = client
+        self.patience = patience
+        kwargs = client.get_connection_kwargs()
+        self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
+        self.server = ",".join(sorted(client.nodes_manager.startup_nodes))
+
+    async def perform(self, request: Request) -> Reply:
+        with _half_built():
+            return await super().perform(request)
+
+    async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
+        async with self._bounded():
+            await self._client.initialize()
+        found: dict[bytes, None] = {}
+        for primary in self._client.get_primaries():
+            found.update(await super()._scan(primary, pattern))
+        return found
+
+    async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        # Cancelled in its midst, a cluster pipeline loses the connections that it uses.
+        task = asyncio.ensure_future(self._pipeline(commands))
+        task.add_done_callback(_seen)
+        return await asyncio.shield(task)
+
+    async def _pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        async with self._client.pipeline() as pipeline:
+            for command in commands:
+                pipeline.execute_command(*_plainly(command), **RAW)
+            replies = await pipeline.execute(raise_on_error=False)
+        for index, command in enumerate(commands):
+            if isinstance(replies[index], (ConnectionError, TimeoutError)):
+                # The pipeline does not read the topology again after such an error; a single command does.
+                replies[index] = await self._client.execute_command(*_plainly(command), **RAW)
+        return _replies(commands, replies)
+
+    def broken(self, error: Exception) -> bool:
+        return isinstance(error, ValkeyClusterException)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def _common(target: Target) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "username": target.username,
+        "password": target.password,
+        "client_name": target.client_name,
+        "lib_name": "statekeep",
+        "lib_version": version(),
+        "socket_timeout": target.attempt,
+        "socket_connect_timeout": target.connect_timeout,
+    }
+    if not target.cluster:
+        settings["db"] = target.database
+    return settings
+
+
+def _tls(target: Target) -> dict[str, Any]:
+    if not target.tls:
+        return {}
+    return {
+        "ssl_ca_certs": target.tls_ca_certs,
+        "ssl_certfile": target.tls_cert,
+        "ssl_keyfile": target.tls_key,
+        "ssl_cert_reqs": "none" if target.tls_insecure else "required",
+        "ssl_check_hostname": not target.tls_insecure,
+    }
+
+
+def _pool(target: Target, module: Any) -> dict[str, Any]:
+    settings = {**_common(target), **_tls(target), "max_connections": target.pool_size, "timeout": target.attempt}
+    if target.unix_socket is not None:
+        # Its connections have no connect timeout of their own in the blocking client.
+        connection = module.UnixDomainSocketConnection
+        settings["path"] = target.unix_socket
+    else:
+        connection = module.SSLConnection if target.tls else module.Connection
+        settings["host"], settings["port"] = target.addresses[0]
+    return {**settings, "connection_class": connection}
+
+
+def open_sync(target: Target) -> Sync:
+    """Open a blocking client; the cluster client connects at once."""
+    if not target.cluster:
+        settings = {**_pool(target, valkey), "retry": Retry(NoBackoff(), 0)}
+        pool: Any = valkey.BlockingConnectionPool(**settings)
+        return Sync(valkey.Valkey.from_pool(pool))
+    node: Any = valkey.cluster.ClusterNode
+    client = valkey.cluster.ValkeyCluster(
+        startup_nodes=[node(host, port) for host, port in target.addresses],
+        cluster_error_retry_attempts=1,
+        max_connections=target.pool_size,
+        ssl=target.tls,
+        **_common(target),
+        **_tls(target),
+    )
+    return SyncCluster(client)
+
+
+def open_async(target: Target) -> Async:
+    """Make a client for the running event loop; it connects with the first request."""
+    patience = target.attempt + target.connect_timeout + 1
+    if not target.cluster:
+        settings = {**_pool(target, valkey.asyncio), "retry": AsyncRetry(NoBackoff(), 0)}
+        return Async(valkey.asyncio.Valkey.from_pool(valkey.asyncio.BlockingConnectionPool(**settings)), patience)
+    nodes = [valkey.asyncio.cluster.ClusterNode(host, port) for host, port in target.addresses]
+    client = valkey.asyncio.cluster.ValkeyCluster(
+        startup_nodes=nodes,
+        cluster_error_retry_attempts=1,
+        connection_error_retry_attempts=0,
+        ssl=target.tls,
+        **_common(target),
+        **_tls(target),
+    )
+    driver = AsyncCluster(client, patience)
+    # Not a limit of the client: it loses count of connections that failed, and would refuse all in the end.
+    driver.limit = target.pool_size
+    return driver
+
+
+def sync_driver(client: object) -> Sync | None:
+    """Return a driver over a blocking client that the user made; ``None`` if it is none."""
+    if isinstance(client, valkey.cluster.ValkeyCluster):
+        return SyncCluster(client)
+    return Sync(client) if isinstance(client, valkey.Valkey) else None
+
+
+def async_driver(client: object, deadline: float) -> Async | None:
+    """Return a driver over an asyncio client that the user made; ``None`` if it is none."""
+    patience = max(deadline, SHORTEST_PATIENCE) + 1
+    if isinstance(client, valkey.asyncio.cluster.ValkeyCluster):
+        return AsyncCluster(client, patience)
+    return Async(client, patience) if isinstance(client, valkey.asyncio.Valkey) else None
+
+
+def client_of(pool: object) -> valkey.Valkey | valkey.asyncio.Valkey | None:
+    """Return a client that uses a pool and leaves it open; ``None`` if it is no pool."""
+    if isinstance(pool, valkey.ConnectionPool):
+        return valkey.Valkey(connection_pool=pool)
+    if isinstance(pool, valkey.asyncio.ConnectionPool):
+        return valkey.asyncio.Valkey(connection_pool=pool)
+    return None
