@@ -5,12 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
+# For make demo: the folder to digest; this project's own documents if there is none.
+FOLDER ?=
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
 
 .PHONY: demo test check check-lint check-format check-types check-layers bench nightly clean
 
 demo: $(READY)
-	$(BIN)/python examples/file_digest.py docs
+	$(BIN)/python examples/file_digest.py $(FOLDER)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
