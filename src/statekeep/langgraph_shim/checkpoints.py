@@ -48,11 +48,14 @@ def _dump(serde: Serializer, value: Any, what: str) -> Payload:
         raise
 
 
-def _load(serde: Serializer, payload: Payload, what: str) -> Any:
+def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
+    """Deserialize; only a failure pays for saying ``what`` it was, with ``names`` in its braces."""
     try:
         return load(serde, payload)
     except Exception as error:
-        raise CorruptRecord(f"cannot deserialize {what}: {type(error).__name__}: {error}") from error
+        raise CorruptRecord(
+            f"cannot deserialize {what.format(*names)} of {_where(place)}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _mapping(checkpoint: Any, name: str) -> Mapping[str, Any]:
@@ -192,8 +195,8 @@ def writes_to_domain(
     return found
 
 
-def _where(saved: Checkpoint) -> str:
-    return f"thread {saved.thread_id!r}, namespace {saved.namespace!r}, checkpoint {saved.checkpoint_id!r}"
+def _where(place: Checkpoint | Address) -> str:
+    return f"thread {place.thread_id!r}, namespace {place.namespace!r}, checkpoint {place.checkpoint_id!r}"
 
 
 def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
@@ -202,14 +205,13 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     Raises:
         CorruptRecord: something stored cannot be deserialized, or was not put by LangGraph.
     """
-    where = _where(saved)
     if saved.header is None:
-        raise CorruptRecord(f"{where} has no header: it was not put by LangGraph")
-    header = _load(serde, saved.header, f"the header of {where}")
+        raise CorruptRecord(f"{_where(saved)} has no header: it was not put by LangGraph")
+    header = _load(serde, saved.header, saved, "the header")
     if not isinstance(header, dict):
-        raise CorruptRecord(f"the header of {where} is not a LangGraph checkpoint but {type(header).__name__}")
+        raise CorruptRecord(f"the header of {_where(saved)} is not a LangGraph checkpoint but {type(header).__name__}")
     values = header.pop("channel_values", {}) | {
-        name: _load(serde, channel.payload, f"channel {name!r} of {where}")
+        name: _load(serde, channel.payload, saved, "channel {!r}", name)
         for name, channel in saved.channels.items()
         if channel.payload is not None
     }
@@ -217,23 +219,22 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     try:
         metadata = _metadata.unpack(serde, saved.metadata)
     except Exception as error:
-        raise CorruptRecord(f"cannot deserialize the metadata of {where}: {type(error).__name__}: {error}") from error
+        raise CorruptRecord(
+            f"cannot deserialize the metadata of {_where(saved)}: {type(error).__name__}: {error}"
+        ) from error
     return CheckpointTuple(
         config=config_of(saved.thread_id, saved.namespace, saved.checkpoint_id),
         checkpoint=cast(GraphCheckpoint, {**header, "channel_versions": versions, "channel_values": values}),
         metadata=metadata,
         parent_config=config_of(saved.thread_id, saved.namespace, saved.parent_id) if saved.parent_id else None,
-        pending_writes=_writes(serde, saved.pending_writes, where),
+        pending_writes=_writes(serde, saved.pending_writes, saved),
     )
 
 
-def _writes(serde: Serializer, writes: Iterable[PendingWrite], where: str) -> list[GraphWrite]:
+def _writes(serde: Serializer, writes: Iterable[PendingWrite], place: Checkpoint | Address) -> list[GraphWrite]:
+    what = "task {!r}'s write to channel {!r}"
     return [
-        (
-            write.task_id,
-            write.channel,
-            _load(serde, write.payload, f"task {write.task_id!r}'s write to channel {write.channel!r} of {where}"),
-        )
+        (write.task_id, write.channel, _load(serde, write.payload, place, what, write.task_id, write.channel))
         for write in writes
     ]
 
@@ -256,7 +257,7 @@ def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpo
     sends = [write for write in parent.pending_writes if write.channel == TASKS]
     if sends:
         found.checkpoint["pending_sends"] = [  # type: ignore[typeddict-unknown-key]
-            value for _, _, value in _writes(serde, sends, _where(parent))
+            value for _, _, value in _writes(serde, sends, parent)
         ]
 
 
@@ -266,8 +267,7 @@ def to_history(serde: Serializer, history: ChannelHistory, channel: str, address
     Raises:
         CorruptRecord: something stored cannot be deserialized.
     """
-    where = f"an ancestor in thread {address.thread_id!r}, namespace {address.namespace!r}"
-    found = DeltaChannelHistory(writes=_writes(serde, history.writes, where))
+    found = DeltaChannelHistory(writes=_writes(serde, history.writes, address))
     if history.seed is not None:
-        found["seed"] = _load(serde, history.seed, f"channel {channel!r} of {where}")
+        found["seed"] = _load(serde, history.seed, address, "an earlier value of channel {!r}", channel)
     return found

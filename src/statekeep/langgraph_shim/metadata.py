@@ -12,6 +12,8 @@ from typing import Any
 
 from ..domain import InvalidInput, Payload, Serializer, dump, exact_json, load
 
+_SIMPLE = (str, int, bool, float, type(None))
+
 
 def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata") -> dict[str, Any]:
     """Return a copy of ``metadata`` in which every object that exact JSON cannot hold is a payload.
@@ -24,6 +26,8 @@ def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata"
     for key in metadata:
         if not isinstance(key, str):
             raise InvalidInput(f"the keys of {field} must be text, got {key!r:.80}", field=field)
+    if all(type(item) in _SIMPLE or (type(item) is dict and not item) for item in metadata.values()):
+        return dict(metadata)  # what LangGraph itself puts there, mostly
     packed: dict[str, Any] = exact_json.decode(exact_json.encode(dict(metadata), lambda item: dump(serde, item)))
     return packed
 
@@ -31,6 +35,8 @@ def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata"
 def unpack(serde: Serializer, value: Any) -> Any:
     """Return what :func:`pack` made ``value`` from."""
     kind = type(value)
+    if kind in _SIMPLE:
+        return value
     if kind is Payload:
         return load(serde, value)
     if kind is dict:
