@@ -1,0 +1,50 @@
+"""Servers, key prefixes and profiles for all tests."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before they are imported, so that a failure in them shows the values that were compared.
+pytest.register_assert_rewrite("statekeep.testing.checkpoints", "statekeep.testing.machine")
+
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+# quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers
+settings.register_profile("quick", max_examples=20, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile(
+    "nightly", max_examples=2000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW_IS_FINE
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """LangGraph runs on asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """A standalone server, one per worker of pytest-xdist. Others use it too: never flush, kill or pause it."""
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster() -> Iterator[ValkeyCluster]:
+    """Three primaries without replicas, one cluster per worker of pytest-xdist. Never flush or kill it."""
+    with ValkeyCluster(primaries=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,51 @@
+"""Savers over every backend, for the tests of LangGraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from statekeep.langgraph_shim import AsyncRepositorySaver, AsyncValkeySaver, RepositorySaver, ValkeySaver
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from statekeep.repositories.memory.checkpoints import MemoryCheckpoints
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+BACKENDS = ("memory", "embedded", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster")
+
+
+class Backends:
+    """Opens savers by the name of a backend; the servers are started when the first one needs them."""
+
+    def __init__(self, request: pytest.FixtureRequest, prefix: str) -> None:
+        self._request = request
+        self._prefix = prefix
+
+    def server(self) -> ValkeyServer:
+        server: ValkeyServer = self._request.getfixturevalue("valkey_server")
+        return server
+
+    def cluster(self) -> ValkeyCluster:
+        cluster: ValkeyCluster = self._request.getfixturevalue("valkey_cluster")
+        return cluster
+
+    def _arguments(self, backend: str) -> tuple[str, dict[str, Any]]:
+        if backend == "embedded":
+            return "embedded:", {}
+        client = backend.removesuffix("-cluster")
+        url = self.cluster().url if backend.endswith("-cluster") else self.server().url
+        return url, {"client": client, "prefix": self._prefix}
+
+    def sync(self, backend: str, **options: Any) -> RepositorySaver:
+        """Make a sync saver, for ``with`` in blocking code, ``async with`` in an event loop."""
+        if backend == "memory":
+            return RepositorySaver(CheckpointRepository(MemoryCheckpoints()), **options)
+        url, arguments = self._arguments(backend)
+        return ValkeySaver.from_conn_string(url, **arguments, **options)
+
+    def asynchronous(self, backend: str, **options: Any) -> AsyncRepositorySaver:
+        """Make an async saver, for ``async with``."""
+        if backend == "memory":
+            return AsyncRepositorySaver(AsyncCheckpointRepository(MemoryCheckpoints()), **options)
+        url, arguments = self._arguments(backend)
+        return AsyncValkeySaver.from_conn_string(url, **arguments, **options)

@@ -1,0 +1,144 @@
+"""Attempts, retries and the bound on concurrent requests, with drivers that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import valkey.exceptions
+
+from statekeep.domain import Unavailable
+from statekeep.repositories.valkey import attempts
+from statekeep.repositories.valkey.attempts import AsyncSide, SyncSide
+from statekeep.repositories.valkey.requests import Commands, Reply, Request
+
+pytestmark = pytest.mark.anyio
+
+GET = Commands([["GET", "k"]])
+
+
+class Driver:
+    """Takes its time, and fails as often as it is told."""
+
+    cluster = False
+    server = "db.example:6379"
+    patience = 60.0
+
+    def __init__(self, *, limit: int = 2, seconds: float = 0.0, failures: float = 0) -> None:
+        self.limit = limit
+        self.seconds = seconds
+        self.failures = failures
+        self.calls = 0
+        self.active = 0
+        self.most = 0
+        self.lock = threading.Lock()
+
+    def begin(self) -> bool:
+        with self.lock:
+            self.calls += 1
+            self.active += 1
+            self.most = max(self.most, self.active)
+            self.failures -= 1
+            return self.failures >= 0
+
+    def end(self, fails: bool) -> Reply:
+        with self.lock:
+            self.active -= 1
+        if fails:
+            raise valkey.exceptions.ConnectionError("refused")
+        return [b"x"]
+
+    def broken(self, error: Exception) -> bool:
+        return False
+
+
+class SyncDriver(Driver):
+    def perform(self, request: Request) -> Reply:
+        fails = self.begin()
+        time.sleep(self.seconds)
+        return self.end(fails)
+
+    def close(self) -> None: ...
+
+
+class AsyncDriver(Driver):
+    async def perform(self, request: Request) -> Reply:
+        fails = self.begin()
+        await asyncio.sleep(self.seconds)
+        return self.end(fails)
+
+    async def close(self) -> None: ...
+
+
+async def test_retries_until_it_succeeds() -> None:
+    sync, asynchronous = SyncDriver(failures=4), AsyncDriver(failures=4)
+    assert SyncSide(sync, 5).execute(GET) == [b"x"]
+    assert await AsyncSide(asynchronous, 5).execute(GET) == [b"x"]
+    assert sync.calls == asynchronous.calls == 5
+
+
+async def test_retries_until_the_deadline_with_growing_pauses() -> None:
+    for deadline, least, most in ((0.5, 5, 12), (0, 1, 1)):
+        sync, asynchronous = SyncDriver(failures=1e9), AsyncDriver(failures=1e9)
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            SyncSide(sync, deadline).execute(GET)
+        assert deadline <= time.monotonic() - began < deadline + 0.3
+        assert isinstance(caught.value.__cause__, valkey.exceptions.ConnectionError)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await AsyncSide(asynchronous, deadline).execute(GET)
+        assert deadline <= time.monotonic() - began < deadline + 0.3
+        assert least <= sync.calls <= most
+        assert least <= asynchronous.calls <= most
+
+
+async def test_a_long_queue_that_moves_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The last of them waits for ten times the deadline.
+    monkeypatch.setattr(attempts, "SLACK", 0.1)
+    asynchronous = AsyncDriver(seconds=0.05)
+    side = AsyncSide(asynchronous, 0.1)
+    assert await asyncio.gather(*(side.execute(GET) for _ in range(40))) == [[b"x"]] * 40
+    assert asynchronous.most == 2
+
+    sync = SyncDriver(seconds=0.05)
+    blocking = SyncSide(sync, 0.1)
+    with ThreadPoolExecutor(40) as threads:
+        assert list(threads.map(blocking.execute, [GET] * 40)) == [[b"x"]] * 40
+    assert sync.most == 2
+
+
+async def test_a_queue_that_stands_still_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "SLACK", 0.1)
+    side = AsyncSide(AsyncDriver(seconds=60), 0.1)
+    stuck = [asyncio.ensure_future(side.execute(GET)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="all 2 connections"):
+        await asyncio.wait_for(side.execute(GET), 5)
+    for task in stuck:
+        task.cancel()
+    await asyncio.wait(stuck)
+
+    blocking = SyncSide(SyncDriver(seconds=1), 0.1)
+    with ThreadPoolExecutor(2) as threads:
+        futures = [threads.submit(blocking.execute, GET) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Unavailable, match="all 2 connections"):
+            blocking.execute(GET)
+        assert [future.result() for future in futures] == [[b"x"]] * 2
+    assert blocking.execute(GET) == [b"x"]
+
+
+async def test_cancelled_waiters_leave_no_trace() -> None:
+    side = AsyncSide(AsyncDriver(seconds=0.01), 5)
+    for round_ in range(20):
+        tasks = [asyncio.ensure_future(side.execute(GET)) for _ in range(10)]
+        await asyncio.sleep(0.002 * (round_ % 8))
+        for task in tasks[round_ % 3 :: 2]:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=5)
+        assert all(task.done() for task in tasks)
+    assert await asyncio.gather(*(side.execute(GET) for _ in range(10))) == [[b"x"]] * 10

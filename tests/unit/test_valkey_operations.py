@@ -1,0 +1,259 @@
+"""What the operations ask for and make of the answers. The answers are given by hand: nothing is sent anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from statekeep import Channel, Checkpoint, CheckpointQuery, CorruptRecord, MissingChannels, Payload, PendingWrite
+from statekeep.repositories.operation import Operation, run
+from statekeep.repositories.valkey import ValkeyCheckpoints
+from statekeep.repositories.valkey.keys import namespace_keys, thread_index_keys
+from statekeep.repositories.valkey.records import READ_FIELDS, encode_checkpoint, encode_value
+from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request
+
+KEYS = namespace_keys("statekeep", "t", "")
+VALUE = Payload(encoding="raw", data=b"v")
+
+
+class Script:
+    """Answers requests with replies in order; an exception among them is raised."""
+
+    cluster = False
+
+    def __init__(self, *replies: Any) -> None:
+        self.requests: list[Request] = []
+        self._replies = list(replies)
+
+    def execute(self, request: Request) -> Reply:
+        self.requests.append(request)
+        reply = self._replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def aexecute(self, request: Request) -> Reply:
+        raise AssertionError("these tests are blocking")
+
+    def close(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+    @property
+    def names(self) -> list[str]:
+        return [
+            request.script.name if isinstance(request, Call) else type(request).__name__ for request in self.requests
+        ]
+
+    def call(self, index: int) -> Call:
+        request = self.requests[index]
+        assert isinstance(request, Call)
+        return request
+
+
+def perform(script: Script, operation: Operation[Any]) -> Any:
+    result = run(operation, script.execute)
+    assert script._replies == []
+    return result
+
+
+def row(checkpoint: Checkpoint, channels: str = "") -> list[bytes | None]:
+    fields = {
+        **encode_checkpoint(namespace_keys("statekeep", checkpoint.thread_id, ""), checkpoint),
+        "channels": channels,
+    }
+    found = [fields.get(name) for name in READ_FIELDS]
+    return [value.encode() if isinstance(value, str) else value for value in found]
+
+
+MADE = Checkpoint(thread_id="t", checkpoint_id="c", channels={"a": Channel.of(1, VALUE), "b": Channel.earlier(2)})
+
+
+def test_put_declares_every_key_it_touches() -> None:
+    script = Script([])
+    made = Checkpoint(thread_id="t", checkpoint_id="c", parent_id="p", metadata={"run_id": "r"})
+    perform(script, ValkeyCheckpoints(script).put(made, None))
+    assert script.call(0).keys == [
+        *KEYS.derived,
+        "statekeep:checkpoint:{t}::c",
+        "statekeep:checkpoint:{t}::p",
+        *thread_index_keys("statekeep"),
+        "statekeep:run-index:r",
+    ]
+
+
+def test_put_in_a_cluster_indexes_first() -> None:
+    script = Script(1, 1, [])
+    script.cluster = True
+    made = Checkpoint(thread_id="t", checkpoint_id="c", metadata={"run_id": "r"})
+    perform(script, ValkeyCheckpoints(script, ttl=2).put(made, None))
+    assert script.names == ["touch", "join", "put"]
+    assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c"), KEYS.checkpoint("")]
+
+
+def test_put_sends_what_is_missing_again_with_all_else() -> None:
+    asked: list[list[str]] = []
+
+    def supply(names: Any) -> dict[str, Payload]:
+        asked.append(list(names))
+        return {"b": VALUE}
+
+    script = Script([1], [])
+    perform(script, ValkeyCheckpoints(script).put(MADE, supply))
+    assert asked == [["b"]]
+    assert script.call(0).args[-4:] == ["=a:i1", encode_value(VALUE), "^b:i2", b""]
+    assert script.call(1).args[-4:] == ["=a:i1", encode_value(VALUE), "=b:i2", encode_value(VALUE)]
+
+
+def test_put_makes_what_is_not_supplied_empty() -> None:
+    script = Script([1], [])
+    perform(script, ValkeyCheckpoints(script).put(MADE, lambda names: {}))
+    assert script.call(1).args[-2:] == ["!b:i2", b""]
+
+
+def test_put_without_supply_names_what_is_missing() -> None:
+    script = Script([1])
+    with pytest.raises(MissingChannels) as raised:
+        perform(script, ValkeyCheckpoints(script).put(MADE, None))
+    assert raised.value.channels == {"b"}
+    assert raised.value.key == KEYS.values
+
+
+def test_ttl_is_rounded_up_to_milliseconds() -> None:
+    script = Script([])
+    perform(script, ValkeyCheckpoints(script, ttl=0.0001).put(MADE, None))
+    assert script.call(0).args[3] == "1"
+
+
+def write(idx: int) -> PendingWrite:
+    return PendingWrite(task_id="task", idx=idx, channel="items", payload=VALUE)
+
+
+def test_put_writes_of_none_asks_nothing() -> None:
+    script = Script()
+    perform(script, ValkeyCheckpoints(script).put_writes("t", "", "c", []))
+
+
+def test_put_writes_refreshes_those_behind_and_the_run() -> None:
+    script = Script([b"r", b"c:task:0:items"], 1, b"")
+    perform(script, ValkeyCheckpoints(script, ttl=1).put_writes("t", "", "c", [write(1)]))
+    assert script.names == ["put_writes", "join", "refresh"]
+    assert script.call(0).keys == [*KEYS.derived, KEYS.checkpoint("c"), "statekeep:pending_write:{t}::c:task:1"]
+    assert script.call(1).keys == ["statekeep:run-index:r"]
+    assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c"), "statekeep:pending_write:{t}::c:task:0"]
+
+
+def test_get_reads_pending_writes_with_a_second_call() -> None:
+    found = [[b"{t}::c", *row(MADE, "a:i1 ")], [encode_value(VALUE)], [b"c:task:1:items", b"c:task:0:items"]]
+    rows = [b"", b"items", b"raw", b"djE=", b"", b"items", b"raw", b"djA="]
+    script = Script(found, [rows, []])
+    saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert script.call(0).keys[-1] == KEYS.head
+    assert script.call(1).keys[1:] == [f"statekeep:pending_write:{{t}}::c:task:{idx}" for idx in (1, 0)]
+    assert saved.channels == {"a": Channel.of(1, VALUE)}
+    assert [(made.idx, made.payload.data) for made in saved.pending_writes] == [(0, b"v0"), (1, b"v1")]
+
+
+def test_get_of_a_missing_id_is_none_at_once() -> None:
+    script = Script(7)
+    assert perform(script, ValkeyCheckpoints(script).get("t", "", "c")) is None
+    assert script.names == ["get"]
+
+
+def test_get_makes_the_copy_of_the_newest_again_until_it_is_there() -> None:
+    gone = [3, [[b"x", b"c"]], b"c", 1]  # no copy; two ids; the newest has no record; the index forgets it
+    again = [3, [[b"c"]], b"c"]  # another client deleted the copy: no copy; one id; the copy is made
+    found = [[b"{t}::c", *row(MADE)], [], []]
+    script = Script(*gone, [[b"c"]], b"c", *again, found)
+    saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert saved.checkpoint_id == "c"
+    assert script.names == ["get", "ids", "crown", "adopt", "ids", "crown", "get", "ids", "crown", "get"]
+
+
+def test_get_of_a_thread_whose_index_names_nothing_that_exists() -> None:
+    script = Script(1, [[b"x"]], None, 0, [[]], 1)
+    assert perform(script, ValkeyCheckpoints(script).get("t", "", None)) is None
+    assert script.names == ["get", "ids", "crown", "adopt", "ids", "vacate"]
+
+
+@pytest.mark.parametrize("pk", [b"{t}::other", b"", None, b"\xff"])
+def test_a_copy_of_the_newest_whose_key_is_damaged_is_corrupt(pk: bytes | None) -> None:
+    script = Script([[pk, *row(MADE)], [], []])
+    with pytest.raises(CorruptRecord) as raised:
+        perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert raised.value.key == KEYS.head
+
+
+def listing(script: Script, **query: Any) -> Sequence[Any]:
+    page = perform(script, ValkeyCheckpoints(script).list(CheckpointQuery(**query), None))
+    assert page.cursor is None
+    found: Sequence[Any] = page.items
+    return found
+
+
+def test_list_of_nothing_asks_nothing() -> None:
+    assert listing(Script(), thread_id="t", limit=0) == ()
+
+
+def test_list_drops_from_the_index_what_is_gone() -> None:
+    reply = [[[*row(MADE), *[None] * len(READ_FIELDS)], [], [[], []]]]
+    # Two ids, of which one has no record: the index forgets it, and the copy of the newest is looked after.
+    script = Script([[b"c", b"b"]], reply, 0, [[b"c"]], b"c")
+    page = perform(script, ValkeyCheckpoints(script).list(CheckpointQuery(thread_id="t", namespace="", limit=2), None))
+    assert [saved.checkpoint_id for saved in page.items] == ["c"]
+    assert script.names == ["ids", "records", "adopt", "ids", "crown"]
+    assert script.call(2).args == ["c", "", "b"]
+
+
+def test_list_merges_namespaces_by_id() -> None:
+    nested = Checkpoint(thread_id="t", namespace="n", checkpoint_id="d")
+    script = Script(
+        [[b"c"], [b"", b"n"]],  # the root's ids, and the namespaces
+        [[b"c"], [b"d"]],
+        [[[*row(MADE)], [], [[]]], [[*row(nested)], [], [[]]]],
+    )
+    assert [saved.checkpoint_id for saved in listing(script, thread_id="t")] == ["d", "c"]
+    assert script.names == ["ids", "ids", "records"]
+
+
+def test_delete_thread_goes_on_until_nothing_is_left() -> None:
+    ids = [b"%03d" % number for number in range(500)]
+    script = Script(
+        b"1000",  # when the thread was updated
+        [b""],  # its namespaces
+        *([ids], [], [b"r"] * 500, [0, 0]),  # a full page: ids, pending writes, runs, deleted
+        *([[]], [], [0, 0]),
+        1,  # the index forgets it
+        0,  # nobody put a checkpoint meanwhile
+        [1],  # nor does the run know it
+        [],
+    )
+    perform(script, ValkeyCheckpoints(script).delete_thread("t"))
+    assert script.names == [
+        *("read", "read", "ids", "members", "fields", "erase", "ids", "members", "erase"),
+        *("drop", "read", "Commands", "read"),
+    ]
+    assert max(len(request.keys) for request in script.requests if isinstance(request, Call)) == 506
+    assert Commands([("SREM", "statekeep:run-index:r", "t")]) in script.requests
+
+
+def test_an_error_of_the_client_ends_the_operation() -> None:
+    error = CorruptRecord("wrong type")
+    script = Script(error)
+    with pytest.raises(CorruptRecord) as raised:
+        perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert raised.value is error
+    assert raised.value.operation == "get"
+
+
+def test_the_key_of_another_type_is_found() -> None:
+    script = Script(CorruptRecord("wrong type", key="first"), [b"hash", b"zset", b"string", b"hash"])
+    backend = ValkeyCheckpoints(script)
+    with pytest.raises(CorruptRecord) as raised:
+        run(backend.get("t", "", None), backend.execute)
+    assert raised.value.key == KEYS.writes
+    assert script.requests[1] == Commands([("TYPE", key) for key in script.call(0).keys])
