@@ -109,7 +109,7 @@ def test_checkpoints_come_back(channels: dict[str, tuple[Any, Payload | None]], 
     assert {name: getattr(saved, name) for name in Checkpoint.model_fields} == {
         name: getattr(made, name) for name in Checkpoint.model_fields
     }
-    assert value_fields(listed.encode(), "key") == list(values)
+    assert value_fields(listed.encode(), "key") == tuple(values)
 
 
 def test_fields_of_a_record() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -13,6 +14,7 @@ from ..operation import Operation
 from .keys import text, unpart
 from .listing import list_namespaces
 from .reading import CHUNK, Ref, Settings, read, read_writes
+from .records import encode_value
 from .requests import Call, script
 
 PAGE = 20
@@ -36,17 +38,18 @@ class _Sent:
     """
 
     def __init__(self) -> None:
-        self._payloads: dict[tuple[str, str, object], Payload | None] = {}
+        self._digests: dict[tuple[str, str, object], bytes | None] = {}
 
     def again(self, name: str, channel: Channel) -> bool:
         if channel.payload is None:
             return False
         place = (name, type(channel.version).__name__, channel.version)
-        if place not in self._payloads:
-            self._payloads[place] = channel.payload
+        digest = hashlib.sha256(encode_value(channel.payload)).digest()
+        if place not in self._digests:
+            self._digests[place] = digest
             return False
-        if self._payloads[place] != channel.payload:
-            self._payloads[place] = None
+        if self._digests[place] != digest:
+            self._digests[place] = None
             return False
         return True
 

@@ -31,10 +31,6 @@ class SyncDriver(Protocol):
         """Answer a request, or raise the driver's error."""
         ...
 
-    def broken(self, error: Exception) -> bool:
-        """Whether the client can do nothing more after ``error``, even when the server is back."""
-        ...
-
     def close(self) -> None: ...
 
 
@@ -48,8 +44,6 @@ class AsyncDriver(Protocol):
     """How long one attempt may take, in seconds."""
 
     async def perform(self, request: Request) -> Reply: ...
-
-    def broken(self, error: Exception) -> bool: ...
 
     async def close(self) -> None: ...
 

@@ -63,6 +63,9 @@ CROSS_SLOT: Final = Meaning(
     advice="use a cluster client, or a URL with valkey+cluster:// or valkeys+cluster://",
 )
 MISCONFIGURED: Final = Meaning(InvalidInput, "the client's configuration does not fit the server")
+NO_CLUSTER: Final = Meaning(
+    InvalidInput, "the server is not part of a cluster", advice="use a client for one server, or a URL without +cluster"
+)
 NOT_SENDABLE: Final = Meaning(InvalidInput, "an argument cannot be sent to the server")
 UNKNOWN_COMMAND: Final = Meaning(Unsupported, "the server does not know a command")
 SCRIPT_FAILED: Final = Meaning(StatekeepError, "a script failed on the server")
@@ -145,6 +148,8 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
                 r"password authentication failed",
                 r"called without any password configured",
                 r"\bacl failure\b",
+                # glide does not tell why; names of clients that a server would refuse do not get through in URLs.
+                r"refused to set client name",
             ),
             DENIED,
         ),
@@ -152,6 +157,7 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"client is closed", r"client created before fork"), CLOSED),
         ((r"\bloading\b", r"busyloadingerror"), LOADING),
         ((r"\bcrossslot\b", r"crossed slots"), CROSS_SLOT),
+        ((r"cluster support disabled",), NO_CLUSTER),
         ((r"\bclusterdown\b", r"\btryagain\b", r"\bmasterdown\b", r"connectionnotfoundforroute"), CLUSTER_DOWN),
         ((r"\bcluster cannot be connected\b", r"reachable node", r"slot .* not covered"), CLUSTER_DOWN),
         ((r"\breadonly\b", r"read only replica"), REPLICA),
@@ -175,8 +181,10 @@ def _path(kind: type) -> str:
 
 def meaning_of(error: BaseException) -> Meaning | None:
     """Say what a driver's error means; ``None`` for an error that is not a driver's."""
-    if isinstance(error, Refused):
-        return meaning_of(error.error)
+    return _meaning_of(cause_of(error))
+
+
+def _meaning_of(error: BaseException) -> Meaning | None:
     for kind in type(error).__mro__:
         path = _path(kind)
         meaning = CLASSES.get(path)
@@ -223,6 +231,15 @@ def failure(meaning: Meaning, error: Exception, request: Request, server: str, s
     return meaning.error(message, key=_key(error, request))
 
 
-def cause_of(error: Exception) -> Exception:
-    """Return the driver's own error."""
-    return error.error if isinstance(error, Refused) else error
+def cause_of(error: BaseException) -> BaseException:
+    """Return the driver's own error that says most."""
+    if isinstance(error, Refused):
+        error = error.error
+    if _path(type(error)) == "valkey.exceptions.ValkeyClusterException":
+        # It says that no node can be reached, or is none, whatever a node answered when it was asked for the others.
+        before = error.__cause__ or error.__context__
+        while before is not None:
+            if _meaning_of(before) in (DENIED, NO_CLUSTER):
+                return before
+            before = before.__cause__ or before.__context__
+    return error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -121,9 +120,6 @@ class Sync:
             found.update(dict.fromkeys(keys))
         return list(found)
 
-    def broken(self, error: Exception) -> bool:
-        return False
-
     def close(self) -> None:
         self._client.close()
 
@@ -178,9 +174,6 @@ class Async:
                 )
             found.update(dict.fromkeys(keys))
         return list(found)
-
-    def broken(self, error: Exception) -> bool:
-        return False
 
     async def close(self) -> None:
         await self._client.close()
@@ -262,16 +255,10 @@ def open_async(target: Target) -> Async | None:
 
     loop = asyncio.get_running_loop()
     with _opening:
-        # After a fork glide starts anew.
-        forked = getattr(state, "_async_pipe_init_pid", -1) != os.getpid()
-        if not forked and getattr(state, "_async_pipe_registered", False):
-            owner = getattr(state, "_async_pipe_loop", None)
-            if owner is not loop and (owner is None or not owner.is_closed()):
-                return None
         _quiet(glide)
         kind = glide.GlideClusterClient if target.cluster else glide.GlideClient
         client = _at_once(kind.create(_config(glide, target)))
-        if getattr(state, "_async_pipe_loop", loop) is not loop:  # another loop was faster
+        if getattr(state, "_async_pipe_loop", loop) is not loop:
             _at_once(client.close())
             return None
     return Async(client, target.attempt + target.connect_timeout + SLACK)

@@ -65,25 +65,19 @@ class UrlClient:
         # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
         forks.abandon(self._loops)
         self._loops = {}
-        if self._sync is not None and self._name == "glide":
-            self._sync.forked()  # connects anew by itself
-        elif self._sync is not None:
-            forks.abandon(self._sync)
-            self._sync = None
+        forks.abandon(self._sync)
+        self._sync = None
 
     # -- blocking ------------------------------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
         attempt = Attempts(request, self._target.deadline)
         while True:
-            side = None
             try:
                 side = self._sync or self._open_sync()
                 with side.slot(attempt):
                     return side.driver.perform(request)
             except Exception as error:
-                if side is not None and side.driver.broken(error):
-                    self._drop_sync(side)
                 pause = attempt.failed(error, str(self._target))
             time.sleep(pause)
 
@@ -101,29 +95,18 @@ class UrlClient:
         side.driver.close()
         raise closed(str(self._target))
 
-    def _drop_sync(self, side: SyncSide) -> None:
-        with self._lock:
-            if self._sync is side:
-                self._sync = None
-        side.driver.close()
-
     # -- event loops ---------------------------------------------------------------------------------------------
 
     async def aexecute(self, request: Request) -> Reply:
         loop = asyncio.get_running_loop()
         attempt = Attempts(request, self._target.deadline)
         while True:
-            here = None
             try:
                 here = self._loops.get(loop) or await self._open_async(loop)
                 if here.side is None:
                     return await self._workers.run(self.execute, request)
                 return await here.side.perform(request, attempt)
             except Exception as error:
-                if here is not None and here.side is not None and here.side.driver.broken(error):
-                    if self._loops.get(loop) is here:
-                        del self._loops[loop]
-                    await here.end()
                 pause = attempt.failed(error, str(self._target))
             await asyncio.sleep(pause)
 

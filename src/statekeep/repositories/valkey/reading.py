@@ -168,43 +168,41 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
     One round trip, and one per namespace for pending writes.
     """
     order = {ref: position for position, ref in enumerate(refs)}
-    groups: list[tuple[NamespaceKeys, list[str]]] = []
+    groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
     call_keys: list[str] = []
     call_args: list[str] = [str(len(READ_FIELDS)), *READ_FIELDS]
     for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
         keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
-        groups.append((keys, ids))
+        groups.append((keys, ids, records))
         call_keys += [keys.values, keys.writes, *records]
         call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
     reply = yield Call(script("records"), call_keys, call_args)
 
     places = [
         (keys, text(name, keys.writes))
-        for (keys, _), (_, _, members_of_each) in zip(groups, reply, strict=True)
+        for (keys, _, _), (_, _, members_of_each) in zip(groups, reply, strict=True)
         for members in members_of_each
         for name in members
     ]
     writes = yield from read_writes(places)
     found: dict[int, SavedCheckpoint] = {}
-    for (keys, ids), (flat, stored, members_of_each) in zip(groups, reply, strict=True):
+    for (keys, ids, records), (flat, stored, members_of_each) in zip(groups, reply, strict=True):
         table = list(rows(flat, len(READ_FIELDS)))
         fields = list(
             dict.fromkeys(
-                name
-                for checkpoint_id, row in zip(ids, table, strict=True)
-                for name in value_fields(row[-1], keys.checkpoint(checkpoint_id))
+                name for record, row in zip(records, table, strict=True) for name in value_fields(row[-1], record)
             )
         )
         values = dict(zip(fields, stored, strict=True))
         gone: list[str] = []
-        for checkpoint_id, row, members in zip(ids, table, members_of_each, strict=True):
+        for checkpoint_id, record, row, members in zip(ids, records, table, members_of_each, strict=True):
             if all(value is None for value in row):
                 gone.append(checkpoint_id)
                 continue
             own = [writes[place] for name in members if (place := (keys, name.decode())) in writes]
             found[order[Ref(keys.namespace, checkpoint_id)]] = decode_checkpoint(
-                keys, keys.checkpoint(checkpoint_id), part(checkpoint_id), row, values, own
+                keys, record, part(checkpoint_id), row, values, own
             )
         if gone:
             # One that was removed by others may have been the newest.

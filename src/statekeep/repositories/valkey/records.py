@@ -248,9 +248,14 @@ def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
         raise CorruptRecord(f"the list of channels is damaged: {error}", key=key) from error
 
 
-def value_fields(channels: bytes | None, key: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for text in listed if text[0] not in _VALUELESS)
+
+
+def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
     """The fields of the values hash that a record's ``channels`` names, in order. Raises as :func:`tokens`."""
-    return [text for text in tokens(channels, key) if text[0] not in _VALUELESS]
+    return _with_value(tokens(channels, key))
 
 
 def decode_channels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -70,13 +70,32 @@ def _seen(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-@contextmanager
-def _half_built() -> Iterator[None]:
-    # Cluster clients rebuild their tables without a lock; other threads and tasks may find them half built.
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError) as error:
-        raise ConnectionError(f"the cluster's topology is being read: {error!r}") from error
+class _Topology:
+    """Makes up for what cluster clients do to their tables of nodes."""
+
+    def __init__(self, client: Any, make_node: Callable[[str, int], Any]) -> None:
+        self._client = client
+        self._make_node = make_node
+        self._nodes = {node.name: node for node in client.nodes_manager.startup_nodes.values()}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError) as error:
+            # They rebuild the tables without a lock; other threads and tasks may find them half built.
+            raise ConnectionError(f"the cluster's topology is being read: {error!r}") from error
+        except ValkeyClusterException:
+            self._recall()
+            raise
+
+    def _recall(self) -> None:
+        # They forget each node that fails, and after an outage of all they would ask none any more.
+        self._nodes |= {node.name: node for node in self._client.get_nodes()}
+        startup = self._client.nodes_manager.startup_nodes
+        for name, node in self._nodes.items():
+            if name not in startup:
+                startup[name] = self._make_node(node.host, node.port)
 
 
 class Sync:
@@ -118,9 +137,6 @@ class Sync:
             if cursor == b"0":
                 return found
 
-    def broken(self, error: Exception) -> bool:
-        return False
-
     def close(self) -> None:
         self._client.close()
         self._client.connection_pool.disconnect()
@@ -133,22 +149,19 @@ class SyncCluster(Sync):
 
     def __init__(self, client: valkey.cluster.ValkeyCluster) -> None:
         self._client = client
+        self._topology = _Topology(client, valkey.cluster.ClusterNode)
         kwargs = self._client.get_connection_kwargs()
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(node.name for node in self._client.get_nodes()))
 
     def perform(self, request: Request) -> Reply:
-        with _half_built():
+        with self._topology.kept():
             if isinstance(request, Scan):
                 found: dict[bytes, None] = {}
                 for node in self._client.get_primaries():
                     found.update(self._scan(self._client.get_valkey_connection(node), request.pattern))
                 return list(found)
             return super().perform(request)
-
-    def broken(self, error: Exception) -> bool:
-        # It forgets nodes that failed; after an outage of all of them it knows none.
-        return isinstance(error, ValkeyClusterException)
 
     def close(self) -> None:
         self._client.close()
@@ -209,9 +222,6 @@ class Async:
             if cursor == b"0":
                 return found
 
-    def broken(self, error: Exception) -> bool:
-        return False
-
     async def close(self) -> None:
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
@@ -224,13 +234,16 @@ class AsyncCluster(Async):
 
     def __init__(self, client: valkey.asyncio.cluster.ValkeyCluster, patience: float) -> None:
         self._client = client
-        self.patience = patience
         kwargs = client.get_connection_kwargs()
+        self._topology = _Topology(
+            client, lambda host, port: valkey.asyncio.cluster.ClusterNode(host, port, **client.connection_kwargs)
+        )
+        self.patience = patience
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(client.nodes_manager.startup_nodes))
 
     async def perform(self, request: Request) -> Reply:
-        with _half_built():
+        with self._topology.kept():
             return await super().perform(request)
 
     async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
@@ -257,9 +270,6 @@ class AsyncCluster(Async):
                 # The pipeline does not read the topology again after such an error; a single command does.
                 replies[index] = await self._client.execute_command(*_plainly(command), **RAW)
         return _replies(commands, replies)
-
-    def broken(self, error: Exception) -> bool:
-        return isinstance(error, ValkeyClusterException)
 
     async def close(self) -> None:
         await self._client.aclose()
