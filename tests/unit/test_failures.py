@@ -50,6 +50,8 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("NOAUTH Authentication required.", AccessDenied, False),
         ("WRONGPASS invalid username-password pair or user is disabled.", AccessDenied, False),
         ("NOPERM this user has no permissions to run the 'get' command", AccessDenied, False),
+        ("IoError: Redis server refused to set client name- ResponseError", AccessDenied, False),
+        ("This instance has cluster support disabled", InvalidInput, False),
         ("OOM command not allowed when used memory > 'maxmemory'.", QuotaExceeded, False),
         ("LOADING Valkey is loading the dataset in memory", Unavailable, True),
         ("READONLY You can't write against a read only replica.", Unavailable, True),
@@ -85,6 +87,30 @@ def test_text_does_not_overrule_a_class_that_is_clear() -> None:
     assert meaning is failures.SLOW
     meaning = meaning_of(valkey.exceptions.AuthenticationError("LOADING"))
     assert meaning is failures.DENIED
+
+
+def test_what_a_cluster_node_answered_counts_and_not_what_valkey_py_makes_of_it() -> None:
+    def outer(answer: Exception) -> Exception:
+        # As in NodesManager.initialize().
+        try:
+            try:
+                raise answer
+            except valkey.exceptions.ResponseError:
+                raise valkey.exceptions.ValkeyClusterException("Cluster mode is not enabled on this node")  # noqa: B904
+        except Exception as error:
+            made = valkey.exceptions.ValkeyClusterException("Valkey Cluster cannot be connected.")
+            made.__cause__ = error
+            return made
+
+    denied = valkey.exceptions.NoPermissionError("User ada has no permissions to run the 'cluster|slots' command")
+    for error in (outer(denied), Refused(outer(denied), ["GET", "k"])):
+        assert meaning_of(error) is failures.DENIED
+        assert failures.cause_of(error) is denied
+    single = valkey.exceptions.ResponseError("This instance has cluster support disabled")
+    assert meaning_of(outer(single)) is failures.NO_CLUSTER
+    down = outer(valkey.exceptions.ConnectionError("Connection refused"))
+    assert meaning_of(down) is failures.CLUSTER_DOWN
+    assert failures.cause_of(down) is down
 
 
 def test_subclasses_and_system_errors() -> None:

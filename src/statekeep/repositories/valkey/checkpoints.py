@@ -1,4 +1,4 @@
-"""The Valkey backend of checkpoints: writing here, the rest in the modules beside."""
+"""The Valkey backend of checkpoints; what each operation does is in the modules beside."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...domain import (
-    Channel,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
     CorruptRecord,
     InvalidInput,
-    MissingChannels,
     PendingWrite,
     SavedCheckpoint,
     Thread,
@@ -21,12 +19,10 @@ from ...domain import (
 from ..checkpoints import Page, Supply
 from ..operation import Operation, arun, run
 from ..ttl import ttl_seconds
-from . import ancestors, copying, deletion, listing, misplaced, reading, reindexing
+from . import ancestors, copying, deletion, listing, misplaced, reading, reindexing, writing
 from .client import Client
-from .keys import part, run_key, text, thread_index_keys
 from .reading import Settings
-from .records import encode_channels, encode_checkpoint, encode_write, run_of
-from .requests import Call, Reply, Request, script
+from .requests import Reply, Request
 
 
 class ValkeyCheckpoints:
@@ -87,70 +83,14 @@ class ValkeyCheckpoints:
         await self.client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """One script call; two in a cluster, where the indexes of threads and runs live elsewhere."""
-        settings = self._settings
-        keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
-        record = keys.checkpoint(checkpoint.checkpoint_id)
-        # No checkpoint has the empty id, so without a parent the script finds nothing there.
-        parent = keys.checkpoint(checkpoint.parent_id or "")
-        fields = [text for pair in encode_checkpoint(keys, checkpoint).items() for text in pair]
-        ttl = str(settings.ttl_ms)
-
-        everywhere = thread_index_keys(settings.prefix)
-        run_id = run_of(checkpoint.metadata)
-        run = [run_key(settings.prefix, run_id)] if run_id else []
-        if settings.cluster:
-            # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
-            yield Call(script("touch"), everywhere, [checkpoint.thread_id])
-            if run:
-                yield Call(script("join"), run, [checkpoint.thread_id, ttl])
-            everywhere, run = [], []
-
-        channels = checkpoint.channels
-        head = [
-            checkpoint.checkpoint_id,
-            part(checkpoint.checkpoint_id),
-            checkpoint.namespace,
-            ttl,
-            checkpoint.thread_id,
-            str(len(fields) // 2),
-            *fields,
-        ]
-        while True:
-            call = Call(
-                script("put"), [*keys.derived, record, parent, *everywhere, *run], [*head, *encode_channels(channels)]
-            )
-            positions = yield call
-            if not positions:
-                return
-            names = list(channels)
-            missing = [names[position] for position in positions]
-            if supply is None:
-                raise MissingChannels(missing, key=keys.values)
-            channels = channels | supplied(channels, missing, supply)
+        """One script call; in a cluster, where the indexes of threads and runs live elsewhere, one more for each."""
+        yield from writing.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
         """One script call."""
-        if not writes:
-            return
-        settings = self._settings
-        keys = settings.keys(thread_id, namespace)
-        encoded = [encode_write(keys, checkpoint_id, write) for write in writes]
-        records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
-        arguments = [text for write in encoded for text in write]
-        behind = yield Call(
-            script("put_writes"),
-            [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-            [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
-        )
-        if behind:
-            run_id, *members = [text(name, keys.writes) for name in behind]
-            if run_id:
-                yield from reading.keep_run(settings, run_id, thread_id)
-            if members:
-                yield from reading.refresh(settings, keys, checkpoint_id, members)
+        yield from writing.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
         """One script call, and one for pending writes."""
@@ -180,7 +120,7 @@ class ValkeyCheckpoints:
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
         """One put per checkpoint, one call per checkpoint with pending writes."""
-        yield from copying.copy_thread(self._settings, self, source_id, target_id)
+        yield from copying.copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
         """In steps of 500 records."""
@@ -190,14 +130,3 @@ class ValkeyCheckpoints:
     def reindex(self, thread_id: str) -> Operation[int]:
         """Walks the whole keyspace once."""
         return (yield from reindexing.reindex(self._settings, thread_id))
-
-
-def supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
-    """The missing channels with the payloads that the caller supplies, or empty."""
-    payloads = supply(missing)
-    return {
-        name: Channel.of(channels[name].version, payloads[name])
-        if name in payloads
-        else Channel.empty(channels[name].version)
-        for name in missing
-    }

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import groupby
-from typing import Protocol
 
-from ...domain import Channel, Checkpoint, Payload, PendingWrite
-from ..checkpoints import Supply
+from ...domain import Channel, Checkpoint, Payload
 from ..operation import Operation
 from .keys import text, unpart
 from .listing import list_namespaces
 from .reading import CHUNK, Ref, Settings, read, read_writes
 from .records import encode_value
 from .requests import Call, script
+from .writing import put, put_writes
 
 PAGE = 20
 """Checkpoints copied at once: their values may be large."""
-
-
-class Target(Protocol):
-    """Where a copy goes."""
-
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]: ...
-
-    def put_writes(
-        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
-    ) -> Operation[None]: ...
 
 
 class _Sent:
@@ -54,18 +43,18 @@ class _Sent:
         return True
 
 
-def copy_thread(settings: Settings, target: Target, source_id: str, target_id: str) -> Operation[None]:
+def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
     """Copy all namespaces of a thread, oldest checkpoints first, so that a parent is there before its children."""
     if source_id == target_id:
         return
     fresh = not (yield from list_namespaces(settings, target_id))
     for namespace in (yield from list_namespaces(settings, source_id)):
-        yield from _copy_checkpoints(settings, target, source_id, target_id, namespace, _Sent() if fresh else None)
-        yield from _copy_writes(settings, target, source_id, target_id, namespace)
+        yield from _copy_checkpoints(settings, source_id, target_id, namespace, _Sent() if fresh else None)
+        yield from _copy_writes(settings, source_id, target_id, namespace)
 
 
 def _copy_checkpoints(
-    settings: Settings, target: Target, source_id: str, target_id: str, namespace: str, sent: _Sent | None
+    settings: Settings, source_id: str, target_id: str, namespace: str, sent: _Sent | None
 ) -> Operation[None]:
     keys = settings.keys(source_id, namespace)
     after = "-"
@@ -81,7 +70,7 @@ def _copy_checkpoints(
             values = {name: getattr(checkpoint, name) for name in Checkpoint.model_fields}
             copy = Checkpoint(**values | {"thread_id": target_id, "channels": channels})
             # What a copy refers to may have expired in the target since it was sent: then it is sent again.
-            yield from target.put(copy, partial(_payloads, payloads))
+            yield from put(settings, copy, partial(_payloads, payloads), as_it_is=True)
         if len(ids) < PAGE:
             return
         after = f"({refs[-1].checkpoint_id}"
@@ -91,7 +80,7 @@ def _payloads(payloads: Mapping[str, Payload], names: Collection[str]) -> Mappin
     return {name: payloads[name] for name in names}
 
 
-def _copy_writes(settings: Settings, target: Target, source_id: str, target_id: str, namespace: str) -> Operation[None]:
+def _copy_writes(settings: Settings, source_id: str, target_id: str, namespace: str) -> Operation[None]:
     keys = settings.keys(source_id, namespace)
     after = ""
     while True:
@@ -100,7 +89,7 @@ def _copy_writes(settings: Settings, target: Target, source_id: str, target_id: 
         writes = yield from read_writes([(keys, name) for name in members])
         for encoded_id, group in groupby(members, key=lambda name: name.partition(":")[0]):
             own = [writes[keys, name] for name in group if (keys, name) in writes]
-            yield from target.put_writes(target_id, namespace, unpart(encoded_id), own)
+            yield from put_writes(settings, target_id, namespace, unpart(encoded_id), own)
         if len(members) < CHUNK:
             return
         after = members[-1]

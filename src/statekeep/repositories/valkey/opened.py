@@ -65,7 +65,6 @@ class UrlClient:
         # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
         forks.abandon(self._loops)
         self._loops = {}
-        forks.abandon(self._sync)
         self._sync = None
 
     # -- blocking ------------------------------------------------------------------------------------------------

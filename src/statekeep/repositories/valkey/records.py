@@ -219,11 +219,12 @@ def run_of(metadata: Mapping[str, Any]) -> str | None:
     return run_id
 
 
-def encode_channels(channels: Mapping[str, Channel]) -> list[str | bytes]:
+def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
     """Kind with token, and bytes, for each channel, as ``put.lua`` wants them."""
+    kinds = _KINDS | {Carry.REPLAYED: "-"} if as_it_is else _KINDS
     args: list[str | bytes] = []
     for name, channel in channels.items():
-        args.append(_KINDS[channel.carry] + token(name, channel.version))
+        args.append(kinds[channel.carry] + token(name, channel.version))
         args.append(encode_value(channel.payload) if channel.payload else b"")
     return args
 

@@ -157,6 +157,8 @@ class SyncCluster(Sync):
     def perform(self, request: Request) -> Reply:
         with self._topology.kept():
             if isinstance(request, Scan):
+                # Nodes that failed are missing in its table, and their keys would be in the answer.
+                self._client.nodes_manager.initialize()
                 found: dict[bytes, None] = {}
                 for node in self._client.get_primaries():
                     found.update(self._scan(self._client.get_valkey_connection(node), request.pattern))

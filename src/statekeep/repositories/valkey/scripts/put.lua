@@ -2,7 +2,7 @@
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
 -- KEYS: head values checkpoints writes expiry namespaces record parent [thread-index x2 [run]]
 -- ARGV: id, encoded id, namespace, ttl in ms, thread, number of fields, (field, text)*, (kind and token, bytes)*
---   kinds: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? replayed, ! empty
+--   kinds: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, record, parent = unpack(KEYS, 1, 8)
 local id, encoded_id, namespace, ttl, thread = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local first_channel = 7 + 2 * tonumber(ARGV[6])
@@ -13,11 +13,12 @@ local ends = string.format('%.0f', now + ttl)
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
 if mortal then drop_expired(values, checkpoints, writes, expiry, now, #ARGV) end
 
+local refers_to_earlier = {['^'] = true, ['~'] = true, ['?'] = true}
 local kinds, tokens, refers = {}, {}, false
 for i = first_channel, #ARGV, 2 do
   local kind = string.sub(ARGV[i], 1, 1)
   kinds[#kinds + 1], tokens[#tokens + 1] = kind, string.sub(ARGV[i], 2)
-  refers = refers or (kind ~= '=' and kind ~= '!')
+  refers = refers or refers_to_earlier[kind]
 end
 
 -- A value whose channel version was taken by another value has a field of its own, TOKEN@ID. The children of that
@@ -33,7 +34,7 @@ if refers then
     end
   end
   for i, kind in ipairs(kinds) do
-    if kind ~= '=' and kind ~= '!' then
+    if refers_to_earlier[kind] then
       local name = inherited[tokens[i]] or tokens[i]
       if call('HEXISTS', values, name) == 1 then tokens[i], kinds[i] = name, '^'
       elseif kind == '^' then missing[#missing + 1] = i - 1
@@ -52,8 +53,8 @@ end
 local channels, fresh, used = {}, {}, {}
 for i, kind in ipairs(kinds) do
   local token = tokens[i]
-  if kind == '!' or kind == '?' then
-    channels[i] = kind .. token .. ' '
+  if kind == '!' or kind == '?' or kind == '-' then
+    channels[i] = (kind == '!' and '!' or '?') .. token .. ' '
   else
     local added = 0
     if kind == '=' then

@@ -1,0 +1,101 @@
+"""Writing checkpoints and pending writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...domain import Channel, Checkpoint, MissingChannels, PendingWrite
+from ..checkpoints import Supply
+from ..operation import Operation
+from .keys import part, run_key, text, thread_index_keys
+from .reading import Settings, keep_run, refresh
+from .records import encode_channels, encode_checkpoint, encode_write, run_of
+from .requests import Call, script
+
+
+def put(
+    settings: Settings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
+) -> Operation[None]:
+    """Store a checkpoint in one script call; in a cluster the indexes of threads and runs take one each.
+
+    Args:
+        settings: of the repository.
+        checkpoint: what to store.
+        supply: returns the payloads of ``earlier`` channels that are not stored.
+        as_it_is: do not look for values of ``replayed`` channels, which a copy must not find in its new place.
+    """
+    keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
+    record = keys.checkpoint(checkpoint.checkpoint_id)
+    # No checkpoint has the empty id, so without a parent the script finds nothing there.
+    parent = keys.checkpoint(checkpoint.parent_id or "")
+    fields = [argument for pair in encode_checkpoint(keys, checkpoint).items() for argument in pair]
+    ttl = str(settings.ttl_ms)
+
+    everywhere = thread_index_keys(settings.prefix)
+    run_id = run_of(checkpoint.metadata)
+    run = [run_key(settings.prefix, run_id)] if run_id else []
+    if settings.cluster:
+        # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
+        yield Call(script("touch"), everywhere, [checkpoint.thread_id])
+        if run:
+            yield Call(script("join"), run, [checkpoint.thread_id, ttl])
+        everywhere, run = [], []
+
+    channels = checkpoint.channels
+    head = [
+        checkpoint.checkpoint_id,
+        part(checkpoint.checkpoint_id),
+        checkpoint.namespace,
+        ttl,
+        checkpoint.thread_id,
+        str(len(fields) // 2),
+        *fields,
+    ]
+    while True:
+        call = Call(
+            script("put"),
+            [*keys.derived, record, parent, *everywhere, *run],
+            [*head, *encode_channels(channels, as_it_is=as_it_is)],
+        )
+        positions = yield call
+        if not positions:
+            return
+        names = list(channels)
+        missing = [names[position] for position in positions]
+        if supply is None:
+            raise MissingChannels(missing, key=keys.values)
+        channels = channels | _supplied(channels, missing, supply)
+
+
+def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
+    """The missing channels with the payloads that the caller supplies, or empty."""
+    payloads = supply(missing)
+    return {
+        name: Channel.of(channels[name].version, payloads[name])
+        if name in payloads
+        else Channel.empty(channels[name].version)
+        for name in missing
+    }
+
+
+def put_writes(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+) -> Operation[None]:
+    """Store pending writes in one script call."""
+    if not writes:
+        return
+    keys = settings.keys(thread_id, namespace)
+    encoded = [encode_write(keys, checkpoint_id, write) for write in writes]
+    records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
+    arguments = [argument for write in encoded for argument in write]
+    behind = yield Call(
+        script("put_writes"),
+        [*keys.derived, keys.checkpoint(checkpoint_id), *records],
+        [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
+    )
+    if behind:
+        run_id, *members = [text(name, keys.writes) for name in behind]
+        if run_id:
+            yield from keep_run(settings, run_id, thread_id)
+        if members:
+            yield from refresh(settings, keys, checkpoint_id, members)
