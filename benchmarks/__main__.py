@@ -15,7 +15,8 @@ from rich.table import Table
 
 from statekeep.testing.servers import ValkeyServer
 
-from .savers import INCUMBENT, savers
+from .latency import delayed
+from .savers import INCUMBENT, NAMES, savers
 from .threads import chat, config
 
 Times = dict[str, list[float]]
@@ -60,43 +61,64 @@ def fan_out(saver: BaseCheckpointSaver[Any], thread_id: str, times: Times) -> No
         timed(times["get (60 pending writes)"], lambda: saver.get_tuple(config(thread_id)))
 
 
-def main(rounds: Annotated[int, typer.Option(help="More rounds, less noise.")] = 20) -> None:
-    """Print medians in microseconds, and how many times faster than the incumbent they are."""
-    results: dict[str, dict[str, Times]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    stored: dict[str, int] = {}
-    with ValkeyServer() as server, savers(server) as candidates:
+def measure(url: str, rounds: int, results: dict[str, dict[str, Times]]) -> None:
+    """Let the savers take turns, so that the machine's moods are spread over all. The first round warms up."""
+    with savers(url) as candidates:
         for round_ in range(rounds + 1):
-            # The first round warms up. Taking turns spreads the machine's moods over all.
             for name, saver in candidates.items():
                 for shape, numbers in SHAPES.items():
                     times: Times = results[shape][name] if round_ else defaultdict(list)
                     conversation(saver, f"{shape}-{round_}", numbers, times)
-                fan_out(saver, f"fan-out-{round_}", results["30 tasks in one step"][name] if round_ else defaultdict(list))
-    for name in (INCUMBENT, "Statekeep, valkey-py", "Statekeep, glide"):
-        with ValkeyServer() as server, savers(server) as candidates:
-            saver = candidates[name]
-            client = server.client()
-            before = client.info("memory")["used_memory"]
-            conversation(saver, "long", {"steps": 100, "constant": 100_000, "message": 1000}, defaultdict(list))
-            stored[name] = client.info("memory")["used_memory"] - before
-            client.close()
-    report(results, stored)
+                times = results["30 tasks in one step"][name] if round_ else defaultdict(list)
+                fan_out(saver, f"fan-out-{round_}", times)
 
 
-def report(results: dict[str, dict[str, Times]], stored: dict[str, int]) -> None:
-    """Print the tables."""
+def stored_bytes(name: str) -> int:
+    """What 100 steps take on a server of their own."""
+    with ValkeyServer() as server, savers(server.url) as candidates:
+        client: Any = server.client()
+        before = client.info("memory")["used_memory"]
+        conversation(candidates[name], "long", {"steps": 100, "constant": 100_000, "message": 1000}, defaultdict(list))
+        size = int(client.info("memory")["used_memory"] - before)
+        client.close()
+    return size
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="More rounds, less noise.")] = 20,
+    round_trip: Annotated[float, typer.Option(help="Milliseconds of network in the second measurement.")] = 1.0,
+) -> None:
+    """Print medians in microseconds, and how many times faster than the incumbent they are."""
     console = Console()
+    with ValkeyServer() as server:
+        results = new_results()
+        measure(server.url, rounds, results)
+        report(console, results, "on loopback")
+        port = int(server.url.rpartition(":")[2])
+        with delayed(port, round_trip / 1000) as far:
+            results = new_results()
+            measure(f"valkey://127.0.0.1:{far}", max(rounds // 4, 1), results)
+            report(console, results, f"{round_trip:g} ms away")
+    table = Table("saver", "bytes", title="Stored: 100 steps, 100 KB constant, messages growing 1 KB per step")
+    for name in NAMES:
+        table.add_row(name, f"{stored_bytes(name):,}")
+    console.print(table)
+
+
+def new_results() -> dict[str, dict[str, Times]]:
+    """By shape, saver and operation."""
+    return defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+
+
+def report(console: Console, results: dict[str, dict[str, Times]], where: str) -> None:
+    """Print a table for each shape."""
     for shape, by_name in results.items():
-        table = Table("operation", *by_name, title=f"{shape}: median in microseconds (times faster)")
+        table = Table("operation", *by_name, title=f"{shape}, {where}: median in microseconds (times faster)")
         for operation in by_name[INCUMBENT]:
             base = statistics.median(by_name[INCUMBENT][operation])
             medians = [statistics.median(times[operation]) for times in by_name.values()]
             table.add_row(operation, *(f"{median:,.0f} ({base / median:.2f}x)" for median in medians))
         console.print(table)
-    table = Table("saver", "bytes", title="Stored: 100 steps, 100 KB constant, messages growing 1 KB per step")
-    for name, size in stored.items():
-        table.add_row(name, f"{size:,}")
-    console.print(table)
 
 
 if __name__ == "__main__":

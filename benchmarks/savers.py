@@ -10,21 +10,21 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_checkpoint_aws import ValkeySaver as IncumbentSaver
 
 from statekeep.langgraph_shim import ValkeySaver
-from statekeep.testing.servers import ValkeyServer
 
 INCUMBENT = "langgraph-checkpoint-aws"
+NAMES = (INCUMBENT, "Statekeep, valkey-py", "Statekeep, glide")
 
 
 @contextlib.contextmanager
-def savers(server: ValkeyServer) -> Iterator[dict[str, BaseCheckpointSaver[Any]]]:
-    """Savers by name, the incumbent first; its default client is valkey-py."""
+def savers(url: str) -> Iterator[dict[str, BaseCheckpointSaver[Any]]]:
+    """Savers on the server at ``url``, by name, the incumbent first; its default client is valkey-py."""
     with contextlib.ExitStack() as stack:
         yield {
-            INCUMBENT: stack.enter_context(IncumbentSaver.from_conn_string(server.url)),
+            INCUMBENT: stack.enter_context(IncumbentSaver.from_conn_string(url)),
             "Statekeep, valkey-py": stack.enter_context(
-                ValkeySaver.from_conn_string(f"{server.url}?client=valkey-py", prefix="bench-valkey-py")
+                ValkeySaver.from_conn_string(f"{url}?client=valkey-py", prefix="bench-valkey-py")
             ),
             "Statekeep, glide": stack.enter_context(
-                ValkeySaver.from_conn_string(f"{server.url}?client=glide", prefix="bench-glide")
+                ValkeySaver.from_conn_string(f"{url}?client=glide", prefix="bench-glide")
             ),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Literal
 
 import pytest
 from attrs import frozen
@@ -32,7 +33,7 @@ async def _amemory(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator
     yield MemoryCheckpoints()
 
 
-def _valkey(client: str, fixture: str) -> Backend:
+def _valkey(client: Literal["glide", "valkey-py"], fixture: str) -> Backend:
     """A backend over a server or cluster of this session."""
 
     def make(request: pytest.FixtureRequest, prefix: str) -> ValkeyCheckpoints:

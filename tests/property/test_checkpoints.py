@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import PendingWrite
-from statekeep.repositories.checkpoints import CheckpointBackend
+from statekeep.domain import Checkpoint, PendingWrite
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.testing.machine import CheckpointMachine, Clock, Expiry, machine_for
 from tests.backends import BACKENDS
@@ -36,6 +37,12 @@ def check(machine: type[CheckpointMachine]) -> None:
 @pytest.mark.parametrize("face", ["blocking", "async"])
 @pytest.mark.parametrize("name", BACKENDS)
 def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
+    # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
+    with BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}") as backend:
+        keep = CheckpointRepository(backend)
+        keep.put(Checkpoint(thread_id="t"))
+        anyio.run(AsyncCheckpointRepository(backend).get, "t")
+        keep.delete_thread("t")
     open_backend: Callable[..., Any] = BACKENDS[name].open if face == "blocking" else BACKENDS[name].aopen
     check(machine_for(lambda: open_backend(request, f"t-{uuid.uuid4().hex[:12]}")))
 

@@ -168,6 +168,8 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"refused to switch database", r"db index is out of range", r"select is not allowed"), MISCONFIGURED),
         ((r"connect failed", r"ioerror", r"failed to connect", r"connection refused", r"connection in recovery"), DOWN),
         ((r"allconnectionsunavailable", r"all connections .*unavailable"), DOWN),
+        # In the middle of a failover no node may be able to say how the cluster looks.
+        ((r"no topology views",), CLUSTER_DOWN),
         ((r"unknown command",), UNKNOWN_COMMAND),
         ((r"user_script", r"error running script", r"error compiling script"), SCRIPT_FAILED),
     )

@@ -346,7 +346,6 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
     task_path, channel, encoding, value = row
     if value is None and encoding is None and channel is None:
         return None
-    key = keys.write(name)
     try:
         if task_path is None or channel is None or not encoding or value is None:
             raise ValueError("a field is missing")
@@ -356,10 +355,10 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
             task_path=task_path.decode(),
             idx=int(idx),
             channel=channel.decode(),
-            payload=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, key)),
+            payload=Payload.trusted(encoding=encoding.decode(), data=pybase64.b64decode(value, validate=True)),
         )
     except CorruptRecord as error:
-        error.key = error.key or key
+        error.key = error.key or keys.write(name)
         raise
     except ValueError as error:
-        raise CorruptRecord(f"pending write is damaged: {error}", key=key) from error
+        raise CorruptRecord(f"pending write is damaged: {error}", key=keys.write(name)) from error
