@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 # Before they are imported, so that a failure in them shows the values that were compared.
 pytest.register_assert_rewrite("statekeep.testing.checkpoints", "statekeep.testing.machine")
 
-from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 
 # quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers
