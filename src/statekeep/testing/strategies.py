@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -60,8 +61,10 @@ def payloads() -> st.SearchStrategy[Payload]:
     return st.builds(Payload, encoding=st.sampled_from(["json", "msgpack", "a:b|%"]), data=data)
 
 
+@cache
 def exact_values() -> st.SearchStrategy[Any]:
     """Whatever metadata may hold: JSON, and what JSON cannot hold."""
+    # Made once: how many branches hypothesis finds in it depends on which of its parts are in a cache just then.
     text = st.text(st.characters(), max_size=10)  # with lone surrogates
     zones = st.sampled_from([None, dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=45))])
     hashable = (
