@@ -17,7 +17,7 @@ import pytest
 from statekeep import Channel, Checkpoint, CorruptRecord
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
-from statekeep.repositories.valkey.requests import Reply, Request
+from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 
 from .crash_workload import WRITES, checkpoint, delete_for_ever, is_whole, write_for_ever
@@ -319,3 +319,46 @@ def test_the_audit_finds_what_is_wrong(client: Any, prefix: str) -> None:
     with pytest.raises(CorruptRecord):
         client.hset(values, "constant:i1", "1")
         repository.get("t")
+
+
+@pytest.mark.parametrize("pause", ["erase", "collect"])
+def test_a_value_that_is_referred_to_just_now_is_not_collected(client: Any, prefix: str, pause: str) -> None:
+    repository = open_repository(client, prefix)
+    backend = repository.backend
+    old, new = payload(b"old"), payload(b"new")
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="1", channels={"x": Channel.of(1, old)}))
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="2", channels={"x": Channel.of(2, new)}))
+
+    operation = backend.prune(["t"], 1)
+    request = next(operation)
+    while not (isinstance(request, Call) and request.script.name == pause):
+        request = operation.send(backend.execute(request))
+    # The prune has seen nobody who uses the old value, and is about to go on.
+    repository.put(
+        Checkpoint(thread_id="t", checkpoint_id="3", channels={"x": Channel.earlier(1)}),
+        supply=lambda names: {"x": old},
+    )
+    with pytest.raises(StopIteration):
+        while True:
+            request = operation.send(backend.execute(request))
+
+    saved = repository.get("t", checkpoint_id="3")
+    assert saved is not None
+    assert saved.channels["x"].payload == old
+    assert audit(client, prefix).problems == []
+
+
+def test_a_deletion_that_is_cut_off_does_not_hide_what_was_put_meanwhile(client: Any, prefix: str) -> None:
+    repository = open_repository(client, prefix)
+    backend = repository.backend
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+
+    operation = backend.delete_thread("t")
+    request = next(operation)
+    while not (isinstance(request, Call) and request.script.name == "drop"):
+        request = operation.send(backend.execute(request))
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="2"))
+    backend.execute(request)
+    operation.close()
+
+    assert [thread.thread_id for thread in repository.list_threads()] == ["t"]
