@@ -1001,6 +1001,17 @@ class CheckpointContract:
             ("1", "t", payload("t1"), ["t special", "u first"]),
         ]
 
+    async def test_a_copy_of_a_replayed_channel_finds_no_value_in_the_target(
+        self, keep: AsyncCheckpointRepository
+    ) -> None:
+        await keep.put(checkpoint("1", channels={"a": Channel.replayed(1)}))
+        await keep.copy_thread("t", "u")
+        await keep.put(checkpoint("2", channels={"a": Channel.of(1, payload("later"))}))
+        await keep.copy_thread("u", "t")
+        copied = await keep.get("t", checkpoint_id="1")
+        assert copied is not None
+        assert copied.channels == {"a": Channel.replayed(1)}
+
     async def test_copied_runs_are_deleted_too(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1", metadata={"run_id": "r"}))
         await keep.copy_thread("t", "u")
