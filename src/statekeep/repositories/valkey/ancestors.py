@@ -33,7 +33,7 @@ class _Step:
 def ancestors(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """What the ancestors contributed to ``channels``: three round trips for each page of ancestors."""
+    """What the ancestors contributed to ``channels``: two round trips for each page, one for writes, one for values."""
     histories = {name: ChannelHistory() for name in channels}
     if not histories:
         return histories

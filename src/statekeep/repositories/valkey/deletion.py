@@ -10,7 +10,7 @@ from ...domain import CorruptRecord, exact_json
 from ..operation import Operation
 from .keys import NamespaceKeys, part, run_key, text, thread_index_keys, thread_key
 from .listing import drop_threads, find_thread, list_namespaces, threads_of_run
-from .reading import CHUNK, Settings, chunks, crown, forget_checkpoints, read_fields
+from .reading import CHUNK, Settings, adopt_checkpoints, chunks, crown, read_fields
 from .records import tokens, value_fields
 from .requests import Call, Commands, script
 
@@ -61,7 +61,7 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
                 {token.partition(":")[0] for token in fields},
                 {token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
             )
-        yield from forget_checkpoints(keys, gone)
+        yield from adopt_checkpoints(keys, gone)
         if len(ids) < SCAN:
             return found
         top = f"({names[-1]}"
@@ -108,9 +108,7 @@ def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]
     return found
 
 
-def _remove(
-    settings: Settings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
-) -> Operation[None]:
+def _remove(keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]) -> Operation[None]:
     """Delete some checkpoints of a namespace, their pending writes, and the values that only they used."""
     if not gone:
         return
@@ -212,7 +210,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
             nodes = yield from _nodes(keys)
             gone = {node.checkpoint_id for node in nodes.values() if node.run_id in runs}
             gone -= _needed(nodes, nodes.keys() - gone)
-            yield from _remove(settings, keys, nodes, gone)
+            yield from _remove(keys, nodes, gone)
             left |= {node.run_id for node in nodes.values() if node.checkpoint_id not in gone and node.run_id}
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
@@ -239,8 +237,8 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
             if root in roots and root not in kept_roots:
                 yield from _delete_namespace(keys)
                 continue
-        yield from _remove(settings, keys, nodes, nodes.keys() - kept)
-    yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
+        yield from _remove(keys, nodes, nodes.keys() - kept)
+    yield from _remove(settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
 
 
 def _root_of(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:

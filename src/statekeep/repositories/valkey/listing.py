@@ -75,7 +75,7 @@ def list_checkpoints(
             if found:
                 return Page(found, _unless_ended(place))
         elif place.bounds:
-            place = yield from _find(settings, query, place.thread_id, place)
+            place = yield from _find(settings, query, place)
         elif place.queue or (query.thread_id is not None and not place.thread_id):
             place = yield from _begin_thread(settings, query, place)
         elif not place.last_thread:
@@ -106,7 +106,7 @@ def _begin_thread(settings: Settings, query: CheckpointQuery, place: Place) -> O
         ids, names = yield Call(script("ids"), [root.checkpoints, root.namespaces], [str(_step(query, place)), top])
         namespaces = sorted(text(name, root.namespaces) for name in names)
         if namespaces == [""]:
-            return (yield from _choose(settings, query, thread_id, evolve(place, bounds={"": top}), {"": ids}))
+            return (yield from _choose(settings, query, evolve(place, bounds={"": top}), {"": ids}))
     if query.checkpoint_id is not None:
         wanted = query.before is None or query.checkpoint_id < query.before
         ready = [Ref(namespace, query.checkpoint_id) for namespace in namespaces] if wanted else []
@@ -120,19 +120,19 @@ def _step(query: CheckpointQuery, place: Place) -> int:
     return PAGE if place.left is None else min(PAGE, place.left)
 
 
-def _find(settings: Settings, query: CheckpointQuery, thread_id: str, place: Place) -> Operation[Place]:
+def _find(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
     """Find the next checkpoints of the thread in its namespaces' indexes."""
     found: dict[str, Sequence[bytes]] = {}
     for namespaces in chunks(list(place.bounds)):
-        indexes = [settings.keys(thread_id, namespace).checkpoints for namespace in namespaces]
+        indexes = [settings.keys(place.thread_id, namespace).checkpoints for namespace in namespaces]
         bounds = [place.bounds[namespace] for namespace in namespaces]
         reply = yield Call(script("ids"), indexes, [str(_step(query, place)), *bounds])
         found.update(zip(namespaces, reply, strict=True))
-    return (yield from _choose(settings, query, thread_id, place, found))
+    return (yield from _choose(settings, query, place, found))
 
 
 def _choose(
-    settings: Settings, query: CheckpointQuery, thread_id: str, place: Place, found: dict[str, Sequence[bytes]]
+    settings: Settings, query: CheckpointQuery, place: Place, found: dict[str, Sequence[bytes]]
 ) -> Operation[Place]:
     """Merge the namespaces' ids, newest first, and keep those whose metadata fits."""
     step = _step(query, place)
@@ -140,7 +140,8 @@ def _choose(
     merged = sorted(((name, namespace) for namespace, ids in found.items() for name in ids), key=lambda pair: pair[1])
     merged.sort(key=lambda pair: pair[0], reverse=True)
     refs = [
-        Ref(namespace, text(name, settings.keys(thread_id, namespace).checkpoints)) for name, namespace in merged[:step]
+        Ref(namespace, text(name, settings.keys(place.thread_id, namespace).checkpoints))
+        for name, namespace in merged[:step]
     ]
     taken = {ref.namespace: ref.checkpoint_id for ref in refs}
     counts = Counter(ref.namespace for ref in refs)
@@ -150,7 +151,7 @@ def _choose(
         if not counts[namespace] == len(ids) < step
     }
     if query.metadata:
-        records = [settings.keys(thread_id, ref.namespace).checkpoint(ref.checkpoint_id) for ref in refs]
+        records = [settings.keys(place.thread_id, ref.namespace).checkpoint(ref.checkpoint_id) for ref in refs]
         table = yield from read_fields(records, ["metadata"])
         refs = [ref for ref, key, [metadata] in zip(refs, records, table, strict=True) if _fits(query, metadata, key)]
     return evolve(place, ready=refs, bounds=bounds)
@@ -255,7 +256,7 @@ def _alive(settings: Settings, threads: Sequence[Thread]) -> Operation[list[Thre
 def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
     """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
     for chunk in chunks(threads):
-        pairs = [text for thread in chunk for text in (thread.thread_id, str(_score(thread)))]
+        pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("drop"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -77,26 +77,28 @@ def read_writes(
             else:
                 found[place] = write
     for keys, places in groupby(gone, key=lambda place: place[0]):
-        yield from forget_writes(keys, [name for _, name in places])
+        yield from adopt_writes(keys, [name for _, name in places])
     return found
 
 
-def forget_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[None]:
-    """Drop index entries of pending writes, unless the record has come back in the meantime."""
+def _adopt(
+    keys: NamespaceKeys, kind: str, index: str, members: Sequence[str], record: Callable[[str], str]
+) -> Operation[int]:
+    count = 0
     for chunk in chunks(members):
-        records = [keys.write(name) for name in chunk]
-        yield Call(
-            script("adopt"), [keys.writes, keys.expiry, keys.namespaces, *records], ["w", keys.namespace, *chunk]
-        )
+        shared = [index, keys.expiry, keys.namespaces]
+        count += yield Call(script("adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk])
+    return count
 
 
-def forget_checkpoints(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[None]:
-    """Drop index entries of checkpoints, unless the record has come back in the meantime."""
-    for chunk in chunks(ids):
-        records = [keys.checkpoint(name) for name in chunk]
-        yield Call(
-            script("adopt"), [keys.checkpoints, keys.expiry, keys.namespaces, *records], ["c", keys.namespace, *chunk]
-        )
+def adopt_checkpoints(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[int]:
+    """Index those checkpoints that have a record and forget the others; return how many have one."""
+    return (yield from _adopt(keys, "c", keys.checkpoints, ids, keys.checkpoint))
+
+
+def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
+    """Index those pending writes that have a record and forget the others; return how many have one."""
+    return (yield from _adopt(keys, "w", keys.writes, members, keys.write))
 
 
 def get(
@@ -159,13 +161,13 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
         answer = yield Call(script("crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest])
         if answer == ids[0]:
             return newest
-        yield from forget_checkpoints(keys, names)
+        yield from adopt_checkpoints(keys, names)
 
 
 def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[list[SavedCheckpoint]]:
     """Read checkpoints of a thread in the given order, leaving out those that are gone.
 
-    One round trip, and one per namespace for pending writes.
+    One round trip, and one for pending writes.
     """
     order = {ref: position for position, ref in enumerate(refs)}
     groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
@@ -206,7 +208,7 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
             )
         if gone:
             # One that was removed by others may have been the newest.
-            yield from forget_checkpoints(keys, gone)
+            yield from adopt_checkpoints(keys, gone)
             yield from crown(keys)
     return [found[position] for position in sorted(found)]
 

@@ -10,7 +10,7 @@ from ..operation import Operation
 from .deletion import collect
 from .keys import NamespaceKeys, part, run_key, text, thread_index_keys, unpart
 from .listing import find_thread, list_namespaces
-from .reading import Settings, chunks, crown, read_fields
+from .reading import Settings, adopt_checkpoints, adopt_writes, chunks, crown, read_fields
 from .requests import Call, Commands, Scan, script
 
 
@@ -52,9 +52,7 @@ def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]
     total = 0
     for chunk in chunks(sorted({*ids, *(text(name, keys.checkpoints) for name in indexed)})):
         records = [keys.checkpoint(name) for name in chunk]
-        total += yield Call(
-            script("adopt"), [keys.checkpoints, keys.expiry, keys.namespaces, *records], ["c", keys.namespace, *chunk]
-        )
+        total += yield from adopt_checkpoints(keys, chunk)
         yield Call(script("uphold"), [keys.values, keys.expiry, *records], [])
         table = yield from read_fields(records, ["run_id"])
         runs.update(text(run_id, key) for key, [run_id] in zip(records, table, strict=True) if run_id)
@@ -77,8 +75,4 @@ def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[Non
     stale = {name for name in known - members if name.rpartition(":")[0] in places}
     for chunk in chunks(sorted(stale)):
         yield Commands([("ZREM", keys.writes, *chunk)])
-    for chunk in chunks(sorted((known | members) - stale)):
-        records = list(map(keys.write, chunk))
-        yield Call(
-            script("adopt"), [keys.writes, keys.expiry, keys.namespaces, *records], ["w", keys.namespace, *chunk]
-        )
+    yield from adopt_writes(keys, sorted((known | members) - stale))
