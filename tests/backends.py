@@ -1,68 +1,69 @@
-"""The backends of checkpoints that the contract, the state machine and others are run over."""
+"""The backends that the contracts, the state machines and others are run over."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Literal
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, Literal, TypeVar
 
 import pytest
 from attrs import frozen
 
 from statekeep.repositories.checkpoints import CheckpointBackend
-from statekeep.repositories.memory import MemoryCheckpoints
-from statekeep.repositories.valkey import ValkeyCheckpoints, client_from_url
+from statekeep.repositories.items import ItemBackend
+from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
+from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_from_url
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend)
 
 
 @frozen
-class Backend:
-    """How to open an empty backend under a key prefix; servers are fixtures, got from the request."""
+class Backend(Generic[BackendT]):
+    """How to make an empty backend under a key prefix; servers are fixtures, got from the request."""
 
-    open: Callable[[pytest.FixtureRequest, str], AbstractContextManager[CheckpointBackend]]
-    aopen: Callable[[pytest.FixtureRequest, str], AbstractAsyncContextManager[CheckpointBackend]]
-
-
-@contextmanager
-def _memory(request: pytest.FixtureRequest, prefix: str) -> Iterator[CheckpointBackend]:
-    yield MemoryCheckpoints()
-
-
-@asynccontextmanager
-async def _amemory(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[CheckpointBackend]:
-    yield MemoryCheckpoints()
-
-
-def _valkey(client: Literal["glide", "valkey-py"], fixture: str) -> Backend:
-    """A backend over a server or cluster of this session."""
-
-    def make(request: pytest.FixtureRequest, prefix: str) -> ValkeyCheckpoints:
-        server: ValkeyServer | ValkeyCluster = request.getfixturevalue(fixture)
-        return ValkeyCheckpoints(client_from_url(server.url, client=client), prefix=prefix)
+    make: Callable[..., BackendT]
 
     @contextmanager
-    def opened(request: pytest.FixtureRequest, prefix: str) -> Iterator[CheckpointBackend]:
-        backend = make(request, prefix)
+    def open(self, request: pytest.FixtureRequest, prefix: str, **options: Any) -> Iterator[BackendT]:
+        backend = self.make(request, prefix, **options)
         try:
             yield backend
         finally:
             backend.close()
 
     @asynccontextmanager
-    async def aopened(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[CheckpointBackend]:
-        backend = make(request, prefix)
+    async def aopen(self, request: pytest.FixtureRequest, prefix: str, **options: Any) -> AsyncIterator[BackendT]:
+        backend = self.make(request, prefix, **options)
         try:
             yield backend
         finally:
             await backend.aclose()
 
-    return Backend(opened, aopened)
+
+def _memory(kind: Callable[..., BackendT]) -> Backend[BackendT]:
+    return Backend(lambda request, prefix, **options: kind(**options))
 
 
-BACKENDS = {
-    "memory": Backend(_memory, _amemory),
-    "glide": _valkey("glide", "valkey_server"),
-    "valkey-py": _valkey("valkey-py", "valkey_server"),
-    "glide-cluster": _valkey("glide", "valkey_cluster"),
-    "valkey-py-cluster": _valkey("valkey-py", "valkey_cluster"),
-}
+def _valkey(kind: Callable[..., BackendT], client: Literal["glide", "valkey-py"], fixture: str) -> Backend[BackendT]:
+    """A backend over a server or cluster of this session."""
+
+    def make(request: pytest.FixtureRequest, prefix: str, **options: Any) -> BackendT:
+        server: ValkeyServer | ValkeyCluster = request.getfixturevalue(fixture)
+        return kind(client_from_url(server.url, client=client), prefix=prefix, **options)
+
+    return Backend(make)
+
+
+def _all(memory: Callable[..., BackendT], valkey: Callable[..., BackendT]) -> dict[str, Backend[BackendT]]:
+    return {
+        "memory": _memory(memory),
+        "glide": _valkey(valkey, "glide", "valkey_server"),
+        "valkey-py": _valkey(valkey, "valkey-py", "valkey_server"),
+        "glide-cluster": _valkey(valkey, "glide", "valkey_cluster"),
+        "valkey-py-cluster": _valkey(valkey, "valkey-py", "valkey_cluster"),
+    }
+
+
+BACKENDS: dict[str, Backend[CheckpointBackend]] = _all(MemoryCheckpoints, ValkeyCheckpoints)
+ITEM_BACKENDS: dict[str, Backend[ItemBackend]] = _all(MemoryItems, ValkeyItems)

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Before they are imported, so that a failure in them shows the values that were compared.
-pytest.register_assert_rewrite("statekeep.testing.checkpoints", "statekeep.testing.machine")
+pytest.register_assert_rewrite(
+    *(f"statekeep.testing.{name}" for name in ("cache", "cache_machine", "checkpoints", "comparison")),
+    *(f"statekeep.testing.{name}" for name in ("item_machine", "items", "machine", "vector_search")),
+)
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 

@@ -10,9 +10,26 @@ from typing import Any
 
 import pytest
 
-from statekeep import AccessDenied, Channel, Checkpoint, CheckpointRepository, Payload, PendingWrite, aconnect, connect
+from statekeep import (
+    AccessDenied,
+    Channel,
+    Checkpoint,
+    CheckpointRepository,
+    Conflict,
+    DeleteItem,
+    GetItem,
+    ItemRepository,
+    Payload,
+    PendingWrite,
+    PutItem,
+    aconnect,
+    connect,
+)
 from statekeep.repositories.valkey import requests
+from statekeep.repositories.valkey.item_keys import item_keys
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+from .item_kinds import INDEX, texts
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "key-schema.md"
 SOURCES = Path(requests.__file__).parent
@@ -99,6 +116,41 @@ def use_everything(keep: CheckpointRepository, raw: Any, prefix: str) -> None:
     assert list(keep.list_threads()) == []
 
 
+def use_all_items(items: ItemRepository, raw: Any) -> None:
+    """Each operation on items, and each script at least once."""
+    space = ("a", "b")
+    first = items.put(space, "1", texts(9), expected=None, ttl=1000)
+    items.put(space, "1", texts(2), expected=first.version, ttl=500)
+    items.put(space, "2", texts(7), ttl=None)
+    with pytest.raises(Conflict):
+        items.put(space, "2", 1, expected=None)
+    assert items.get(space, "1", refresh=True)
+    keys = items.append(space, [1, 2])
+    assert [item.key for item in items.list(space, reverse=True)] == ["2", "1", *keys[::-1]]
+    assert items.pop(space)
+    assert len(items.search(("a",), query="a", limit=5)) == 3
+    assert len(items.search((), offset=1)) == 2
+    assert items.list_namespaces() == [space]
+    raw.delete(item_keys(items.backend.prefix, space).record("1"))  # type: ignore[attr-defined]
+    assert len(list(items.list(space))) == 2
+    assert items.reindex(space) == 2
+    operations: list[Any] = [PutItem(namespace=space, key="3", value=1), DeleteItem(namespace=space, key="3")]
+    items.batch([*operations, GetItem(namespace=space, key="1")])
+    assert items.clear(space) == 2
+    assert items.list_namespaces() == []
+
+
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+@pytest.mark.parametrize("ttl", [None, 1000.0])
+def test_items(
+    url: str, client: Any, ttl: float | None, prefix: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    server = valkey_cluster if "cluster" in url else valkey_server
+    with connect(url, client=client, prefix=prefix, ttl=ttl, index=INDEX) as keep, server.client() as raw:
+        use_all_items(keep.items, raw)
+    assert refused(url, server) == set()
+
+
 @pytest.mark.parametrize("client", ["glide", "valkey-py"])
 @pytest.mark.parametrize("ttl", [None, 1000.0])
 def test_blocking_clients(
@@ -147,13 +199,17 @@ def test_other_keys_are_refused(
 def test_the_document_lists_what_is_used() -> None:
     """The rule names each command that the scripts and operations use, and none that they do not."""
     used = {"EVAL", "EVALSHA", "SCRIPT|LOAD", "SCAN"}
-    for path in (SOURCES / "scripts").glob("*.lua"):
+    for path in (SOURCES / "scripts").rglob("*.lua"):
         used |= set(re.findall(r"\bcall\('([A-Z]+)'", path.read_text("utf-8")))
     for path in SOURCES.glob("*.py"):
         if path.name not in ("glide.py", "valkey_py.py", "indexes.py"):
             text = path.read_text("utf-8")
             used |= set(
-                re.findall(r"""(?:Commands\(\s*\[\(|script\("read"\), [^\n]*?\], \[|arguments = \[)"([A-Z]+)""", text)
+                re.findall(
+                    r"""(?:Commands\(\s*\[\(|script\("[a-z/]*read"\), [^\n]*?\], \[|arguments = \[)"([A-Z]+)""", text
+                )
             )
+            if path.name.startswith("item_"):
+                used |= set(re.findall(r"""\["([A-Z]+)",""", text))
     rule = {word.removeprefix("+").upper() for word in documented("the user") if word.startswith("+")}
     assert used == rule

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from statekeep.testing.checkpoints import CheckpointContract
 from tests.backends import BACKENDS, Backend
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Backend:
+def backend(request: pytest.FixtureRequest) -> Backend[CheckpointBackend]:
     return BACKENDS[request.param]
 
 
@@ -20,14 +20,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 class TestCheckpointContract(CheckpointContract):
     @pytest.fixture
     def repository(
-        self, backend: Backend, request: pytest.FixtureRequest, prefix: str
+        self, backend: Backend[CheckpointBackend], request: pytest.FixtureRequest, prefix: str
     ) -> Iterator[CheckpointRepository]:
         with backend.open(request, prefix) as opened:
             yield CheckpointRepository(opened)
 
     @pytest.fixture
     async def arepository(
-        self, backend: Backend, request: pytest.FixtureRequest, prefix: str
+        self, backend: Backend[CheckpointBackend], request: pytest.FixtureRequest, prefix: str
     ) -> AsyncIterator[AsyncCheckpointRepository]:
         async with backend.aopen(request, prefix) as opened:
             yield AsyncCheckpointRepository(opened)

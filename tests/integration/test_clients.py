@@ -27,6 +27,8 @@ from statekeep.repositories.valkey.client import Client, client_for, client_from
 from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request, Scan, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
+from .search_responder import SearchResponder
+
 pytestmark = pytest.mark.anyio
 
 ECHO = Script("echo", "#!lua\nreturn {KEYS[1], ARGV[1], 7, false, {'a', {'b'}}}")
@@ -59,12 +61,12 @@ class Asker:
         return await self.client.aexecute(request)
 
 
-def addresses(server: ValkeyServer | ValkeyCluster) -> list[int]:
-    return [server.port] if isinstance(server, ValkeyServer) else server.ports
+def addresses(server: ValkeyServer | ValkeyCluster | SearchResponder) -> list[int]:
+    return server.ports if isinstance(server, ValkeyCluster) else [server.port]
 
 
 @asynccontextmanager
-async def asker(kind: str, server: ValkeyServer | ValkeyCluster) -> AsyncIterator[Asker]:
+async def asker(kind: str, server: ValkeyServer | ValkeyCluster | SearchResponder) -> AsyncIterator[Asker]:
     """Make a client of a kind, and prove at the end that the user's own client still works."""
     awaiting = kind.startswith("async ")
     name = kind.removeprefix("async ")

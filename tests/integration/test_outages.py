@@ -19,7 +19,7 @@ import valkey.asyncio
 from statekeep.domain import AccessDenied, InvalidInput, QuotaExceeded, StatekeepError, Unavailable
 from statekeep.repositories.valkey import valkey_py
 from statekeep.repositories.valkey.client import Client, client_for, client_from_pool, client_from_url
-from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request, Scan, Script
+from statekeep.repositories.valkey.requests import Ask, Call, Commands, Reply, Request, Scan, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +28,7 @@ WRITE = Script("write", "#!lua\nredis.call('SET', KEYS[1], ARGV[1])\nreturn ARGV
 HASH_READ = Script("hash_read", "#!lua\nreturn redis.call('HGET', KEYS[1], 'a')")
 CALL = Call(WRITE, ["the-key"], ["x"])
 READ = Commands([["GET", "the-key"]])
+ASK = Ask(["PING"], near="the-key")
 
 URLS = ["url glide", "url valkey-py", "async url glide", "async url valkey-py"]
 KINDS = [*URLS, "glide_sync", "valkey", "async glide", "async valkey"]
@@ -99,7 +100,7 @@ async def test_dead_and_back_again(kind: str, server: ValkeyServer) -> None:
         assert await ask(CALL) == b"x"
         server.kill()
         try:
-            for request in (CALL, READ, Scan("*")):
+            for request in (CALL, READ, ASK, Scan("*")):
                 error = await ask.fails(request, Unavailable, DEADLINE + 3)
                 assert f"127.0.0.1:{server.port}" in str(error) or f"localhost:{server.port}" in str(error)
                 assert "seconds" in str(error)
@@ -110,7 +111,7 @@ async def test_dead_and_back_again(kind: str, server: ValkeyServer) -> None:
 
 async def back(ask: Asker) -> None:
     """The next call works; glide reconnects after a pause of its own, which may be longer than our short deadline."""
-    for request in (CALL, READ, Scan("*")):
+    for request in (CALL, READ, ASK, Scan("*")):
         for attempt in range(5):
             try:
                 await ask(request)
@@ -157,7 +158,7 @@ async def test_a_client_without_timeout_does_not_hang(server: ValkeyServer) -> N
     await driver.perform(CALL)
     server.pause()
     try:
-        for request in (CALL, READ, Scan("*")):
+        for request in (CALL, READ, ASK, Scan("*")):
             with pytest.raises(TimeoutError):
                 await driver.perform(request)
     finally:
@@ -253,7 +254,7 @@ async def test_wrong_credentials(kind: str, who: str, caplog: pytest.LogCaptureF
     with ValkeyServer(requirepass="s3cret") as server:
         url = f"valkey://{who}127.0.0.1:{server.port}"
         async with asker(kind, url, deadline=30) as ask:
-            for request in (CALL, READ, Scan("*")):
+            for request in (CALL, READ, ASK, Scan("*")):
                 error = await ask.fails(request, AccessDenied, 3)
                 shown = f"{error!r} {error} {error.__cause__!r} {ask.client!r} {caplog.text}"
                 assert "wr0ng" not in shown
@@ -287,7 +288,7 @@ async def test_a_user_who_may_not_connect_to_a_cluster(
     for node in nodes:
         node.execute_command("ACL", "SETUSER", prefix, "on", ">pw", "~*", "+@all", rule)
     async with asker(kind, url, deadline=30, connect_timeout=2) as ask:
-        for request in (CALL, READ, Scan("*")):
+        for request in (CALL, READ, ASK, Scan("*")):
             await ask.fails(request, AccessDenied, 5)
     for node in nodes:
         node.execute_command("ACL", "DELUSER", prefix)

@@ -5,16 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
-import uuid
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-import redis
-import redis.cluster
-import valkey
-from attrs import frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis_om import HashModel, Migrator, NotFoundError
@@ -34,76 +28,15 @@ from statekeep import (
 )
 from statekeep.contrib.redis_om import checkpoint_pk, index_commands, model_for, pending_write_pk
 from statekeep.domain import exact_json
-from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.keys import namespace_keys
-from statekeep.repositories.valkey.records import RECORD_TYPES
+from statekeep.repositories.valkey.records import CHECKPOINT, PENDING_WRITE, RECORD_TYPES
 from statekeep.testing import strategies
-from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 from statekeep.testing.strategies import NASTY_TEXTS
 
-if TYPE_CHECKING:
-    Redis = redis.Redis[Any]  # generic to type checkers alone
-else:
-    Redis = redis.Redis
+from .redis_om_world import Recorder, World
 
 # Hypothesis looks through all imported modules, also through those that glide keeps under its old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Importing from 'glide:DeprecationWarning")
-
-DATABASES = ("redis-py", "redis-py bytes", "valkey-py", "redis-py cluster", "valkey-py cluster")
-
-
-@frozen
-class World:
-    """A repository and redis-om's models over the same keys."""
-
-    prefix: str
-    raw: Any
-    database: Any
-
-    def repository(self, *, ttl: float | None = None, prefix: str | None = None) -> CheckpointRepository:
-        return CheckpointRepository(ValkeyCheckpoints(client_for(self.raw), prefix=prefix or self.prefix, ttl=ttl))
-
-    def model(self, model: type, prefix: str | None = None) -> Any:
-        return model_for(model, database=self.database, prefix=prefix or self.prefix)
-
-    def hashes(self, prefix: str) -> set[str]:
-        return {key.decode() for key in self.raw.scan_iter(match=f"{prefix}*", _type="HASH")}
-
-    def all_keys(self) -> set[str]:
-        return {key.decode() for key in self.raw.scan_iter(match=f"{self.prefix}:*")}
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def world(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
-) -> Iterator[World]:
-    name = request.param
-    address: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "port": valkey_cluster.ports[0] if "cluster" in name else valkey_server.port,
-    }
-    raw: Any = valkey_cluster.client() if "cluster" in name else valkey_server.client()
-    database: Any
-    if name == "redis-py cluster":
-        database = redis.cluster.RedisCluster(**address, decode_responses=True)
-    elif name == "valkey-py cluster":
-        database = valkey.ValkeyCluster(**address, decode_responses=True)
-    elif name == "valkey-py":
-        database = valkey.Valkey(**address, decode_responses=True)
-    else:
-        database = Redis(**address | {"decode_responses": "bytes" not in name})
-    world = World(f"t-{uuid.uuid4().hex[:12]}", raw, database)
-    # Hypothesis draws constants from modules that are loaded: none may be loaded between two examples.
-    assert world.repository().get("t") is None
-    yield world
-    database.close()
-    raw.close()
-
-
-@pytest.fixture
-def fresh(world: World) -> World:
-    """The same with a prefix of its own."""
-    return World(f"t-{uuid.uuid4().hex[:12]}", world.raw, world.database)
 
 
 @pytest.fixture(scope="module")
@@ -411,46 +344,11 @@ def test_c6_optional_text_is_never_empty(fresh: World) -> None:
     assert not fresh.raw.hexists(record.key(), "run_id")
     with pytest.raises(InvalidInput):
         Checkpoint(thread_id="t", parent_id="")
-    optional = {field.name for record_type in RECORD_TYPES for field in record_type.fields if field.optional}
+    optional = {field.name for kind in (CHECKPOINT, PENDING_WRITE) for field in kind.fields if field.optional}
     assert optional == {"parent_id", "run_id", "step"}
 
 
 # -- C7: the same index -------------------------------------------------------------------------------------------------
-
-
-class Recorder(Redis):
-    """A client of a server that pretends to have the search module; it notes what was sent."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(host="127.0.0.1", port=port, decode_responses=True)
-        self.indexes: set[str] = set()
-        self.sent: list[list[str]] = []
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        words = " ".join(map(str, args)).split(" ")
-        command = words[0].upper()
-        if command in ("FT.CREATE", "FT.DROPINDEX", "SET"):
-            # redis-om sends the words of FT.CREATE as one, those of SET as they are.
-            self.sent.append([command, *(words[1:] if command != "SET" else map(str, args[1:]))])
-        if command == "FT.INFO":
-            if words[1] not in self.indexes:
-                raise redis.ResponseError("Unknown index name")
-            return {}
-        if command == "FT.CREATE":
-            self.indexes.add(words[1])
-            return "OK"
-        if command == "FT.DROPINDEX":
-            self.indexes.remove(words[1])
-            return "OK"
-        return super().execute_command(*args, **options)
-
-
-@pytest.fixture
-def recorder(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    monkeypatch.setattr("redis_om.model.model.model_registry", {})
-    client = Recorder(valkey_server.port)
-    yield client
-    client.close()
 
 
 @pytest.mark.parametrize("model", [Checkpoint, PendingWrite])

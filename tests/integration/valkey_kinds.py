@@ -14,7 +14,7 @@ import valkey.asyncio
 from statekeep import Channel, Checkpoint, Payload, PendingWrite
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
-from statekeep.testing.faces import Awaited
+from statekeep.testing.faces import awaited
 
 KINDS = ("glide sync", "glide async", "valkey-py", "valkey.asyncio")
 
@@ -55,7 +55,7 @@ async def open_repository(kind: str, port: int, **options: Any) -> AsyncIterator
         addresses = [glide_sync.NodeAddress("127.0.0.1", port)]
         blocking = glide_sync.GlideClient.create(glide_sync.GlideClientConfiguration(addresses, request_timeout=5000))
         try:
-            yield Awaited(CheckpointRepository(ValkeyCheckpoints(client_for(blocking), **options)))
+            yield awaited(CheckpointRepository(ValkeyCheckpoints(client_for(blocking), **options)))
         finally:
             blocking.close()
     elif kind == "glide async":
@@ -68,7 +68,7 @@ async def open_repository(kind: str, port: int, **options: Any) -> AsyncIterator
             await client.close()
     elif kind == "valkey-py":
         with valkey.Valkey(port=port) as given:
-            yield Awaited(CheckpointRepository(ValkeyCheckpoints(client_for(given), **options)))
+            yield awaited(CheckpointRepository(ValkeyCheckpoints(client_for(given), **options)))
     else:
         async with valkey.asyncio.Valkey(port=port) as awaiting:
             yield AsyncCheckpointRepository(ValkeyCheckpoints(client_for(awaiting), **options))

@@ -15,7 +15,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from statekeep.domain import Checkpoint, PendingWrite
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
-from statekeep.testing.machine import CheckpointMachine, Clock, Expiry, machine_for
+from statekeep.testing.comparison import Clock, Expiry
+from statekeep.testing.machine import CheckpointMachine, machine_for
 from tests.backends import BACKENDS
 
 TTL = 10.05

@@ -139,3 +139,21 @@ async def test_cancelled_waiters_leave_no_trace() -> None:
         await asyncio.wait(tasks, timeout=5)
         assert all(task.done() for task in tasks)
     assert await asyncio.gather(*(side.execute(GET) for _ in range(10))) == [[b"x"]] * 10
+
+
+async def test_a_queue_that_moves_too_slowly_for_the_pool_timeout() -> None:
+    side = AsyncSide(AsyncDriver(seconds=0.3), 5, pool_timeout=0.1)
+    began = time.monotonic()
+    found = await asyncio.gather(*(side.execute(GET) for _ in range(3)), return_exceptions=True)
+    assert [isinstance(each, Unavailable) for each in found] == [False, False, True]
+    assert time.monotonic() - began < 0.55
+    assert await side.execute(GET) == [b"x"]
+
+    blocking = SyncSide(SyncDriver(seconds=0.3), 5, pool_timeout=0.1)
+    with ThreadPoolExecutor(2) as threads:
+        futures = [threads.submit(blocking.execute, GET) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Unavailable, match="all 2 connections"):
+            blocking.execute(GET)
+        assert [future.result() for future in futures] == [[b"x"]] * 2
+    assert blocking.execute(GET) == [b"x"]

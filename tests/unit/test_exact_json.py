@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from statekeep.domain import InvalidInput, Payload
 from statekeep.domain.exact_json import TAG, decode, dumps, encode, loads
 from statekeep.testing.checkpoints import EXACT_VALUES
-from statekeep.testing.machine import canonical
+from statekeep.testing.comparison import canonical
 from statekeep.testing.strategies import exact_values
 
 PLAIN = st.recursive(

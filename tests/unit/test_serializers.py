@@ -21,7 +21,7 @@ from statekeep.domain import (
     dump,
     load,
 )
-from statekeep.testing.machine import canonical
+from statekeep.testing.comparison import canonical
 from statekeep.testing.strategies import exact_values
 
 

@@ -1,30 +1,35 @@
 """Records as redis-om models: ``pip install 'statekeep[redis-om]'``.
 
-redis-om reads and writes the same HASHes, byte for byte. What it does not know are the indexes, the copy of the newest
-checkpoint and the channel values beside the records: call ``reindex(thread_id)`` after it added, changed or deleted
-records. ``docs/key-schema.md`` says what else to keep in mind.
+redis-om reads and writes the same HASHes, byte for byte. What it does not know is what lies beside the records:
+indexes, the copy of the newest checkpoint, channel values, and the vectors of items. Call the repository's ``reindex``
+after it added, changed or deleted records. ``docs/key-schema.md`` says what else to keep in mind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..domain import Checkpoint, MissingDependency, Payload, PendingWrite
+from ..repositories.arguments import text, texts
+from ..repositories.valkey.cache_keys import keys_of
 from ..repositories.valkey.indexes import index_definition, record_type_of, searchable_prefix
+from ..repositories.valkey.item_keys import item_keys
 from ..repositories.valkey.keys import namespace_keys
 from ..repositories.valkey.records import member
 
 if TYPE_CHECKING:
     from redis_om import HashModel
 
-__all__ = ["checkpoint_pk", "index_commands", "model_for", "pending_write_pk"]
+__all__ = ["cache_entry_pk", "checkpoint_pk", "index_commands", "item_pk", "model_for", "pending_write_pk"]
 
 
 def model_for(model: type, *, database: Any, prefix: str = "statekeep") -> type[HashModel]:
     """Return the redis-om model of what a repository stores for a domain model.
 
     Args:
-        model: :class:`~statekeep.Checkpoint` or :class:`~statekeep.PendingWrite`.
+        model: :class:`~statekeep.Checkpoint`, :class:`~statekeep.PendingWrite`, :class:`~statekeep.Item` or
+            :class:`~statekeep.CacheEntry`.
         database: a blocking client of redis-py or valkey-py, for one server or a cluster. It should be made with
             ``decode_responses=True``; without, redis-om logs a warning with each record that it reads.
         prefix: as of the repository; here without white space and ``* ? [ ] \\``.
@@ -104,6 +109,42 @@ def pending_write_pk(thread_id: str, checkpoint_id: str, task_id: str, idx: int,
     return f"{place}:{member(checkpoint_id, write).rpartition(':')[0]}"
 
 
+def item_pk(namespace: Sequence[str], key: str) -> str:
+    """Return the primary key of an item's record.
+
+    Raises:
+        InvalidInput: a label is not text, or empty; ``key`` is not text.
+
+    Example:
+        >>> import redis, statekeep
+        >>> from statekeep.repositories.valkey.embedded import EmbeddedServer
+        >>> with EmbeddedServer() as server, statekeep.connect(server.url) as keep:
+        ...     database = redis.Redis.from_url(server.url, decode_responses=True)
+        ...     ItemRecord = model_for(statekeep.Item, database=database)
+        ...     item = keep.items.put(("users", "ada"), "theme", {"dark": True})
+        ...     ItemRecord.get(item_pk(("users", "ada"), "theme")).update(value='{"dark":false}', version=2)
+        ...     changed = keep.items.get(("users", "ada"), "theme")
+        ...     database.close()
+        >>> item_pk(("users", "ada"), "theme"), changed.value, changed.version
+        ('{users.ada}:theme', {'dark': False}, 2)
+    """
+    return item_keys("", tuple(texts("namespace", namespace))).pk(text("key", key, empty=True))
+
+
+def cache_entry_pk(namespace: Sequence[str], key: str) -> str:
+    """Return the primary key of a cache entry's record.
+
+    Raises:
+        InvalidInput: a label is not text, or empty; ``key`` is not text.
+
+    Example:
+        >>> cache_entry_pk(("users", "ada"), "theme")
+        '{00}:users.ada:theme'
+    """
+    place = tuple(texts("namespace", namespace)), text("key", key, empty=True)
+    return keys_of("", place).pk(place[1])
+
+
 def index_commands(model: type, *, prefix: str = "statekeep") -> list[list[str]]:
     """Return the commands that create the search index of redis-om's ``find``, as its Migrator would.
 
@@ -111,7 +152,8 @@ def index_commands(model: type, *, prefix: str = "statekeep") -> list[list[str]]
     their keys). After that the Migrator finds nothing to do. Statekeep itself does not use the index.
 
     Args:
-        model: :class:`~statekeep.Checkpoint` or :class:`~statekeep.PendingWrite`.
+        model: :class:`~statekeep.Checkpoint`, :class:`~statekeep.PendingWrite`, :class:`~statekeep.Item` or
+            :class:`~statekeep.CacheEntry`.
         prefix: as of the repository.
 
     Returns:

@@ -1,5 +1,6 @@
 """What is kept: Pydantic models, queries, serializers and errors. No I/O, no driver, no framework."""
 
+from .cache import CacheEntry
 from .checkpoints import (
     Carry,
     Channel,
@@ -16,6 +17,7 @@ from .errors import (
     AccessDenied,
     Conflict,
     CorruptRecord,
+    EmbeddingFailed,
     InvalidInput,
     MissingChannels,
     MissingDependency,
@@ -26,11 +28,16 @@ from .errors import (
     Unsupported,
     WrongEventLoop,
 )
+from .items import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
+from .vector_index import VectorIndex
 
 __all__ = [
+    "ANY",
+    "DEFAULT",
     "AccessDenied",
+    "CacheEntry",
     "Carry",
     "Channel",
     "ChannelHistory",
@@ -38,22 +45,30 @@ __all__ = [
     "CheckpointQuery",
     "Conflict",
     "CorruptRecord",
+    "DeleteItem",
+    "EmbeddingFailed",
+    "GetItem",
     "InvalidInput",
+    "Item",
     "JsonSerializer",
     "MissingChannels",
     "MissingDependency",
     "ModelSerializer",
     "MsgpackSerializer",
+    "NamespaceMatch",
     "Payload",
     "PendingWrite",
+    "PutItem",
     "QuotaExceeded",
     "SavedCheckpoint",
+    "SearchItem",
     "Serializer",
     "StatekeepError",
     "Thread",
     "Throttled",
     "Unavailable",
     "Unsupported",
+    "VectorIndex",
     "Version",
     "WrongEventLoop",
     "dump",

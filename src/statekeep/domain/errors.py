@@ -10,6 +10,7 @@
      +-- QuotaExceeded         out of memory, storage or another limit
      +-- AccessDenied          wrong credentials or missing permission
      +-- Conflict              somebody else changed the record first
+     +-- EmbeddingFailed       no vectors were made of texts
      +-- MissingChannels       a checkpoint refers to channel values that are not stored
      +-- CorruptRecord         stored bytes are not what Statekeep wrote
      +-- Unsupported           this backend cannot do that
@@ -82,7 +83,30 @@ class AccessDenied(StatekeepError):
 
 
 class Conflict(StatekeepError):
-    """Somebody else changed the record first."""
+    """Somebody else changed the record first; nothing was written.
+
+    Attributes:
+        key: the key as the caller gave it.
+        expected: the version that the caller expected; ``None`` for "there is none".
+        actual: the version that is there; ``None`` if there is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: object = None,
+        actual: object = None,
+        operation: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, key=key)
+        self.expected = expected
+        self.actual = actual
+
+
+class EmbeddingFailed(StatekeepError):
+    """The function that makes vectors of texts raised an error, or returned what are no vectors."""
 
 
 class MissingChannels(StatekeepError):

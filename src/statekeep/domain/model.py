@@ -22,6 +22,9 @@ _set = object.__setattr__
 def invalid(error: ValidationError, what: str) -> InvalidInput:
     """Say in one line which field of ``what`` is wrong, and why."""
     first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):
+        return InvalidInput(f"{what}: {cause}", field=cause.field)
     path = ".".join(map(str, first["loc"])) or what
     # The path may go on into a union's branch or a mapping's key: the field is where it begins.
     field = str(first["loc"][0]) if first["loc"] else what

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
-
-from attrs import frozen
+from typing import Any, Protocol, Self
 
 from ..domain import (
     ChannelHistory,
@@ -18,20 +16,11 @@ from ..domain import (
     SavedCheckpoint,
     Thread,
 )
-from .operation import Operation, arun, run
-
-ItemT = TypeVar("ItemT")
+from .arguments import count, text, texts
+from .operation import Operation, Page, arun, run
 
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 """Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""
-
-
-@frozen
-class Page(Generic[ItemT]):
-    """Some results of a listing, and where to go on; ``cursor`` is ``None`` on the last page."""
-
-    items: Sequence[ItemT]
-    cursor: Any = None
 
 
 class CheckpointBackend(Protocol):
@@ -88,32 +77,6 @@ class CheckpointBackend(Protocol):
     def reindex(self, thread_id: str) -> Operation[int]: ...
 
 
-def _text(field: str, value: Any, *, empty: bool = False) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {value!r:.80}", field=field)
-    if not value and not empty:
-        raise InvalidInput(f"{field} must not be empty", field=field)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(
-            f"{field} must be Unicode text without lone surrogates, got {value!r:.80}", field=field
-        ) from None
-    return str(value)
-
-
-def _texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
-    if isinstance(values, str) or not isinstance(values, Collection):
-        raise InvalidInput(f"{field} must be a sequence of texts, got {type(values).__name__}", field=field)
-    return [_text(field, value, empty=empty) for value in values]
-
-
-def _count(field: str, value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise InvalidInput(f"{field} must be an integer >= 0, got {value!r:.80}", field=field)
-    return value
-
-
 class _Operations:
     """Arguments in, operations out: what both faces share."""
 
@@ -140,48 +103,48 @@ class _Operations:
             if not isinstance(write, PendingWrite):
                 raise InvalidInput(f"writes must be PendingWrite, got {type(write).__name__}", field="writes")
         return self.backend.put_writes(
-            _text("thread_id", thread_id),
-            _text("namespace", namespace, empty=True),
-            _text("checkpoint_id", checkpoint_id),
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            text("checkpoint_id", checkpoint_id),
             writes,
         )
 
     def _get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
         return self.backend.get(
-            _text("thread_id", thread_id),
-            _text("namespace", namespace, empty=True),
-            None if checkpoint_id is None else _text("checkpoint_id", checkpoint_id),
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
         )
 
     def _ancestors(
         self, thread_id: str, channels: Sequence[str], namespace: str, checkpoint_id: str | None
     ) -> Operation[dict[str, ChannelHistory]]:
         return self.backend.ancestors(
-            _text("thread_id", thread_id),
-            _text("namespace", namespace, empty=True),
-            None if checkpoint_id is None else _text("checkpoint_id", checkpoint_id),
-            _texts("channels", channels, empty=True),
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
+            texts("channels", channels, empty=True),
         )
 
     def _list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
         if after is not None and not isinstance(after, Thread):
             raise InvalidInput(f"after must be a Thread, got {type(after).__name__}", field="after")
-        return self.backend.list_threads(_text("prefix", prefix, empty=True), after, limit)
+        return self.backend.list_threads(text("prefix", prefix, empty=True), after, limit)
 
     def _delete_thread(self, thread_id: str) -> Operation[None]:
-        return self.backend.delete_thread(_text("thread_id", thread_id))
+        return self.backend.delete_thread(text("thread_id", thread_id))
 
     def _delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
-        return self.backend.delete_runs(_texts("run_ids", run_ids))
+        return self.backend.delete_runs(texts("run_ids", run_ids))
 
     def _copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
-        return self.backend.copy_thread(_text("source_id", source_id), _text("target_id", target_id))
+        return self.backend.copy_thread(text("source_id", source_id), text("target_id", target_id))
 
     def _prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        return self.backend.prune(_texts("thread_ids", thread_ids), _count("keep", keep))
+        return self.backend.prune(texts("thread_ids", thread_ids), count("keep", keep))
 
     def _reindex(self, thread_id: str) -> Operation[int]:
-        return self.backend.reindex(_text("thread_id", thread_id))
+        return self.backend.reindex(text("thread_id", thread_id))
 
 
 class CheckpointRepository(_Operations):
@@ -311,7 +274,7 @@ class CheckpointRepository(_Operations):
             after: go on behind this thread of an earlier listing.
             limit: at most so many.
         """
-        operation = self._list_threads(prefix, after, None if limit is None else _count("limit", limit))
+        operation = self._list_threads(prefix, after, None if limit is None else count("limit", limit))
         return self._thread_pages(operation, prefix, limit)
 
     def _thread_pages(self, operation: Operation[Page[Thread]], prefix: str, limit: int | None) -> Iterator[Thread]:
@@ -524,7 +487,7 @@ class AsyncCheckpointRepository(_Operations):
             after: go on behind this thread of an earlier listing.
             limit: at most so many.
         """
-        operation = self._list_threads(prefix, after, None if limit is None else _count("limit", limit))
+        operation = self._list_threads(prefix, after, None if limit is None else count("limit", limit))
         return self._thread_pages(operation, prefix, limit)
 
     async def _thread_pages(

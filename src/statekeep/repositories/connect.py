@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from ..domain import InvalidInput
+from attrs import frozen
+
+from ..domain import InvalidInput, VectorIndex
+from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from .items import AsyncItemRepository, ItemBackend, ItemRepository
 
 SCHEMES = (
     "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
@@ -16,15 +20,28 @@ SCHEMES = (
 )
 
 
+@frozen
+class Backends:
+    """Where each kind of record is kept."""
+
+    checkpoints: CheckpointBackend
+    items: ItemBackend
+    cache: CacheBackend
+
+
 class Connection:
     """The repositories behind one URL, for blocking code; a context manager, or closed with :meth:`close`.
 
     Attributes:
         checkpoints: checkpoints and pending writes.
+        items: JSON values under namespaces and keys, for longer than one thread.
+        cache: serialized values under namespaces and keys, for a while.
     """
 
-    def __init__(self, checkpoints: CheckpointBackend) -> None:
-        self.checkpoints = CheckpointRepository(checkpoints)
+    def __init__(self, backends: Backends) -> None:
+        self.checkpoints = CheckpointRepository(backends.checkpoints)
+        self.items = ItemRepository(backends.items)
+        self.cache = CacheRepository(backends.cache)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
@@ -32,6 +49,8 @@ class Connection:
     def close(self) -> None:
         """Close what was opened. Idempotent."""
         self.checkpoints.close()
+        self.items.close()
+        self.cache.close()
 
     def __enter__(self) -> Self:
         return self
@@ -47,10 +66,14 @@ class AsyncConnection:
 
     Attributes:
         checkpoints: checkpoints and pending writes.
+        items: JSON values under namespaces and keys, for longer than one thread.
+        cache: serialized values under namespaces and keys, for a while.
     """
 
-    def __init__(self, checkpoints: CheckpointBackend) -> None:
-        self.checkpoints = AsyncCheckpointRepository(checkpoints)
+    def __init__(self, backends: Backends) -> None:
+        self.checkpoints = AsyncCheckpointRepository(backends.checkpoints)
+        self.items = AsyncItemRepository(backends.items)
+        self.cache = AsyncCacheRepository(backends.cache)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
@@ -58,6 +81,8 @@ class AsyncConnection:
     async def close(self) -> None:
         """Close what was opened. Idempotent."""
         await self.checkpoints.close()
+        await self.items.close()
+        await self.cache.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,31 +93,45 @@ class AsyncConnection:
         await self.close()
 
 
-def _checkpoints(
+def _open(
     url: str,
     prefix: str,
     ttl: float | None,
     refresh_on_read: bool,
+    index: Any,
     clock: Callable[[], float] | None,
     options: dict[str, Any],
-) -> CheckpointBackend:
+) -> Backends:
     if not isinstance(url, str):
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
+    life: dict[str, Any] = {"ttl": ttl}
+    reading: dict[str, Any] = {"refresh_on_read": refresh_on_read}
+    vectors = VectorIndex.of(index)
     if url == "memory:":
-        from .memory import MemoryCheckpoints
+        from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
 
         if options:
             raise InvalidInput(f"memory: takes no {', '.join(sorted(options))}", field=min(options))
-        return MemoryCheckpoints(ttl=ttl, refresh_on_read=refresh_on_read, clock=clock or time.time)
+        life["clock"] = clock or time.time
+        return Backends(
+            MemoryCheckpoints(**life, **reading),
+            MemoryItems(**life, **reading, index=vectors),
+            MemoryCacheEntries(**life),
+        )
     if ":" not in url or url.startswith("memory"):
         raise InvalidInput(f"url must start with {SCHEMES}; got {url.partition(':')[0]!r:.40}", field="url")
     if clock is not None:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
-    from .valkey import ValkeyCheckpoints, open_client
+    from .valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, open_client
 
     client = open_client(url, **options)
     try:
-        return ValkeyCheckpoints(client, prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
+        life["prefix"] = prefix
+        return Backends(
+            ValkeyCheckpoints(client, **life, **reading),
+            ValkeyItems(client, **life, **reading, index=vectors),
+            ValkeyCacheEntries(client, **life),
+        )
     except BaseException:
         client.close()
         raise
@@ -104,6 +143,7 @@ def connect(
     prefix: str = "statekeep",
     ttl: float | None = None,
     refresh_on_read: bool = False,
+    index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
     **options: Any,
 ) -> Connection:
@@ -116,22 +156,23 @@ def connect(
             ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``.
         prefix: what all keys in Valkey start with.
         ttl: seconds that what is stored lives, fractions allowed; ``None`` for ever.
-        refresh_on_read: reading a checkpoint starts its TTL anew.
+        refresh_on_read: reading a checkpoint or item starts its TTL anew.
+        index: makes items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
         clock: for ``memory:``, returns the time in seconds since 1970.
-        options: of the client: ``pool_size``, ``request_timeout`` and ``connect_timeout`` and ``deadline`` in
+        options: of the client: ``pool_size``, ``pool_timeout``, ``request_timeout`` and ``connect_timeout`` and ``deadline`` in
             seconds, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``,
             ``tls_ca_certs``, ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too.
 
     Raises:
         InvalidInput: the URL or an option is wrong.
-        MissingDependency: the driver is not installed.
+        MissingDependency: the driver, or numpy for ``index``, is not installed.
 
     Example:
         >>> with connect("memory:", ttl=3600) as keep:
         ...     list(keep.checkpoints.list())
         []
     """
-    return Connection(_checkpoints(url, prefix, ttl, refresh_on_read, clock, options))
+    return Connection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))
 
 
 def aconnect(
@@ -140,6 +181,7 @@ def aconnect(
     prefix: str = "statekeep",
     ttl: float | None = None,
     refresh_on_read: bool = False,
+    index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
     **options: Any,
 ) -> AsyncConnection:
@@ -153,4 +195,4 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    return AsyncConnection(_checkpoints(url, prefix, ttl, refresh_on_read, clock, options))
+    return AsyncConnection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))

@@ -13,15 +13,34 @@ blocking client, an asyncio client, and a test that feeds replies by hand.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import GeneratorType
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
 
 from ..domain import StatekeepError
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 Operation = Generator[Any, Any, ResultT]
 """Yields requests, receives replies, returns the result."""
+
+
+@frozen
+class Page(Generic[ItemT]):
+    """Some results of a listing, and where to go on; ``cursor`` is ``None`` on the last page."""
+
+    items: Sequence[ItemT]
+    cursor: Any = None
+
+
+def named(name: str, operation: Operation[ResultT]) -> Operation[ResultT]:
+    """Have errors say ``name`` for an operation that is the body of several."""
+    if isinstance(operation, GeneratorType):
+        operation.__name__ = name
+    return operation
 
 
 def _name(operation: Operation[Any], error: StatekeepError) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from ..domain import InvalidInput
 
+LONGEST: Final = 10_000_000_000
+"""Seconds; 317 years. What ends later ends after the last date that there is."""
+
 
 def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
-    """Return a TTL as it was given, if it is one: ``None`` (for ever) or a finite number of seconds > 0.
+    """Return a TTL as it was given, if it is one: ``None`` (for ever) or a number of seconds > 0.
 
     >>> ttl_seconds(0.5)
     0.5
@@ -19,6 +22,13 @@ def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-        raise InvalidInput(f"{field} must be None or a number of seconds > 0, got {value!r:.80}", field=field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
+        raise InvalidInput(
+            f"{field} must be None or a number of seconds > 0 and <= {LONGEST}, got {value!r:.80}", field=field
+        )
     return float(value)
+
+
+def ms_of(ttl: float | None) -> int:
+    """Return a TTL in whole milliseconds, never too short; 0 for ever."""
+    return 0 if ttl is None else math.ceil(ttl * 1000)

@@ -33,8 +33,8 @@ import pytest
 
 from ..domain import Channel, Checkpoint, InvalidInput, MissingChannels, Payload, PendingWrite, SavedCheckpoint
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
-from .faces import Awaited
-from .machine import canonical
+from .comparison import canonical
+from .faces import awaited
 from .strategies import NASTY_TEXTS
 
 ItemT = TypeVar("ItemT")
@@ -104,7 +104,7 @@ class CheckpointContract:
     def keep(self, request: pytest.FixtureRequest) -> AsyncCheckpointRepository:
         """One face after the other."""
         if request.param == "blocking":
-            return Awaited(request.getfixturevalue("repository"))
+            return awaited(cast(CheckpointRepository, request.getfixturevalue("repository")))
         return cast(AsyncCheckpointRepository, request.getfixturevalue("arepository"))
 
     # -- what is missing

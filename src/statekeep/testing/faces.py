@@ -2,164 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, TypeVar, overload
 
 from anyio.from_thread import BlockingPortal
 
-from ..domain import ChannelHistory, Checkpoint, PendingWrite, SavedCheckpoint, Thread
-from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository, Supply
+from ..repositories.cache import AsyncCacheRepository, CacheRepository
+from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from ..repositories.items import AsyncItemRepository, ItemRepository
 
 ItemT = TypeVar("ItemT")
 
+_ASYNC: Final[dict[type[Any], type[Any]]] = {
+    CheckpointRepository: AsyncCheckpointRepository,
+    ItemRepository: AsyncItemRepository,
+    CacheRepository: AsyncCacheRepository,
+}
+_BLOCKING: Final = {awaited: blocking for blocking, awaited in _ASYNC.items()}
 
-class Awaited(AsyncCheckpointRepository):
-    """The blocking face, called as the async one is. It blocks the event loop.
+
+@overload
+def awaited(repository: CheckpointRepository) -> AsyncCheckpointRepository: ...
+@overload
+def awaited(repository: ItemRepository) -> AsyncItemRepository: ...
+@overload
+def awaited(repository: CacheRepository) -> AsyncCacheRepository: ...
+def awaited(repository: Any) -> Any:
+    """Return a blocking repository that is called as its async twin is. It blocks the event loop.
 
     Args:
         repository: what answers.
+
+    Example:
+        >>> import asyncio, statekeep
+        >>> items = awaited(statekeep.connect("memory:").items)
+        >>> asyncio.run(items.put(("n",), "k", 1)).version
+        1
     """
 
-    def __init__(self, repository: CheckpointRepository) -> None:
-        super().__init__(repository.backend)
-        self._face = repository
+    def forward(name: str, *, is_awaited: bool) -> Callable[..., Any]:
+        method = getattr(repository, name)
 
-    async def put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> None:
-        self._face.put(checkpoint, supply=supply)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
 
-    async def put_writes(
-        self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
-    ) -> None:
-        self._face.put_writes(thread_id, checkpoint_id, writes, namespace=namespace)
+        def iterate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return _awaited(method(*args, **kwargs))  # bad input is refused here, before the first step
 
-    async def get(
-        self, thread_id: str, *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> SavedCheckpoint | None:
-        return self._face.get(thread_id, namespace=namespace, checkpoint_id=checkpoint_id)
+        return call if is_awaited else iterate
 
-    def list(
-        self,
-        thread_id: str | None = None,
-        *,
-        namespace: str | None = None,
-        checkpoint_id: str | None = None,
-        before: str | None = None,
-        limit: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[SavedCheckpoint]:
-        return _awaited(
-            self._face.list(
-                thread_id,
-                namespace=namespace,
-                checkpoint_id=checkpoint_id,
-                before=before,
-                limit=limit,
-                metadata=metadata,
-            )
-        )
-
-    async def ancestors(
-        self, thread_id: str, channels: Sequence[str], *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> dict[str, ChannelHistory]:
-        return self._face.ancestors(thread_id, channels, namespace=namespace, checkpoint_id=checkpoint_id)
-
-    def list_threads(
-        self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
-    ) -> AsyncIterator[Thread]:
-        return _awaited(self._face.list_threads(prefix=prefix, after=after, limit=limit))
-
-    async def delete_thread(self, thread_id: str) -> None:
-        self._face.delete_thread(thread_id)
-
-    async def delete_runs(self, run_ids: Sequence[str]) -> None:
-        self._face.delete_runs(run_ids)
-
-    async def copy_thread(self, source_id: str, target_id: str) -> None:
-        self._face.copy_thread(source_id, target_id)
-
-    async def prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> None:
-        self._face.prune(thread_ids, keep=keep)
-
-    async def reindex(self, thread_id: str) -> int:
-        return self._face.reindex(thread_id)
-
-    async def close(self) -> None:
-        self._face.close()
+    face = _ASYNC[type(repository)]
+    return _forwarding(face(repository.backend), face, forward)
 
 
-async def _awaited(items: Iterator[ItemT]) -> AsyncIterator[ItemT]:
-    for item in items:
-        yield item
-
-
-class Blocking(CheckpointRepository):
-    """The async face, called as the blocking one is. Listings are read to their end at once.
+@overload
+def blocking(repository: AsyncCheckpointRepository, portal: BlockingPortal) -> CheckpointRepository: ...
+@overload
+def blocking(repository: AsyncItemRepository, portal: BlockingPortal) -> ItemRepository: ...
+@overload
+def blocking(repository: AsyncCacheRepository, portal: BlockingPortal) -> CacheRepository: ...
+def blocking(repository: Any, portal: BlockingPortal) -> Any:
+    """Return an async repository that is called as its blocking twin is. Listings are read to their end at once.
 
     Args:
         repository: what answers.
         portal: to the event loop in which ``repository`` lives.
     """
 
-    def __init__(self, repository: AsyncCheckpointRepository, portal: BlockingPortal) -> None:
-        super().__init__(repository.backend)
-        self._face = repository
-        self._portal = portal
+    def forward(name: str, *, is_awaited: bool) -> Callable[..., Any]:
+        method = getattr(repository, name)
 
-    def put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> None:
-        self._portal.call(lambda: self._face.put(checkpoint, supply=supply))
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return portal.call(lambda: method(*args, **kwargs))
 
-    def put_writes(
-        self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
-    ) -> None:
-        self._portal.call(lambda: self._face.put_writes(thread_id, checkpoint_id, writes, namespace=namespace))
+        def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            return iter(portal.call(_collected, method(*args, **kwargs)))
 
-    def get(self, thread_id: str, *, namespace: str = "", checkpoint_id: str | None = None) -> SavedCheckpoint | None:
-        return self._portal.call(lambda: self._face.get(thread_id, namespace=namespace, checkpoint_id=checkpoint_id))
+        return call if is_awaited else iterate
 
-    def list(
-        self,
-        thread_id: str | None = None,
-        *,
-        namespace: str | None = None,
-        checkpoint_id: str | None = None,
-        before: str | None = None,
-        limit: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Iterator[SavedCheckpoint]:
-        found = self._face.list(
-            thread_id, namespace=namespace, checkpoint_id=checkpoint_id, before=before, limit=limit, metadata=metadata
-        )
-        return iter(self._portal.call(_collected, found))
+    face = type(repository)
+    return _forwarding(_BLOCKING[face](repository.backend), face, forward)
 
-    def ancestors(
-        self, thread_id: str, channels: Sequence[str], *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> dict[str, ChannelHistory]:
-        return self._portal.call(
-            lambda: self._face.ancestors(thread_id, channels, namespace=namespace, checkpoint_id=checkpoint_id)
-        )
 
-    def list_threads(
-        self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
-    ) -> Iterator[Thread]:
-        return iter(self._portal.call(_collected, self._face.list_threads(prefix=prefix, after=after, limit=limit)))
+def _forwarding(twin: Any, async_face: type[Any], forward: Callable[..., Callable[..., Any]]) -> Any:
+    """Give ``twin`` what ``forward`` makes of the name of each method."""
+    for name, method in vars(async_face).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(twin, name, forward(name, is_awaited=inspect.iscoroutinefunction(method)))
+    return twin
 
-    def delete_thread(self, thread_id: str) -> None:
-        self._portal.call(lambda: self._face.delete_thread(thread_id))
 
-    def delete_runs(self, run_ids: Sequence[str]) -> None:
-        self._portal.call(lambda: self._face.delete_runs(run_ids))
-
-    def copy_thread(self, source_id: str, target_id: str) -> None:
-        self._portal.call(lambda: self._face.copy_thread(source_id, target_id))
-
-    def prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> None:
-        self._portal.call(lambda: self._face.prune(thread_ids, keep=keep))
-
-    def reindex(self, thread_id: str) -> int:
-        return self._portal.call(lambda: self._face.reindex(thread_id))
-
-    def close(self) -> None:
-        self._portal.call(self._face.close)
+async def _awaited(items: Iterator[ItemT]) -> AsyncIterator[ItemT]:
+    for item in items:
+        yield item
 
 
 async def _collected(items: AsyncIterator[ItemT]) -> list[ItemT]:

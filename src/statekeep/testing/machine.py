@@ -11,86 +11,27 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
-from anyio.from_thread import start_blocking_portal
-from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from ..domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from . import strategies as some
-from .faces import Blocking
+from .comparison import ComparingMachine, Expiry
+from .faces import blocking
 from .oracle import Oracle
 
 MakeBackend = Callable[[], AbstractContextManager[CheckpointBackend] | AbstractAsyncContextManager[CheckpointBackend]]
 """Opens an empty backend; in an event loop of its own if it is an async context manager."""
 
 
-@dataclasses.dataclass
-class Clock:
-    """A clock that stands until it is moved; ``now`` is in seconds since the epoch."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclasses.dataclass(frozen=True)
-class Expiry:
-    """How the backend was made, so that the oracle expects the same.
-
-    Args:
-        clock: what the backend was given as its clock.
-        ttl: seconds.
-        refresh_on_read: whether ``get`` starts the time anew.
-    """
-
-    clock: Clock
-    ttl: float
-    refresh_on_read: bool = False
-
-
-def canonical(value: Any) -> Any:
-    """Return what is equal only for equal values of equal types; NaN equals itself, the order of keys is nothing.
-
-    Example:
-        >>> canonical(1) == canonical(1.0), canonical(float("nan")) == canonical(float("nan"))
-        (False, True)
-    """
-    kind = type(value).__name__
-    if isinstance(value, Mapping):
-        return kind, sorted(((canonical(key), canonical(item)) for key, item in value.items()), key=repr)
-    if isinstance(value, (list, tuple)):
-        return kind, [canonical(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return kind, sorted((canonical(item) for item in value), key=repr)
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        return kind, repr(value.astimezone(dt.UTC)), str(value.utcoffset())
-    if isinstance(value, Channel):
-        return kind, canonical(value.version), value.carry.name, canonical(value.payload)
-    if isinstance(value, Payload):
-        return kind, value.encoding, value.data
-    return kind, repr(value)
-
-
 def _fields(saved: SavedCheckpoint) -> dict[str, Any]:
     return {name: getattr(saved, name) for name in SavedCheckpoint.model_fields}
-
-
-def _outcome(do: Callable[[], Any]) -> Any:
-    """Return the result, or the type of the exception."""
-    try:
-        return canonical(do())
-    except Exception as error:
-        return type(error)
 
 
 _queries = st.fixed_dictionaries(
@@ -112,36 +53,17 @@ _queries = st.fixed_dictionaries(
 )
 
 
-class CheckpointMachine(RuleBasedStateMachine):
+class CheckpointMachine(ComparingMachine):
     """The machine; :func:`machine_for` says what it acts on."""
-
-    make_backend: ClassVar[MakeBackend]
-    expiry: ClassVar[Expiry | None] = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = ExitStack()
-        backend = type(self).make_backend()
-        if isinstance(backend, AbstractAsyncContextManager):
-            portal = self.stack.enter_context(start_blocking_portal("asyncio"))
-            opened = self.stack.enter_context(portal.wrap_async_context_manager(backend))
-            self.repository: CheckpointRepository = Blocking(AsyncCheckpointRepository(opened), portal)
-        else:
-            self.repository = CheckpointRepository(self.stack.enter_context(backend))
-        self.clock = self.expiry.clock if self.expiry else None
+        self.repository = self.opened(
+            CheckpointRepository, lambda backend, portal: blocking(AsyncCheckpointRepository(backend), portal)
+        )
         self.oracle = (
             Oracle(self.expiry.ttl, self.expiry.refresh_on_read, self.expiry.clock) if self.expiry else Oracle()
         )
-
-    def teardown(self) -> None:
-        self.stack.close()
-
-    def compare(self, actual: Callable[[], Any], expected: Callable[[], Any]) -> None:
-        """Do both, and compare results or exception types."""
-        self.oracle.expire()
-        want = _outcome(expected)
-        got = _outcome(actual)
-        assert got == want
 
     # -- put
 
@@ -298,16 +220,6 @@ class CheckpointMachine(RuleBasedStateMachine):
     @rule(thread_id=some.thread_ids())
     def reindex(self, thread_id: str) -> None:
         self.compare(lambda: self.repository.reindex(thread_id), lambda: len(self.oracle.list_thread(thread_id)))
-
-    # -- time
-
-    # With a ttl of 10.05 no sum of these is one: what happens in the very moment of expiry is not compared.
-    @precondition(lambda self: self.clock is not None)
-    @rule(seconds=st.sampled_from([0.7, 3.1, 9.6, 11.3]))
-    def wait(self, seconds: float) -> None:
-        assume(self.clock is not None)
-        if self.clock is not None:
-            self.clock.now += seconds
 
     # -- after each step
 

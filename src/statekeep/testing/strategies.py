@@ -1,4 +1,4 @@
-"""Hypothesis strategies of ids, payloads, metadata, checkpoints and pending writes.
+"""Hypothesis strategies of ids, payloads, metadata, checkpoints, pending writes, and of items and their filters.
 
 Ids come from small pools, so that the things made from them meet each other; the pools hold the characters
 that key patterns, hash tags, separators and escapes are made of.
@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -36,6 +37,10 @@ VERSIONS: tuple[str | int | float, ...] = (1, "1", 1.0, 2, "2|x")
 TASK_IDS = ("task", "{x}:1|*")
 TASK_PATHS = ("", "~a", "b:0")
 RUN_IDS = ("run-1", "run *")
+
+ITEM_NAMESPACES = ((), ("a",), ("a", "b"), ("ab",), ("a.b", "{a}*|:/%"))
+ITEM_KEYS = ("", "c", "10", "9", "{a}*\x00", "\uffff", "😀")
+TEXTS = ("a", "ab", "bbc", "abc", "cd")
 
 
 def thread_ids() -> st.SearchStrategy[str]:
@@ -157,3 +162,73 @@ def pending_writes(names: Sequence[str] = CHANNELS) -> st.SearchStrategy[Pending
         channel=st.sampled_from([*names, "__error__"]),
         payload=payloads(),
     )
+
+
+def item_namespaces() -> st.SearchStrategy[tuple[str, ...]]:
+    """Namespaces of items, some of which would be one if their labels were only joined, and the one without labels."""
+    return st.sampled_from(ITEM_NAMESPACES)
+
+
+def item_keys() -> st.SearchStrategy[str]:
+    """Keys of items, whose order by code points is neither that of numbers nor that of UTF-16."""
+    return st.sampled_from(ITEM_KEYS)
+
+
+@cache
+def json_values() -> st.SearchStrategy[Any]:
+    """Whatever an item's value may be."""
+    # Two surrogates that JSON reads as one character are refused.
+    text = st.text(st.characters(), max_size=10).filter(
+        lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text)
+    )
+    numbers = (
+        st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([2**70, 0.1, -0.0, 1e300])
+    )
+    return st.recursive(
+        st.none() | st.booleans() | numbers | text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+        max_leaves=5,
+    )
+
+
+_SMALL: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    1.0,
+    2.5,
+    10,
+    "1",
+    "9",
+    "10",
+    "é",
+    [],
+    [1, {"x": True}],
+    {},
+    {"x": 1},
+    {"x": None, "y": 2},
+)
+
+
+def item_values() -> st.SearchStrategy[Any]:
+    """Values with fields from a small pool, so that :func:`filters` find some of them, and others.
+
+    ``text`` is a text and ``parts`` are several, from ``TEXTS``.
+    """
+    texts = st.sampled_from(TEXTS)
+    fields = {"price": st.sampled_from(_SMALL), "tags": st.sampled_from(_SMALL), "more": json_values()}
+    found = {"text": texts, "title": texts, "parts": st.lists(texts, max_size=2)}
+    others = json_values().filter(lambda value: not isinstance(value, dict) or not value.keys() & found.keys())
+    return st.fixed_dictionaries({}, optional=fields | found) | others
+
+
+def filters() -> st.SearchStrategy[dict[str, Any]]:
+    """Conditions on the fields of :func:`item_values`, and on one that is never there."""
+    small = st.sampled_from(_SMALL)
+    operators = st.dictionaries(
+        st.sampled_from(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]), small, min_size=1, max_size=2
+    )
+    condition = small | operators | st.fixed_dictionaries({}, optional={"x": small | operators, "y": operators})
+    return st.dictionaries(st.sampled_from(["price", "tags", "text", "no such field"]), condition, max_size=2)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from attrs import define, field, frozen
 
@@ -24,13 +22,11 @@ from ...domain import (
     Thread,
     exact_json,
 )
-from ..checkpoints import Page, Supply
-from ..operation import Operation
+from ..checkpoints import Supply
+from ..operation import Page
 from ..ttl import ttl_seconds
+from .at_once import AtOnce, at_once
 from .namespaces import Namespace, Record
-
-P = ParamSpec("P")
-ResultT = TypeVar("ResultT")
 
 _PAGE = 20
 
@@ -61,19 +57,6 @@ class _Cursor:
         return _Cursor(self.threads[position:], (saved.checkpoint_id, saved.namespace), limit)
 
 
-def _at_once(
-    body: Callable[Concatenate[MemoryCheckpoints, P], ResultT],
-) -> Callable[Concatenate[MemoryCheckpoints, P], Operation[ResultT]]:
-    """Make an operation of a method that asks nobody for anything."""
-
-    @functools.wraps(body)
-    def operation(self: MemoryCheckpoints, /, *args: P.args, **kwargs: P.kwargs) -> Operation[ResultT]:
-        yield from ()
-        return body(self, *args, **kwargs)
-
-    return operation
-
-
 def _encoded(checkpoint: Checkpoint) -> str:
     try:
         return exact_json.dumps(checkpoint.metadata)
@@ -82,7 +65,7 @@ def _encoded(checkpoint: Checkpoint) -> str:
         raise
 
 
-class MemoryCheckpoints:
+class MemoryCheckpoints(AtOnce):
     """A backend that keeps checkpoints in this process; they are gone when it ends. Safe to share by threads.
 
     Args:
@@ -116,18 +99,6 @@ class MemoryCheckpoints:
         with self._lock:
             threads = sum(thread.has_checkpoint for thread in self._threads.values())
         return f"MemoryCheckpoints(ttl={self.ttl}, refresh_on_read={self.refresh_on_read}, threads={threads})"
-
-    def execute(self, request: Any) -> Any:
-        raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {request!r:.80}")
-
-    async def aexecute(self, request: Any) -> Any:
-        self.execute(request)
-
-    def close(self) -> None:
-        """Nothing to close; the records stay."""
-
-    async def aclose(self) -> None:
-        """Nothing to close; the records stay."""
 
     # -- what is live
 
@@ -174,7 +145,7 @@ class MemoryCheckpoints:
 
     # -- operations
 
-    @_at_once
+    @at_once
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> None:
         metadata = _encoded(checkpoint)
         supplied: dict[str, Channel] = {}
@@ -207,7 +178,7 @@ class MemoryCheckpoints:
             thread.namespaces.setdefault(checkpoint.namespace, Namespace()).store(checkpoint.checkpoint_id, record)
             return []
 
-    @_at_once
+    @at_once
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]) -> None:
         with self._lock:
             expires_at = self._expires_at()
@@ -215,7 +186,7 @@ class MemoryCheckpoints:
             target.add_writes(checkpoint_id, writes, expires_at)
             target.refresh(checkpoint_id, expires_at, writes=False)
 
-    @_at_once
+    @at_once
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> SavedCheckpoint | None:
         with self._lock:
             source = self._namespace(thread_id, namespace)
@@ -226,7 +197,7 @@ class MemoryCheckpoints:
                 source.refresh(found, self._expires_at(), writes=True)
             return source.read(thread_id, namespace, found)
 
-    @_at_once
+    @at_once
     def list(self, query: CheckpointQuery, cursor: _Cursor | None) -> Page[SavedCheckpoint]:
         with self._lock:
             if cursor is None:
@@ -254,7 +225,7 @@ class MemoryCheckpoints:
             if query.metadata is None or query.matches(namespace.records[checkpoint_id].decoded_metadata()):
                 yield namespace.read(thread_id, name, checkpoint_id)
 
-    @_at_once
+    @at_once
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> dict[str, ChannelHistory]:
@@ -268,7 +239,7 @@ class MemoryCheckpoints:
             )
         return {name: _history(name, ancestors) for name in channels}
 
-    @_at_once
+    @at_once
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Page[Thread]:
         with self._lock:
             threads = [
@@ -280,12 +251,12 @@ class MemoryCheckpoints:
         page = threads[:size]
         return Page(page, page[-1] if page and len(threads) > size else None)
 
-    @_at_once
+    @at_once
     def delete_thread(self, thread_id: str) -> None:
         with self._lock:
             self._threads.pop(thread_id, None)
 
-    @_at_once
+    @at_once
     def delete_runs(self, run_ids: Sequence[str]) -> None:
         with self._lock:
             for thread_id in list(self._threads):
@@ -293,7 +264,7 @@ class MemoryCheckpoints:
                 for namespace in thread.namespaces.values() if thread else ():
                     _keep(namespace, [id_ for id_, record in namespace.records.items() if not _of_run(record, run_ids)])
 
-    @_at_once
+    @at_once
     def copy_thread(self, source_id: str, target_id: str) -> None:
         with self._lock:
             source = self._live(source_id)
@@ -306,7 +277,7 @@ class MemoryCheckpoints:
             for name, namespace in source.namespaces.items():
                 namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at)
 
-    @_at_once
+    @at_once
     def prune(self, thread_ids: Sequence[str], keep: int) -> None:
         with self._lock:
             for thread_id in dict.fromkeys(thread_ids):
@@ -318,7 +289,7 @@ class MemoryCheckpoints:
                 else:
                     _prune(thread, keep)
 
-    @_at_once
+    @at_once
     def reindex(self, thread_id: str) -> int:
         with self._lock:
             thread = self._live(thread_id)

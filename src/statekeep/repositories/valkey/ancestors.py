@@ -39,7 +39,7 @@ def ancestors(
         return histories
     keys = settings.keys(thread_id, namespace)
     start = keys.head if checkpoint_id is None else keys.checkpoint(checkpoint_id)
-    reply = yield Call(script("lineage"), [keys.checkpoints, start], [str(PAGE)])
+    reply = yield Call(script("checkpoints/lineage"), [keys.checkpoints, start], [str(PAGE)])
     if isinstance(reply, int):
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
         if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
@@ -69,7 +69,7 @@ def ancestors(
         open_channels -= step.seeds.keys()
         current = step.parent_id
         if current is not None and current not in steps and open_channels:
-            [ids] = yield Call(script("ids"), [keys.checkpoints], [str(PAGE), f"({current}"])
+            [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(PAGE), f"({current}"])
             guesses = [text(name, keys.checkpoints) for name in ids]
     found = yield from _collect(keys, chain, list(histories))
     if found is None:
@@ -84,7 +84,7 @@ def _look(
     """Read what the walk needs of checkpoints that exist."""
     records = [keys.checkpoint(name) for name in ids]
     arguments = [str(len(channels)), *map(part, channels), *(record.rpartition(":")[2] for record in records)]
-    reply = yield Call(script("steps"), [keys.writes, *records], arguments)
+    reply = yield Call(script("checkpoints/steps"), [keys.writes, *records], arguments)
     found: dict[str, _Step | CorruptRecord] = {}
     for checkpoint_id, key, row in zip(ids, records, reply, strict=True):
         if row == 0:
@@ -118,7 +118,9 @@ def _collect(
     }
     seeds: dict[str, Payload] = {}
     if sources:
-        values = yield Call(script("read"), [keys.values], ["HMGET", *(stored for stored, _ in sources.values())])
+        values = yield Call(
+            script("checkpoints/read"), [keys.values], ["HMGET", *(stored for stored, _ in sources.values())]
+        )
         for (name, (stored, record)), value in zip(sources.items(), values, strict=True):
             if value is None:
                 [[listed]] = yield from read_fields([record], ["channels"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
 import threading
 import time
@@ -55,9 +56,12 @@ class Attempts:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def patience(self, progress: float) -> float:
-        """Return for how many more seconds to wait for a slot, when another request last succeeded at ``progress``."""
-        return max(self._began, progress) + max(self._deadline, SLACK) - time.monotonic()
+    def patience(self, progress: float, end: float) -> float:
+        """Return for how many more seconds to wait for a slot: until ``end`` at the latest.
+
+        When no other request has succeeded for long, the last one at ``progress``, it is over sooner.
+        """
+        return min(max(self._began, progress) + max(self._deadline, SLACK), end) - time.monotonic()
 
     def left(self) -> float:
         return self._deadline - self.seconds
@@ -84,11 +88,15 @@ class Attempts:
 
 
 class SyncSide:
-    """A blocking driver with a bound on concurrent requests, and retries."""
+    """A blocking driver with a bound on concurrent requests, and retries.
 
-    def __init__(self, driver: SyncDriver, deadline: float) -> None:
+    A request waits at most ``pool_timeout`` seconds for its turn.
+    """
+
+    def __init__(self, driver: SyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
         self.driver = driver
         self._deadline = deadline
+        self._pool_timeout = pool_timeout
         self._slots = threading.BoundedSemaphore(driver.limit)
         self._progress = 0.0
 
@@ -98,8 +106,9 @@ class SyncSide:
     @contextmanager
     def slot(self, attempt: Attempts) -> Iterator[None]:
         slots = self._slots
-        while not slots.acquire(timeout=max(attempt.patience(self._progress), 0.001)):
-            if attempt.patience(self._progress) <= 0:
+        end = time.monotonic() + self._pool_timeout
+        while not slots.acquire(timeout=max(attempt.patience(self._progress, end), 0.001)):
+            if attempt.patience(self._progress, end) <= 0:
                 raise attempt.crowded(self.driver.server, self.driver.limit)
         attempt.begin()
         try:
@@ -120,11 +129,12 @@ class SyncSide:
 
 
 class AsyncSide:
-    """A driver of one event loop with a bound on concurrent requests, and retries."""
+    """A driver of one event loop with a bound on concurrent requests, and retries; see :class:`SyncSide`."""
 
-    def __init__(self, driver: AsyncDriver, deadline: float) -> None:
+    def __init__(self, driver: AsyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
         self.driver = driver
         self._deadline = deadline
+        self._pool_timeout = pool_timeout
         self._slots = asyncio.Semaphore(driver.limit)
         self._progress = 0.0
 
@@ -143,12 +153,12 @@ class AsyncSide:
 
     async def _queue(self, attempt: Attempts) -> None:
         loop = asyncio.get_running_loop()
-
+        end = time.monotonic() + self._pool_timeout
         timer: asyncio.TimerHandle | None = None
 
         def look() -> None:
             nonlocal timer
-            patience = attempt.patience(self._progress)
+            patience = attempt.patience(self._progress, end)
             if patience > 0:
                 timer = loop.call_later(patience, look)
             else:

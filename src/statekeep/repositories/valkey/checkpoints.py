@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ...domain import (
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
-    CorruptRecord,
-    InvalidInput,
     PendingWrite,
     SavedCheckpoint,
     Thread,
 )
-from ..checkpoints import Page, Supply
-from ..operation import Operation, arun, run
-from ..ttl import ttl_seconds
-from . import ancestors, copying, deletion, listing, misplaced, reading, reindexing, writing
+from ..checkpoints import Supply
+from ..operation import Operation, Page
+from . import ancestors, copying, deletion, listing, reading, reindexing, writing
+from .backend import ValkeyBackend
 from .client import Client
 from .reading import Settings
-from .requests import Reply, Request
 
 
-class ValkeyCheckpoints:
+class ValkeyCheckpoints(ValkeyBackend):
     """Checkpoints and pending writes in Valkey, for :class:`~statekeep.CheckpointRepository`.
 
     Args:
@@ -38,49 +34,30 @@ class ValkeyCheckpoints:
         InvalidInput: an argument is wrong.
     """
 
+    types: ClassVar[dict[str, bytes]] = {
+        "checkpoint": b"hash",
+        "pending_write": b"hash",
+        "head": b"hash",
+        "channel-values": b"hash",
+        "checkpoint-index": b"zset",
+        "pending_write-index": b"zset",
+        "expiry-index": b"zset",
+        "namespace-index": b"zset",
+        "thread-index": b"zset",
+        "run-index": b"set",
+    }
+
     def __init__(
         self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None, refresh_on_read: bool = False
     ) -> None:
-        if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
-            raise InvalidInput(
-                f"prefix must be text, not empty, without braces, and without ':' at its ends, got {prefix!r:.80}",
-                field="prefix",
-            )
-        self.client = client
-        self.prefix = prefix
-        self.ttl = ttl_seconds(ttl)
+        super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
         self._settings = Settings(
             prefix=prefix,
-            ttl_ms=0 if self.ttl is None else math.ceil(self.ttl * 1000),
+            ttl_ms=self.ttl_ms,
             refresh_on_read=self.refresh_on_read,
             cluster=client.cluster,
         )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.client!r}, prefix={self.prefix!r}, ttl={self.ttl!r})"
-
-    def execute(self, request: Request) -> Reply:
-        """Answer one request of an operation, blocking."""
-        try:
-            return self.client.execute(request)
-        except CorruptRecord as error:
-            raise run(misplaced.named(self.prefix, request, error), self.client.execute) from error.__cause__
-
-    async def aexecute(self, request: Request) -> Reply:
-        """Answer one request of an operation, without blocking the event loop."""
-        try:
-            return await self.client.aexecute(request)
-        except CorruptRecord as error:
-            raise await arun(misplaced.named(self.prefix, request, error), self.client.aexecute) from error.__cause__
-
-    def close(self) -> None:
-        """Close the client, if Statekeep opened it."""
-        self.client.close()
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        await self.client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
         """One script call; in a cluster, where the indexes of threads and runs live elsewhere, one more for each."""

@@ -146,6 +146,7 @@ def client_from_url(
     password: str | None = None,
     client_name: str | None = None,
     pool_size: int | None = None,
+    pool_timeout: float | None = None,
     deadline: float | None = None,
     request_timeout: float | None = None,
     connect_timeout: float | None = None,
@@ -168,6 +169,8 @@ def client_from_url(
         client_name: as ``CLIENT LIST`` shows it, default ``"statekeep"``.
         pool_size: how many connections valkey-py opens at most, for each event loop, for all threads together, and
             for each node of a cluster; default 10. glide always needs one.
+        pool_timeout: how long a request waits for its turn while all of them are busy, in seconds; by default as long
+            as others are answered.
         deadline: how long a request is retried while the server is away, in seconds, default 10; 0: one attempt.
             An attempt that has begun by then may take ``request_timeout`` more.
         request_timeout: how long one attempt may take, in seconds, default 5.
@@ -194,6 +197,7 @@ def client_from_url(
         "password": password,
         "client_name": client_name,
         "pool_size": pool_size,
+        "pool_timeout": pool_timeout,
         "deadline": deadline,
         "request_timeout": request_timeout,
         "connect_timeout": connect_timeout,

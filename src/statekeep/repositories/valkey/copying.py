@@ -59,7 +59,9 @@ def _copy_checkpoints(
     keys = settings.keys(source_id, namespace)
     after = "-"
     while True:
-        ids = yield Call(script("read"), [keys.checkpoints], ["ZRANGEBYLEX", after, "+", "LIMIT", "0", str(PAGE)])
+        ids = yield Call(
+            script("checkpoints/read"), [keys.checkpoints], ["ZRANGEBYLEX", after, "+", "LIMIT", "0", str(PAGE)]
+        )
         refs = [Ref(namespace, text(name, keys.checkpoints)) for name in ids]
         for checkpoint in (yield from read(settings, source_id, refs)) if refs else ():
             payloads = {name: channel.payload for name, channel in checkpoint.channels.items() if channel.payload}
@@ -84,7 +86,7 @@ def _copy_writes(settings: Settings, source_id: str, target_id: str, namespace: 
     keys = settings.keys(source_id, namespace)
     after = ""
     while True:
-        found = yield Call(script("members"), [keys.writes], ["after", after, str(CHUNK)])
+        found = yield Call(script("checkpoints/members"), [keys.writes], ["after", after, str(CHUNK)])
         members = [text(name, keys.writes) for name in found]
         writes = yield from read_writes([(keys, name) for name in members])
         for encoded_id, group in groupby(members, key=lambda name: name.partition(":")[0]):

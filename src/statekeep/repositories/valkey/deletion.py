@@ -42,7 +42,7 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
     found: dict[str, Node] = {}
     top = "+"
     while True:
-        [ids] = yield Call(script("ids"), [keys.checkpoints], [str(SCAN), top])
+        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(SCAN), top])
         names = [text(name, keys.checkpoints) for name in ids]
         records = [keys.checkpoint(name) for name in names]
         table = yield from read_fields(records, ["parent_id", "run_id", "channels"])
@@ -97,13 +97,15 @@ def _erase(keys: NamespaceKeys, ids: Sequence[str], members: Sequence[str]) -> O
         gone = [name for is_checkpoint, name in chunk if is_checkpoint]
         written = [name for is_checkpoint, name in chunk if not is_checkpoint]
         records = [*map(keys.checkpoint, gone), *map(keys.write, written)]
-        yield Call(script("erase"), [*keys.derived, *records], [keys.namespace, str(len(gone)), *gone, *written])
+        yield Call(
+            script("checkpoints/erase"), [*keys.derived, *records], [keys.namespace, str(len(gone)), *gone, *written]
+        )
 
 
 def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]:
     found: list[str] = []
     for chunk in chunks(ids):
-        members = yield Call(script("members"), [keys.writes], ["of", *map(part, chunk)])
+        members = yield Call(script("checkpoints/members"), [keys.writes], ["of", *map(part, chunk)])
         found += [text(name, keys.writes) for name in members]
     return found
 
@@ -117,7 +119,7 @@ def _remove(keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str
         node.checkpoint_id for node in nodes.values() if node.checkpoint_id not in gone and node.parent_id in gone
     ]
     for chunk in chunks(orphans):
-        yield Call(script("orphan"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
+        yield Call(script("checkpoints/orphan"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
     for chunk in chunks([name for name in nodes if name in gone]):
         members = yield from _members_of(keys, chunk)
         yield from _erase(keys, chunk, members)
@@ -127,7 +129,7 @@ def _remove(keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str
 
 def _generation(keys: NamespaceKeys) -> Operation[bytes | None]:
     """What changes with every put; ``None`` if the namespace has no checkpoints."""
-    generation: bytes | None = yield Call(script("read"), [keys.values], ["HGET", "generation"])
+    generation: bytes | None = yield Call(script("checkpoints/read"), [keys.values], ["HGET", "generation"])
     return generation
 
 
@@ -140,7 +142,7 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
         nodes = yield from _nodes(keys)
         used = {name for node in nodes.values() for name in node.fields}
         for chunk in chunks(sorted(set(candidates) - used)):
-            if not (yield Call(script("collect"), [keys.values, keys.expiry], [generation, *chunk])):
+            if not (yield Call(script("checkpoints/collect"), [keys.values, keys.expiry], [generation, *chunk])):
                 break
         else:
             return
@@ -150,8 +152,8 @@ def _delete_namespace(keys: NamespaceKeys) -> Operation[set[str]]:
     """Delete all of a namespace, some records at a time; return the runs that had put something there."""
     runs: set[str] = set()
     while True:
-        [ids] = yield Call(script("ids"), [keys.checkpoints], [str(CHUNK), "+"])
-        members = yield Call(script("members"), [keys.writes], ["after", "", str(CHUNK)])
+        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
+        members = yield Call(script("checkpoints/members"), [keys.writes], ["after", "", str(CHUNK)])
         names = [text(name, keys.checkpoints) for name in ids]
         table = yield from read_fields([keys.checkpoint(name) for name in names], ["run_id"])
         # Damage is no reason to keep a thread: no run has an id that is no text.
@@ -159,7 +161,7 @@ def _delete_namespace(keys: NamespaceKeys) -> Operation[set[str]]:
         yield from _erase(keys, names, [text(name, keys.writes) for name in members])
         if len(ids) < CHUNK and len(members) < CHUNK:
             # Also when both are empty: this call removes what the namespace's records shared.
-            yield Call(script("erase"), keys.derived, [keys.namespace, "0"])
+            yield Call(script("checkpoints/erase"), keys.derived, [keys.namespace, "0"])
             return runs
 
 
@@ -171,9 +173,9 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
         runs |= yield from _delete_namespace(settings.keys(thread_id, namespace))
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
-    if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
+    if (yield Call(script("checkpoints/read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
         # Somebody put a checkpoint meanwhile.
-        yield Call(script("touch"), thread_index_keys(settings.prefix), [thread_id])
+        yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
         return
     yield from _leave_runs(settings, thread_id, runs, {})
 
@@ -192,7 +194,9 @@ def _leave_runs(
         if generation is not None and generation != seen.get(namespace):
             nodes = yield from _nodes(keys)
             for run_id in sorted({node.run_id for node in nodes.values() if node.run_id in runs and node.run_id}):
-                yield Call(script("join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+                yield Call(
+                    script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)]
+                )
 
 
 def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:

@@ -17,7 +17,7 @@ from ...domain import (
     Unavailable,
     Unsupported,
 )
-from .requests import Arg, Call, Commands, Request
+from .requests import Arg, Ask, Call, Commands, Request
 
 
 class Refused(Exception):
@@ -27,6 +27,14 @@ class Refused(Exception):
         super().__init__(str(error))
         self.error = error
         self.key = command[1] if len(command) > 1 else None
+
+
+class IndexMissing(StatekeepError):
+    """There is no search index of this name: nobody made it yet, or the database was flushed."""
+
+
+class IndexExists(StatekeepError):
+    """There is a search index of this name already: another process made it."""
 
 
 @frozen
@@ -68,6 +76,8 @@ NO_CLUSTER: Final = Meaning(
 )
 NOT_SENDABLE: Final = Meaning(InvalidInput, "an argument cannot be sent to the server")
 UNKNOWN_COMMAND: Final = Meaning(Unsupported, "the server does not know a command")
+NO_INDEX: Final = Meaning(IndexMissing, "the server has no such search index", advice="call setup()")
+INDEX_EXISTS: Final = Meaning(IndexExists, "the server has such a search index already")
 SCRIPT_FAILED: Final = Meaning(StatekeepError, "a script failed on the server")
 UNEXPECTED: Final = Meaning(StatekeepError, "the server or its client reports an error")
 
@@ -130,11 +140,14 @@ TEXTUAL: Final = frozenset(
 )
 """Classes that stand for many things: what they are is said only by their text."""
 
-# The drivers rewrite the server's words ("-WRONGTYPE Operation" is "WRONGTYPE: Operation" in glide, "-LOADING" is
-# "BusyLoadingError"), so the text is searched in lower case for both spellings, and the first match counts.
+# The drivers rewrite the server's words (in glide a colon follows the first one, and "-LOADING" is "BusyLoadingError"),
+# so the text is searched in lower case for both spellings, and the first match counts.
 TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
     (pattern, meaning)
     for patterns, meaning in (
+        # Before the others, because these texts repeat the name of the index, which may be any word.
+        ((r"\bindex:? with name .* not found", r"\bindex:? name not found\b"), NO_INDEX),
+        ((r"\bindex:? .* already exists",), INDEX_EXISTS),
         ((r"\bwrongtype\b",), WRONG_TYPE),
         (
             (
@@ -158,6 +171,12 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"\bloading\b", r"busyloadingerror"), LOADING),
         ((r"\bcrossslot\b", r"crossed slots"), CROSS_SLOT),
         ((r"cluster support disabled",), NO_CLUSTER),
+        ((r"search:? operation cancelled due to timeout",), SLOW),
+        (
+            (r"consistency check failed", r"inconsistent:? index state", r"communication:? error between nodes"),
+            CLUSTER_DOWN,
+        ),
+        ((r"unable:? to contact all cluster members",), CLUSTER_DOWN),
         ((r"\bclusterdown\b", r"\btryagain\b", r"\bmasterdown\b", r"connectionnotfoundforroute"), CLUSTER_DOWN),
         ((r"\bcluster cannot be connected\b", r"reachable node", r"slot .* not covered"), CLUSTER_DOWN),
         ((r"\breadonly\b", r"read only replica"), REPLICA),
@@ -209,6 +228,8 @@ def _key(error: Exception, request: Request) -> str | None:
         key = request.keys[0]
     elif isinstance(request, Commands) and len(request.commands) == 1 and len(request.commands[0]) > 1:
         key = request.commands[0][1]
+    elif isinstance(request, Ask):
+        key = request.near or None
     return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
 
 

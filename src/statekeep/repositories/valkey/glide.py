@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...domain import StatekeepError
 from .drivers import plain, version
 from .failures import Refused
-from .requests import Arg, Call, Commands, Reply, Request, Scan, Script
+from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
 from .url import Target
 
 # The client refuses more than 1000 requests at a time, it does not queue them. What was cancelled or timed out here
@@ -59,6 +59,10 @@ def _batch(package: Any, cluster: bool, commands: Sequence[Sequence[Arg]]) -> An
     return batch
 
 
+def _route(package: Any, cluster: bool, near: str) -> dict[str, Any]:
+    return {"route": package.SlotKeyRoute(package.SlotType.PRIMARY, near)} if cluster else {}
+
+
 def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, Exception):
@@ -100,6 +104,9 @@ class Sync:
                 return _replies(commands, self._client.exec(batch, raise_on_error=False))
             case Scan(pattern):
                 return self._scan_cluster(pattern) if self.cluster else self._scan(pattern)
+            case Ask(command, near):
+                route = _route(self._package, self.cluster, near)
+                return plain(self._client.custom_command(list(command), **route))
 
     def _scan(self, pattern: str) -> list[bytes]:
         found: dict[bytes, None] = {}
@@ -152,6 +159,10 @@ class Async:
                 return _replies(commands, replies)
             case Scan(pattern):
                 return await (self._scan_cluster(pattern) if self.cluster else self._scan(pattern))
+            case Ask(command, near):
+                route = _route(self._package, self.cluster, near)
+                async with asyncio.timeout(self.patience):
+                    return plain(await self._client.custom_command(list(command), **route))
 
     async def _scan(self, pattern: str) -> list[bytes]:
         found: dict[bytes, None] = {}

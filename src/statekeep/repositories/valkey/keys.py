@@ -38,6 +38,15 @@ def unpart(text: str) -> str:
         raise CorruptRecord(f"not a percent-encoded text: {text!r:.80}") from error
 
 
+def is_part(text: str) -> bool:
+    """Whether :func:`part` makes this of something.
+
+    >>> is_part("a%2Eb"), is_part("a.b"), is_part("%61"), is_part("%FF")
+    (True, False, False, False)
+    """
+    return part(unquote(text, errors="replace")) == text
+
+
 def text(data: bytes, key: str) -> str:
     """Decode what is stored as text under ``key``.
 

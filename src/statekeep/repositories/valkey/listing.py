@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from ...domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, exact_json
-from ..checkpoints import Page
-from ..operation import Operation
+from ..operation import Operation, Page
 from .keys import run_key, text, thread_index_keys, thread_key
 from .reading import Ref, Settings, chunks, read, read_fields
 from .requests import Call, Commands, script
@@ -103,7 +102,9 @@ def _begin_thread(settings: Settings, query: CheckpointQuery, place: Place) -> O
     else:
         # Most threads have just the root namespace: its ids come with the list of namespaces.
         root = settings.keys(thread_id, "")
-        ids, names = yield Call(script("ids"), [root.checkpoints, root.namespaces], [str(_step(query, place)), top])
+        ids, names = yield Call(
+            script("checkpoints/ids"), [root.checkpoints, root.namespaces], [str(_step(query, place)), top]
+        )
         namespaces = sorted(text(name, root.namespaces) for name in names)
         if namespaces == [""]:
             return (yield from _choose(settings, query, evolve(place, bounds={"": top}), {"": ids}))
@@ -126,7 +127,7 @@ def _find(settings: Settings, query: CheckpointQuery, place: Place) -> Operation
     for namespaces in chunks(list(place.bounds)):
         indexes = [settings.keys(place.thread_id, namespace).checkpoints for namespace in namespaces]
         bounds = [place.bounds[namespace] for namespace in namespaces]
-        reply = yield Call(script("ids"), indexes, [str(_step(query, place)), *bounds])
+        reply = yield Call(script("checkpoints/ids"), indexes, [str(_step(query, place)), *bounds])
         found.update(zip(namespaces, reply, strict=True))
     return (yield from _choose(settings, query, place, found))
 
@@ -169,7 +170,7 @@ def _fits(query: CheckpointQuery, metadata: bytes | None, key: str) -> bool:
 def list_namespaces(settings: Settings, thread_id: str) -> Operation[list[str]]:
     """The namespaces of a thread, in order."""
     key = thread_key(settings.prefix, thread_id)
-    names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
+    names = yield Call(script("checkpoints/read"), [key], ["ZRANGE", "0", "-1"])
     return sorted(text(name, key) for name in names)
 
 
@@ -204,7 +205,7 @@ def _recent_threads(
     offset, found = 0, list[Thread]()
     while True:
         arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
-        reply = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], arguments)
+        reply = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], arguments)
         threads = [_thread(name, score) for name, score in chunks(reply, 2)]
         found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
         if len(found) > size:
@@ -228,9 +229,9 @@ def _threads_with_prefix(
     while True:
         # No UTF-8 text has a byte 0xFF.
         end = b"(" + prefix.encode() + b"\xff"
-        names = yield Call(script("read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
+        names = yield Call(script("checkpoints/read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
         if names:
-            scores = yield Call(script("read"), [by_time], ["ZMSCORE", *names])
+            scores = yield Call(script("checkpoints/read"), [by_time], ["ZMSCORE", *names])
             threads = [_thread(name, score) for name, score in zip(names, scores, strict=True) if score is not None]
             found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
             found = heapq.nlargest(size + 1, found, key=_order)
@@ -257,17 +258,17 @@ def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> 
     """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
-        yield Call(script("drop"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
+        yield Call(script("checkpoints/drop"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
 
 
 def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:
     """The thread's entry in the index."""
-    score = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
+    score = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
     return None if score is None else _thread(thread_id.encode(), score)
 
 
 def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
     """The threads in which a run put checkpoints."""
     key = run_key(settings.prefix, run_id)
-    names = yield Call(script("read"), [key], ["SMEMBERS"])
+    names = yield Call(script("checkpoints/read"), [key], ["SMEMBERS"])
     return sorted(text(name, key) for name in names)

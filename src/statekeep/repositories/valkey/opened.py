@@ -86,7 +86,7 @@ class UrlClient:
                 return self._sync
             if self._is_closed:
                 raise closed(str(self._target))
-            side = SyncSide(_sync_driver(self._name, self._target), self._target.deadline)
+            side = SyncSide(_sync_driver(self._name, self._target), self._target.deadline, self._target.pool_timeout)
             with self._lock:
                 if not self._is_closed:
                     self._sync = side
@@ -116,7 +116,8 @@ class UrlClient:
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
             driver = _async_driver(self._name, self._target)
-            here = _Loop(AsyncSide(driver, self._target.deadline) if driver is not None else None)
+            side = None if driver is None else AsyncSide(driver, self._target.deadline, self._target.pool_timeout)
+            here = _Loop(side)
             self._loops[loop] = here
         # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
         # it: the moment to close what can be closed only in there.

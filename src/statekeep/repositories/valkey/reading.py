@@ -69,7 +69,7 @@ def read_writes(
     gone: list[tuple[NamespaceKeys, str]] = []
     for chunk in chunks(members):
         records = [keys.write(name) for keys, name in chunk]
-        flat, _ = yield Call(script("writes"), [chunk[0][0].values, *records], [])
+        flat, _ = yield Call(script("checkpoints/writes"), [chunk[0][0].values, *records], [])
         for place, row in zip(chunk, rows(flat, 4), strict=True):
             write = decode_write(*place, row)
             if write is None:
@@ -87,7 +87,7 @@ def _adopt(
     count = 0
     for chunk in chunks(members):
         shared = [index, keys.expiry, keys.namespaces]
-        count += yield Call(script("adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk])
+        count += yield Call(script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk])
     return count
 
 
@@ -111,7 +111,7 @@ def get(
         record, encoded_id = keys.checkpoint(checkpoint_id), part(checkpoint_id)
     while True:
         reply = yield Call(
-            script("get"), [keys.values, keys.checkpoints, keys.writes, record], [encoded_id, *READ_FIELDS]
+            script("checkpoints/get"), [keys.values, keys.checkpoints, keys.writes, record], [encoded_id, *READ_FIELDS]
         )
         if not isinstance(reply, int):
             break
@@ -136,14 +136,16 @@ def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members
     """Let a checkpoint and its pending writes live for another TTL."""
     for chunk in list(chunks(members)) or [[]]:
         records = [keys.checkpoint(checkpoint_id), *map(keys.write, chunk)]
-        run = yield Call(script("refresh"), [*keys.derived, *records], [checkpoint_id, str(settings.ttl_ms), *chunk])
+        run = yield Call(
+            script("checkpoints/refresh"), [*keys.derived, *records], [checkpoint_id, str(settings.ttl_ms), *chunk]
+        )
         if run:
             yield from keep_run(settings, text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
 
 
 def keep_run(settings: Settings, run_id: str, thread_id: str) -> Operation[None]:
     """Let the index of a run live as long as a checkpoint that was put or refreshed now."""
-    yield Call(script("join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+    yield Call(script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
 
 
 def crown(keys: NamespaceKeys) -> Operation[str | None]:
@@ -152,13 +154,15 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
     The index may name checkpoints that expired or were removed by others: they are dropped on the way.
     """
     while True:
-        [ids] = yield Call(script("ids"), [keys.checkpoints], [str(CHUNK), "+"])
+        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
         if not ids:
-            yield Call(script("vacate"), keys.derived, [keys.namespace])
+            yield Call(script("checkpoints/vacate"), keys.derived, [keys.namespace])
             return None
         names = [text(name, keys.checkpoints) for name in ids]
         newest = names[0]
-        answer = yield Call(script("crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest])
+        answer = yield Call(
+            script("checkpoints/crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]
+        )
         if answer == ids[0]:
             return newest
         yield from adopt_checkpoints(keys, names)
@@ -179,7 +183,7 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
         groups.append((keys, ids, records))
         call_keys += [keys.values, keys.writes, *records]
         call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
-    reply = yield Call(script("records"), call_keys, call_args)
+    reply = yield Call(script("checkpoints/records"), call_keys, call_args)
 
     places = [
         (keys, text(name, keys.writes))
@@ -217,6 +221,6 @@ def read_fields(keys_of_records: Sequence[str], fields: Sequence[str]) -> Operat
     """Read some fields of records of one thread."""
     found: list[Row] = []
     for chunk in chunks(keys_of_records, 2 * CHUNK):
-        flat = yield Call(script("fields"), chunk, fields)
+        flat = yield Call(script("checkpoints/fields"), chunk, fields)
         found += rows(flat, len(fields))
     return found

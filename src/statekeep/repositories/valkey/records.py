@@ -16,11 +16,13 @@ import pybase64
 from attrs import frozen
 
 from ...domain import (
+    CacheEntry,
     Carry,
     Channel,
     Checkpoint,
     CorruptRecord,
     InvalidInput,
+    Item,
     Payload,
     PendingWrite,
     SavedCheckpoint,
@@ -82,7 +84,36 @@ PENDING_WRITE = RecordType(
     ),
 )
 
-RECORD_TYPES = (CHECKPOINT, PENDING_WRITE)
+ITEM = RecordType(
+    Item,
+    "item",
+    (
+        Field("namespace", str, indexed=True),
+        Field("item_key", str),
+        Field("value", str),
+        Field("created_at", dt.datetime, indexed=True),
+        Field("updated_at", dt.datetime, indexed=True),
+        Field("version", int),
+        Field("expires_at", dt.datetime, optional=True),
+        Field("ttl", float, optional=True),
+        Field("vectors", str, optional=True),
+    ),
+)
+
+CACHE_ENTRY = RecordType(
+    CacheEntry,
+    "cache_entry",
+    (
+        Field("namespace", str, indexed=True),
+        Field("item_key", str),
+        Field("encoding", str),
+        Field("value", bytes),
+        Field("created_at", dt.datetime, indexed=True),
+        Field("expires_at", dt.datetime, optional=True),
+    ),
+)
+
+RECORD_TYPES = (CHECKPOINT, PENDING_WRITE, ITEM, CACHE_ENTRY)
 
 READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels")
 """The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""

@@ -25,19 +25,24 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
         total += yield from _adopt_checkpoints(keys, ids, runs)
         yield from _adopt_writes(keys, writes.get(namespace, ()))
         if (yield from crown(keys)) is not None:
-            values = yield Call(script("read"), [keys.values], ["HKEYS"])
+            values = yield Call(script("checkpoints/read"), [keys.values], ["HKEYS"])
             yield from collect(keys, {text(name, keys.values) for name in values} - {"generation"})
     for run_id in sorted(runs):
-        yield Call(script("join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+        yield Call(script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
     if total and (yield from find_thread(settings, thread_id)) is None:
-        yield Call(script("touch"), thread_index_keys(settings.prefix), [thread_id])
+        yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
     return total
+
+
+def literally(start: str) -> str:
+    """A pattern that matches nothing but a text."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", start)
 
 
 def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operation[Mapping[str, Collection[str]]]:
     """Find the thread's records: by namespace, what stands behind it in their keys."""
     start = f"{settings.prefix}:{record}:{{{part(thread_id)}}}:"
-    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*"
+    pattern = f"{literally(start)}*"
     found = defaultdict[str, set[str]](set)
     for key in (yield Scan(pattern)):
         # Keys that are not UTF-8 are not ours; what they become here has no record, so it is dropped later.
@@ -48,12 +53,12 @@ def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operat
 
 
 def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]) -> Operation[int]:
-    indexed = yield Call(script("read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
+    indexed = yield Call(script("checkpoints/read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
     total = 0
     for chunk in chunks(sorted({*ids, *(text(name, keys.checkpoints) for name in indexed)})):
         records = [keys.checkpoint(name) for name in chunk]
         total += yield from adopt_checkpoints(keys, chunk)
-        yield Call(script("uphold"), [keys.values, keys.expiry, *records], [])
+        yield Call(script("checkpoints/uphold"), [keys.values, keys.expiry, *records], [])
         table = yield from read_fields(records, ["run_id"])
         runs.update(text(run_id, key) for key, [run_id] in zip(records, table, strict=True) if run_id)
     return total
@@ -69,7 +74,7 @@ def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[Non
             for place, [channel] in zip(chunk, table, strict=True)
             if channel is not None
         )
-    indexed = yield Call(script("read"), [keys.writes], ["ZRANGE", "0", "-1"])
+    indexed = yield Call(script("checkpoints/read"), [keys.writes], ["ZRANGE", "0", "-1"])
     known = {text(name, keys.writes) for name in indexed}
     # Of a record that was written again with another channel, the index has a second member.
     stale = {name for name in known - members if name.rpartition(":")[0] in places}

@@ -60,13 +60,35 @@ class Scan:
     pattern: str
 
 
-Request = Call | Commands | Scan
+@frozen
+class Ask:
+    """Run a command about no key in particular, such as ``FT.SEARCH`` or ``INFO``: one round trip.
+
+    Attributes:
+        command: name and arguments.
+        near: in a cluster, the primary that has the slot of this text answers. Questions that build on each other's
+            answers name the same text.
+    """
+
+    command: Sequence[Arg]
+    near: str = ""
+
+
+Request = Call | Commands | Scan | Ask
 
 
 @cache
-def script(name: str) -> Script:
-    """Load ``scripts/NAME.lua`` behind the functions that all scripts share."""
-    folder = resources.files(__package__) / "scripts"
-    flags, _, body = (folder / f"{name}.lua").read_text("utf-8").partition("\n")
-    common = (folder / "common.lua").read_text("utf-8")
-    return Script(name, f"{flags}\n{common}\n{body}")
+def script(path: str, *, when_full: bool = False) -> Script:
+    """Load ``scripts/FOLDER/NAME.lua`` behind what all scripts share, and what those of its folder do.
+
+    Args:
+        path: ``FOLDER/NAME``.
+        when_full: run it on a server whose memory is full, too. The flags in most files say so already.
+    """
+    folder, _, name = path.partition("/")
+    scripts = resources.files(__package__) / "scripts"
+    flags, _, body = (scripts / folder / f"{name}.lua").read_text("utf-8").partition("\n")
+    if when_full:
+        flags = "#!lua flags=allow-oom"
+    shared = [scripts / "common.lua", scripts / folder / "common.lua"]
+    return Script(name, "\n".join([flags, *(file.read_text("utf-8") for file in shared if file.is_file()), body]))

@@ -65,6 +65,7 @@ class Target:
     tls_key: str | None = None
     tls_insecure: bool = False
     pool_size: int = 10
+    pool_timeout: float = math.inf
     request_timeout: float = 5.0
     connect_timeout: float = 2.0
     deadline: float = 10.0
@@ -170,6 +171,7 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "client": ("client", _driver),
     "client_name": ("client_name", _word),
     "pool_size": ("pool_size", _integer(1)),
+    "pool_timeout": ("pool_timeout", _seconds(zero=False)),
     "request_timeout": ("request_timeout", _seconds(zero=False)),
     "connect_timeout": ("connect_timeout", _seconds(zero=False)),
     "deadline": ("deadline", _seconds(zero=True)),
@@ -235,10 +237,10 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
         url: see the table above.
         keywords: the same parameters as in the query of the URL; ``None`` values are as if absent.
             ``db``, ``username``, ``password``, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``,
-            ``pool_size`` (connections), ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds),
-            ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is checked), and
-            valkey-py's names of these: ``max_connections``, ``socket_timeout``, ``socket_connect_timeout``,
-            ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
+            ``pool_size`` (connections), ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline``
+            (seconds), ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is
+            checked), and valkey-py's names of these: ``max_connections``, ``socket_timeout``,
+            ``socket_connect_timeout``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
 
     Raises:
         InvalidInput: the URL or a parameter is wrong, unknown or contradicts another; ``field`` names it.

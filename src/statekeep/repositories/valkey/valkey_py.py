@@ -14,12 +14,19 @@ import valkey.cluster
 from valkey.asyncio.retry import Retry as AsyncRetry
 from valkey.backoff import NoBackoff
 from valkey.client import NEVER_DECODE
-from valkey.exceptions import ConnectionError, NoScriptError, TimeoutError, ValkeyClusterException
+from valkey.exceptions import (
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    SlotNotCoveredError,
+    TimeoutError,
+    ValkeyClusterException,
+)
 from valkey.retry import Retry
 
 from .drivers import plain, version
 from .failures import Refused
-from .requests import Arg, Call, Commands, Reply, Request, Scan
+from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan
 from .url import Target
 
 # The reply as bytes, also of a client that was made with decode_responses=True.
@@ -120,6 +127,11 @@ class Sync:
                 return self._commands(commands)
             case Scan(pattern):
                 return list(self._scan(self._client, pattern))
+            case Ask(command, near):
+                return plain(self._ask(command, near))
+
+    def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        return self._client.execute_command(*_plainly(command), **RAW)
 
     def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         with self._client.pipeline(transaction=False) as pipeline:
@@ -165,6 +177,15 @@ class SyncCluster(Sync):
                 return list(found)
             return super().perform(request)
 
+    def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        try:
+            node = self._client.get_node_from_key(near)
+            return self._client.execute_command(*_plainly(command), target_nodes=node, **RAW)
+        except (SlotNotCoveredError, ReadOnlyError):
+            # Such a command is never redirected, so that nothing else tells the client that its tables are old.
+            self._client.nodes_manager.initialize()
+            raise
+
     def close(self) -> None:
         self._client.close()
         self._client.disconnect_connection_pools()
@@ -205,6 +226,12 @@ class Async:
                     return await self._commands(commands)
             case Scan(pattern):
                 return list(await self._scan(self._client, pattern))
+            case Ask(command, near):
+                async with self._bounded():
+                    return plain(await self._ask(command, near))
+
+    async def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        return await self._client.execute_command(*_plainly(command), **RAW)
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         async with self._client.pipeline(transaction=False) as pipeline:
@@ -255,6 +282,16 @@ class AsyncCluster(Async):
         for primary in self._client.get_primaries():
             found.update(await super()._scan(primary, pattern))
         return found
+
+    async def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        await self._client.initialize()
+        try:
+            node = self._client.get_node_from_key(near)
+            return await self._client.execute_command(*_plainly(command), target_nodes=node, **RAW)
+        except (SlotNotCoveredError, ReadOnlyError):
+            # Such a command is never redirected, so that nothing else tells the client that its tables are old.
+            await self._client._reset_for_reinitialize()
+            raise
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         # Cancelled in its midst, a cluster pipeline loses the connections that it uses.

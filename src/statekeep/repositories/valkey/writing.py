@@ -36,9 +36,9 @@ def put(
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
-        yield Call(script("touch"), everywhere, [checkpoint.thread_id])
+        yield Call(script("checkpoints/touch"), everywhere, [checkpoint.thread_id])
         if run:
-            yield Call(script("join"), run, [checkpoint.thread_id, ttl])
+            yield Call(script("checkpoints/join"), run, [checkpoint.thread_id, ttl])
         everywhere, run = [], []
 
     channels = checkpoint.channels
@@ -53,7 +53,7 @@ def put(
     ]
     while True:
         call = Call(
-            script("put"),
+            script("checkpoints/put"),
             [*keys.derived, record, parent, *everywhere, *run],
             [*head, *encode_channels(channels, as_it_is=as_it_is)],
         )
@@ -89,7 +89,7 @@ def put_writes(
     records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
     arguments = [argument for write in encoded for argument in write]
     behind = yield Call(
-        script("put_writes"),
+        script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
         [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
     )

@@ -7,6 +7,16 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
+local function number(value)
+  return string.format('%.0f', value)
+end
+
+-- Microseconds as seconds, the way Python writes them.
+local function seconds(us)
+  local text = string.format('%.0f.%06.0f', math.floor(us / 1000000), us % 1000000)
+  return (string.gsub(string.gsub(text, '0+$', ''), '%.$', '.0'))
+end
+
 -- Run a command with a long list of arguments in pieces that Lua's stack can hold.
 local function each_chunk(list, run)
   for first = 1, #list, 2000 do
@@ -34,98 +44,9 @@ local function lengthen(key, ttl)
   if left >= 0 and left < ttl then call('PEXPIRE', key, ttl) end
 end
 
--- Whether something of a namespace or of its thread has an end; if not, there is none to look after.
-local function has_ends(expiry, namespaces)
-  return call('EXISTS', expiry) == 1 or call('PTTL', namespaces) >= 0
-end
-
 -- Keep the expiry index for ever, if something that it describes is: nobody else would drop what ends in there.
 local function outlast(expiry, described)
   for _, key in ipairs(described) do
     if call('PTTL', key) == -1 then call('PERSIST', expiry) end
   end
-end
-
--- The expiry index holds when checkpoints (c), pending writes (w) and channel values (v) end, in milliseconds,
--- so that their index entries and values can be dropped without looking at their records. It also holds when the indexes
--- of runs (r) end, which live in another slot, so that they can be kept as long as the checkpoints.
--- A call drops more than it may add, so that they do not grow, and not much more.
-local function drop_expired(values, checkpoints, writes, expiry, now, added)
-  local ended = call('ZRANGEBYSCORE', expiry, '-inf', '(' .. string.format('%.0f', now), 'LIMIT', 0, 100 + added)
-  for _, entry in ipairs(ended) do
-    local kind, name = string.sub(entry, 1, 1), string.sub(entry, 2)
-    if kind == 'c' then call('ZREM', checkpoints, name)
-    elseif kind == 'w' then call('ZREM', writes, name)
-    elseif kind == 'v' then call('HDEL', values, name) end
-    call('ZREM', expiry, entry)
-  end
-end
-
--- Raise the end of entries that are in the expiry index already; what is not there lasts for ever.
-local function prolong(expiry, entries, score)
-  each_chunk(entries, function(first, last)
-    local args = {}
-    for i = first, last do
-      args[#args + 1] = score
-      args[#args + 1] = entries[i]
-    end
-    call('ZADD', expiry, 'XX', 'GT', unpack(args))
-  end)
-end
-
--- The fields of the values hash that a record's `channels` names; what has no value has a `!` or `?` in front.
-local function fields_of(channels)
-  local fields = {}
-  for token in string.gmatch(channels or '', '%S+') do
-    if not string.find(token, '^[?!]') then fields[#fields + 1] = token end
-  end
-  return fields
-end
-
-local function values_of(key, fields)
-  local found = {}
-  each_chunk(fields, function(first, last)
-    for _, value in ipairs(call('HMGET', key, unpack(fields, first, last))) do
-      found[#found + 1] = value
-    end
-  end)
-  return found
-end
-
--- The index members of a checkpoint's pending writes, or of one task's: all that start with `CID:`.
-local function members_of(writes, prefix)
-  return call('ZRANGEBYLEX', writes, '[' .. prefix .. ':', '(' .. prefix .. ';')
-end
-
--- The index of a run lasts longer than what it was made for, so that not every refresh has to lengthen it.
-local function run_ttl(ttl)
-  return math.ceil(ttl * 1.25)
-end
-
--- Let a checkpoint that is used live for another ttl, with the values that it refers to.
--- Returns its run, if the index of that has to live longer, too.
-local function refresh(record, head, values, checkpoints, writes, expiry, namespaces, id, ttl, now)
-  local row = call('HMGET', record, 'checkpoint_id', 'channels', 'run_id')
-  if not row[1] then return end
-  lengthen(record, ttl)
-  if call('HGET', head, 'checkpoint_id') == id then lengthen(head, ttl) end
-  for _, key in ipairs({values, checkpoints, writes, expiry, namespaces}) do lengthen(key, ttl) end
-  local entries = {'c' .. id}
-  for _, name in ipairs(fields_of(row[2])) do entries[#entries + 1] = 'v' .. name end
-  prolong(expiry, entries, string.format('%.0f', now + ttl))
-  local run_ends = row[3] and call('ZSCORE', expiry, 'r' .. row[3])
-  if run_ends and tonumber(run_ends) < now + ttl then
-    call('ZADD', expiry, string.format('%.0f', now + run_ttl(ttl)), 'r' .. row[3])
-    return row[3]
-  end
-end
-
-local function touch_thread(by_time, by_name, thread, now)
-  if call('ZADD', by_time, string.format('%.0f', now), thread) == 1 then call('ZADD', by_name, 0, thread) end
-end
-
-local function join_run(run, thread, ttl)
-  local before = ttl_of(run)
-  call('SADD', run, thread)
-  hold(run, before, run_ttl(ttl))
 end

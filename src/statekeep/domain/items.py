@@ -1,0 +1,187 @@
+"""Items: JSON values under a namespace and a key, for longer than one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, Field, Strict, field_validator
+
+from .errors import InvalidInput
+from .json_values import JsonValue, plain
+from .model import Model, Name, Text
+
+Namespace = tuple[Name, ...]
+"""Labels from the outside in, such as ``("users", "ada")``. A label is any text but the empty one."""
+
+
+class Anything(Enum):
+    """The type of :data:`ANY`."""
+
+    ANY = "any"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ANY: Final = Anything.ANY
+"""As ``expected``: whatever is there, also nothing."""
+
+
+class Default(Enum):
+    """The type of :data:`DEFAULT`."""
+
+    DEFAULT = "default"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DEFAULT: Final = Default.DEFAULT
+"""As ``ttl``: what the repository was made with."""
+
+Expected = int | None | Literal[Anything.ANY]
+"""What must be there for a write to happen: a version, nothing (``None``), or :data:`ANY`."""
+
+Ttl = float | None | Literal[Default.DEFAULT]
+"""Seconds that an item lives, ``None`` for ever, or :data:`DEFAULT`."""
+
+
+def checked_expected(expected: Any) -> Expected:
+    """Return what is an expectation.
+
+    Raises:
+        InvalidInput: it is neither a version, nor ``None``, nor :data:`ANY`.
+    """
+    if expected is ANY or expected is None or (type(expected) is int and expected >= 1):
+        found: Expected = expected
+        return found
+    raise InvalidInput(f"expected must be a version (1, 2 ...), None or ANY, got {expected!r:.80}", field="expected")
+
+
+class Item(Model):
+    """A JSON value under a namespace and a key.
+
+    Attributes:
+        namespace: labels from the outside in.
+        key: any text; unique in the namespace.
+        value: what JSON can hold.
+        created_at: when the key was first put; later puts leave it.
+        updated_at: when it was put last, in UTC. Later puts have later times.
+        version: 1 for the first put, one more with each later one. It begins again after a deletion.
+        expires_at: when it ends, to the millisecond; ``None`` for never.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as keep:
+        ...     item = keep.items.put(("users", "ada"), "theme", {"dark": True})
+        >>> item.key, item.value, item.version, item.expires_at
+        ('theme', {'dark': True}, 1, None)
+    """
+
+    namespace: Namespace
+    key: Text
+    value: JsonValue
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    version: Annotated[int, Strict(), Field(ge=1)]
+    expires_at: AwareDatetime | None = None
+
+
+class SearchItem(Item):
+    """An item that a search found.
+
+    Attributes:
+        score: how near it is to the query, the greater the nearer; ``None`` if it was not ranked.
+    """
+
+    score: float | None = None
+
+
+class GetItem(Model):
+    """Read an item, as a part of a batch.
+
+    Attributes:
+        namespace: of the item.
+        key: of the item.
+        refresh: whether its TTL begins anew; ``None`` for what the repository was made with.
+    """
+
+    namespace: Namespace
+    key: Text
+    refresh: bool | None = None
+
+
+class PutItem(Model):
+    """Store an item, as a part of a batch.
+
+    Attributes:
+        namespace: of the item.
+        key: of the item.
+        value: what JSON can hold.
+        ttl: seconds that it lives, ``None`` for ever, :data:`DEFAULT` for what the repository was made with.
+        expected: the version that must be stored; ``None``: there must be none; :data:`ANY`: whatever there is.
+        index: paths of the texts that it can be found by; ``None`` for those of the repository's index, ``False``
+            for none.
+    """
+
+    namespace: Namespace
+    key: Text
+    value: JsonValue
+    ttl: Any = DEFAULT
+    expected: Any = ANY
+    index: Any = None
+
+    @field_validator("value", mode="plain")
+    @classmethod
+    def _is_json(cls, value: Any) -> JsonValue:
+        return plain(value, "value")
+
+    @field_validator("expected")
+    @classmethod
+    def _is_expectation(cls, value: Any) -> Expected:
+        return checked_expected(value)
+
+
+class DeleteItem(Model):
+    """Delete an item, as a part of a batch.
+
+    Attributes:
+        namespace: of the item.
+        key: of the item.
+        expected: the version that must be stored; :data:`ANY`: whatever there is.
+    """
+
+    namespace: Namespace
+    key: Text
+    expected: Any = ANY
+
+    @field_validator("expected")
+    @classmethod
+    def _is_expectation(cls, value: Any) -> Expected:
+        return checked_expected(value)
+
+
+class NamespaceMatch(Model):
+    """A condition on namespaces.
+
+    Attributes:
+        where: whether ``path`` must be at the beginning or at the end.
+        path: labels; ``"*"`` stands for any one label.
+
+    Example:
+        >>> NamespaceMatch(where="suffix", path=("*", "notes")).holds(("users", "ada", "notes"))
+        True
+    """
+
+    where: Literal["prefix", "suffix"]
+    path: Namespace
+
+    def holds(self, namespace: Sequence[str]) -> bool:
+        """Whether a namespace fulfils the condition."""
+        length = len(self.path)
+        part = namespace[:length] if self.where == "prefix" else namespace[max(0, len(namespace) - length) :]
+        return len(part) == length and all(
+            wanted in ("*", label) for wanted, label in zip(self.path, part, strict=True)
+        )

@@ -1,0 +1,110 @@
+"""Values that JSON can hold, as they are read back: objects, arrays, text, numbers, true, false and null."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .errors import InvalidInput
+
+JsonValue = Any
+"""``None``, ``bool``, ``int``, ``float`` (finite), ``str``, a list of such values, or a dict of them by text."""
+
+_MERGING = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+DEEPEST: Final = 200
+"""How deep lists and dicts may be within each other. Far below what Python's stack allows where it is read back."""
+
+# More digits than these, Python refuses to read back.
+_LARGEST = 10 ** (sys.int_info.default_max_str_digits - 1)
+
+
+def plain(value: Any, field: str, *, finite: bool = True) -> JsonValue:
+    """Return ``value`` as reading it back returns it: a copy, with tuples as lists and mappings as dicts.
+
+    Args:
+        value: what to check.
+        field: what to call it in an error.
+        finite: whether NaN and the infinities are refused; only what is not stored may have them.
+
+    Raises:
+        InvalidInput: JSON cannot hold it; the message says where.
+
+    Example:
+        >>> plain({"tags": ("a", "b")}, "value")
+        {'tags': ['a', 'b']}
+    """
+    try:
+        return _plain(value, field, finite, DEEPEST)
+    except RecursionError:
+        raise _too_deep(field) from None
+
+
+def _too_deep(path: str) -> InvalidInput:
+    field = re.split(r"[.\[]", path, maxsplit=1)[0]
+    return InvalidInput(f"{field} is nested deeper than {DEEPEST} levels, or contains itself", field=field)
+
+
+def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(str.__str__(value), path)
+    if isinstance(value, int):
+        if not -_LARGEST < value < _LARGEST:
+            raise _refused("an integer of too many digits", path)
+        return int(value)
+    if isinstance(value, float):
+        if finite and not math.isfinite(value):
+            raise _refused(f"{value!r} is not JSON", path)
+        return float(value)
+    if deeper < 1:
+        raise _too_deep(path)
+    if isinstance(value, Mapping):
+        found = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _refused(f"the key {key!r:.40} is {type(key).__qualname__}; JSON has text keys only", path)
+            found[_text(str.__str__(key), path)] = _plain(item, f"{path}.{key:.40}", finite, deeper - 1)
+        return found
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{position}]", finite, deeper - 1) for position, item in enumerate(value)]
+    raise _refused(
+        f"{type(value).__module__}.{type(value).__qualname__} is not JSON: make it text, a number, a list or a dict "
+        "first",
+        path,
+    )
+
+
+def _text(text: str, path: str) -> str:
+    if not text.isascii() and _MERGING.search(text):
+        raise _refused("two surrogates in a row, which JSON reads as one character", path)
+    return text
+
+
+def _refused(what: str, path: str) -> InvalidInput:
+    shown = path.encode("utf-8", "backslashreplace").decode()
+    return InvalidInput(f"{shown:.200}: {what}", field=re.split(r"[.\[]", path, maxsplit=1)[0])
+
+
+# json.dumps would build an encoder for each call.
+_readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def dumps(value: JsonValue) -> str:
+    """Return what :func:`plain` returned as JSON text that UTF-8 can carry: lone surrogates are escaped.
+
+    >>> dumps({"name": "Zoë"})
+    '{"name":"Zoë"}'
+    """
+    text = _readable(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _escaped(value)
+    return text

@@ -1,0 +1,346 @@
+"""Repositories of cache entries: what a backend implements, and the two faces that users hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
+
+from attrs import frozen
+
+from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepError, Throttled, Unavailable
+from ..domain.cache import CacheEntry, CacheKey
+from ..domain.items import Namespace, Ttl
+from .arguments import text, texts
+from .operation import Operation, arun, run
+from .ttl import ttl_seconds
+
+KeyT = TypeVar("KeyT", bound=CacheKey)
+
+logger = logging.getLogger("statekeep.cache")
+"""Says what a cache does in the place of an error."""
+
+OnError = Literal["raise", "miss"]
+"""What who uses a cache makes of an outage: an error, or a cache that is empty and forgets."""
+
+OUTAGES: Final = (Unavailable, Throttled, QuotaExceeded)
+"""The errors that may count as a miss. What is wrong in the program or its permissions never does."""
+
+
+@frozen
+class Write:
+    """An entry to be stored.
+
+    Attributes:
+        ttl: seconds, ``None`` for ever, ``DEFAULT`` for the backend's own.
+    """
+
+    namespace: Namespace
+    key: str
+    payload: Payload
+    ttl: Ttl = DEFAULT
+
+
+class CacheBackend(Protocol):
+    """What a backend implements. Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+
+    The arguments are validated already; keys and namespaces come without repetition. What each operation must do is
+    said by the method of the same name of :class:`CacheRepository`, and proved by the contract tests in
+    ``statekeep.testing``.
+    """
+
+    def execute(self, request: Any) -> Any:
+        """Answer one request of an operation, blocking."""
+        ...
+
+    async def aexecute(self, request: Any) -> Any:
+        """Answer one request of an operation, without blocking the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Close what the backend opened itself. Idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        ...
+
+    def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
+        """Leave out what is not stored, and what is damaged: :func:`unreadable` is told of the latter."""
+        ...
+
+    def set(self, entries: Sequence[Write]) -> Operation[None]: ...
+
+    def delete(self, keys: Sequence[CacheKey]) -> Operation[int]: ...
+
+    def clear(self, namespaces: Sequence[Namespace] | None) -> Operation[int]: ...
+
+    def reindex(self) -> Operation[int]: ...
+
+
+def unreadable(error: Exception, key: object) -> None:
+    """Log that what is stored under ``key`` is taken as missing, because it cannot be read."""
+    logger.warning("cache entry %r cannot be read and counts as missing: %s: %s", key, type(error).__name__, error)
+
+
+def unanswered(error: StatekeepError) -> None:
+    """Log that a cache is done without, because its backend does not answer."""
+    logger.warning("the cache is done without: %s: %s", type(error).__name__, error)
+
+
+def checked_on_error(value: Any) -> OnError:
+    """Return what is a way to deal with outages.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if value == "raise" or value == "miss":
+        found: OnError = value
+        return found
+    raise InvalidInput(f'on_error must be "raise" or "miss", got {value!r:.80}', field="on_error")
+
+
+def _key(value: Any) -> CacheKey:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InvalidInput(f"keys must be pairs of a namespace and a key, got {value!r:.80}", field="keys")
+    namespace, key = value
+    return tuple(texts("namespace", namespace)), text("key", key, empty=True)
+
+
+def _keys(values: Any) -> list[CacheKey]:
+    # Not any iterable: checking a generator would use it up.
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InvalidInput(f"keys must be a sequence of keys, got {type(values).__name__}", field="keys")
+    return list(dict.fromkeys(map(_key, values)))
+
+
+def _write(place: Any, value: Any) -> Write:
+    namespace, key = _key(place)
+    payload, ttl = value if isinstance(value, tuple) and len(value) == 2 else (value, DEFAULT)
+    if not isinstance(payload, Payload):
+        raise InvalidInput(
+            f"entries must be payloads, or pairs of a payload and a TTL, got {type(payload).__name__} for {key!r:.80}",
+            field="entries",
+        )
+    return Write(namespace, key, payload, DEFAULT if ttl is DEFAULT else ttl_seconds(ttl))
+
+
+class _Operations:
+    """Arguments in, operations out: what both faces share."""
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self.backend = backend
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend!r})"
+
+    def _get(self, keys: Any) -> Operation[dict[Any, CacheEntry]]:
+        return self.backend.get(_keys(keys))
+
+    def _set(self, entries: Any) -> Operation[None]:
+        if not isinstance(entries, Mapping):
+            raise InvalidInput(f"entries must be a mapping, got {type(entries).__name__}", field="entries")
+        return self.backend.set([_write(place, value) for place, value in entries.items()])
+
+    def _delete(self, keys: Any) -> Operation[int]:
+        return self.backend.delete(_keys(keys))
+
+    def _clear(self, namespaces: Any) -> Operation[int]:
+        if namespaces is None:
+            return self.backend.clear(None)
+        if isinstance(namespaces, str | bytes) or not isinstance(namespaces, Sequence):
+            raise InvalidInput(
+                f"namespaces must be None or a sequence of namespaces, got {type(namespaces).__name__}",
+                field="namespaces",
+            )
+        return self.backend.clear(list(dict.fromkeys(tuple(texts("namespaces", each)) for each in namespaces)))
+
+
+class CacheRepository(_Operations):
+    """Cache entries, for blocking code.
+
+    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads. To cache what
+    functions return, see :func:`statekeep.cached`.
+
+    Args:
+        backend: where the entries are kept.
+
+    Example:
+        >>> import statekeep
+        >>> cache = statekeep.connect("memory:").cache
+        >>> place = (("weather",), "london")
+        >>> cache.set({place: (statekeep.dump(statekeep.JsonSerializer(), {"rain": True}), 60)})
+        >>> statekeep.load(statekeep.JsonSerializer(), cache.get([place])[place].payload)
+        {'rain': True}
+        >>> cache.clear([("weather",)])
+        1
+    """
+
+    def get(self, keys: Sequence[KeyT]) -> dict[KeyT, CacheEntry]:
+        """Return the entries that there are, by key.
+
+        A stored entry that is damaged counts as missing, and a warning with its key is logged by the logger
+        ``statekeep.cache``: what a cache lost can be made again.
+
+        Args:
+            keys: pairs of a namespace and a key.
+        """
+        return run(self._get(keys), self.backend.execute)
+
+    def set(self, entries: Mapping[KeyT, Payload | tuple[Payload, Ttl]]) -> None:
+        """Store entries, each whole or not at all; those under the same keys are replaced.
+
+        Args:
+            entries: a payload for each key, or a payload and the seconds that it lives from now on: fractions are
+                allowed, ``None`` is for ever, and :data:`~statekeep.DEFAULT`, as without a pair, what the repository
+                was made with.
+
+        Raises:
+            InvalidInput: an argument is wrong. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> cache = statekeep.connect("memory:", ttl=3600).cache
+            >>> payload = statekeep.Payload(encoding="json", data=b"1")
+            >>> cache.set({((), "for an hour"): payload, ((), "for a moment"): (payload, 0.5)})
+        """
+        run(self._set(entries), self.backend.execute)
+
+    def delete(self, keys: Sequence[CacheKey]) -> int:
+        """Delete entries.
+
+        Args:
+            keys: pairs of a namespace and a key; those that do not exist are no error.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
+        return run(self._delete(keys), self.backend.execute)
+
+    def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
+        """Delete all entries of namespaces, a few hundred at a time.
+
+        What is set meanwhile may be deleted or stay.
+
+        Args:
+            namespaces: exactly these, not those below them; ``None`` for all that the repository has.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
+        return run(self._clear(namespaces), self.backend.execute)
+
+    def reindex(self) -> int:
+        """Find all entries, so that :meth:`clear` knows of those that were added by other means, such as redis-om.
+
+        Returns:
+            How many there are.
+        """
+        return run(self.backend.reindex(), self.backend.execute)
+
+    def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncCacheRepository(_Operations):
+    """Cache entries, for asyncio code.
+
+    Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks. To cache what
+    functions return, see :func:`statekeep.cached`.
+
+    Args:
+        backend: where the entries are kept.
+
+    Example:
+        >>> import asyncio, statekeep
+        >>> async def main() -> int:
+        ...     async with statekeep.aconnect("memory:") as keep:
+        ...         await keep.cache.set({(("weather",), "london"): statekeep.Payload(encoding="json", data=b"1")})
+        ...         return await keep.cache.clear()
+        >>> asyncio.run(main())
+        1
+    """
+
+    async def get(self, keys: Sequence[KeyT]) -> dict[KeyT, CacheEntry]:
+        """Return the entries that there are, by key.
+
+        A stored entry that is damaged counts as missing, and a warning with its key is logged by the logger
+        ``statekeep.cache``: what a cache lost can be made again.
+
+        Args:
+            keys: pairs of a namespace and a key.
+        """
+        return await arun(self._get(keys), self.backend.aexecute)
+
+    async def set(self, entries: Mapping[KeyT, Payload | tuple[Payload, Ttl]]) -> None:
+        """Store entries, each whole or not at all; those under the same keys are replaced.
+
+        Args:
+            entries: a payload for each key, or a payload and the seconds that it lives from now on: fractions are
+                allowed, ``None`` is for ever, and :data:`~statekeep.DEFAULT`, as without a pair, what the repository
+                was made with.
+
+        Raises:
+            InvalidInput: an argument is wrong. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> cache = statekeep.connect("memory:", ttl=3600).cache
+            >>> payload = statekeep.Payload(encoding="json", data=b"1")
+            >>> cache.set({((), "for an hour"): payload, ((), "for a moment"): (payload, 0.5)})
+        """
+        await arun(self._set(entries), self.backend.aexecute)
+
+    async def delete(self, keys: Sequence[CacheKey]) -> int:
+        """Delete entries.
+
+        Args:
+            keys: pairs of a namespace and a key; those that do not exist are no error.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
+        return await arun(self._delete(keys), self.backend.aexecute)
+
+    async def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
+        """Delete all entries of namespaces, a few hundred at a time.
+
+        What is set meanwhile may be deleted or stay.
+
+        Args:
+            namespaces: exactly these, not those below them; ``None`` for all that the repository has.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
+        return await arun(self._clear(namespaces), self.backend.aexecute)
+
+    async def reindex(self) -> int:
+        """Find all entries, so that :meth:`clear` knows of those that were added by other means, such as redis-om.
+
+        Returns:
+            How many there are.
+        """
+        return await arun(self.backend.reindex(), self.backend.aexecute)
+
+    async def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        await self.backend.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,123 @@
+"""Vectors of texts, from the function or object that the user gave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorIndex
+
+
+@frozen
+class Embed:
+    """Make vectors of texts. The reply is a list of them, each as the bytes of ``dims`` 32-bit floats."""
+
+    texts: Sequence[str]
+    are_queries: bool = False
+    """Whether the texts are looked for, rather than stored: some models tell the two apart."""
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+class Embedder:
+    """Answers :class:`Embed`, blocking or not, with whatever the user gave: object or function, blocking or async.
+
+    Args:
+        index: its ``embed`` and ``dims``.
+
+    Raises:
+        MissingDependency: numpy is not installed.
+    """
+
+    def __init__(self, index: VectorIndex) -> None:
+        try:
+            import numpy  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingDependency("numpy", "search") from error
+        self._dims = index.dims
+        embed = index.embed
+        documents = getattr(embed, "embed_documents", None) or embed
+        self._documents = documents
+        self._query = getattr(embed, "embed_query", None)
+        self._adocuments = getattr(embed, "aembed_documents", None)
+        self._aquery = getattr(embed, "aembed_query", None)
+        if _is_async(documents):
+            self._adocuments = documents
+        if _is_async(self._query):
+            self._aquery = self._query
+
+    def embed(self, request: Embed) -> list[bytes]:
+        """Make vectors, blocking.
+
+        Raises:
+            EmbeddingFailed: the user's function raised an error, or returned what are no vectors of ``dims`` numbers.
+        """
+        texts = list(request.texts)
+        one = self._query if request.are_queries else None
+        try:
+            if _is_async(one or self._documents):
+                vectors = _in_a_loop(lambda: self._avectors(texts, request.are_queries))
+            elif one is not None:
+                vectors = [one(text) for text in texts]
+            else:
+                vectors = self._documents(texts)
+        except Exception as error:
+            raise _failed(error) from error
+        return self._packed(vectors, len(texts))
+
+    async def aembed(self, request: Embed) -> list[bytes]:
+        """Make vectors; what blocks does so in another thread. Raises as :meth:`embed`."""
+        texts = list(request.texts)
+        try:
+            vectors = await self._avectors(texts, request.are_queries)
+        except Exception as error:
+            raise _failed(error) from error
+        return self._packed(vectors, len(texts))
+
+    async def _avectors(self, texts: list[str], are_queries: bool) -> Any:
+        if are_queries and self._aquery is not None:
+            return await asyncio.gather(*map(self._aquery, texts))
+        if are_queries and self._query is not None:
+            return await asyncio.gather(*(asyncio.to_thread(self._query, text) for text in texts))
+        if self._adocuments is not None:
+            return await self._adocuments(texts)
+        return await asyncio.to_thread(self._documents, texts)
+
+    def _packed(self, vectors: Any, count: int) -> list[bytes]:
+        from .vectors import packed
+
+        return packed(vectors, count, self._dims)
+
+
+def _failed(error: Exception) -> StatekeepError:
+    return EmbeddingFailed(f"no vectors were made of the texts: {type(error).__name__}: {error!s:.300}")
+
+
+def _in_a_loop(make: Callable[[], Awaitable[Any]]) -> Any:
+    """Await something in blocking code, also in a thread whose event loop is running: in a loop of its own."""
+    outcome: list[Any] = []
+    errors: list[BaseException] = []
+
+    async def main() -> None:
+        outcome.append(await make())
+
+    def target() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(target,), name="statekeep-embed")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]

@@ -1,0 +1,807 @@
+"""Repositories of items: what a backend implements, and the two faces that users hold."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from attrs import evolve, field, frozen
+
+from ..domain import (
+    ANY,
+    DEFAULT,
+    DeleteItem,
+    GetItem,
+    InvalidInput,
+    Item,
+    NamespaceMatch,
+    PutItem,
+    SearchItem,
+    VectorIndex,
+)
+from ..domain.filters import checked
+from ..domain.items import Expected, Namespace, Ttl, checked_expected
+from ..domain.json_values import JsonValue, plain
+from ..domain.paths import steps, texts_at
+from .arguments import boolean_or_none, count, text, texts
+from .embedding import Embed, Embedder
+from .operation import Operation, Page, arun, named, run
+from .ttl import ttl_seconds
+
+ResultT = TypeVar("ResultT")
+
+MOST_EXPECTED: Final = 500
+"""How many operations a batch with expectations may have: it is one atomic unit."""
+
+
+@frozen
+class Get:
+    """Read an item; the result is the :class:`Item`, or ``None``."""
+
+    namespace: Namespace
+    key: str
+    refresh: bool | None = None
+
+
+@frozen
+class Put:
+    """Store an item; the result is the :class:`Item`.
+
+    Attributes:
+        ttl: seconds, ``None`` for ever, ``DEFAULT`` for the backend's own.
+        vectors: each as the bytes of ``dims`` 32-bit floats. With none, the item has none any more.
+    """
+
+    namespace: Namespace
+    key: str
+    value: JsonValue
+    ttl: Ttl = DEFAULT
+    expected: Expected = ANY
+    vectors: Sequence[bytes] = ()
+
+
+@frozen
+class Delete:
+    """Delete an item; the result is whether there was one."""
+
+    namespace: Namespace
+    key: str
+    expected: Expected = ANY
+
+
+Action = Get | Put | Delete
+
+
+@frozen
+class ItemRange:
+    """Items of one namespace in the order of their keys.
+
+    Attributes:
+        prefix: only keys that begin with it.
+        after: only keys behind this one, in the order of the listing.
+        limit: at most so many, ``None`` for all.
+    """
+
+    namespace: Namespace
+    prefix: str
+    after: str | None
+    reverse: bool
+    limit: int | None
+    refresh: bool | None
+
+
+@frozen
+class ItemSearch:
+    """Items at or below a namespace.
+
+    Attributes:
+        filter: as :func:`statekeep.domain.filters.checked` returned it; ``None`` for all.
+        query: a vector as bytes; ``None``: newest first.
+    """
+
+    prefix: Namespace
+    filter: Mapping[str, JsonValue] | None
+    query: bytes | None
+    limit: int
+    offset: int
+    refresh: bool | None
+
+
+@frozen
+class NamespaceQuery:
+    """Namespaces that hold items.
+
+    Attributes:
+        matches: all of which must hold.
+        max_depth: deeper ones are cut to so many labels; ``None`` for no limit.
+    """
+
+    matches: Sequence[NamespaceMatch]
+    max_depth: int | None
+    limit: int | None
+    offset: int
+
+
+class ItemBackend(Protocol):
+    """What a backend implements. Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+
+    The arguments are validated already, and texts are vectors already. What each operation must do is said by the
+    method of the same name of :class:`ItemRepository`, and proved by the contract tests in ``statekeep.testing``.
+    """
+
+    index: VectorIndex | None
+    """The options of vector search; ``None``: there is none, and queries are ignored."""
+
+    def execute(self, request: Any) -> Any:
+        """Answer one request of an operation, blocking."""
+        ...
+
+    async def aexecute(self, request: Any) -> Any:
+        """Answer one request of an operation, without blocking the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Close what the backend opened itself. Idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        ...
+
+    def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
+        """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
+
+        Those of one namespace are one atomic unit. If an expectation does not hold, nothing at all is written and
+        :class:`~statekeep.Conflict` is raised; the caller sees to it that all are of one namespace then, and at most
+        :data:`MOST_EXPECTED`. An expectation is about what is there after the actions before it.
+        """
+        ...
+
+    def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
+        """Store these under new keys, all or none; what they have as ``key`` means nothing."""
+        ...
+
+    def pop(self, namespace: Namespace) -> Operation[Item | None]: ...
+
+    def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
+        """One page. ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together."""
+        ...
+
+    def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]: ...
+
+    def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]: ...
+
+    def clear(self, namespace: Namespace) -> Operation[int]: ...
+
+    def setup(self) -> Operation[None]: ...
+
+    def reindex(self, namespace: Namespace) -> Operation[int]: ...
+
+
+def _namespace(field: str, value: Any) -> Namespace:
+    return tuple(texts(field, value))
+
+
+def _ttl(value: Any) -> Ttl:
+    return DEFAULT if value is DEFAULT else ttl_seconds(value)
+
+
+@frozen
+class _Draft:
+    """A put, with the texts whose vectors it still lacks."""
+
+    put: Put
+    texts: Sequence[str] = field(factory=tuple)
+
+
+class _Operations:
+    """Arguments in, operations out: what both faces share."""
+
+    def __init__(self, backend: ItemBackend) -> None:
+        self.backend = backend
+        index = backend.index
+        self._embedder = None if index is None else Embedder(index)
+        self._paths = () if index is None else tuple(steps(path) for path in index.fields)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend!r})"
+
+    def _execute(self, request: Any) -> Any:
+        if isinstance(request, Embed) and self._embedder is not None:
+            return self._embedder.embed(request)
+        return self.backend.execute(request)
+
+    async def _aexecute(self, request: Any) -> Any:
+        if isinstance(request, Embed) and self._embedder is not None:
+            return await self._embedder.aembed(request)
+        return await self.backend.aexecute(request)
+
+    # -- what becomes vectors
+
+    def _draft(self, put: Put, index: Any) -> _Draft:
+        if index is not None and index is not False:
+            paths = tuple(steps(path, "index") for path in texts("index", index))
+        else:
+            paths = self._paths
+        if self._embedder is None or index is False:
+            return _Draft(put)
+        return _Draft(put, [found for path in paths for found in texts_at(put.value, path)])
+
+    def _embedded(self, drafts: Sequence[_Draft]) -> Operation[list[Put]]:
+        """Make the vectors of all texts at once; equal texts share one."""
+        wanted = list(dict.fromkeys(found for draft in drafts for found in draft.texts))
+        vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True)) if wanted else {}
+        return [
+            evolve(draft.put, vectors=list(dict.fromkeys(vectors[found] for found in draft.texts)))
+            if draft.texts
+            else draft.put
+            for draft in drafts
+        ]
+
+    # -- operations
+
+    def _apply(self, actions: Sequence[Get | Delete | _Draft]) -> Operation[list[Any]]:
+        puts = yield from self._embedded([action for action in actions if isinstance(action, _Draft)])
+        ready = iter(puts)
+        return (
+            yield from self.backend.apply([next(ready) if isinstance(action, _Draft) else action for action in actions])
+        )
+
+    def _one(self, action: Get | Delete | _Draft) -> Operation[Any]:
+        (result,) = yield from self._apply([action])
+        return result
+
+    def _get(self, namespace: Any, key: Any, refresh: Any) -> Operation[Item | None]:
+        action = Get(
+            _namespace("namespace", namespace), text("key", key, empty=True), boolean_or_none("refresh", refresh)
+        )
+        return named("get", self._one(action))
+
+    def _put(self, namespace: Any, key: Any, value: Any, ttl: Any, expected: Any, index: Any) -> Operation[Item]:
+        put = Put(
+            _namespace("namespace", namespace),
+            text("key", key, empty=True),
+            plain(value, "value"),
+            _ttl(ttl),
+            checked_expected(expected),
+        )
+        return named("put", self._one(self._draft(put, index)))
+
+    def _delete(self, namespace: Any, key: Any, expected: Any) -> Operation[bool]:
+        action = Delete(_namespace("namespace", namespace), text("key", key, empty=True), checked_expected(expected))
+        return named("delete", self._one(action))
+
+    def _batch(self, operations: Any) -> Operation[list[Any]]:
+        # Not any iterable: checking a generator would use it up, and nothing would be done.
+        if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
+            raise InvalidInput(
+                f"operations must be a sequence of GetItem, PutItem and DeleteItem, got {type(operations).__name__}",
+                field="operations",
+            )
+        actions: list[Get | Delete | _Draft] = []
+        for operation in operations:
+            match operation:
+                case GetItem():
+                    actions.append(Get(operation.namespace, operation.key, operation.refresh))
+                case PutItem(namespace=namespace, key=key, value=value):
+                    put = Put(namespace, key, value, _ttl(operation.ttl), operation.expected)
+                    actions.append(self._draft(put, operation.index))
+                case DeleteItem():
+                    actions.append(Delete(operation.namespace, operation.key, operation.expected))
+                case _:
+                    raise InvalidInput(
+                        f"operations must be GetItem, PutItem or DeleteItem, got {type(operation).__name__}",
+                        field="operations",
+                    )
+        if any(operation.expected is not ANY for operation in operations if not isinstance(operation, GetItem)):
+            if len({operation.namespace for operation in operations}) > 1:
+                raise InvalidInput(
+                    "operations with expected must all be of one namespace: only then can all or none be done",
+                    field="operations",
+                )
+            if len(operations) > MOST_EXPECTED:
+                raise InvalidInput(
+                    f"operations with expected must be at most {MOST_EXPECTED}, got {len(operations)}",
+                    field="operations",
+                )
+        return named("batch", self._apply(actions))
+
+    def _append(self, namespace: Any, values: Any, ttl: Any, index: Any) -> Operation[list[str]]:
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
+            raise InvalidInput(f"values must be a sequence of values, got {type(values).__name__}", field="values")
+        if len(values) > MOST_EXPECTED:
+            raise InvalidInput(f"values must be at most {MOST_EXPECTED}, got {len(values)}", field="values")
+        place = _namespace("namespace", namespace)
+        seconds = _ttl(ttl)
+        drafts = [
+            self._draft(Put(place, "", plain(value, f"values[{position}]"), seconds), index)
+            for position, value in enumerate(values)
+        ]
+        return named("append", self._appended(place, drafts))
+
+    def _appended(self, namespace: Namespace, drafts: Sequence[_Draft]) -> Operation[list[str]]:
+        if not drafts:
+            return []
+        puts = yield from self._embedded(drafts)
+        return (yield from self.backend.append(namespace, puts))
+
+    def _pop(self, namespace: Any) -> Operation[Item | None]:
+        return self.backend.pop(_namespace("namespace", namespace))
+
+    def _list(self, namespace: Any, prefix: Any, limit: Any, after: Any, reverse: Any, refresh: Any) -> ItemRange:
+        if not isinstance(reverse, bool):
+            raise InvalidInput(f"reverse must be true or false, got {reverse!r:.80}", field="reverse")
+        return ItemRange(
+            _namespace("namespace", namespace),
+            text("prefix", prefix, empty=True),
+            None if after is None else text("after", after, empty=True),
+            reverse,
+            None if limit is None else count("limit", limit),
+            boolean_or_none("refresh", refresh),
+        )
+
+    def _search(
+        self, prefix: Any, filter: Any, query: Any, limit: Any, offset: Any, refresh: Any
+    ) -> Operation[list[SearchItem]]:
+        search = ItemSearch(
+            _namespace("namespace_prefix", prefix),
+            checked(filter) if filter else None,
+            None,
+            count("limit", limit),
+            count("offset", offset),
+            boolean_or_none("refresh", refresh),
+        )
+        wanted = "" if query is None else text("query", query, empty=True)
+        return named("search", self._searched(search, wanted))
+
+    def _searched(self, search: ItemSearch, query: str) -> Operation[list[SearchItem]]:
+        if search.limit == 0:
+            return []
+        if query and self._embedder is not None:
+            (vector,) = yield Embed([query], are_queries=True)
+            search = evolve(search, query=vector)
+        return (yield from self.backend.search(search))
+
+    def _list_namespaces(
+        self, prefix: Any, suffix: Any, matches: Any, max_depth: Any, limit: Any, offset: Any
+    ) -> Operation[list[Namespace]]:
+        if isinstance(matches, str) or not isinstance(matches, Collection):
+            raise InvalidInput("matches must be a sequence of NamespaceMatch", field="matches")
+        found = [
+            NamespaceMatch(where="prefix", path=_namespace("prefix", prefix)),
+            NamespaceMatch(where="suffix", path=_namespace("suffix", suffix)),
+        ]
+        for match in matches:
+            if not isinstance(match, NamespaceMatch):
+                raise InvalidInput(f"matches must be NamespaceMatch, got {type(match).__name__}", field="matches")
+            found.append(match)
+        if max_depth is not None and not count("max_depth", max_depth):
+            raise InvalidInput("max_depth must be None or an integer >= 1, got 0", field="max_depth")
+        query = NamespaceQuery(
+            tuple(match for match in found if match.path),
+            max_depth,
+            None if limit is None else count("limit", limit),
+            count("offset", offset),
+        )
+        return self.backend.list_namespaces(query)
+
+    def _clear(self, namespace: Any) -> Operation[int]:
+        return self.backend.clear(_namespace("namespace", namespace))
+
+    def _reindex(self, namespace: Any) -> Operation[int]:
+        return self.backend.reindex(_namespace("namespace", namespace))
+
+
+class ItemRepository(_Operations):
+    """Items, for blocking code.
+
+    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
+
+    Args:
+        backend: where the records are kept.
+
+    Raises:
+        MissingDependency: the backend has a vector index, and numpy is not installed.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as keep:
+        ...     item = keep.items.put(("users", "ada"), "theme", {"dark": True})
+        ...     keep.items.get(("users", "ada"), "theme").value
+        {'dark': True}
+    """
+
+    def get(self, namespace: Sequence[str], key: str, *, refresh: bool | None = None) -> Item | None:
+        """Return an item, or ``None``.
+
+        Args:
+            namespace: labels from the outside in, each any text but the empty one.
+            key: any text.
+            refresh: whether its TTL begins anew, with the seconds that it was put with; ``None`` for what the
+                repository was made with.
+        """
+        return run(self._get(namespace, key, refresh), self._execute)
+
+    def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: JsonValue,
+        *,
+        ttl: Ttl = DEFAULT,
+        expected: Expected = ANY,
+        index: Sequence[str] | bool | None = None,
+    ) -> Item:
+        """Store an item, whole or not at all; one under the same key is replaced.
+
+        Args:
+            namespace: labels from the outside in, each any text but the empty one.
+            key: any text.
+            value: what JSON can hold; tuples are stored as lists.
+            ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
+                for what the repository was made with.
+            expected: compare and set: the version that must be stored; ``None``: there must be no item;
+                :data:`~statekeep.ANY`: whatever there is.
+            index: paths of the texts that it can be found by; ``None`` for those of the repository's index,
+                ``False`` for none. Without an index it means nothing.
+
+        Returns:
+            The stored item, with its version and times.
+
+        Raises:
+            Conflict: ``expected`` does not hold. Nothing was written.
+            InvalidInput: JSON cannot hold the value, or another argument is wrong. Nothing was written.
+            EmbeddingFailed: no vectors were made of its texts. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> first = items.put(("settings",), "theme", "dark", expected=None)
+            >>> items.put(("settings",), "theme", "light", expected=first.version).version
+            2
+        """
+        return run(self._put(namespace, key, value, ttl, expected, index), self._execute)
+
+    def delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> bool:
+        """Delete an item, with its vectors.
+
+        Args:
+            namespace: its labels.
+            key: its key.
+            expected: the version that must be stored; ``None``: there must be no item; :data:`~statekeep.ANY`:
+                whatever there is.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            Conflict: ``expected`` does not hold. Nothing was deleted.
+        """
+        return run(self._delete(namespace, key, expected), self._execute)
+
+    def batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> builtins.list[Any]:
+        """Do several operations, one after the other, in one round trip where the backend can.
+
+        The operations on one namespace are one atomic unit. With expectations, all must be of one namespace, and if
+        one does not hold none is done.
+
+        Args:
+            operations: at most 500 if one of them has an expectation.
+
+        Returns:
+            What ``get``, ``put`` and ``delete`` return, in the same order.
+
+        Raises:
+            Conflict: an expectation does not hold. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> from statekeep import DeleteItem, GetItem, PutItem
+            >>> items = statekeep.connect("memory:").items
+            >>> put = PutItem(namespace=("n",), key="k", value=[1])
+            >>> stored, read, deleted = items.batch([put, GetItem(namespace=("n",), key="k"),
+            ...                                      DeleteItem(namespace=("n",), key="k")])
+            >>> read.value, deleted
+            ([1], True)
+        """
+        return run(self._batch(operations), self._execute)
+
+    def append(
+        self,
+        namespace: Sequence[str],
+        values: Sequence[JsonValue],
+        *,
+        ttl: Ttl = DEFAULT,
+        index: Sequence[str] | bool | None = None,
+    ) -> builtins.list[str]:
+        """Store values under new keys, behind all that were appended before; all or none.
+
+        Args:
+            namespace: their labels.
+            values: at most 500.
+            ttl: as for :meth:`put`.
+            index: as for :meth:`put`.
+
+        Returns:
+            The keys: decimal digits, always of one length, which grow with each value.
+
+        Raises:
+            InvalidInput: as :meth:`put`.
+            EmbeddingFailed: as :meth:`put`.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> keys = items.append(("chat", "1"), [{"role": "user"}, {"role": "assistant"}])
+            >>> [item.value["role"] for item in items.list(("chat", "1"))]
+            ['user', 'assistant']
+        """
+        return run(self._append(namespace, values, ttl, index), self._execute)
+
+    def pop(self, namespace: Sequence[str]) -> Item | None:
+        """Delete the item with the greatest key and return it; ``None`` if there is none.
+
+        Args:
+            namespace: its labels.
+        """
+        return run(self._pop(namespace), self._execute)
+
+    def list(
+        self,
+        namespace: Sequence[str],
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        after: str | None = None,
+        reverse: bool = False,
+        refresh: bool | None = None,
+    ) -> Iterator[Item]:
+        """Iterate over the items of one namespace in the order of their keys, reading page by page.
+
+        Keys are ordered by their characters' code points, which is also the order of their UTF-8 bytes.
+
+        Args:
+            namespace: exactly this one, not those below.
+            prefix: only keys that begin with this text.
+            limit: at most so many.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist.
+            reverse: the greatest key first.
+            refresh: as for :meth:`get`.
+        """
+        return self._pages(self._list(namespace, prefix, limit, after, reverse, refresh))
+
+    def _pages(self, query: ItemRange) -> Iterator[Item]:
+        page: Page[Item] = run(self.backend.list(query, None), self._execute)
+        yield from page.items
+        while page.cursor is not None:
+            page = run(self.backend.list(query, page.cursor), self._execute)
+            yield from page.items
+
+    def search(
+        self,
+        namespace_prefix: Sequence[str] = (),
+        *,
+        filter: Mapping[str, Any] | None = None,
+        query: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh: bool | None = None,
+    ) -> builtins.list[SearchItem]:
+        """Find items at or below a namespace.
+
+        Args:
+            namespace_prefix: labels; ``()`` for all.
+            filter: conditions on fields of the value, see :func:`statekeep.domain.filters.matches`.
+            query: what to look for by meaning, if the repository has a vector index: the nearest first, and behind
+                them, newest first, those without vectors. Else, and without it, newest first by ``updated_at``.
+            limit: at most so many.
+            offset: how many to leave out at the beginning.
+            refresh: as for :meth:`get`.
+
+        Raises:
+            InvalidInput: an operator of the filter does not exist, or another argument is wrong.
+            EmbeddingFailed: no vector was made of the query.
+        """
+        return run(self._search(namespace_prefix, filter, query, limit, offset, refresh), self._execute)
+
+    def list_namespaces(
+        self,
+        *,
+        prefix: Sequence[str] = (),
+        suffix: Sequence[str] = (),
+        matches: Sequence[NamespaceMatch] = (),
+        max_depth: int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> builtins.list[Namespace]:
+        """Return the namespaces that hold items, in their order as tuples.
+
+        Args:
+            prefix: labels that it must begin with; ``"*"`` stands for any one label.
+            suffix: labels that it must end with, likewise.
+            matches: further conditions.
+            max_depth: deeper namespaces are cut to so many labels, and each is returned once.
+            limit: at most so many.
+            offset: how many to leave out at the beginning.
+        """
+        return run(self._list_namespaces(prefix, suffix, matches, max_depth, limit, offset), self._execute)
+
+    def clear(self, namespace: Sequence[str]) -> int:
+        """Delete all items of exactly this namespace, not those below. It goes in steps.
+
+        Args:
+            namespace: its labels.
+
+        Returns:
+            How many there were.
+        """
+        return run(self._clear(namespace), self._execute)
+
+    def setup(self) -> None:
+        """Prepare vector search: make the server's index if it can have one. Idempotent; needed for that alone.
+
+        Raises:
+            Conflict: there is an index, or a collection, of this name with other options.
+        """
+        run(self.backend.setup(), self._execute)
+
+    def reindex(self, namespace: Sequence[str]) -> int:
+        """Rebuild what is derived from a namespace's records.
+
+        Needed after records were added, changed or deleted by other means, such as redis-om.
+
+        Args:
+            namespace: exactly this one, not those below.
+
+        Returns:
+            The number of items found.
+        """
+        return run(self._reindex(namespace), self._execute)
+
+    def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncItemRepository(_Operations):
+    """Items, for asyncio code; each method is described at its twin in :class:`ItemRepository`.
+
+    Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks.
+
+    Args:
+        backend: where the records are kept.
+
+    Raises:
+        MissingDependency: the backend has a vector index, and numpy is not installed.
+
+    Example:
+        >>> import asyncio, statekeep
+        >>> async def main() -> dict[str, bool]:
+        ...     async with statekeep.aconnect("memory:") as keep:
+        ...         await keep.items.put(("users", "ada"), "theme", {"dark": True})
+        ...         return (await keep.items.get(("users", "ada"), "theme")).value
+        >>> asyncio.run(main())
+        {'dark': True}
+    """
+
+    async def get(self, namespace: Sequence[str], key: str, *, refresh: bool | None = None) -> Item | None:
+        """Return an item, or ``None``. See :meth:`ItemRepository.get`."""
+        return await arun(self._get(namespace, key, refresh), self._aexecute)
+
+    async def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: JsonValue,
+        *,
+        ttl: Ttl = DEFAULT,
+        expected: Expected = ANY,
+        index: Sequence[str] | bool | None = None,
+    ) -> Item:
+        """Store an item, whole or not at all. See :meth:`ItemRepository.put`."""
+        return await arun(self._put(namespace, key, value, ttl, expected, index), self._aexecute)
+
+    async def delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> bool:
+        """Delete an item, with its vectors. See :meth:`ItemRepository.delete`."""
+        return await arun(self._delete(namespace, key, expected), self._aexecute)
+
+    async def batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> builtins.list[Any]:
+        """Do several operations, one after the other. See :meth:`ItemRepository.batch`."""
+        return await arun(self._batch(operations), self._aexecute)
+
+    async def append(
+        self,
+        namespace: Sequence[str],
+        values: Sequence[JsonValue],
+        *,
+        ttl: Ttl = DEFAULT,
+        index: Sequence[str] | bool | None = None,
+    ) -> builtins.list[str]:
+        """Store values under new keys, behind all that were appended before. See :meth:`ItemRepository.append`."""
+        return await arun(self._append(namespace, values, ttl, index), self._aexecute)
+
+    async def pop(self, namespace: Sequence[str]) -> Item | None:
+        """Delete the item with the greatest key and return it. See :meth:`ItemRepository.pop`."""
+        return await arun(self._pop(namespace), self._aexecute)
+
+    def list(
+        self,
+        namespace: Sequence[str],
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        after: str | None = None,
+        reverse: bool = False,
+        refresh: bool | None = None,
+    ) -> AsyncIterator[Item]:
+        """Iterate over the items of one namespace in the order of their keys. See :meth:`ItemRepository.list`."""
+        return self._pages(self._list(namespace, prefix, limit, after, reverse, refresh))
+
+    async def _pages(self, query: ItemRange) -> AsyncIterator[Item]:
+        page: Page[Item] = await arun(self.backend.list(query, None), self._aexecute)
+        for item in page.items:
+            yield item
+        while page.cursor is not None:
+            page = await arun(self.backend.list(query, page.cursor), self._aexecute)
+            for item in page.items:
+                yield item
+
+    async def search(
+        self,
+        namespace_prefix: Sequence[str] = (),
+        *,
+        filter: Mapping[str, Any] | None = None,
+        query: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh: bool | None = None,
+    ) -> builtins.list[SearchItem]:
+        """Find items at or below a namespace. See :meth:`ItemRepository.search`."""
+        return await arun(self._search(namespace_prefix, filter, query, limit, offset, refresh), self._aexecute)
+
+    async def list_namespaces(
+        self,
+        *,
+        prefix: Sequence[str] = (),
+        suffix: Sequence[str] = (),
+        matches: Sequence[NamespaceMatch] = (),
+        max_depth: int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> builtins.list[Namespace]:
+        """Return the namespaces that hold items. See :meth:`ItemRepository.list_namespaces`."""
+        return await arun(self._list_namespaces(prefix, suffix, matches, max_depth, limit, offset), self._aexecute)
+
+    async def clear(self, namespace: Sequence[str]) -> int:
+        """Delete all items of exactly this namespace. See :meth:`ItemRepository.clear`."""
+        return await arun(self._clear(namespace), self._aexecute)
+
+    async def setup(self) -> None:
+        """Prepare vector search. See :meth:`ItemRepository.setup`."""
+        await arun(self.backend.setup(), self._aexecute)
+
+    async def reindex(self, namespace: Sequence[str]) -> int:
+        """Rebuild what is derived from a namespace's records. See :meth:`ItemRepository.reindex`."""
+        return await arun(self._reindex(namespace), self._aexecute)
+
+    async def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        await self.backend.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

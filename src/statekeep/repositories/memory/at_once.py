@@ -1,0 +1,42 @@
+"""Operations that ask nobody for anything."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ..operation import Operation
+
+SelfT = TypeVar("SelfT")
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+
+
+def at_once(
+    body: Callable[Concatenate[SelfT, P], ResultT],
+) -> Callable[Concatenate[SelfT, P], Operation[ResultT]]:
+    """Make an operation of a method that yields no requests."""
+
+    @functools.wraps(body)
+    def operation(self: SelfT, /, *args: P.args, **kwargs: P.kwargs) -> Operation[ResultT]:
+        yield from ()
+        return body(self, *args, **kwargs)
+
+    return operation
+
+
+class AtOnce:
+    """A backend whose operations yield no requests, and which has nothing to close."""
+
+    def execute(self, request: Any) -> Any:
+        raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {request!r:.80}")
+
+    async def aexecute(self, request: Any) -> Any:
+        self.execute(request)
+
+    def close(self) -> None:
+        """Nothing to close; the records stay."""
+
+    async def aclose(self) -> None:
+        """Nothing to close; the records stay."""

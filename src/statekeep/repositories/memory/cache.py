@@ -1,0 +1,136 @@
+"""Cache entries in this process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ...domain import DEFAULT, CacheEntry
+from ...domain.cache import CacheKey
+from ...domain.items import Namespace
+from ..cache import Write
+from ..ttl import ttl_seconds
+from .at_once import AtOnce, at_once
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+_FEW = 100
+
+
+class MemoryCacheEntries(AtOnce):
+    """A backend that keeps cache entries in this process; they are gone when it ends. Safe to share by threads.
+
+    Args:
+        ttl: seconds, with fractions, after which an entry expires that is set without a TTL of its own; ``None`` for
+            never.
+        clock: returns the time in seconds since the epoch.
+
+    Raises:
+        InvalidInput: ``ttl`` is not a number greater than 0.
+
+    Example:
+        >>> from statekeep.repositories.cache import CacheRepository
+        >>> repository = CacheRepository(MemoryCacheEntries(ttl=3600))
+        >>> repository.get([(("weather",), "london")])
+        {}
+    """
+
+    def __init__(self, *, ttl: float | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.ttl = ttl_seconds(ttl)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[CacheKey, CacheEntry] = {}
+        self._namespaces: dict[Namespace, set[str]] = {}
+        """The keys of each namespace that has entries."""
+        self._ends: list[tuple[dt.datetime, CacheKey]] = []
+        """What ends when, as a heap. Entries that were replaced or deleted since may still be in it."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(ttl={self.ttl!r})"
+
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+
+    def _expire(self, now: dt.datetime) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            ends, place = heapq.heappop(self._ends)
+            entry = self._entries.get(place)
+            if entry is not None and entry.expires_at == ends:
+                self._remove(place)
+
+    def _remove(self, place: CacheKey) -> bool:
+        if self._entries.pop(place, None) is None:
+            return False
+        namespace, key = place
+        self._namespaces[namespace].discard(key)
+        if not self._namespaces[namespace]:
+            del self._namespaces[namespace]
+        return True
+
+    def _forget_ends(self) -> None:
+        """Drop what does not matter any more, when that is the better part of the heap."""
+        if len(self._ends) > 2 * len(self._entries) + _FEW:
+            self._ends = [
+                (entry.expires_at, place) for place, entry in self._entries.items() if entry.expires_at is not None
+            ]
+            heapq.heapify(self._ends)
+
+    @at_once
+    def get(self, keys: Sequence[CacheKey]) -> dict[CacheKey, CacheEntry]:
+        with self._lock:
+            self._expire(self._now())
+            return {place: self._entries[place] for place in keys if place in self._entries}
+
+    @at_once
+    def set(self, entries: Sequence[Write]) -> None:
+        with self._lock:
+            now = self._now()
+            self._expire(now)
+            for write in entries:
+                place = (write.namespace, write.key)
+                ends = _end(now, self.ttl if write.ttl is DEFAULT else write.ttl)
+                self._entries[place] = CacheEntry.trusted(
+                    namespace=write.namespace, key=write.key, payload=write.payload, created_at=now, expires_at=ends
+                )
+                self._namespaces.setdefault(write.namespace, set()).add(write.key)
+                if ends is not None:
+                    heapq.heappush(self._ends, (ends, place))
+            self._forget_ends()
+
+    @at_once
+    def delete(self, keys: Sequence[CacheKey]) -> int:
+        with self._lock:
+            self._expire(self._now())
+            count = sum(map(self._remove, keys))
+            self._forget_ends()
+            return count
+
+    @at_once
+    def clear(self, namespaces: Sequence[Namespace] | None) -> int:
+        with self._lock:
+            self._expire(self._now())
+            places = [
+                (namespace, key)
+                for namespace in (self._namespaces if namespaces is None else namespaces)
+                for key in self._namespaces.get(namespace, ())
+            ]
+            count = sum(map(self._remove, places))
+            self._forget_ends()
+            return count
+
+    @at_once
+    def reindex(self) -> int:
+        with self._lock:
+            self._expire(self._now())
+            return len(self._entries)
+
+
+def _end(now: dt.datetime, ttl: float | None) -> dt.datetime | None:
+    """Return when an entry ends that lives ``ttl`` seconds from now: never too early, by less than a millisecond late."""
+    if ttl is None:
+        return None
+    microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)
+    return _EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))

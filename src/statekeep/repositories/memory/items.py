@@ -1,0 +1,353 @@
+"""Items in this process."""
+
+from __future__ import annotations
+
+import builtins
+import datetime as dt
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from ...domain import ANY, DEFAULT, Conflict, Item, SearchItem, VectorIndex
+from ...domain.filters import matches
+from ...domain.items import Expected, Namespace
+from ...domain.json_values import JsonValue, dumps
+from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ..operation import Page
+from ..ttl import ttl_seconds
+from .at_once import AtOnce, at_once
+
+_PAGE = 100
+_DIGITS = 20  # of a key made by append: more than the microseconds of any year to come
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+Place = tuple[Namespace, str]
+"""Namespace and key."""
+
+
+@frozen
+class _Record:
+    """A stored item. Its value is kept as text, so that nobody can change it from outside."""
+
+    text: str
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    version: int
+    ttl: float | None
+    expires_at: dt.datetime | None
+    vectors: tuple[bytes, ...]
+
+    def value(self) -> JsonValue:
+        return json.loads(self.text)
+
+    def fields(self, place: Place) -> dict[str, Any]:
+        namespace, key = place
+        return {
+            "namespace": namespace,
+            "key": key,
+            "value": self.value(),
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "version": self.version,
+            "expires_at": self.expires_at,
+        }
+
+    def item(self, place: Place) -> Item:
+        return Item.trusted(**self.fields(place))
+
+
+@define
+class _Namespace:
+    """Records by key; ``expires_next`` is not later than the first expiry of any."""
+
+    records: dict[str, _Record] = field(factory=dict)
+    expires_next: dt.datetime = _NEVER
+
+    def store(self, key: str, record: _Record) -> None:
+        self.records[key] = record
+        if record.expires_at is not None:
+            self.expires_next = min(self.expires_next, record.expires_at)
+
+    def expire(self, now: dt.datetime) -> None:
+        if now < self.expires_next:
+            return
+        records, self.records, self.expires_next = self.records, {}, _NEVER
+        for key, record in records.items():
+            if record.expires_at is None or now < record.expires_at:
+                self.store(key, record)
+
+
+@frozen
+class _Cursor:
+    """Where a listing goes on: behind a key, with how many at most."""
+
+    after: str
+    limit: int | None
+
+
+class MemoryItems(AtOnce):
+    """A backend that keeps items in this process; they are gone when it ends. Safe to share by threads.
+
+    Args:
+        ttl: seconds, with fractions, after which an item expires that is put without a ``ttl`` of its own; ``None``
+            for never.
+        refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
+        clock: returns the time in seconds since the epoch.
+        index: the options of vector search, which compares every vector with the query; ``None`` for none.
+
+    Raises:
+        InvalidInput: ``ttl`` is no number of seconds greater than 0.
+
+    Example:
+        >>> from statekeep.repositories.items import ItemRepository
+        >>> repository = ItemRepository(MemoryItems(ttl=3600))
+        >>> repository.put(("users", "ada"), "theme", "dark").version
+        1
+        >>> repository.get(("users", "ada"), "theme").value
+        'dark'
+    """
+
+    def __init__(
+        self,
+        *,
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+        clock: Callable[[], float] = time.time,
+        index: VectorIndex | None = None,
+    ) -> None:
+        self.ttl = ttl_seconds(ttl)
+        self.refresh_on_read = refresh_on_read
+        self.index = index
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._namespaces: dict[Namespace, _Namespace] = {}
+        self._updated_at = _EPOCH
+        self._number = 0
+
+    def __repr__(self) -> str:
+        with self._lock:
+            items = sum(len(namespace.records) for namespace in self._namespaces.values())
+        return f"MemoryItems(ttl={self.ttl}, refresh_on_read={self.refresh_on_read}, items={items})"
+
+    # -- time
+
+    def _now(self) -> dt.datetime:
+        return _EPOCH + dt.timedelta(microseconds=round(self._clock() * 1e6))
+
+    def _next_update(self, now: dt.datetime) -> dt.datetime:
+        """Return a time that no update had before, be the clock as coarse as it may."""
+        self._updated_at = max(now, self._updated_at + _MICROSECOND)
+        return self._updated_at
+
+    # -- what is live
+
+    def _live(self, namespace: Namespace, now: dt.datetime) -> Mapping[str, _Record]:
+        """Return the records of a namespace without whatever has expired."""
+        found = self._namespaces.get(namespace)
+        if found is None:
+            return {}
+        found.expire(now)
+        if not found.records:
+            del self._namespaces[namespace]
+        return found.records
+
+    def _all_live(self, prefix: Namespace, now: dt.datetime) -> Iterator[tuple[Namespace, Mapping[str, _Record]]]:
+        for namespace in list(self._namespaces):
+            if namespace[: len(prefix)] == prefix and (records := self._live(namespace, now)):
+                yield namespace, records
+
+    def _store(self, place: Place, record: _Record | None) -> None:
+        namespace, key = place
+        if record is not None:
+            self._namespaces.setdefault(namespace, _Namespace()).store(key, record)
+        elif namespace in self._namespaces:
+            self._namespaces[namespace].records.pop(key, None)
+            if not self._namespaces[namespace].records:
+                del self._namespaces[namespace]
+
+    def _read(self, place: Place, record: _Record, refresh: bool | None, now: dt.datetime) -> _Record:
+        """Return a record as it is after a read of it."""
+        refresh = self.refresh_on_read if refresh is None else refresh
+        return evolve(record, expires_at=_expiry(record.ttl, now)) if refresh else record
+
+    # -- operations
+
+    @at_once
+    def apply(self, actions: Sequence[Action]) -> list[Any]:
+        with self._lock:
+            now = self._now()
+            # What becomes of each record, none of which is touched before all of them are known.
+            staged: dict[Place, _Record | None] = {}
+            results = []
+            for action in actions:
+                place = (action.namespace, action.key)
+                stored = staged[place] if place in staged else self._live(action.namespace, now).get(action.key)
+                result, staged[place] = self._applied(action, place, stored, now)
+                results.append(result)
+            for place, record in staged.items():
+                self._store(place, record)
+        return results
+
+    def _applied(
+        self, action: Action, place: Place, stored: _Record | None, now: dt.datetime
+    ) -> tuple[Any, _Record | None]:
+        """Return the result of an action, and what is stored after it."""
+        if isinstance(action, Get):
+            if stored is None:
+                return None, None
+            record = self._read(place, stored, action.refresh, now)
+            return record.item(place), record
+        _check(action.expected, stored, action.key)
+        if isinstance(action, Put):
+            record = self._put(action, stored, now)
+            return record.item(place), record
+        return stored is not None, None
+
+    def _put(self, put: Put, stored: _Record | None, now: dt.datetime) -> _Record:
+        ttl = self.ttl if put.ttl is DEFAULT else put.ttl
+        updated_at = self._next_update(now)
+        return _Record(
+            text=dumps(put.value),
+            created_at=updated_at if stored is None else stored.created_at,
+            updated_at=updated_at,
+            version=1 if stored is None else stored.version + 1,
+            ttl=ttl,
+            expires_at=_expiry(ttl, now),
+            vectors=tuple(put.vectors),
+        )
+
+    @at_once
+    def append(self, namespace: Namespace, puts: Sequence[Put]) -> list[str]:
+        with self._lock:
+            now = self._now()
+            records = [self._put(put, None, now) for put in puts]
+            keys = [self._next_key(namespace, now) for _ in puts]
+            for key, record in zip(keys, records, strict=True):
+                self._store((namespace, key), record)
+        return keys
+
+    def _next_key(self, namespace: Namespace, now: dt.datetime) -> str:
+        taken = self._live(namespace, now)
+        self._number = max(self._number + 1, (now - _EPOCH) // _MICROSECOND)
+        while (key := f"{self._number:0{_DIGITS}}") in taken:
+            self._number += 1
+        return key
+
+    @at_once
+    def pop(self, namespace: Namespace) -> Item | None:
+        with self._lock:
+            records = self._live(namespace, self._now())
+            if not records:
+                return None
+            key = max(records)
+            item = records[key].item((namespace, key))
+            self._store((namespace, key), None)
+        return item
+
+    @at_once
+    def list(self, query: ItemRange, cursor: _Cursor | None) -> Page[Item]:
+        after, limit = (query.after, query.limit) if cursor is None else (cursor.after, cursor.limit)
+        with self._lock:
+            now = self._now()
+            records = self._live(query.namespace, now)
+            keys = sorted(
+                (
+                    key
+                    for key in records
+                    if key.startswith(query.prefix)
+                    and (after is None or (key < after if query.reverse else key > after))
+                ),
+                reverse=query.reverse,
+            )[:limit]
+            page = [self._found((query.namespace, key), query.refresh, now) for key in keys[:_PAGE]]
+        left = None if limit is None else limit - len(page)
+        return Page(
+            [record.item(place) for place, record in page],
+            _Cursor(keys[_PAGE - 1], left) if len(keys) > _PAGE else None,
+        )
+
+    def _found(self, place: Place, refresh: bool | None, now: dt.datetime) -> tuple[Place, _Record]:
+        """Read a record that a listing or search returns."""
+        namespace, key = place
+        record = self._read(place, self._namespaces[namespace].records[key], refresh, now)
+        self._store(place, record)
+        return place, record
+
+    @at_once
+    def search(self, query: ItemSearch) -> builtins.list[SearchItem]:
+        with self._lock:
+            now = self._now()
+            candidates = [
+                ((namespace, key), record)
+                for namespace, records in self._all_live(query.prefix, now)
+                for key, record in records.items()
+                if query.filter is None or matches(record.value(), query.filter)
+            ]
+            candidates.sort(key=lambda candidate: candidate[1].updated_at, reverse=True)
+            ranked = self._ranked(candidates, query.query)[query.offset :][: query.limit]
+            found = [(*self._found(place, query.refresh, now), score) for place, score in ranked]
+        return [SearchItem.trusted(**record.fields(place), score=score) for place, record, score in found]
+
+    def _ranked(
+        self, candidates: Sequence[tuple[Place, _Record]], query: bytes | None
+    ) -> builtins.list[tuple[Place, float | None]]:
+        """Give each its score and put the best first; those without a vector keep their order behind them."""
+        if query is None or self.index is None:
+            return [(place, None) for place, _ in candidates]
+        from ..vectors import scores
+
+        with_vectors = [(place, record.vectors) for place, record in candidates if record.vectors]
+        every = [vector for _, vectors in with_vectors for vector in vectors]
+        each = iter(scores(self.index.distance_metric, query, every).tolist())
+        scored = [(place, max(next(each) for _ in vectors)) for place, vectors in with_vectors]
+        scored.sort(key=lambda result: result[1], reverse=True)  # stable: the newest first among equals
+        return [*scored, *((place, None) for place, record in candidates if not record.vectors)]
+
+    @at_once
+    def list_namespaces(self, query: NamespaceQuery) -> builtins.list[Namespace]:
+        with self._lock:
+            found = {
+                namespace[: query.max_depth]
+                for namespace, _ in self._all_live((), self._now())
+                if all(match.holds(namespace) for match in query.matches)
+            }
+        return sorted(found)[query.offset :][: query.limit]
+
+    @at_once
+    def clear(self, namespace: Namespace) -> int:
+        with self._lock:
+            count = len(self._live(namespace, self._now()))
+            self._namespaces.pop(namespace, None)
+        return count
+
+    @at_once
+    def setup(self) -> None:
+        """Nothing to prepare."""
+
+    @at_once
+    def reindex(self, namespace: Namespace) -> int:
+        with self._lock:
+            return len(self._live(namespace, self._now()))
+
+
+def _expiry(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
+    """Return when an item ends that lives ``ttl`` seconds from now: never too early, by less than a millisecond late."""
+    if ttl is None:
+        return None
+    microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)
+    return _EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))
+
+
+def _check(expected: Expected, stored: _Record | None, key: str) -> None:
+    actual = None if stored is None else stored.version
+    if expected is ANY or expected == actual:
+        return
+    wanted = "no item" if expected is None else f"version {expected}"
+    there = "there is none" if actual is None else f"there is version {actual}"
+    raise Conflict(f"expected {wanted}, but {there}; nothing was written", expected=expected, actual=actual, key=key)

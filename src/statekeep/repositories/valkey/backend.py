@@ -1,0 +1,70 @@
+"""What the backends in Valkey have in common: a client, a prefix, a TTL."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ...domain import CorruptRecord, InvalidInput
+from ..operation import arun, run
+from ..ttl import ms_of, ttl_seconds
+from . import misplaced
+from .client import Client
+from .requests import Reply, Request
+
+
+class ValkeyBackend:
+    """Answers the requests of operations with a client.
+
+    Args:
+        client: see :func:`~statekeep.repositories.valkey.client.client_for`.
+        prefix: what all keys start with; not empty, and not starting or ending with ``:``.
+        ttl: seconds that a record lives after it was put, fractions allowed; ``None`` for ever.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
+
+    types: ClassVar[dict[str, bytes]]
+    """What the server calls the type of a key, by the name behind the prefix."""
+
+    def __init__(self, client: Client, prefix: str, ttl: float | None) -> None:
+        if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
+            raise InvalidInput(
+                f"prefix must be text, not empty, without braces, and without ':' at its ends, got {prefix!r:.80}",
+                field="prefix",
+            )
+        self.client = client
+        self.prefix = prefix
+        self.ttl = ttl_seconds(ttl)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.client!r}, prefix={self.prefix!r}, ttl={self.ttl!r})"
+
+    @property
+    def ttl_ms(self) -> int:
+        """The TTL in whole milliseconds; 0 for ever."""
+        return ms_of(self.ttl)
+
+    def execute(self, request: Request) -> Reply:
+        """Answer one request of an operation, blocking."""
+        try:
+            return self.client.execute(request)
+        except CorruptRecord as error:
+            found = misplaced.named(self.prefix, self.types, request, error)
+            raise run(found, self.client.execute) from error.__cause__
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer one request of an operation, without blocking the event loop."""
+        try:
+            return await self.client.aexecute(request)
+        except CorruptRecord as error:
+            found = misplaced.named(self.prefix, self.types, request, error)
+            raise await arun(found, self.client.aexecute) from error.__cause__
+
+    def close(self) -> None:
+        """Close the client, if Statekeep opened it."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        await self.client.aclose()

@@ -1,0 +1,39 @@
+"""Records of cache entries: the HASHes that redis-om reads and writes too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ...domain import CacheEntry, CorruptRecord, Payload
+from ...domain.cache import CacheKey
+from .records import decode_bytes, decode_time
+
+READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at")
+"""The fields of a record from which :func:`decode_entry` builds an entry."""
+
+
+def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
+    """Build an entry from the :data:`READ_FIELDS` of the record at a key; ``None`` if there is none.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another entry.
+    """
+    if all(value is None for value in row):
+        return None
+    namespace, key = place
+    item_key, encoding, value, created_at, expires_at = row
+    try:
+        if item_key is None or not encoding or value is None or created_at is None:
+            raise ValueError("a field is missing")
+        if item_key.decode() != key:
+            raise ValueError("it has the key of another entry")
+        return CacheEntry.trusted(
+            namespace=namespace,
+            key=key,
+            payload=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, record)),
+            created_at=decode_time(created_at.decode()),
+            expires_at=decode_time(expires_at.decode()) if expires_at else None,
+        )
+    except ValueError as error:
+        raise CorruptRecord(f"cache entry is damaged: {error}", key=record) from error

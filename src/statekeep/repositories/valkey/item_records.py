@@ -1,0 +1,60 @@
+"""Records of items: the HASHes that redis-om reads and writes too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from ...domain import CorruptRecord, Item, SearchItem
+from .item_keys import ItemKeys
+from .records import decode_time
+
+READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors")
+"""What is read of a record, in the order of ``FIELDS`` in ``scripts/items/common.lua``."""
+
+STAMP: Final = READ_FIELDS.index("updated_at")
+TTL: Final = READ_FIELDS.index("ttl")
+VECTORS: Final = READ_FIELDS.index("vectors")
+
+Row = Sequence[bytes | None]
+
+
+def is_there(row: Row) -> bool:
+    """Whether a row was read from a record at all."""
+    return any(part is not None for part in row)
+
+
+def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
+    """Build an item from the :data:`READ_FIELDS` of its record; ``None`` if there is none.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another key.
+    """
+    if not is_there(row):
+        return None
+    item_key, value, created_at, updated_at, version, expires_at, *_ = row
+    try:
+        if item_key is None or value is None or created_at is None or updated_at is None or version is None:
+            raise ValueError("a field is missing")
+        if item_key.decode() != key:
+            raise ValueError("it has the key of another item")
+        number = int(version)
+        if number < 1:
+            raise ValueError("version is not positive")
+        return Item.trusted(
+            namespace=keys.namespace,
+            key=key,
+            value=json.loads(value.decode()),
+            created_at=decode_time(created_at.decode()),
+            updated_at=decode_time(updated_at.decode()),
+            version=number,
+            expires_at=decode_time(expires_at.decode()) if expires_at else None,
+        )
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecord(f"item is damaged: {error}", key=keys.record(key)) from error
+
+
+def found(item: Item, score: float | None) -> SearchItem:
+    """An item as a result of a search."""
+    return SearchItem.trusted(**item.__dict__, score=score)

@@ -1,0 +1,26 @@
+#!lua
+-- In a cluster: enter items that are about to be put into the indexes of a namespace above theirs.
+-- KEYS: recency expiry index [vectors] [namespace-index x3]
+-- ARGV: microseconds or '', name of their namespace, (member, life in ms)*
+-- The put comes later, and another node's clock counts then, so they end somewhat later here.
+-- Returns the time of the first, in microseconds (each further item is one later), and how many of the items that are
+-- there seem to end later, or never: they keep that, as the put may not come about.
+local recency, expiry, index = KEYS[1], KEYS[2], KEYS[3]
+local vectors = #KEYS % 3 == 1 and KEYS[4]
+local now = math.floor(now_us() / 1000)
+drop_ended(recency, expiry, index, vectors, now)
+local first, kept = tonumber(ARGV[1]) or next_time(recency), 0
+for i = 3, #ARGV, 2 do
+  local member, life, us = ARGV[i], tonumber(ARGV[i + 1]), first + (i - 3) / 2
+  local ends = life > 0 and now + life + GRACE or 0
+  local there = tonumber(call('ZSCORE', recency, member) or nil)
+  if there and ends > 0 then
+    local known = tonumber(call('ZSCORE', expiry, member) or nil) or 0
+    if known == 0 or known > ends then ends, kept = known, kept + 1 end
+  end
+  -- Somebody who was later above may have come here first.
+  us = math.max(us, sane(there) or 0)
+  enter(recency, expiry, member, us, ends, now)
+  if #KEYS >= 6 then enter_namespace(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[2], us, ends, now) end
+end
+return {number(first), kept}

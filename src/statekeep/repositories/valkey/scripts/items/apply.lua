@@ -1,0 +1,267 @@
+#!lua
+-- Read, put, delete and refresh items, one after the other, all or none.
+-- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
+--   time: microseconds, or absent for now; names, times, ends: the indexes of namespaces, or absent
+--   spaces: {name, index, sequence, vectors = index or absent, chain = {{recency, expiry, index, vectors or absent}*},
+--     the namespace's own first}
+--   actions: {kind = get | put | delete | refresh, space, record, key, members = one per link of the chain,
+--     expected = version, 0 for none, absent for any, documents = records of vectors that there are or may be,
+--     and for put: fields = {pk, namespace, item_key, value}, life = milliseconds or 0, ttl = as text,
+--     count = vectors, data = the first of them, tags = the first of namespaces and attributes,
+--     known = true if vectors of the former value that have no keys here may be left to the caller}
+--   collection: of the vectors
+--   deletion: in a cluster, the key that holds for a while when the last of the deleted items had been put
+--   append: absent, or the puts get the next keys: base = the number before the first one that is declared, and for
+--     each declared one {record, members, documents, pk, item_key}
+--   pop: absent, or only the first of the actions, all of them deletions, is done whose item is the last of all
+--   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again
+--   despite: absent, or what is refreshed is so although there are vectors that have no keys here
+-- Returns 'done' and a reply for each action, or 'conflict', its number, and the version that is there (0 for none),
+-- or 'append' and the number of the last key, if the next are not all declared, or 'vectors' and for each action that
+-- there are not enough documents for its number and what its record says. A pop returns 'done', the number of
+-- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
+local plan = cjson.decode(ARGV[1])
+local answered = plan.call and call('GET', KEYS[plan.call])
+if answered then return cmsgpack.unpack(answered) end
+local function answer(reply)
+  if plan.call then call('SET', KEYS[plan.call], cmsgpack.pack(reply), 'PX', 120000) end
+  return reply
+end
+local us = tonumber(plan.time)
+local now = math.floor(now_us() / 1000)
+local deleted = plan.deletion and tonumber(call('GET', KEYS[plan.deletion]) or nil)
+-- The deletion may have removed from the indexes above what was announced before, too; a later time tells the caller.
+if deleted and us <= deleted then us = deleted + 1 end
+
+-- All that could fail for a key of another type does so before anything is written.
+for _, space in ipairs(plan.spaces) do
+  call('ZCARD', KEYS[space.index])
+  call('STRLEN', KEYS[space.sequence])
+  if space.vectors then call('ZCARD', KEYS[space.vectors]) end
+  for _, link in ipairs(space.chain) do
+    for _, key in ipairs(link) do call('ZCARD', KEYS[key]) end
+  end
+  us = us or next_time(KEYS[space.chain[#space.chain][1]])
+end
+local names, times, ends = plan.names, nil, nil
+if names then
+  names, times, ends = KEYS[plan.names], KEYS[plan.times], KEYS[plan.ends]
+  for _, key in ipairs({names, times, ends}) do call('ZCARD', key) end
+end
+
+local last_number = nil
+if plan.append then
+  local sequence = KEYS[plan.spaces[1].sequence]
+  last_number = tonumber(call('GET', sequence) or nil)
+  if not last_number then
+    -- Later than all that were appended here, and removed, before.
+    last_number = us
+    call('SET', sequence, number(us), 'PX', 60000)
+  end
+  local skipped = last_number - tonumber(plan.append.base)
+  if skipped < 0 or skipped + #plan.actions > #plan.append.keys then return {'append', number(last_number)} end
+  for i, action in ipairs(plan.actions) do
+    local declared = plan.append.keys[skipped + i]
+    if call('EXISTS', KEYS[declared[1]]) == 1 then
+      -- Somebody put an item under this very key.
+      call('SET', sequence, number(last_number + i), 'KEEPTTL')
+      return {'append', number(last_number + i)}
+    end
+    action.record, action.members, action.documents = declared[1], declared[2], declared[3]
+    action.fields[1], action.fields[3] = declared[4], declared[5]
+  end
+end
+
+-- Others may have stored anything.
+local function version_of(text)
+  local found = tonumber(text or nil)
+  return found and found >= 1 and found < 9007199254740991 and found % 1 == 0 and found or nil
+end
+
+local function is_time(text)
+  local found = tonumber(text or nil)
+  if found then return found > -62135596800 and found < 253370764800 end
+  return text and string.match(text, '^%d%d%d%d%-%d%d%-%d%d') ~= nil
+end
+
+-- The vectors of a former value, as its record names them, if not all of them have keys here.
+local function left_over(action, before)
+  if not before or before == '' then return '' end
+  if string.find(before, ' ', 1, true) or string.match(before, '^(.*):%d+$') ~= plan.collection then return before end
+  return vectors_in(before, plan.collection) > #action.documents and before or ''
+end
+
+local versions, unknown = {}, {}
+for number_, action in ipairs(plan.actions) do
+  local record = KEYS[action.record]
+  if versions[record] == nil then versions[record] = call('HGET', record, 'version') or false end
+  local there = versions[record] and (version_of(versions[record]) or 0) or 0
+  if action.expected and action.expected ~= there then return {'conflict', number_, there} end
+  if action.kind == 'put' then versions[record] = there + 1
+  elseif action.kind == 'delete' then versions[record] = false end
+  if action.kind ~= 'get' and not action.known then
+    local text = left_over(action, call('HGET', record, 'vectors'))
+    if text ~= '' then
+      unknown[#unknown + 1] = number_
+      unknown[#unknown + 1] = text
+    end
+  end
+  for _, document in ipairs(action.documents) do call('HLEN', KEYS[document]) end
+end
+if #unknown > 0 then return {'vectors', unpack(unknown)} end
+
+local function tidy(space)
+  for place, link in ipairs(space.chain) do
+    local dropped = drop_ended(KEYS[link[1]], KEYS[link[2]], KEYS[link[3]], link[4] and KEYS[link[4]], now)
+    if place == 1 and dropped > 0 and call('EXISTS', KEYS[space.index]) == 0 then call('DEL', KEYS[space.sequence]) end
+  end
+end
+
+local function read(record)
+  return call('HMGET', record, unpack(FIELDS))
+end
+
+-- Remove the records of vectors behind the first `count`. What has no record of ours here is left to the caller.
+local function remove_vectors(space, action, count, before)
+  local had = vectors_in(before, plan.collection)
+  for place = count + 1, math.min(#action.documents, had) do
+    call('DEL', KEYS[action.documents[place]])
+    call('ZREM', KEYS[space.vectors], ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
+  end
+end
+
+local function put(space, action)
+  local record = KEYS[action.record]
+  local before = read(record)
+  local created, version = before[3], version_of(before[5])
+  local last = sane((tonumber(before[4]) or -1) * 1000000)
+  if last then us = math.max(us, math.floor(last + 0.5) + 1) end
+  local stamp = seconds(us)
+  local item_ends = action.life > 0 and now + action.life or 0
+  version = version and version + 1 or 1
+  if version == 1 or not is_time(created) then created = stamp end
+
+  local fields = {'created_at', created, 'updated_at', stamp, 'version', number(version)}
+  for place, name in ipairs({'pk', 'namespace', 'item_key', 'value'}) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = ARGV[action.fields[place]]
+  end
+  local expires = ''
+  if item_ends > 0 then
+    expires = seconds(item_ends * 1000)
+    for _, word in ipairs({'expires_at', expires, 'ttl', action.ttl}) do fields[#fields + 1] = word end
+  end
+  if action.count > 0 then
+    fields[#fields + 1] = 'vectors'
+    fields[#fields + 1] = plan.collection .. ':' .. number(action.count)
+  end
+  call('DEL', record)
+  call('HSET', record, unpack(fields))
+  if item_ends > 0 then call('PEXPIREAT', record, number(item_ends)) end
+
+  local index = KEYS[space.index]
+  local index_before = ttl_of(index)
+  call('ZADD', index, 0, ARGV[action.fields[3]])
+  hold(index, index_before, action.life)
+  for place, link in ipairs(space.chain) do
+    enter(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], us, item_ends, now)
+  end
+  if names then enter_namespace(names, times, ends, ARGV[space.name], us, item_ends, now) end
+
+  remove_vectors(space, action, action.count, before[8])
+  if action.count > 0 then
+    local vectors = KEYS[space.vectors]
+    local vectors_before = ttl_of(vectors)
+    for place = 1, action.count do
+      local document = KEYS[action.documents[place]]
+      call('DEL', document)
+      call('HSET', document, 'vector', ARGV[action.data + place - 1], 'namespaces', ARGV[action.tags],
+        'attributes', ARGV[action.tags + 1], 'updated_at', stamp)
+      if item_ends > 0 then call('PEXPIREAT', document, number(item_ends)) end
+      call('ZADD', vectors, 0, ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
+    end
+    hold(vectors, vectors_before, action.life)
+  end
+  us = us + 1
+  return {number(version), created, stamp, expires, left_over(action, before[8])}
+end
+
+local function delete(space, action)
+  local record = KEYS[action.record]
+  local before = call('HMGET', record, 'vectors', 'updated_at')
+  local last = plan.deletion and sane((tonumber(before[2]) or -1) * 1000000)
+  if last then
+    deleted = math.max(deleted or 0, math.floor(last + 0.5))
+    call('SET', KEYS[plan.deletion], number(deleted), 'PX', 120000)
+  end
+  local index = KEYS[space.index]
+  local found = call('DEL', record)
+  call('ZREM', index, ARGV[action.key])
+  for place, link in ipairs(space.chain) do leave(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]]) end
+  remove_vectors(space, action, 0, before[1])
+  if call('EXISTS', index) == 0 then
+    call('DEL', KEYS[space.sequence])
+    if names then forget_namespaces(names, times, ends, {ARGV[space.name]}) end
+  end
+  return {found, left_over(action, before[1] or ''), before[2] or ''}
+end
+
+-- Returns whether the record speaks of vectors that the caller has to name first.
+local function refresh(space, action, row)
+  local life = tonumber(row[7])
+  if not life or not (life > 0 and life <= 10000000000) then return 0 end
+  if not plan.despite and left_over(action, row[8]) ~= '' then return 1 end
+  local record, item_ends = KEYS[action.record], now + math.ceil(life * 1000)
+  call('HSET', record, 'expires_at', seconds(item_ends * 1000))
+  call('PEXPIREAT', record, number(item_ends))
+  row[6] = seconds(item_ends * 1000)
+  for place = 1, math.min(#action.documents, vectors_in(row[8], plan.collection)) do
+    if call('PTTL', KEYS[action.documents[place]]) >= 0 then
+      call('PEXPIREAT', KEYS[action.documents[place]], number(item_ends))
+    end
+  end
+  lengthen(KEYS[space.index], item_ends - now)
+  lengthen(KEYS[space.sequence], item_ends - now)
+  if space.vectors then lengthen(KEYS[space.vectors], item_ends - now) end
+  for place, link in ipairs(space.chain) do
+    put_off(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], item_ends, now)
+  end
+  if names and call('ZSCORE', ends, ARGV[space.name]) then
+    call('ZADD', ends, 'GT', number(item_ends), ARGV[space.name])
+  end
+  return 0
+end
+
+for _, space in ipairs(plan.spaces) do tidy(space) end
+local replies = {'done'}
+if plan.append then
+  local sequence, life = KEYS[plan.spaces[1].sequence], plan.actions[1].life
+  local before = ttl_of(sequence)
+  call('SET', sequence, number(last_number + #plan.actions), 'KEEPTTL')
+  hold(sequence, before, life)
+  replies[2] = number(last_number)
+end
+if plan.pop then
+  local index = KEYS[plan.spaces[1].index]
+  for number_, action in ipairs(plan.actions) do
+    if call('ZREVRANGE', index, 0, 0)[1] == ARGV[action.key] then
+      local row = read(KEYS[action.record])
+      local reply = delete(plan.spaces[1], action)
+      if reply[1] == 1 then return answer({'done', number_, row, reply}) end
+    end
+  end
+  return {'pop'}
+end
+for _, action in ipairs(plan.actions) do
+  local space = plan.spaces[action.space]
+  if action.kind == 'put' then
+    replies[#replies + 1] = put(space, action)
+  elseif action.kind == 'delete' then
+    replies[#replies + 1] = delete(space, action)
+  else
+    local row = read(KEYS[action.record])
+    local waits = action.kind == 'refresh' and refresh(space, action, row) or 0
+    replies[#replies + 1] = {row, waits}
+  end
+end
+return answer(replies)

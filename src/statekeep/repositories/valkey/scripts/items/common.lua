@@ -1,0 +1,99 @@
+-- Shared by the scripts of items.
+--
+-- A namespace has an index of its keys. Each namespace above it, and it itself, has two more: what was put when
+-- (recency, in microseconds) and what ends when (expiry, in milliseconds), of all items at or below it.
+-- Their members are the labels that follow, a colon, and the key, all encoded.
+
+local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors'}
+
+local function decoded(text)
+  return (string.gsub(text, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- What is directly in a namespace is in the index of its keys, too, and in that of its vectors.
+local function strike(index, vectors, member)
+  if string.sub(member, 1, 1) ~= ':' then return end
+  local name = string.sub(member, 2)
+  call('ZREM', index, decoded(name))
+  if vectors then call('ZREMRANGEBYLEX', vectors, '[' .. name .. ':', '(' .. name .. ';') end
+end
+
+-- Forget some of what has ended at or below a namespace; `vectors` may be absent.
+local function drop_ended(recency, expiry, index, vectors, now)
+  local ended = call('ZRANGEBYSCORE', expiry, '-inf', '(' .. number(now), 'LIMIT', 0, 100)
+  if #ended == 0 then return 0 end
+  call('ZREM', recency, unpack(ended))
+  call('ZREM', expiry, unpack(ended))
+  for _, member in ipairs(ended) do strike(index, vectors, member) end
+  return #ended
+end
+
+-- Enter an item that was put into the indexes of a namespace. `ends` is 0 for never.
+local function enter(recency, expiry, member, us, ends, now)
+  local before, expiry_before = ttl_of(recency), ttl_of(expiry)
+  call('ZADD', recency, number(us), member)
+  if ends > 0 then call('ZADD', expiry, number(ends), member)
+  elseif expiry_before ~= -2 then call('ZREM', expiry, member) end
+  local ttl = ends > 0 and ends - now or 0
+  hold(recency, before, ttl)
+  if ends > 0 then
+    hold(expiry, expiry_before, ttl)
+    outlast(expiry, {recency})
+  elseif expiry_before >= 0 then
+    call('PERSIST', expiry)
+  end
+end
+
+local function leave(recency, expiry, member)
+  call('ZREM', recency, member)
+  call('ZREM', expiry, member)
+end
+
+-- Forget an item whose record is gone. If it did not end, others deleted it, and its vectors are still there.
+local function miss(recency, expiry, index, vectors, member, now)
+  local ends = tonumber(call('ZSCORE', expiry, member) or nil)
+  strike(index, ends and ends < now and vectors, member)
+  leave(recency, expiry, member)
+end
+
+-- Put off the end of an item in the indexes of a namespace.
+local function put_off(recency, expiry, member, ends, now)
+  call('ZADD', expiry, 'XX', 'GT', number(ends), member)
+  lengthen(recency, ends - now)
+  lengthen(expiry, ends - now)
+end
+
+-- The namespaces that have items, by name, by the time of the last put, and by their end if they have one.
+-- One that is empty is forgotten when it has been left alone for a minute: a put under way may have entered it.
+local GRACE = 60000
+
+local function forget_namespaces(names, times, ends, list)
+  for _, key in ipairs({names, times, ends}) do call('ZREM', key, unpack(list)) end
+end
+
+local function enter_namespace(names, times, ends, name, us, item_ends, now)
+  local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now - GRACE), 'LIMIT', 0, 20)
+  if #ended > 0 then forget_namespaces(names, times, ends, ended) end
+  local is_new = call('ZADD', names, 0, name) == 1
+  call('ZADD', times, 'GT', number(us), name)
+  if item_ends == 0 then call('ZREM', ends, name)
+  elseif is_new or call('ZSCORE', ends, name) then call('ZADD', ends, 'GT', number(item_ends), name) end
+end
+
+-- A time in microseconds, if it is one that can be written down: what others stored may be any number.
+local function sane(us)
+  return us and us >= 0 and us < 253370764800000000 and us or nil
+end
+
+-- A time that no item at or below a namespace has yet, in microseconds.
+local function next_time(recency)
+  local last = call('ZREVRANGE', recency, 0, 0, 'WITHSCORES')
+  return math.max(now_us(), (sane(tonumber(last[2])) or 0) + 1)
+end
+
+-- How many vectors of a collection a record's `vectors` speaks of. Others may have written any text, of any length:
+-- an anchored pattern looks at it once.
+local function vectors_in(text, collection)
+  local name, count = string.match(text or '', '^(%S*):(%d+)$')
+  return name and name == collection and #count <= 6 and tonumber(count) or 0
+end

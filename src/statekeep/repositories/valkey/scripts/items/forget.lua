@@ -1,0 +1,8 @@
+#!lua flags=allow-oom
+-- Forget namespaces that are empty, unless something was put there a moment ago. KEYS: namespace-index x3   ARGV: name*
+local latest = now_us() - GRACE * 1000
+for _, name in ipairs(ARGV) do
+  local time = tonumber(call('ZSCORE', KEYS[2], name) or nil)
+  if not time or time <= latest then forget_namespaces(KEYS[1], KEYS[2], KEYS[3], {name}) end
+end
+return 1

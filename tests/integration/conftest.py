@@ -1,0 +1,50 @@
+"""What several of these tests need: servers with a search module, and redis-om."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+from .redis_om_world import DATABASES, Recorder, World, open_world
+from .search_responder import SearchResponder
+
+
+@pytest.fixture
+def search_server(valkey_server: ValkeyServer) -> Iterator[SearchResponder]:
+    """A server with a search module. The server behind is shared: never flush it."""
+    with SearchResponder(valkey_server.port) as responder:
+        yield responder
+
+
+@pytest.fixture
+def own_search_server() -> Iterator[SearchResponder]:
+    """A server with a search module that no other test uses."""
+    with ValkeyServer() as server, SearchResponder(server.port) as responder:
+        yield responder
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def world(
+    request: pytest.FixtureRequest, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> Iterator[World]:
+    """Repositories and redis-om over the same keys."""
+    with open_world(request.param, valkey_server, valkey_cluster) as world:
+        yield world
+
+
+@pytest.fixture
+def fresh(world: World) -> World:
+    """The same with a prefix of its own."""
+    return world.fresh
+
+
+@pytest.fixture
+def recorder(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    """A client that redis-om's Migrator takes for one of a server with the search module."""
+    monkeypatch.setattr("redis_om.model.model.model_registry", {})
+    client = Recorder(valkey_server.port)
+    yield client
+    client.close()
