@@ -1,8 +1,9 @@
-"""LangGraph's checkpointers over any Statekeep repository (``pip install 'statekeep[langgraph]'``).
+"""LangGraph's checkpointers, stores and caches over any repository (``pip install 'statekeep[langgraph]'``).
 
 >>> import statekeep
->>> from statekeep.langgraph_shim import RepositorySaver
->>> saver = RepositorySaver(statekeep.connect("memory:").checkpoints)
+>>> from statekeep.langgraph_shim import RepositoryCache, RepositorySaver, RepositoryStore
+>>> keep = statekeep.connect("memory:")
+>>> saver, store, cache = RepositorySaver(keep.checkpoints), RepositoryStore(keep.items), RepositoryCache(keep.cache)
 """
 
 from ..domain import MissingDependency
@@ -12,7 +13,23 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependency("langgraph-checkpoint", "langgraph") from error
 
+from .cache.valkey import ValkeyCache
+from .caches import RepositoryCache
 from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
 from .savers import AsyncRepositorySaver, RepositorySaver
+from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
+from .stores import AsyncRepositoryStore, RepositoryStore
 
-__all__ = ["AsyncRepositorySaver", "AsyncValkeySaver", "RepositorySaver", "ValkeySaver"]
+__all__ = [
+    "AsyncRepositorySaver",
+    "AsyncRepositoryStore",
+    "AsyncValkeySaver",
+    "AsyncValkeyStore",
+    "RepositoryCache",
+    "RepositorySaver",
+    "RepositoryStore",
+    "ValkeyCache",
+    "ValkeyIndexConfig",
+    "ValkeySaver",
+    "ValkeyStore",
+]

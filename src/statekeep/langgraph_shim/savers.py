@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -19,50 +17,25 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..domain import InvalidInput, SavedCheckpoint, WrongEventLoop
+from ..domain import SavedCheckpoint
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
-from ..repositories.operation import Operation, arun, run
 from . import operations
+from .faces import Awaiting, Blocking, Faces, checked_repository
+from .serdes import check_serde
 from .versions import next_version
 
-ResultT = TypeVar("ResultT")
 
-
-def _check_serde(serde: Any) -> None:
-    if serde is not None and not all(
-        callable(getattr(serde, typed, None) or getattr(serde, plain, None))
-        for typed, plain in (("dumps_typed", "dumps"), ("loads_typed", "loads"))
-    ):
-        raise InvalidInput(
-            f"serde must have dumps_typed and loads_typed, as LangGraph's JsonPlusSerializer, got {serde!r:.80}",
-            field="serde",
-        )
-
-
-class Saver(BaseCheckpointSaver[str]):
+class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpointSaver[str]):
     """LangGraph's methods over both faces of one backend.
 
     No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it.
     """
 
     def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None) -> None:
-        _check_serde(serde)
+        check_serde(serde)
         super().__init__(serde=serde)
         self._sync = CheckpointRepository(backend)
         self._async = AsyncCheckpointRepository(backend)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._sync.backend!r})"
-
-    def _enter_sync(self) -> CheckpointRepository:
-        return self._sync
-
-    def _run(self, operation: Operation[ResultT]) -> ResultT:
-        keep = self._enter_sync()
-        return run(operation, lambda request: request(keep))
-
-    async def _arun(self, operation: Operation[ResultT]) -> ResultT:
-        return await arun(operation, lambda request: request(self._async))
 
     # LangGraph's methods
 
@@ -264,22 +237,8 @@ class Saver(BaseCheckpointSaver[str]):
         """Return a channel version greater than ``current`` that no other branch will ever make."""
         return next_version(current)
 
-    # Its end
 
-    async def aclose(self) -> None:
-        """Close what the saver opened itself; a client that you passed stays open. Idempotent."""
-        await self._async.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class RepositorySaver(Saver):
+class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository], Saver):
     """A LangGraph checkpointer over a checkpoint repository.
 
     Serves ``invoke`` and ``ainvoke`` alike: every backend answers both. May be shared by threads and tasks, and
@@ -304,28 +263,11 @@ class RepositorySaver(Saver):
     """
 
     def __init__(self, repository: CheckpointRepository, *, serde: SerializerProtocol | None = None) -> None:
-        if not isinstance(repository, CheckpointRepository):
-            raise InvalidInput(
-                f"repository must be a CheckpointRepository, got {type(repository).__name__}"
-                + ("; use AsyncRepositorySaver" if isinstance(repository, AsyncCheckpointRepository) else ""),
-                field="repository",
-            )
-        super().__init__(repository.backend, serde)
-
-    def close(self) -> None:
-        """Close what the saver opened itself; a client that you passed stays open. Idempotent."""
-        self._sync.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        keep = checked_repository(repository, CheckpointRepository, AsyncCheckpointRepository, "AsyncRepositorySaver")
+        super().__init__(keep.backend, serde)
 
 
-class AsyncRepositorySaver(Saver):
+class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointRepository], Saver):
     """A LangGraph checkpointer over an async checkpoint repository.
 
     Serves ``ainvoke``, and answers sync calls from threads in which no event loop runs, such as those of sync
@@ -351,22 +293,8 @@ class AsyncRepositorySaver(Saver):
         2
     """
 
-    def __init__(self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None) -> None:
-        if not isinstance(repository, AsyncCheckpointRepository):
-            raise InvalidInput(
-                f"repository must be an AsyncCheckpointRepository, got {type(repository).__name__}"
-                + ("; use RepositorySaver" if isinstance(repository, CheckpointRepository) else ""),
-                field="repository",
-            )
-        super().__init__(repository.backend, serde)
+    _twins = "graph.ainvoke, graph.aget_state, saver.aget_tuple"
 
-    def _enter_sync(self) -> CheckpointRepository:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._sync
-        raise WrongEventLoop(
-            f"{type(self).__name__}: a sync method was called in the thread of a running event loop, which it would "
-            "block. Await the async twin instead (graph.ainvoke, graph.aget_state, saver.aget_tuple ...), or call "
-            "from another thread (await asyncio.to_thread(...))."
-        )
+    def __init__(self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None) -> None:
+        keep = checked_repository(repository, AsyncCheckpointRepository, CheckpointRepository, "RepositorySaver")
+        super().__init__(keep.backend, serde)

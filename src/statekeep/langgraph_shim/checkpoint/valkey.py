@@ -7,8 +7,9 @@ from typing import Any, Self
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...repositories.ttl import ttl_seconds as _ttl_seconds
-from ...repositories.valkey import Client, ValkeyCheckpoints, client_for, client_from_pool, open_client
+from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..savers import AsyncRepositorySaver, RepositorySaver, Saver
+from ..valkey_clients import carrier, opened
 
 __all__ = ["AsyncValkeySaver", "ValkeySaver"]
 
@@ -26,8 +27,7 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         deadline: float = 10.0,
     ) -> None:
-        carrier = client if isinstance(client, Client) else client_for(client, deadline=deadline)
-        backend = ValkeyCheckpoints(carrier, prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
+        backend = ValkeyCheckpoints(carrier(client, deadline), prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
         Saver.__init__(self, backend, serde)
         self.client = client
         self.ttl = backend.ttl
@@ -68,15 +68,12 @@ class _Valkey(Saver):
             MissingDependency: no client library is installed.
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
-        if pool_size is not None:
-            # Left out when it was not given, because it would contradict a pool_size in the URL.
-            options["pool_size"] = pool_size
-        client = open_client(conn_string, **options)
-        try:
-            return cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read)
-        except BaseException:
-            client.close()
-            raise
+        return opened(
+            lambda client: cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read),
+            conn_string,
+            pool_size=pool_size,
+            **options,
+        )
 
     @classmethod
     def from_pool(

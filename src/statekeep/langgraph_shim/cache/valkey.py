@@ -1,0 +1,149 @@
+"""A LangGraph cache on Valkey."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from langgraph.cache.base import ValueT
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ...repositories.cache import OnError
+from ...repositories.ttl import ttl_seconds as _ttl_seconds
+from ...repositories.valkey import ValkeyCacheEntries, client_from_pool
+from ..caches import Cache
+from ..valkey_clients import carrier, opened
+
+__all__ = ["ValkeyCache"]
+
+PREFIX = "langgraph:cache:"
+
+
+class ValkeyCache(Cache[ValueT]):
+    """A LangGraph cache on Valkey.
+
+    Serves ``invoke`` and ``ainvoke``: a cache made from a URL has a client for each, one made from a sync client
+    answers async calls from worker threads. May be shared by threads and tasks.
+
+    Args:
+        client: of valkey-glide or valkey-py, standalone or cluster, sync or async. It stays open when the cache
+            closes.
+        prefix: of all keys. A ``:`` at its end means nothing: there is always one behind it.
+        ttl: how long values live that are set without a TTL of their own, in seconds, fractions allowed; ``None`` for
+            ever.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default.
+        on_error: ``"raise"``: an outage of the server is an error, ``Unavailable``, which ends a graph's run.
+            ``"miss"``: ``get`` finds nothing and ``set`` does nothing meanwhile, and a warning is logged by the logger
+            ``statekeep.cache``. Each call tries until the deadline first, so choose a short ``deadline`` with it.
+        deadline: seconds for which a failing request is tried again.
+
+    Attributes:
+        client: as it was given, or as made from the URL or pool.
+        prefix: as it was given.
+        ttl: in seconds, or ``None``.
+        serde: the serializer.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from langgraph.graph import StateGraph
+        >>> from langgraph.types import CachePolicy
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1, cache_policy=CachePolicy())
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> with ValkeyCache.from_conn_string("embedded:", ttl_seconds=3600) as cache:
+        ...     graph = builder.compile(cache=cache)
+        ...     graph.invoke(1)
+        2
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        prefix: str = PREFIX,
+        ttl: float | None = None,
+        serde: SerializerProtocol | None = None,
+        on_error: OnError = "raise",
+        deadline: float = 10.0,
+    ) -> None:
+        start = prefix.removesuffix(":") if isinstance(prefix, str) else prefix
+        backend = ValkeyCacheEntries(carrier(client, deadline), prefix=start, ttl=ttl)
+        super().__init__(backend, serde, on_error)
+        self.client = client
+        self.prefix = prefix
+        self.ttl = backend.ttl
+
+    @classmethod
+    def from_conn_string(
+        cls,
+        conn_string: str,
+        *,
+        prefix: str = PREFIX,
+        ttl_seconds: float | None = None,
+        serde: SerializerProtocol | None = None,
+        pool_size: int | None = None,
+        pool_timeout: float | None = None,
+        on_error: OnError = "raise",
+        **options: Any,
+    ) -> Self:
+        """Make a cache that opens its own connections, when they are first needed.
+
+        Use it as a context manager, or keep it and call ``close`` or ``aclose`` at the end. It serves the sync and
+        async methods alike, and any number of event loops.
+
+        Args:
+            conn_string: ``valkey://user:pass@host:port/db``, ``valkeys://`` (TLS), ``valkey+cluster://``,
+                ``valkeys+cluster://``, ``unix:///path``, ``embedded:`` or ``embedded:DIR`` (a server of this
+                program's own; with a directory the data survives it).
+            prefix: of all keys.
+            ttl_seconds: how long values live that are set without a TTL of their own, in seconds, fractions allowed;
+                ``None`` for ever.
+            serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
+            pool_timeout: how long a request waits for a free one of them, in seconds; by default as long as others
+                are being answered.
+            on_error: what an outage of the server is, ``"raise"`` or ``"miss"``.
+            **options: further settings of the connection, which may be URL parameters as well: ``client``
+                (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
+                ``tls_cert``, ``tls_key``, ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds).
+
+        Raises:
+            InvalidInput: an argument is wrong.
+            MissingDependency: no client library is installed.
+        """
+        _ttl_seconds(ttl_seconds, "ttl_seconds")
+        return opened(
+            lambda client: cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, on_error=on_error),
+            conn_string,
+            pool_size=pool_size,
+            pool_timeout=pool_timeout,
+            **options,
+        )
+
+    @classmethod
+    def from_pool(
+        cls,
+        pool: Any,
+        *,
+        prefix: str = PREFIX,
+        ttl_seconds: float | None = None,
+        serde: SerializerProtocol | None = None,
+        on_error: OnError = "raise",
+        deadline: float = 10.0,
+    ) -> Self:
+        """Make a cache over a connection pool of valkey-py, sync or async, which stays open when the cache closes.
+
+        Args:
+            pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.
+            prefix: of all keys.
+            ttl_seconds: how long values live that are set without a TTL of their own, in seconds; ``None`` for ever.
+            serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            on_error: what an outage of the server is, ``"raise"`` or ``"miss"``.
+            deadline: seconds for which a failing request is tried again.
+
+        Raises:
+            InvalidInput: an argument is wrong.
+        """
+        _ttl_seconds(ttl_seconds, "ttl_seconds")
+        client = client_from_pool(pool, deadline=deadline)
+        return cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, on_error=on_error)
