@@ -1,7 +1,8 @@
 """A digest of text files as a LangGraph graph: the program that ``file_digest.py`` starts, kills and starts again.
 
 It is a program of its own, kept in a Valkey server of its own (``embedded:DIR``). Nothing of its progress is anywhere
-but in the checkpoints::
+but in the checkpoints; what it found out about each file is in the store, too, as a note that outlives the thread, and
+in the cache, so that no other run digests the same file again::
 
     plan -> digest (one task per file) -> merge -> approve (a human) -> publish
 
@@ -33,14 +34,15 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import CachePolicy, Command, Send, interrupt
 
-from statekeep.langgraph_shim import ValkeySaver
+from statekeep.langgraph_shim import ValkeyCache, ValkeySaver, ValkeyStore
 
 SIDE_BY_SIDE = 4  # tasks
 READ_LIMIT = 1 << 20  # bytes of one file that are analysed; the checksum covers all of it
 WORDS_PER_MINUTE = 220
 TERMS_KEPT = 150  # most frequent terms of a file, the material of tf-idf
+TERMS_NOTED = 6
 PARAGRAPH_WORDS = 12  # shorter paragraphs repeat by chance
 PARAGRAPHS_KEPT = 400  # of one file
 SKETCH = 48  # hashes kept of a paragraph
@@ -87,6 +89,15 @@ class Digest(TypedDict):
     words: int
     terms: dict[str, int]
     paragraphs: list[tuple[str, list[int]]]
+
+
+class Note(TypedDict):
+    """What the store keeps about one file, under its path."""
+
+    title: str
+    words: int
+    sha256: str
+    terms: list[str]
 
 
 class State(TypedDict):
@@ -206,6 +217,12 @@ def digest_of(path: Path) -> Digest:
         "terms": dict(terms.most_common(TERMS_KEPT)),
         "paragraphs": [(paragraph[:100], sketch(paragraph)) for paragraph in paragraphs],
     }
+
+
+def note_of(digest: Digest) -> Note:
+    """Return what is worth keeping of a digest."""
+    terms = sorted(digest["terms"], key=lambda term: (-digest["terms"][term], term))[:TERMS_NOTED]
+    return {"title": digest["title"], "words": digest["words"], "sha256": digest["sha256"], "terms": terms}
 
 
 # What all files together have to say
@@ -330,9 +347,29 @@ def fan_out(state: State) -> list[Send] | str:
     return [Send("digest", file) for file in files] or END
 
 
+def notes_of(thread: str) -> tuple[str, ...]:
+    """Return the namespace of a thread's notes."""
+    return ("digests", thread)
+
+
+def version_of(file: File) -> str:
+    """Return what is equal as long as a file is: under this key its digest is in the cache."""
+    try:
+        found = Path(file["path"]).stat()
+    except OSError as error:
+        return f"{file['path']}: {error.strerror}"
+    return f"{file['path']}: {found.st_size} bytes, {found.st_mtime_ns}"
+
+
 def digest(state: File, runtime: Runtime[Conditions]) -> dict[str, Any]:
-    """Digest one file. First says so in the log, so that each execution counts, also one that is cut off."""
+    """Digest one file, and keep a note of it. Not called for what the cache has.
+
+    First says so in the log, so that each execution counts, also one that is cut off. A task that runs again puts the
+    same note again.
+    """
     assert runtime.execution_info is not None
+    assert runtime.execution_info.thread_id is not None
+    assert runtime.store is not None
     entry = json.dumps({"task": runtime.execution_info.task_id, "path": state["path"], "pid": os.getpid()})
     log = os.open(runtime.context.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -343,6 +380,7 @@ def digest(state: File, runtime: Runtime[Conditions]) -> dict[str, Any]:
         found = digest_of(Path(state["path"]))
     except OSError as error:  # gone, or no longer to be read, since it was found
         return {"skipped": [Skipped(path=state["path"], reason=error.strerror or "cannot be read")]}
+    runtime.store.put(notes_of(runtime.execution_info.thread_id), found["path"], dict(note_of(found)))
     time.sleep(runtime.context.pause * state["slowness"])
     return {"digests": [found]}
 
@@ -369,11 +407,13 @@ def publish(state: State) -> dict[str, Any]:
     return {}
 
 
-def build(checkpointer: ValkeySaver) -> CompiledStateGraph[State, Conditions, State, State]:
+def build(
+    checkpointer: ValkeySaver, store: ValkeyStore, cache: ValkeyCache[Any]
+) -> CompiledStateGraph[State, Conditions, State, State]:
     """Return the graph."""
     builder = StateGraph(State, context_schema=Conditions)
     builder.add_node("plan", plan)
-    builder.add_node("digest", digest, input_schema=File)
+    builder.add_node("digest", digest, input_schema=File, cache_policy=CachePolicy(key_func=version_of))
     builder.add_node("merge", merge)
     builder.add_node("approve", approve)
     builder.add_node("publish", publish)
@@ -383,7 +423,7 @@ def build(checkpointer: ValkeySaver) -> CompiledStateGraph[State, Conditions, St
     builder.add_edge("merge", "approve")
     builder.add_conditional_edges("approve", lambda state: "publish" if state["answer"] == "approve" else END)
     builder.add_edge("publish", END)
-    return builder.compile(checkpointer=checkpointer)
+    return builder.compile(checkpointer=checkpointer, store=store, cache=cache)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -394,7 +434,7 @@ def main(
     order: Literal["start", "resume", "answer"],
     words: Annotated[list[str] | None, typer.Argument(help="files and folders to start with, or the answer")] = None,
     *,
-    state: Annotated[Path, typer.Option(help="where the checkpoints are kept")],
+    state: Annotated[Path, typer.Option(help="where checkpoints, notes and digests are kept")],
     thread: Annotated[str, typer.Option(help="id of the thread")],
     log: Annotated[Path, typer.Option(help="gets a line for each execution of a task")],
     output: Annotated[Path, typer.Option(help="where the report goes")] = Path("digest.md"),
@@ -422,8 +462,13 @@ async def run(given: Any, directory: Path, thread: str, conditions: Conditions) 
     # LangGraph's own max_concurrency would let the storing wait in one queue with the tasks.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(SIDE_BY_SIDE))
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    async with ValkeySaver.from_conn_string(f"embedded:{directory}") as saver:
-        await build(saver).ainvoke(given, config, context=conditions)
+    url = f"embedded:{directory}"  # one server for all three
+    async with (
+        ValkeySaver.from_conn_string(url) as saver,
+        ValkeyStore.from_conn_string(url) as store,
+        ValkeyCache[Any].from_conn_string(url, prefix="statekeep") as cache,  # where `statekeep.connect` has it, too
+    ):
+        await build(saver, store, cache).ainvoke(given, config, context=conditions)
 
 
 if __name__ == "__main__":

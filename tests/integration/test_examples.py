@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import os
 import re
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from langgraph.runtime import ExecutionInfo, Runtime
 
+import statekeep
 from examples import file_digest_worker as worker
-from examples.file_digest import Check, FanOut, checks, sha256_of
-from statekeep import Payload, PendingWrite
+from examples.file_digest import SERDE, Check, FanOut, cache_check, checks, sha256_of
+from statekeep import Channel, Checkpoint, Item, Payload, PendingWrite
+from statekeep.langgraph_shim import RepositoryStore
 from tests.fenced import ROOT
 
 pytestmark = pytest.mark.xdist_group("examples")  # each starts processes: one after the other
@@ -124,12 +128,15 @@ def test_the_demonstration_proves_its_claims(odd_folder: Path, tmp_path: Path) -
     assert done.status == 0, done.output
     assert done.left == []
     verdicts = checked(done.output)
-    assert len(verdicts) == 7
+    assert len(verdicts) == 10
+    assert "7 of 7 digests came from the cache" in done.output
     assert {*verdicts.values()} == {"yes"}
 
-    killed = re.search(r"Tasks: (\d+) stored, (\d+) cut off in the middle, (\d+) not begun", done.output)
+    killed = re.search(r"Tasks: (\d+) stored, (\d+) cut off in the middle, (\d+) not begun. Notes: (\d+)", done.output)
     assert killed
-    assert sum(map(int, killed.groups())) == 7
+    assert sum(map(int, killed.groups()[:3])) == 7
+    assert int(killed[1]) <= int(killed[4]) <= int(killed[1]) + int(killed[2])
+    assert "7 of 7" in done.output
     assert 0 < int(killed[1]) < 7
 
     text = report.read_text("utf-8")
@@ -196,6 +203,12 @@ def write(value: bytes) -> PendingWrite:
     return PendingWrite(task_id="t", idx=0, channel="digests", payload=Payload(encoding="raw", data=value))
 
 
+def note(path: str, version: int = 1) -> Item:
+    now = dt.datetime(2026, 1, 1, second=version, tzinfo=dt.UTC)
+    value = {"sha256": sha256_of(Path(path))}
+    return Item(namespace=("digests", "t"), key=path, value=value, created_at=now, updated_at=now, version=version)
+
+
 @pytest.fixture
 def evidence(tmp_path: Path) -> dict[str, Any]:
     """Two files of which one was stored at the kill and the other cut off, and a good end."""
@@ -203,8 +216,12 @@ def evidence(tmp_path: Path) -> dict[str, Any]:
     for path in files:
         path.write_text(path.name, "utf-8")
     paths = [str(path) for path in files]
-    killed = FanOut("1", paths, {"ta": [write(b"a")]}, Counter({"ta": 1, "tb": 1}))
-    finished = FanOut("1", paths, {"ta": [write(b"a")], "tb": [write(b"b")]}, Counter({"ta": 1, "tb": 2}))
+    tasks = dict(zip(("ta", "tb"), paths, strict=True))
+    notes = {path: note(path) for path in paths}
+    killed = FanOut("1", paths, {"ta": [write(b"a")]}, Counter({"ta": 1, "tb": 1}), tasks, dict(notes))
+    again = {**notes, paths[1]: note(paths[1], version=2)}
+    stored = {"ta": [write(b"a")], "tb": [write(b"b")]}
+    finished = FanOut("1", paths, stored, Counter({"ta": 1, "tb": 2}), tasks, again)
     digests = [{"path": str(path), "sha256": sha256_of(path)} for path in files]
     return {"killed": killed, "finished": finished, "digests": digests, "skipped": []}
 
@@ -236,21 +253,70 @@ def test_a_task_that_is_not_stored_is_noticed(evidence: dict[str, Any]) -> None:
     assert broken(checks(**evidence)) == {"Every task ran and was stored"}
 
 
-def test_a_task_that_never_ran_again_is_noticed(evidence: dict[str, Any]) -> None:
+def test_a_task_whose_result_was_cached_need_not_run_again(evidence: dict[str, Any]) -> None:
     evidence["finished"].runs["tb"] = 1
+    assert broken(checks(**evidence)) == set()
+    del evidence["finished"].stored["tb"]
+    assert broken(checks(**evidence)) == {"Every task ran and was stored"}
+
+
+def test_a_task_that_ran_three_times_is_noticed(evidence: dict[str, Any]) -> None:
+    evidence["finished"].runs["tb"] = 3
     assert broken(checks(**evidence)) == {"Only tasks that were cut off ran twice"}
+
+
+@pytest.mark.parametrize("change", ["none", "ran", "other", "lost"])
+def test_a_second_run_that_does_more_than_read_the_cache_is_noticed(change: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    digests = [{"path": "b"}, {"path": "a"}]
+    with statekeep.connect("memory:") as keep:
+        for thread in ("first", "second"):
+            found = (
+                digests if thread == "first" else {"other": [{"path": "c"}, *digests[1:]]}.get(change, digests[::-1])
+            )
+            channel = Channel.of(1, statekeep.dump(SERDE, found))
+            if thread == "first" or change != "lost":
+                keep.checkpoints.put(Checkpoint(thread_id=thread, channels={"digests": channel}))
+        if change == "ran":
+            log.write_text('{"task": "t", "path": "a"}\n', "utf-8")
+        assert cache_check(keep.checkpoints, log, "first", "second").holds is (change == "none")
 
 
 @pytest.mark.parametrize("change", ["lost", "twice"])
 def test_a_result_that_is_lost_or_there_twice_is_noticed(change: str, evidence: dict[str, Any]) -> None:
     digests = evidence["digests"]
     digests[:] = digests[1:] if change == "lost" else [*digests, copy.copy(digests[0])]
-    assert broken(checks(**evidence)) == {"Each file is in the result, once"}
+    claims = {"Each file is in the result, once"}
+    if change == "lost":
+        claims.add("The store has a note of each digest, and no other")
+    assert broken(checks(**evidence)) == claims
 
 
 def test_a_wrong_checksum_is_noticed(evidence: dict[str, Any]) -> None:
     evidence["digests"][0]["sha256"] = "0" * 64
-    assert broken(checks(**evidence)) == {"The checksums are those of the files"}
+    assert broken(checks(**evidence)) == {
+        "The checksums are those of the files",
+        "The store has a note of each digest, and no other",
+    }
+
+
+@pytest.mark.parametrize("change", ["lost", "wrong", "strange"])
+def test_a_note_that_is_lost_or_wrong_is_noticed(change: str, evidence: dict[str, Any]) -> None:
+    notes = evidence["finished"].notes
+    path = evidence["finished"].paths["tb"]
+    if change == "lost":
+        del notes[path]
+    elif change == "wrong":
+        notes[path] = notes[path].model_copy(update={"value": {"sha256": "0" * 64}})
+    else:
+        notes["elsewhere"] = notes[path]
+    assert broken(checks(**evidence)) == {"The store has a note of each digest, and no other"}
+
+
+def test_a_note_that_was_put_again_without_need_is_noticed(evidence: dict[str, Any]) -> None:
+    path = evidence["finished"].paths["ta"]
+    evidence["finished"].notes[path] = note(path, version=2)
+    assert broken(checks(**evidence)) == {"No note of a stored task was put again"}
 
 
 # -- the digest itself
@@ -291,18 +357,37 @@ def test_key_terms_are_those_of_one_file(tmp_path: Path) -> None:
     assert terms == {str(tmp_path / "apple"): ["fruit", "apple"], str(tmp_path / "pear"): ["fruit", "pear"]}
 
 
-def test_a_file_that_vanishes_before_its_task_is_reported(tmp_path: Path) -> None:
-    class Execution:
-        task_id = "t"
+def test_versions_of_files(tmp_path: Path) -> None:
+    path = tmp_path / "a"
 
-    class Runtime:
-        execution_info = Execution()
-        context = worker.Conditions(tmp_path / "log", 0)
+    def version(slowness: float = 1.0) -> str:
+        return worker.version_of({"path": str(path), "slowness": slowness})
 
-    gone = str(tmp_path / "gone")
-    found = worker.digest({"path": gone, "slowness": 1.0}, Runtime())  # type: ignore[arg-type]
+    found = [version()]
+    for text in ("one", "longer", "again"):
+        path.write_text(text, "utf-8")
+        os.utime(path, ns=(0, len(found)))
+        found.append(version())
+        assert version(2.0) == found[-1]
+    assert len({*found}) == 4
+
+
+def test_a_note_is_kept_of_a_file_unless_it_vanished_before_its_task(tmp_path: Path) -> None:
+    runtime: Any = Runtime(
+        context=worker.Conditions(tmp_path / "log", 0),
+        store=RepositoryStore(statekeep.connect("memory:").items),
+        execution_info=ExecutionInfo(checkpoint_id="1", checkpoint_ns="", task_id="t", thread_id="thread"),
+    )
+    gone, there = str(tmp_path / "gone"), tmp_path / "there.txt"
+    there.write_text("red blue blue", "utf-8")
+    found = worker.digest({"path": gone, "slowness": 1.0}, runtime)
     assert found == {"skipped": [{"path": gone, "reason": "No such file or directory"}]}
-    assert (tmp_path / "log").read_text("utf-8").count("\n") == 1
+    assert runtime.store.search(()) == []
+    worker.digest({"path": str(there), "slowness": 1.0}, runtime)
+    [kept] = runtime.store.search(("digests", "thread"))
+    assert kept.key == str(there)
+    assert kept.value == {"title": "red blue blue", "words": 3, "sha256": sha256_of(there), "terms": ["blue", "red"]}
+    assert (tmp_path / "log").read_text("utf-8").count("\n") == 2
 
 
 # -- the typed state
