@@ -1,0 +1,127 @@
+"""Lanes: sessions of AgentCore Memory used as keys.
+
+A lane is read whole or from its newest end, never by a filter: unfiltered reads see what was written, filtered ones
+maybe later. Order is that of the events' own timestamps; events of one millisecond are unordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import frozen
+
+from ..aws import AwsCall, AwsCalls
+from ..operation import Operation
+from .frames import PIECE, Record, pieces, records
+from .names import Lane
+
+PAGE: Final = 100
+"""Events of a page, the service's limit."""
+
+ABREAST: Final = 32
+"""Calls of one request: a bound of what is in memory."""
+
+
+@frozen
+class Lanes:
+    """The lanes of one memory.
+
+    Attributes:
+        memory_id: the memory.
+        piece: characters of an event at most, less than 10 MB.
+    """
+
+    memory_id: str
+    piece: int = PIECE
+
+    def appends(self, lane: Lane, record: Record, at: datetime) -> list[AwsCall]:
+        """Return the calls that append a record: one, or more if it is larger than an event may be.
+
+        They carry no client token of their own: boto3 adds one that its retries share. A token made of the content
+        would outlive a deletion, and the service would then ignore what is put again.
+
+        Args:
+            lane: where to.
+            record: what to append; the same again does no harm.
+            at: what orders the lane, to the millisecond.
+        """
+        where = self._where(lane) | {"eventTimestamp": at.astimezone(UTC), "extractionMode": "SKIP"}
+        return [AwsCall("CreateEvent", where | {"payload": [{"blob": text}]}) for text in pieces(record, self.piece)]
+
+    def append(self, appends: Sequence[tuple[Lane, Record, datetime]]) -> Operation[None]:
+        """Append records side by side; when it fails, some of them may be there."""
+        calls = [call for append in appends for call in self.appends(*append)]
+        for start in range(0, len(calls), ABREAST):
+            yield _request(calls[start : start + ABREAST])
+
+    def read(self, lane: Lane, *, newest: int | None = None) -> Operation[list[Record]]:
+        """Return the records of a lane, the newest first; those of which a piece is missing are left out.
+
+        Args:
+            lane: what to read.
+            newest: read so many events from the newest end; ``None`` for all.
+        """
+        [found] = yield from self.read_all([lane], newest=newest)
+        return found
+
+    def read_all(self, lanes: Sequence[Lane], *, newest: int | None = None) -> Operation[list[list[Record]]]:
+        """Read several lanes side by side: as many rounds as the longest has pages."""
+        texts: list[list[Any]] = [[] for _ in lanes]
+        for number, event in (yield from self._events(lanes, newest, payloads=True)):
+            texts[number] += [item.get("blob") for item in event["payload"]]
+        return [records(found, f"{lane.actor} {lane.session}")[0] for lane, found in zip(lanes, texts, strict=True)]
+
+    def clear(self, lanes: Sequence[Lane]) -> Operation[int]:
+        """Delete every event of some lanes, and return how many there were. What is gone already is no error."""
+        events = yield from self._events(lanes, None, payloads=False)
+        calls = [
+            AwsCall("DeleteEvent", self._where(lanes[number]) | {"eventId": event["eventId"]}, missing_ok=True)
+            for number, event in events
+        ]
+        for start in range(0, len(calls), ABREAST):
+            yield _request(calls[start : start + ABREAST])
+        return len(calls)
+
+    def sessions(self, actor: str) -> Operation[list[Lane]]:
+        """Return the lanes of an actor that have events, in no order."""
+        found: list[Lane] = []
+        more: dict[str, str] = {}
+        while True:
+            request = {"memoryId": self.memory_id, "actorId": actor, "maxResults": PAGE, **more}
+            reply = yield AwsCall("ListSessions", request | {"filter": {"eventFilter": "HAS_EVENTS"}})
+            found += [Lane(actor, summary["sessionId"]) for summary in reply["sessionSummaries"]]
+            if not reply.get("nextToken"):
+                return found
+            more = {"nextToken": reply["nextToken"]}
+
+    def _events(
+        self, lanes: Sequence[Lane], newest: int | None, *, payloads: bool
+    ) -> Operation[list[tuple[int, dict[str, Any]]]]:
+        """Return (position of the lane, event), each lane's newest first."""
+        found: list[tuple[int, dict[str, Any]]] = []
+        counts = [0] * len(lanes)
+        pending: list[tuple[int, dict[str, Any]]] = [(number, {}) for number in range(len(lanes))]
+        while pending:
+            now, pending = pending[:ABREAST], pending[ABREAST:]
+            calls = []
+            for number, more in now:
+                size = PAGE if newest is None else min(PAGE, newest - counts[number])
+                request = {"maxResults": size, "includePayloads": payloads, **more}
+                calls.append(AwsCall("ListEvents", self._where(lanes[number]) | request))
+            replies = yield _request(calls)
+            for (number, _), reply in zip(now, replies if len(calls) > 1 else [replies], strict=True):
+                found += [(number, event) for event in reply["events"]]
+                counts[number] += len(reply["events"])
+                # A page may be short, or empty, and have another one behind it.
+                if reply.get("nextToken") and (newest is None or counts[number] < newest):
+                    pending.append((number, {"nextToken": reply["nextToken"]}))
+        return found
+
+    def _where(self, lane: Lane) -> dict[str, Any]:
+        return {"memoryId": self.memory_id, "actorId": lane.actor, "sessionId": lane.session}
+
+
+def _request(calls: Sequence[AwsCall]) -> AwsCall | AwsCalls:
+    return calls[0] if len(calls) == 1 else AwsCalls(calls)

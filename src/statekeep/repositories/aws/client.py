@@ -1,0 +1,166 @@
+"""A boto3 client that answers requests of operations, blocking or from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from ...domain import InvalidInput, Unavailable
+from .calls import AwsCall, AwsCalls, Reply, Request
+from .failures import NotFound, failure, meaning_of
+from .workers import Workers
+
+WORKERS: Final = 16
+"""Threads at most; fewer if the client has fewer connections."""
+
+
+class AwsClient:
+    """Executes :class:`AwsCall` and :class:`AwsCalls` with one boto3 client.
+
+    Calls side by side, and those of event loops, run in threads: as many as the client has connections, 16 at most.
+    In a forked process a client of our own is made anew.
+
+    Args:
+        client: a boto3 client of ``service``.
+        service: boto3's name of the service.
+        remake: makes the client again after a fork, and says that it is ours to close; ``None`` for one of the user's,
+            which is never closed.
+
+    Raises:
+        InvalidInput: ``client`` is none of boto3's, or of another service.
+    """
+
+    def __init__(self, client: Any, service: str, remake: Callable[[], Any] | None = None) -> None:
+        check_client(client, service)
+        self.service = service
+        self._client = client
+        self._remake = remake
+        self._pid = os.getpid()
+        self._workers = Workers(min(WORKERS, client.meta.config.max_pool_connections))
+        self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.service!r}, region={self.region!r}, {self._client.meta.endpoint_url!r})"
+
+    @property
+    def region(self) -> str | None:
+        """The client's region."""
+        region: str | None = self._client.meta.region_name
+        return region
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking.
+
+        Raises:
+            StatekeepError: what the service or boto3 reports; see :mod:`.failures`.
+        """
+        self._check_open()
+        if isinstance(request, AwsCall):
+            return self._call(request)
+        if len(request.calls) == 1:
+            return [self._call(request.calls[0])]
+        futures = self._submitted(request)
+        return _first_error_or_replies([(future.exception(), future) for future in futures])
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request without blocking the event loop. Raises as :meth:`execute`.
+
+        When the caller is cancelled, calls that have begun still run to their end.
+        """
+        self._check_open()
+        if isinstance(request, AwsCall):
+            return await self._awaited(self._workers.submit(self._call, request))
+        futures = self._submitted(request)
+        done = await asyncio.gather(*map(self._awaited, futures), return_exceptions=True)
+        errors = [one if isinstance(one, BaseException) else None for one in done]
+        return _first_error_or_replies(list(zip(errors, futures, strict=True)))
+
+    def close(self) -> None:
+        """Close the client, unless it is the user's, and let the threads end."""
+        self._is_closed = True
+        self._workers.close()
+        if self._remake is not None:
+            self._client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        self.close()
+
+    def _submitted(self, request: AwsCalls) -> list[Future[Any]]:
+        return [self._workers.submit(self._call, call) for call in request.calls]
+
+    def _awaited(self, future: Future[Any]) -> Awaitable[Any]:
+        return asyncio.wrap_future(future)
+
+    def _call(self, call: AwsCall) -> Any:
+        client = self._own_client()
+        method = self._methods.get(call.operation)
+        if method is None:
+            raise InvalidInput(f"{self.service} has no operation {call.operation}", field="operation")
+        try:
+            return getattr(client, method)(**call.arguments)
+        except Exception as error:
+            meaning = meaning_of(error, self.service, call)
+            if meaning is None:
+                raise
+            if call.missing_ok and meaning.error is NotFound:
+                return None
+            # A cause is printed with the traceback, so what must not be shown is no cause.
+            cause = error if meaning.shows_text else None
+            raise failure(meaning, error, self.service, self.region, call) from cause
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable(f"{self.service}: the client is closed")
+
+    def _own_client(self) -> Any:
+        if self._pid != os.getpid() and self._remake is not None:
+            # The parent goes on using the connections that this process inherited.
+            self._after_fork()
+        return self._client
+
+    def _after_fork(self) -> None:
+        assert self._remake is not None
+        with _forked:
+            if self._pid != os.getpid():
+                self._client = self._remake()
+                self._pid = os.getpid()
+
+
+_forked = threading.Lock()
+
+
+def _first_error_or_replies(done: Iterable[tuple[BaseException | None, Future[Any]]]) -> list[Any]:
+    pairs = list(done)
+    for error, _ in pairs:
+        if error is not None:
+            raise error
+    return [future.result() for _, future in pairs]
+
+
+def check_client(client: Any, service: str) -> None:
+    """Check that this is a boto3 client of a service.
+
+    Raises:
+        InvalidInput: it is not; ``field`` is ``client``.
+    """
+    try:
+        found = client.meta.service_model.service_name
+        is_blocking = not asyncio.iscoroutinefunction(client._make_api_call)
+    except AttributeError:
+        raise InvalidInput(
+            f'client must be boto3.client("{service}"), got {type(client).__name__}', field="client"
+        ) from None
+    if found != service:
+        raise InvalidInput(f'client must be boto3.client("{service}"), got one of "{found}"', field="client")
+    if not is_blocking:
+        raise InvalidInput(
+            "client must be boto3's; one of aioboto3 or aiobotocore does not fit. The async methods serve event loops "
+            "with threads",
+            field="client",
+        )

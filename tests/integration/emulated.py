@@ -1,0 +1,108 @@
+"""Shorthands for requests to the emulated AgentCore Memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.retries.standard import ExponentialBackoff
+
+from statekeep.testing.aws import AwsEmulator
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
+
+
+def later(milliseconds: float = 0) -> datetime:
+    return START + timedelta(milliseconds=milliseconds)
+
+
+_clients: dict[tuple[str, Config], Any] = {}
+
+
+def _client(url: str, session: Any, config: Config) -> Any:
+    """Clients take longer to make than most tests to run."""
+    key = (url, config)
+    if key not in _clients:
+        _clients[key] = session.client("bedrock-agentcore", config=config)
+    return _clients[key]
+
+
+class Memory:
+    """One memory of an emulator, through a real client."""
+
+    def __init__(self, aws: AwsEmulator, memory_id: str | None = None, config: Config = ONE_ATTEMPT) -> None:
+        self.aws = aws
+        self.client = _client(aws.endpoint_url, aws.session(), config)
+        self.id = memory_id or aws.memory_id
+
+    def create(self, blob: Any = "x", at: datetime = START, session: str = "s", actor: str = "a", **more: Any) -> Any:
+        request = {"eventTimestamp": at, "payload": [{"blob": blob}], "sessionId": session, "actorId": actor, **more}
+        return self.client.create_event(memoryId=self.id, **request)["event"]
+
+    def page(self, session: str = "s", actor: str = "a", **more: Any) -> Any:
+        return self.client.list_events(memoryId=self.id, sessionId=session, actorId=actor, **more)
+
+    def events(self, session: str = "s", actor: str = "a", **more: Any) -> list[Any]:
+        events: list[Any] = []
+        token: dict[str, str] = {}
+        while True:
+            page = self.page(session, actor, **more, **token)
+            events += page["events"]
+            if "nextToken" not in page:
+                return events
+            token = {"nextToken": page["nextToken"]}
+
+    def blobs(self, session: str = "s", actor: str = "a", **more: Any) -> list[Any]:
+        return [event["payload"][0]["blob"] for event in self.events(session, actor, **more)]
+
+    def delete(self, event_id: str, session: str = "s", actor: str = "a") -> Any:
+        return self.client.delete_event(memoryId=self.id, sessionId=session, actorId=actor, eventId=event_id)
+
+    def sessions(self, actor: str = "a", **more: Any) -> set[str]:
+        pages = self.client.get_paginator("list_sessions").paginate(memoryId=self.id, actorId=actor, **more)
+        return {summary["sessionId"] for page in pages for summary in page["sessionSummaries"]}
+
+    def actors(self) -> set[str]:
+        pages = self.client.get_paginator("list_actors").paginate(memoryId=self.id)
+        return {summary["actorId"] for page in pages for summary in page["actorSummaries"]}
+
+    def record(self, text: str, namespace: str = "/n", **more: Any) -> Any:
+        one = {"requestIdentifier": "r", "namespaces": [namespace], "content": {"text": text}, "timestamp": START}
+        spec = {"recordExpirySpecification": more.pop("expiry")} if "expiry" in more else {}
+        answer = self.client.batch_create_memory_records(memoryId=self.id, records=[{**one, **more}], **spec)
+        return answer["successfulRecords"][0]["memoryRecordId"]
+
+    def records(self, **more: Any) -> list[Any]:
+        request = more if {"namespace", "namespacePath"} & set(more) else {"namespace": "/n", **more}
+        pages = self.client.get_paginator("list_memory_records").paginate(memoryId=self.id, **request)
+        return [summary for page in pages for summary in page["memoryRecordSummaries"]]
+
+    def texts(self, **more: Any) -> set[str]:
+        return {record["content"]["text"] for record in self.records(**more)}
+
+    def retrieve(self, query: str, **more: Any) -> list[Any]:
+        criteria = {"searchQuery": query, **more.pop("criteria", {})}
+        request = {"namespace": "/n", "searchCriteria": criteria, **more}
+        pages = self.client.get_paginator("retrieve_memory_records").paginate(memoryId=self.id, **request)
+        return [summary for page in pages for summary in page["memoryRecordSummaries"]]
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let botocore wait little before it tries again what was throttled: it waits half a second, then one, two ..."""
+    monkeypatch.setitem(ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, "throttling_base_scale", 0.01)
+
+
+@contextmanager
+def refused(code: str, status: int, match: str = ".") -> Iterator[pytest.ExceptionInfo[Any]]:
+    """Expect an answer of the service."""
+    with pytest.raises(ClientError, match=match) as caught:
+        yield caught
+    response = caught.value.response
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
