@@ -153,7 +153,7 @@ class ItemBackend(Protocol):
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
         """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
 
-        Those of one namespace are one atomic unit. If an expectation does not hold, nothing at all is written and
+        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not hold, nothing at all is written and
         :class:`~statekeep.Conflict` is raised; the caller sees to it that all are of one namespace then, and at most
         :data:`MOST_EXPECTED`. An expectation is about what is there after the actions before it.
         """
@@ -484,8 +484,8 @@ class ItemRepository(_Operations):
     def batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> builtins.list[Any]:
         """Do several operations, one after the other, in one round trip where the backend can.
 
-        The operations on one namespace are one atomic unit. With expectations, all must be of one namespace, and if
-        one does not hold none is done.
+        Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
+        one namespace, and if one does not hold none is done.
 
         Args:
             operations: at most 500 if one of them has an expectation.

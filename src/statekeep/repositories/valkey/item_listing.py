@@ -15,8 +15,9 @@ from ..items import Get, ItemRange, NamespaceQuery
 from ..operation import Operation, Page
 from .item_keys import ItemKeys, namespace_index_keys, namespace_of_ordered, ordered
 from .item_plans import Settings
+from .item_reading import look, read_rows
 from .item_records import TTL, Row, decode_item, found
-from .item_writing import apply, look, read_rows
+from .item_writing import apply
 from .keys import text
 from .reading import chunks
 from .requests import Arg, Call, Commands, Reply, script

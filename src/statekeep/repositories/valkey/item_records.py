@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...domain import CorruptRecord, Item, SearchItem
+from ..ttl import LONGEST
 from .item_keys import ItemKeys
 from .records import decode_time
 
@@ -58,3 +59,31 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
 def found(item: Item, score: float | None) -> SearchItem:
     """An item as a result of a search."""
     return SearchItem.trusted(**item.__dict__, score=score)
+
+
+def decoded_us(text: bytes) -> int:
+    """Microseconds since 1970 of a record's time; 0 for none."""
+    return round(decode_time(text.decode()).timestamp() * 1_000_000) if text else 0
+
+
+def last_put_us(updated_at: bytes | None) -> int:
+    """As :func:`decoded_us`; what others stored may be no time at all, and is 0 then."""
+    try:
+        return decoded_us(updated_at or b"")
+    except ValueError:
+        return 0
+
+
+def seconds_of(keys: ItemKeys, key: str, ttl: bytes) -> float:
+    """The TTL of a record.
+
+    Raises:
+        CorruptRecord: it is no number.
+    """
+    try:
+        seconds = float(ttl)
+        if not 0 < seconds <= LONGEST:
+            raise ValueError(f"{seconds} is out of range")
+    except ValueError as error:
+        raise CorruptRecord(f"ttl is damaged: {error}", key=keys.record(key)) from error
+    return seconds

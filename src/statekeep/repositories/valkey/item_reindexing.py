@@ -12,7 +12,8 @@ from ..operation import Operation
 from .item_keys import ItemKeys, namespace_index_keys, ordered
 from .item_listing import sweep
 from .item_plans import Settings
-from .item_writing import decoded_us, document, erase_documents
+from .item_records import decoded_us
+from .item_vectors import document, erase_documents
 from .keys import is_part, text, unpart
 from .reading import chunks
 from .reindexing import literally

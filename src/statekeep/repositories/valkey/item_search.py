@@ -21,8 +21,9 @@ from .failures import IndexMissing
 from .item_keys import ItemKeys
 from .item_listing import PAGE, Ref, names, newest, refreshed
 from .item_plans import Settings
+from .item_reading import hmget
 from .item_records import STAMP, Row, decode_item, found
-from .item_writing import Document, document, erase_documents, hmget
+from .item_vectors import Document, document, erase_documents
 from .keys import part, text
 from .reading import chunks
 from .requests import Ask, Commands, Reply

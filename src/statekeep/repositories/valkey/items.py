@@ -10,7 +10,7 @@ from ...domain import Item, SearchItem, VectorIndex
 from ...domain.items import Namespace
 from ..items import Action, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Operation, Page
-from . import item_listing, item_reindexing, item_search, item_writing, search_module
+from . import item_listing, item_reindexing, item_search, item_sequences, item_writing, search_module
 from .backend import ValkeyBackend
 from .client import Client
 from .item_plans import Settings
@@ -71,11 +71,11 @@ class ValkeyItems(ValkeyBackend):
         """One script call, or two for the first time in a namespace."""
         if len(self._last) >= REMEMBERED:
             self._last.clear()
-        return (yield from item_writing.append(self._settings, self._last, namespace, puts))
+        return (yield from item_sequences.append(self._settings, self._last, namespace, puts))
 
     def pop(self, namespace: Namespace) -> Operation[Item | None]:
         """One command and one script call."""
-        return (yield from item_writing.pop(self._settings, namespace))
+        return (yield from item_sequences.pop(self._settings, namespace))
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
         """Two round trips per page of 100."""
