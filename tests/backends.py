@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Literal, TypeVar
@@ -67,3 +68,21 @@ def _all(memory: Callable[..., BackendT], valkey: Callable[..., BackendT]) -> di
 
 BACKENDS: dict[str, Backend[CheckpointBackend]] = _all(MemoryCheckpoints, ValkeyCheckpoints)
 ITEM_BACKENDS: dict[str, Backend[ItemBackend]] = _all(MemoryItems, ValkeyItems)
+
+_QUICK = {
+    ("memory", "blocking"),
+    ("memory", "async"),
+    ("glide", "async"),
+    ("valkey-py", "blocking"),
+    ("glide-cluster", "blocking"),
+    ("valkey-py-cluster", "async"),
+}
+
+RUNS = [
+    (name, face)
+    for name in BACKENDS
+    for face in ("blocking", "async")
+    if (name, face) in _QUICK or os.environ.get("HYPOTHESIS_PROFILE", "quick") != "quick"
+]
+"""Backends and faces that state machines act on: in quick runs each client, each kind of server and each face, but not
+all of their combinations, which the contracts go through anyway."""

@@ -96,8 +96,10 @@ def test_puts_of_one_item(items: ItemRepository, client: Any, prefix: str, with_
     assert (found.items, found.vectors) == (1, len(last.value.get("texts", [])) if last else 0)
     assert [item.key for item in items.search(("a",))] == ["k"]
     assert items.delete(SPACE, "k")
-    found = check(client, prefix)
-    assert not {key for key in found.left if ":item-namespace-index:" not in key}
+    # In a cluster, who lists namespaces finds out that this one is empty.
+    left = check(client, prefix).left
+    assert all(":item-namespace-index:" in key for key in left)
+    assert not left or isinstance(client, valkey.ValkeyCluster)
 
 
 def test_puts_and_deletions_of_a_few_items(items: ItemRepository, client: Any, prefix: str) -> None:

@@ -234,25 +234,46 @@ def test_any_order_of_requests(client: Any, prefix: str, cluster: bool, seed: in
     assert len(contents(items)) == found.items
 
 
+def until_apply(running: Running, client: Watched) -> None:
+    """Go on until the next request puts or deletes the item itself."""
+    while not (isinstance(running.requests[-1], Call) and running.requests[-1].script.name == "apply"):
+        assert running.step(client)
+
+
+def to_the_end(running: Running, client: Watched) -> None:
+    while running.step(client):
+        pass
+
+
 def test_a_put_that_others_overtake_corrects_what_it_announced(client: Any, prefix: str) -> None:
     watched = Watched(client, cluster=True)
     backend = ValkeyItems(watched, prefix=prefix)
     lasting = Running.begin(backend.apply([Put(SPACE, "k", "lasting", None)]))
     ending = Running.begin(backend.apply([Put(SPACE, "k", "ending", 5.0)]))
-
-    def until_apply(running: Running) -> None:
-        while not (isinstance(running.requests[-1], Call) and running.requests[-1].script.name == "apply"):
-            assert running.step(watched)
-
-    until_apply(lasting)
-    until_apply(ending)
-    while ending.step(watched):
-        pass
-    while lasting.step(watched):
-        pass
+    until_apply(lasting, watched)
+    until_apply(ending, watched)
+    to_the_end(ending, watched)
+    to_the_end(lasting, watched)
     item = ItemRepository(backend).get(SPACE, "k")
     assert item is not None
     assert (item.value, item.version) == ("lasting", 2)
+    check(client, prefix, cluster=True)
+
+
+def test_a_deletion_of_a_later_put_does_not_hide_an_earlier_one(client: Any, prefix: str) -> None:
+    watched = Watched(client, cluster=True)
+    backend = ValkeyItems(watched, prefix=prefix)
+    slow = Running.begin(backend.apply([Put(SPACE, "k", "slow")]))
+    until_apply(slow, watched)
+    items = ItemRepository(backend)
+    items.put(SPACE, "k", "fast")
+    deletion = Running.begin(backend.apply([Delete(SPACE, "k")]))
+    assert deletion.step(watched)
+    # The deletion is about to remove from the indexes above what "fast" announced last, and "slow" before.
+    assert slow.step(watched)
+    to_the_end(deletion, watched)
+    to_the_end(slow, watched)
+    assert [item.value for item in items.search()] == ["slow"]
     check(client, prefix, cluster=True)
 
 
@@ -263,6 +284,8 @@ def test_what_others_deleted_is_not_missed(client: Any, prefix: str, cluster: bo
     client.delete(*(f"{prefix}:item:{{a.b}}:{number:03}" for number in range(0, 300, 2)))
     watched.requests.clear()
     assert [item.key for item in items.search((), limit=10)] == [f"{number:03}" for number in range(299, 279, -2)]
+    found = items.search((), limit=5, offset=15)
+    assert [item.key for item in found] == [f"{number:03}" for number in range(269, 259, -2)]
     assert len(items.search((), query="a", limit=200)) == 150
     # One request for many that are gone, not one for each.
     assert len(watched.requests) < 30

@@ -16,13 +16,13 @@ from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 from statekeep.repositories.memory import MemoryCacheEntries
 from statekeep.testing.cache_machine import cache_machine_for
 from statekeep.testing.comparison import Clock, Expiry
+from tests.backends import RUNS
 from tests.cache_backends import BACKENDS
 
 TTL = 10.05
 
 
-@pytest.mark.parametrize("face", ["blocking", "async"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("name", "face"), RUNS)
 def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
     # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
     with BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}") as backend:

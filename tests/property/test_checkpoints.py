@@ -17,7 +17,7 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.machine import CheckpointMachine, machine_for
-from tests.backends import BACKENDS
+from tests.backends import BACKENDS, RUNS
 
 TTL = 10.05
 
@@ -35,8 +35,7 @@ def check(machine: type[CheckpointMachine]) -> None:
     run_state_machine_as_test(machine, settings=settings())
 
 
-@pytest.mark.parametrize("face", ["blocking", "async"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("name", "face"), RUNS)
 def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
     # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
     with BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}") as backend:

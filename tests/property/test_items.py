@@ -18,7 +18,7 @@ from statekeep.repositories.items import AsyncItemRepository, ItemBackend, ItemR
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.item_machine import INDEX, ItemMachine, item_machine_for
-from tests.backends import ITEM_BACKENDS
+from tests.backends import ITEM_BACKENDS, RUNS
 
 TTL = 1005.0
 
@@ -37,8 +37,7 @@ def check(machine: type[ItemMachine]) -> None:
 
 
 @pytest.mark.parametrize("index", [None, INDEX], ids=["without index", "with index"])
-@pytest.mark.parametrize("face", ["blocking", "async"])
-@pytest.mark.parametrize("name", ITEM_BACKENDS)
+@pytest.mark.parametrize(("name", "face"), RUNS)
 def test_backend_and_oracle_agree(name: str, face: str, index: Any, request: pytest.FixtureRequest) -> None:
     # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
     with ITEM_BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}", index=index) as backend:

@@ -90,7 +90,7 @@ class _Truth:
     end: int | None = None
 
 
-def retract(keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
+def retract(settings: Settings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
     """Give what was announced, and not put, its time back.
 
     What is not there at all may be about to be put by others and is left to those who read, unless its key is ``last``
@@ -99,6 +99,7 @@ def retract(keys: ItemKeys, announced: Announced, last: str = "") -> Operation[N
     rows = yield Commands([["HGET", keys.record(entry.key), "updated_at"] for entry in announced.entries])
     times = [last_put_us(updated) or None for updated in rows]
     yield from _tell_above(
+        settings,
         keys,
         [
             _Truth(entry, announced.time + place, time)
@@ -108,21 +109,25 @@ def retract(keys: ItemKeys, announced: Announced, last: str = "") -> Operation[N
     )
 
 
-def settle(keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
+def settle(settings: Settings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
     """Correct the indexes above if others put the same items at the same time, or if items end earlier than before."""
     times = [decoded_us(put.updated_at) for put in stored]
-    if announced.is_kept or any(time != announced.time + place for place, time in enumerate(times)):
-        yield from _tell_above(
-            keys,
-            [
-                _Truth(entry, time, time, decoded_us(put.expires_at) // 1000)
-                for entry, put, time in zip(announced.entries, stored, times, strict=True)
-            ],
-        )
+    if not announced.is_kept and all(time == announced.time + place for place, time in enumerate(times)):
+        return
+    yield from _tell_above(
+        settings,
+        keys,
+        [
+            _Truth(entry, time, time, decoded_us(put.expires_at) // 1000)
+            for entry, put, time in zip(announced.entries, stored, times, strict=True)
+        ],
+    )
 
 
-def _tell_above(keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
-    for link in keys.chain[1:] if truths else []:
+def _tell_above(settings: Settings, keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
+    if not truths:
+        return
+    for link in keys.chain[1:]:
         args = [
             str(arg)
             for truth in truths
@@ -134,6 +139,10 @@ def _tell_above(keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
             )
         ]
         yield Call(script("items/settle"), [link.recency, link.expiry], args)
+    # Who deleted an item meanwhile left alone what seemed to be another put.
+    there = yield Commands([["EXISTS", keys.record(truth.entry.key)] for truth in truths])
+    gone = [(truth.entry.key, truth.time or 0) for truth, exists in zip(truths, there, strict=True) if not exists]
+    yield from unlist_above(settings, keys, gone)
 
 
 def unlist_above(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[str, int]]) -> Operation[None]:

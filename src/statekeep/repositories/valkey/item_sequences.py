@@ -68,10 +68,10 @@ def _append(
     reply = yield plan.call(append=plan.declare(keys.namespace, base, count, documents))
     if reply[0] == b"append":
         if announced is not None:
-            yield from retract(keys, announced, sequence_key(int(reply[1])))
+            yield from retract(settings, keys, announced, sequence_key(int(reply[1])))
         return int(reply[1]), None
     if announced is not None:
-        yield from settle(keys, announced, [Stored(*stored) for stored in reply[2:]])
+        yield from settle(settings, keys, announced, [Stored(*stored) for stored in reply[2:]])
     return int(reply[1]), reply[2:]
 
 

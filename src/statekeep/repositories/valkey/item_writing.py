@@ -174,11 +174,11 @@ def _apply_in_cluster(settings: Settings, actions: Sequence[Action]) -> Operatio
     announced = yield from announce(settings, keys, entries)
     reply = yield from call(settings, actions, announced.time)
     if reply[0] == b"conflict":
-        yield from retract(keys, announced)
+        yield from retract(settings, keys, announced)
         raise conflict_of(actions, reply)
     replies = reply[1:]
     stored = [Stored(*reply) for action, reply in zip(actions, replies, strict=True) if isinstance(action, Put)]
-    yield from settle(keys, announced, stored)
+    yield from settle(settings, keys, announced, stored)
     gone = [
         (action.key, last_put_us(reply[2]))
         for action, reply in zip(actions, replies, strict=True)
