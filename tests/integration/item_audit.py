@@ -205,9 +205,7 @@ class _Auditor:
         dangling = members - there
         if not dangling or self.expired:
             return
-        # What is put directly into the empty namespace is announced there.
-        is_above = all(not member.startswith(":") for member in dangling) or index.endswith("{.}")
-        if self.cut and ":item-recency:" in index and is_above:
+        if self.cut and ":item-recency:" in index and all(not member.startswith(":") for member in dangling):
             self.found.announced |= {(index, member) for member in dangling}
         else:
             self.say(f"{index} has {dangling}, which is not there")

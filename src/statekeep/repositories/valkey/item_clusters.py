@@ -46,9 +46,7 @@ def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Op
     time, is_kept = "", False
     if not entries:
         return Announced(entries, 0, is_kept)
-    for link in reversed(keys.chain):
-        if link is keys and time:
-            break  # the call that puts them enters them here, too
+    for link in reversed(keys.chain[1:]):
         above = link.namespace == ()
         args = [str(arg) for entry in entries for arg in (link.member(entry.namespace, entry.key), entry.life)]
         reply = yield Call(
@@ -57,7 +55,7 @@ def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Op
             [time, ordered(keys.namespace), *args],
         )
         time = reply[0].decode()
-        is_kept = is_kept or (bool(reply[1]) and link is not keys)
+        is_kept = is_kept or bool(reply[1])
     return Announced(entries, int(time), is_kept)
 
 

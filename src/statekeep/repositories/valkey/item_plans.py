@@ -47,6 +47,10 @@ class Settings:
         vectors = [] if self.index is None else [keys.vectors(self.index.collection_name)]
         return [keys.recency, keys.expiry, keys.index, *vectors]
 
+    def is_split(self, namespace: Namespace) -> bool:
+        """Whether the indexes of the namespaces above this one live in other slots."""
+        return self.cluster and namespace != ()
+
     def life(self, ttl: Ttl) -> float | None:
         """The seconds that a put item lives."""
         return self.ttl if ttl is DEFAULT else ttl

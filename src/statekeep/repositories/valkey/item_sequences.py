@@ -34,7 +34,7 @@ def append(
         puts: what.
     """
     keys = settings.keys(namespace)
-    base = None if settings.cluster else last.get(namespace)
+    base = None if settings.is_split(namespace) else last.get(namespace)
     while True:
         if base is None:
             base = int((yield Call(script("items/begin"), [keys.sequence, keys.recency], [])))
@@ -56,14 +56,14 @@ def _append(
 ) -> Operation[tuple[int, Sequence[Any] | None]]:
     """One attempt: the number before the first value and the replies; or the number that is the last, and none."""
     announced = None
-    if settings.cluster:
+    if settings.is_split(keys.namespace):
         entries = [
             Entry(keys.namespace, sequence_key(base + place), ms_of(settings.life(put.ttl)))
             for place, put in enumerate(puts, 1)
         ]
         announced = yield from announce(settings, keys, entries)
     plan = plan_of(settings, puts, None if announced is None else announced.time)
-    count = len(puts) + (0 if settings.cluster else WINDOW)
+    count = len(puts) + (0 if settings.is_split(keys.namespace) else WINDOW)
     documents = max(SPARE, *(len(put.vectors) for put in puts))
     reply = yield plan.call(append=plan.declare(keys.namespace, base, count, documents))
     if reply[0] == b"append":
@@ -84,12 +84,12 @@ def pop(settings: Settings, namespace: Namespace) -> Operation[Item | None]:
             return None
         candidates = [text.decode() for text in last]
         deletions = [Delete(namespace, key) for key in candidates]
-        reply = yield from call(settings, deletions, 0 if settings.cluster else None, pop=True)
+        reply = yield from call(settings, deletions, 0 if settings.is_split(namespace) else None, pop=True)
         if reply[0] == b"pop":
             continue
         position, row, (_, left_over, updated) = int(reply[1]) - 1, reply[2], reply[3]
         key = candidates[position]
-        if settings.cluster:
+        if settings.is_split(namespace):
             yield from unlist_above(settings, keys, [(key, last_put_us(updated))])
         yield from erase_vectors(keys, key, left_over)
         return decode_item(keys, key, row)

@@ -56,7 +56,7 @@ def _get(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
 
 
 def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    if settings.cluster:
+    if settings.is_split(actions[0].namespace):
         return (yield from _apply_in_cluster(settings, actions))
     reply = yield from call(settings, actions)
     if reply[0] == b"conflict":
@@ -155,7 +155,7 @@ def _refresh(settings: Settings, action: Get, row: Row) -> Operation[Row]:
             for name in (keys.vector(its.collection, its.member), keys.vectors(its.collection))
         ]
     )
-    plan = Plan(settings, 0 if settings.cluster else None)
+    plan = Plan(settings, 0 if settings.is_split(action.namespace) else None)
     plan.add(Get(action.namespace, action.key, refresh=True), documents=len(documents), is_known=True)
     reply = yield plan.call(despite=True)
     found: Row = reply[1][0]
