@@ -51,3 +51,22 @@ def valkey_cluster() -> Iterator[ValkeyCluster]:
 def prefix() -> str:
     """A key prefix that no other test uses."""
     return f"t-{uuid.uuid4().hex[:12]}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In quick runs go through the contracts once for each client of a cluster, not once for each of its faces."""
+    if os.environ.get("HYPOTHESIS_PROFILE", "quick") != "quick":
+        return
+    skipped = [
+        item
+        for item in items
+        if "_contract.py" in item.nodeid
+        and any(
+            f"{name}-cluster" in item.nodeid.split("[")[-1].replace("valkey-py", "valkeypy") and face in item.nodeid
+            for name, face in (("glide", "async"), ("valkeypy", "blocking"))
+        )
+    ]
+    if skipped:
+        config.hook.pytest_deselected(items=skipped)
+        left_out = set(skipped)
+        items[:] = [item for item in items if item not in left_out]
