@@ -69,7 +69,7 @@ def pieces(record: Record, size: int = PIECE) -> list[str]:
     name = _hash(data)
     codec, packed = "raw", data
     if len(data) > _PLAIN:
-        smaller = zlib.compress(data, 1)
+        smaller = zlib.compress(data)
         if len(smaller) < len(data):
             codec, packed = "zlib", smaller
     text = pybase64.b64encode_as_string(packed)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from ...domain import Throttled
 from ..aws import AwsCall, AwsCalls
 from ..operation import Operation
 from .frames import PIECE, Record, pieces, records
@@ -22,6 +23,12 @@ PAGE: Final = 100
 
 ABREAST: Final = 32
 """Calls of one request: a bound of what is in memory."""
+
+DELETIONS: Final = 8
+"""Deletions of one request: the service's quota is small."""
+
+PATIENCE: Final = 20
+"""How often deletions are asked for that the service throttles."""
 
 
 @frozen
@@ -76,13 +83,49 @@ class Lanes:
     def clear(self, lanes: Sequence[Lane]) -> Operation[int]:
         """Delete every event of some lanes, and return how many there were. What is gone already is no error."""
         events = yield from self._events(lanes, None, payloads=False)
+        yield from self.delete([(lanes[number], event["eventId"]) for number, event in events])
+        return len(events)
+
+    def delete(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
+        """Delete events by their ids. What is gone already is no error.
+
+        The service lets an account delete 20 events a second. Whoever deletes a thread would rather wait than be told.
+        """
         calls = [
-            AwsCall("DeleteEvent", self._where(lanes[number]) | {"eventId": event["eventId"]}, missing_ok=True)
-            for number, event in events
+            AwsCall("DeleteEvent", self._where(lane) | {"eventId": event_id}, missing_ok=True)
+            for lane, event_id in events
         ]
-        for start in range(0, len(calls), ABREAST):
-            yield _request(calls[start : start + ABREAST])
-        return len(calls)
+        for start in range(0, len(calls), DELETIONS):
+            for attempt in range(PATIENCE):
+                try:
+                    yield _request(calls[start : start + DELETIONS])
+                except Throttled:
+                    # Each attempt has waited already, as boto3's retries do.
+                    if attempt == PATIENCE - 1:
+                        raise
+                else:
+                    break
+
+    def listing(self, lane: Lane, size: int, token: str | None = None) -> AwsCall:
+        """Return the call that reads a page of a lane, with the events themselves.
+
+        Args:
+            lane: what to read.
+            size: events at most; more than 100 are 100.
+            token: where the page before ended.
+        """
+        more = {"nextToken": token} if token else {}
+        return AwsCall(
+            "ListEvents", self._where(lane) | {"maxResults": min(size, PAGE), "includePayloads": True, **more}
+        )
+
+    def events(self, lanes: Sequence[Lane]) -> Operation[list[tuple[Lane, str, list[Any]]]]:
+        """Return the events of some lanes with their ids, and the texts that they carry."""
+        found = yield from self._events(lanes, None, payloads=True)
+        return [
+            (lanes[number], event["eventId"], [item.get("blob") for item in event["payload"]])
+            for number, event in found
+        ]
 
     def sessions(self, actor: str) -> Operation[list[Lane]]:
         """Return the lanes of an actor that have events, in no order."""

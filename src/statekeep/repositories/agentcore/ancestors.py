@@ -1,0 +1,71 @@
+"""Walking from a checkpoint to its ancestors, to rebuild channels from their pending writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...domain import Carry, ChannelHistory, PendingWrite
+from ..operation import Operation
+from .index import Front, drain, open_fronts
+from .lanes import ABREAST, PAGE
+from .reading import Settings, newest_of, read_stored, read_values
+from .records import Stored, StoredChannel
+
+
+def ancestors(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+) -> Operation[dict[str, ChannelHistory]]:
+    """What the ancestors contributed to ``channels``: one round for each 32 of them, if the ids are in a row."""
+    if not channels:
+        return {}
+    place = settings.place(thread_id)
+    if checkpoint_id is None:
+        [front], _ = yield from open_fronts(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PAGE)
+        found = yield from newest_of(settings, place, front)
+    else:
+        [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
+    chain: list[Stored] = []
+    read: dict[str, Stored | None] = {}
+    seeds: dict[str, StoredChannel] = {}
+    ids: list[str] | None = None
+    seen = {found.checkpoint_id} if found is not None else set()
+    current = found.head.parent_id if found is not None and found.head is not None else None
+    while current is not None and current not in seen and len(seeds) < len(set(channels)):
+        seen.add(current)
+        if current not in read:
+            wanted = [current]
+            if len(chain) > 1:
+                # Most parents are just below their children, so the next ones are read along.
+                if ids is None:
+                    indexed = yield from drain(settings.lanes, [Front(namespace, place.index(namespace))])
+                    ids = [one.checkpoint_id for one in indexed[namespace]]
+                wanted += [id_ for id_ in ids if id_ < current and id_ not in read][: ABREAST - 1]
+            several = yield from read_stored(settings, place, [(namespace, id_) for id_ in wanted])
+            read.update(zip(wanted, several, strict=True))
+        step = read[current]
+        if step is None or step.head is None:
+            break
+        chain.append(step)
+        for name in channels:
+            channel = step.head.channels.get(name)
+            if name not in seeds and channel is not None and channel.carry is Carry.VALUE:
+                seeds[name] = channel
+        current = step.head.parent_id
+    values = yield from read_values(settings, place, [(namespace, name, channel) for name, channel in seeds.items()])
+    return {
+        name: ChannelHistory(
+            writes=_writes(chain, name, seeds.get(name)),
+            seed=None if name not in seeds else values.get(seeds[name].value or "", seeds[name].payload),
+        )
+        for name in channels
+    }
+
+
+def _writes(chain: Sequence[Stored], name: str, seed: StoredChannel | None) -> tuple[PendingWrite, ...]:
+    """Return the writes to a channel, the oldest first, back to the checkpoint that has its value."""
+    steps = []
+    for step in chain:
+        steps.append([write for write in step.writes if write.channel == name])
+        if seed is not None and step.head is not None and step.head.channels.get(name) is seed:
+            break
+    return tuple(write for step in reversed(steps) for write in step)

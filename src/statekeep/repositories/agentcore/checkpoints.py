@@ -1,0 +1,164 @@
+"""The AgentCore backend of checkpoints; what each operation does is in the modules beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...domain import (
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    InvalidInput,
+    PendingWrite,
+    SavedCheckpoint,
+    Thread,
+)
+from ..arguments import count, text
+from ..aws import AwsClient, Reply, Request
+from ..checkpoints import Supply
+from ..operation import Operation, Page
+from . import ancestors, listing, reading, writing
+from .copying import copy_thread
+from .deletion import delete_runs, delete_thread, prune
+from .lanes import Lanes
+from .reading import Progress, Settings
+from .recent import Recent
+from .reindexing import reindex
+
+ACTOR = "default"
+INLINE = 16_384
+GRACE = 60.0
+
+
+class AgentCoreCheckpoints:
+    """Checkpoints and pending writes in AgentCore Memory, for :class:`~statekeep.CheckpointRepository`.
+
+    What :meth:`put` knows of a thread it believes for five minutes. If another process deletes a thread on which this
+    one is at work, checkpoints of these five minutes may lack channel values or a place in listings.
+
+    Args:
+        client: see :func:`~statekeep.repositories.aws.open_client`.
+        memory_id: the memory's id or ARN.
+        actor_id: whose threads these are; any text but the empty one.
+        inline: bytes up to which a channel value is stored within each checkpoint that has it; a larger one is stored
+            once, for one more call.
+        grace: seconds for which a deletion takes a checkpoint that is half there for one whose ``put`` is under way.
+        progress: called while deletions go on, which take a call for each event.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from statekeep.repositories.aws import open_client
+        >>> from statekeep.repositories.checkpoints import CheckpointRepository
+        >>> from statekeep.testing.aws import AwsEmulator
+        >>> with AwsEmulator() as aws:
+        ...     client = open_client("bedrock-agentcore", session=aws.session())
+        ...     with CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")) as keep:
+        ...         keep.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        ...         keep.get("t").checkpoint_id
+        '1'
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        memory_id: str,
+        *,
+        actor_id: str = ACTOR,
+        inline: int = INLINE,
+        grace: float = GRACE,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < float("inf"):
+            raise InvalidInput(f"grace must be seconds, 0 or more, got {grace!r:.40}", field="grace")
+        if progress is not None and not callable(progress):
+            raise InvalidInput("progress must be a function", field="progress")
+        self._client = client
+        self.memory_id = text("memory_id", memory_id)
+        self.actor_id = text("actor_id", actor_id)
+        self._settings = Settings(
+            lanes=Lanes(self.memory_id),
+            actor=self.actor_id,
+            inline=count("inline", inline),
+            recent=Recent(),
+            grace=round(grace * 1_000_000_000),
+            progress=progress,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, actor_id={self.actor_id!r})"
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking."""
+        return self._client.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request from an event loop."""
+        return await self._client.aexecute(request)
+
+    def close(self) -> None:
+        """Close the client, unless it is the user's."""
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        await self._client.aclose()
+
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+        """Two calls and one for each large value; before, one round of reading what was not met lately."""
+        yield from writing.put(self._settings, checkpoint, supply)
+
+    def put_writes(
+        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    ) -> Operation[None]:
+        """One call."""
+        yield from writing.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
+        """One call for the checkpoint, one for each large value side by side; two more first for the newest."""
+        return (yield from reading.get(self._settings, thread_id, namespace, checkpoint_id))
+
+    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
+        """One call for each 100 checkpoints that are passed by, and those of :meth:`get` for each that is listed."""
+        return (yield from listing.list_checkpoints(self._settings, query, cursor))
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """One call for each ancestor, up to 32 of them side by side."""
+        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+        """Some calls for each thread of the actor, whatever is asked for: the service has no order of threads."""
+        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+
+    def delete_thread(self, thread_id: str) -> Operation[None]:
+        """One call for each event. When it is cut off, it can be repeated, and goes on where it was."""
+        yield from delete_thread(self._settings, thread_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """Reads the threads of the runs, then one call for each event."""
+        yield from delete_runs(self._settings, run_ids)
+
+    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
+        """Reads the source, then two calls for each checkpoint and one for each large value."""
+        yield from copy_thread(self._settings, source_id, target_id)
+
+    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+        """Reads the threads, then one call for each event."""
+        for thread_id in dict.fromkeys(thread_ids):
+            yield from prune(self._settings, thread_id, keep)
+
+    def reindex(self, thread_id: str) -> Operation[int]:
+        """Reads the whole thread."""
+        return (yield from reindex(self._settings, thread_id))
+
+    def actors_of_thread(self, thread_id: str) -> Operation[Sequence[str]]:
+        """Return the actors that have a thread of this id, in order: one call."""
+        return (yield from reading.actors_of_thread(self._settings, text("thread_id", thread_id)))
+
+    def actors_of_run(self, run_id: str) -> Operation[Sequence[str]]:
+        """Return the actors in whose threads a run put checkpoints, in order: one call."""
+        return (yield from reading.actors_of_run(self._settings, text("run_id", run_id)))

@@ -1,0 +1,293 @@
+"""Deleting checkpoints without breaking those that stay.
+
+The service deletes one event at a time, so a deletion may be cut off anywhere. What says what is still to be deleted
+goes last: pending writes, then checkpoints, then values, then the index, then the lists of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from attrs import define, evolve
+
+from ...domain import Carry
+from ..operation import Operation
+from .frames import Record, records
+from .index import Front, Indexed, drain
+from .lanes import ABREAST
+from .moments import new_stamp, time_of
+from .names import Lane
+from .places import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
+from .reading import Progress, Settings, chunks, read_heads, read_known
+from .records import Head, actor_record, orphan_record, run_of, run_record, update_record
+
+
+@define
+class _Sweep:
+    """Empties sessions, and says how far it has come."""
+
+    settings: Settings
+    thread_id: str
+    sessions: int = 0
+    of_sessions: int = 0
+    events: int = 0
+
+    def expect(self, sessions: int) -> None:
+        self.of_sessions += sessions
+
+    def clear(self, lanes: Collection[Lane]) -> Operation[None]:
+        """Delete all events of some lanes."""
+        for some in chunks(sorted(lanes), ABREAST):
+            events = yield from self.settings.lanes.clear(some)
+            self._report(len(some), events)
+
+    def clear_checkpoints(self, lanes: Collection[Lane]) -> Operation[None]:
+        """Delete pending writes, and then their checkpoints, which say what is to be deleted."""
+        for some in chunks(sorted(lanes), ABREAST):
+            first: list[tuple[Lane, str]] = []
+            last: list[tuple[Lane, str]] = []
+            for lane, event_id, texts in (yield from self.settings.lanes.events(some)):
+                whole, _ = records(texts, f"{lane.actor} {lane.session}")
+                is_writes = bool(whole) and all(record.head.get("type") != "checkpoint" for record in whole)
+                (first if is_writes else last).append((lane, event_id))
+            yield from self.settings.lanes.delete(first)
+            yield from self.settings.lanes.delete(last)
+            self._report(len(some), len(first) + len(last))
+
+    def remove(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
+        """Delete some events of indexes or lists."""
+        yield from self.settings.lanes.delete(events)
+        self._report(0, len(events))
+
+    def _report(self, sessions: int, events: int) -> None:
+        self.sessions += sessions
+        self.events += events
+        if self.settings.progress is not None:
+            self.settings.progress(Progress(self.thread_id, self.sessions, self.of_sessions, self.events))
+
+
+def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
+    """Delete all namespaces of a thread."""
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(thread_id)
+    listed = yield from read_known(settings, place)
+    indexes = yield from _indexes(settings, place, {"", *listed.orders})
+    entries = [entry for found in indexes.values() for one in found for entry in one.entries]
+    # New sessions may not be listed yet; those of checkpoints and values are in the index too.
+    lanes = set((yield from settings.lanes.sessions(place.own_actor)))
+    lanes |= {place.checkpoint(entry.namespace, entry.checkpoint_id) for entry in entries}
+    lanes |= {place.value(entry.namespace, value) for entry in entries for value in entry.values}
+    checkpoints, values = set(filter(is_checkpoint, lanes)), set(filter(is_value, lanes))
+    others = lanes - checkpoints - values
+    sweep.expect(len(lanes) + (listed.thread_id is not None))
+    yield from sweep.clear(checkpoints)
+    yield from sweep.clear(values)
+    yield from _leave_runs(sweep, place, {entry.run_id for entry in entries if entry.run_id is not None})
+    yield from sweep.remove(_events(place, indexes.values()))
+    yield from sweep.clear(others)
+    yield from _remove_records(sweep, [actors_lane(thread_id)], actor_record(place.actor))
+    if listed.thread_id is not None:
+        yield from sweep.clear([place.namespaces])
+    settings.recent.forget(thread_id)
+
+
+def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
+    """Delete what some runs put, wherever they put it."""
+    names = list(dict.fromkeys(run_ids))
+    threads: dict[str, set[str]] = {}
+    lists = yield from settings.lanes.read_all([run_lane(run_id) for run_id in names])
+    for run_id, found in zip(names, lists, strict=True):
+        for record in found:
+            if record.head["actor"] == settings.actor:
+                threads.setdefault(record.head["thread_id"], set()).add(run_id)
+    for thread_id, runs in threads.items():
+        place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+        settings.recent.forget(thread_id)
+        left: set[str] = set()
+        listed = yield from read_known(settings, place)
+        indexes = yield from _indexes(settings, place, listed.orders)
+        for namespace, indexed in indexes.items():
+            heads = yield from _heads(settings, place, namespace, indexed)
+            gone = {id_ for id_, head in heads.items() if _run_of(head) in runs}
+            gone -= _with_sources(heads, heads.keys() - gone)
+            yield from _remove(sweep, place, namespace, indexed, heads, gone)
+            left |= {run for id_, head in heads.items() if id_ not in gone and (run := _run_of(head))}
+        yield from _leave_runs(sweep, place, runs - left)
+        settings.recent.forget(thread_id)
+
+
+def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
+    """Keep the newest checkpoints of each namespace, and what they need."""
+    if keep == 0:
+        yield from delete_thread(settings, thread_id)
+        return
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(thread_id)
+    listed = yield from read_known(settings, place)
+    indexes = yield from _indexes(settings, place, listed.orders)
+    roots: dict[str, Head] = {}
+    kept_roots: set[str] = set()
+    runs: set[str] = set()
+    left: set[str] = set()
+    # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
+    # still say which nested namespaces go with them.
+    for namespace, indexed in indexes.items():
+        heads = yield from _heads(settings, place, namespace, indexed)
+        newest = sorted(heads, reverse=True)[:keep]
+        kept = _with_sources(heads, newest)
+        runs |= {run for head in heads.values() if (run := _run_of(head))}
+        if namespace == "":
+            roots, kept_roots = heads, kept
+        elif ":" in namespace and newest and _caller(heads[newest[0]]) in roots.keys() - kept_roots:
+            yield from _delete_namespace(sweep, place, namespace, indexed, heads)
+            continue
+        left |= {run for id_ in kept if (run := _run_of(heads[id_]))}
+        if namespace:
+            yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
+    if roots:
+        yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
+    yield from _leave_runs(sweep, place, runs - left)
+    settings.recent.forget(thread_id)
+
+
+def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:
+    return (yield from drain(settings.lanes, [Front(name, place.index(name)) for name in sorted(namespaces)]))
+
+
+def _events(place: ThreadPlace, indexed: Iterable[Sequence[Indexed]]) -> list[tuple[Lane, str]]:
+    return [(place.index(one.namespace), event) for several in indexed for one in several for event in one.events]
+
+
+def _heads(
+    settings: Settings, place: ThreadPlace, namespace: str, indexed: Sequence[Indexed]
+) -> Operation[dict[str, Head]]:
+    """Read all checkpoints of a namespace, without their values."""
+    found: dict[str, Head] = {}
+    for some in chunks(indexed):
+        heads = yield from read_heads(settings, place, namespace, [one.checkpoint_id for one in some])
+        for head in heads:
+            channels = {name: evolve(channel, payload=None) for name, channel in head.channels.items()}
+            found[head.checkpoint_id] = evolve(head, channels=channels, header=None)
+    return found
+
+
+def _run_of(head: Head) -> str | None:
+    return run_of(head.decoded_metadata())
+
+
+def _caller(head: Head) -> str | None:
+    """Return the id of the root checkpoint under which a nested namespace ran."""
+    parents = head.decoded_metadata().get("parents")
+    caller = parents.get("") if isinstance(parents, dict) else None
+    return caller if isinstance(caller, str) else None
+
+
+def _with_sources(heads: Mapping[str, Head], checkpoint_ids: Iterable[str]) -> set[str]:
+    """Return these ids and those of the ancestors from which their replayed channels are rebuilt."""
+    found: set[str] = set()
+    waiting = list(checkpoint_ids)
+    walked: set[tuple[str, str]] = set()
+    while waiting:
+        start = heads[waiting.pop()]
+        if start.checkpoint_id in found:
+            continue
+        found.add(start.checkpoint_id)
+        for name, channel in start.channels.items():
+            current = start
+            while channel.carry is Carry.REPLAYED and (parent := heads.get(current.parent_id or "")):
+                if (parent.checkpoint_id, name) in walked:
+                    break
+                walked.add((parent.checkpoint_id, name))
+                waiting.append(parent.checkpoint_id)
+                if name in parent.channels and parent.channels[name].carry is Carry.VALUE:
+                    break
+                current = parent
+    return found
+
+
+def _remove(
+    sweep: _Sweep,
+    place: ThreadPlace,
+    namespace: str,
+    indexed: Sequence[Indexed],
+    heads: Mapping[str, Head],
+    gone: Collection[str],
+) -> Operation[None]:
+    """Delete some checkpoints of a namespace, their pending writes, and the values that nobody else has.
+
+    With them goes what earlier deletions and puts left behind that were cut off.
+    """
+    settings = sweep.settings
+    kept = [head for id_, head in heads.items() if id_ not in gone]
+    yield from _remember_update(settings, place, [heads[id_] for id_ in gone], kept)
+    stamp = new_stamp()
+    orphans = [head for head in kept if head.parent_id in gone]
+    yield from settings.lanes.append(
+        [(place.checkpoint(namespace, head.checkpoint_id), orphan_record(stamp), time_of(stamp)) for head in orphans]
+    )
+    dead_events: list[tuple[Lane, str]] = []
+    dead_values: set[str] = set()
+    live_values = {value for head in kept for value in head.values}
+    current = {(head.checkpoint_id, head.stamp) for head in kept}
+    for one in indexed:
+        for entry, event in zip(one.entries, one.events, strict=True):
+            is_young = entry.checkpoint_id not in gone and entry.stamp > stamp - settings.grace
+            if (entry.checkpoint_id, entry.stamp) in current or is_young:
+                live_values.update(entry.values)
+            else:
+                dead_values.update(entry.values)
+                dead_events.append((place.index(namespace), event))
+    dead_values -= live_values
+    sweep.expect(len(gone) + len(dead_values))
+    yield from sweep.clear_checkpoints({place.checkpoint(namespace, id_) for id_ in gone})
+    yield from sweep.clear({place.value(namespace, value) for value in dead_values})
+    yield from sweep.remove(dead_events)
+
+
+def _remember_update(
+    settings: Settings, place: ThreadPlace, gone: Sequence[Head], kept: Sequence[Head]
+) -> Operation[None]:
+    """Write down when the thread was updated, if the checkpoint goes that says so."""
+    last = max((head.stamp for head in gone), default=-1)
+    if last > max((head.stamp for head in kept), default=-1):
+        yield from settings.lanes.append([(place.namespaces, update_record(place.thread_id, last), time_of(last))])
+
+
+def _delete_namespace(
+    sweep: _Sweep, place: ThreadPlace, namespace: str, indexed: Sequence[Indexed], heads: Mapping[str, Head]
+) -> Operation[None]:
+    """Delete all of a namespace but the root, pending writes without a checkpoint too."""
+    settings = sweep.settings
+    yield from _remember_update(settings, place, list(heads.values()), [])
+    lanes = {
+        lane
+        for lane in (yield from settings.lanes.sessions(place.own_actor))
+        if lane.session.startswith((place.checkpoints_of(namespace), place.values_of(namespace)))
+    }
+    entries = [entry for one in indexed for entry in one.entries]
+    lanes |= {place.checkpoint(namespace, entry.checkpoint_id) for entry in entries}
+    lanes |= {place.value(namespace, value) for entry in entries for value in entry.values}
+    values = set(filter(is_value, lanes))
+    # The newest checkpoint says with which root checkpoint all of this goes, so it stays until the others are gone.
+    last = place.checkpoint(namespace, max(heads))
+    sweep.expect(len(lanes))
+    yield from sweep.clear_checkpoints(lanes - values - {last})
+    yield from sweep.clear(values)
+    yield from sweep.clear_checkpoints({last})
+    yield from sweep.remove(_events(place, [indexed]))
+
+
+def _leave_runs(sweep: _Sweep, place: ThreadPlace, run_ids: Collection[str]) -> Operation[None]:
+    """Let the lists of runs forget a thread."""
+    lanes = [run_lane(run_id) for run_id in sorted(run_ids)]
+    yield from _remove_records(sweep, lanes, run_record(place.actor, place.thread_id))
+
+
+def _remove_records(sweep: _Sweep, lanes: Sequence[Lane], record: Record) -> Operation[None]:
+    """Delete one record from lists that others have records in, too."""
+    for some in chunks(lanes, ABREAST):
+        found = []
+        for lane, event_id, texts in (yield from sweep.settings.lanes.events(some)):
+            if record in records(texts, f"{lane.actor} {lane.session}")[0]:
+                found.append((lane, event_id))
+        yield from sweep.remove(found)

@@ -1,0 +1,145 @@
+"""The index of a namespace, read from its newest end and only as far as is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from ..aws import AwsCall, AwsCalls
+from ..operation import Operation
+from .frames import records
+from .lanes import ABREAST, PAGE, Lanes
+from .moments import TEXT
+from .names import Lane
+from .records import IndexEntry, Known, index_entry, known
+
+OURS: Final = "statekeep/1 "
+
+
+@frozen
+class Indexed:
+    """A checkpoint that an index names, perhaps more than once: each put adds an event.
+
+    Attributes:
+        entries: what the events say, the newest first.
+        events: their ids.
+    """
+
+    entries: Sequence[IndexEntry]
+    events: Sequence[str]
+
+    @property
+    def namespace(self) -> str:
+        return self.entries[0].namespace
+
+    @property
+    def checkpoint_id(self) -> str:
+        return self.entries[0].checkpoint_id
+
+    @property
+    def stamp(self) -> int:
+        return self.entries[0].stamp
+
+
+@define
+class Front:
+    """How far the index of a namespace was read.
+
+    Ids that hold a time are in order, but for those of one millisecond; with ids of several orders, or without a time,
+    nothing is known before the index was read to its end.
+    """
+
+    namespace: str
+    lane: Lane
+    is_ordered: bool = True
+    is_read: bool = False
+    latest_stamp: int = -1
+    _order: str | None = None
+    _token: str | None = None
+    _last: datetime | None = None
+    _found: dict[str, list[tuple[datetime, IndexEntry, str]]] = field(factory=dict)
+
+    def call(self, lanes: Lanes, size: int) -> AwsCall:
+        """Return the call that reads on."""
+        return lanes.listing(self.lane, size, self._token)
+
+    def take(self, reply: Any, before: str | None) -> None:
+        """Add a page."""
+        for event in reply["events"]:
+            # The root's index may have a conversation between its events.
+            texts = [text for item in event["payload"] if _is_ours(text := item.get("blob"))]
+            for record in records(texts, f"{self.lane.actor} {self.lane.session}")[0]:
+                entry = index_entry(record, self.lane)
+                self.latest_stamp = max(self.latest_stamp, entry.stamp)
+                if entry.order == TEXT or self._order not in (None, entry.order):
+                    self.is_ordered = False
+                self._order = entry.order
+                if before is None or entry.checkpoint_id < before:
+                    self._found.setdefault(entry.checkpoint_id, []).append(
+                        (event["eventTimestamp"], entry, event["eventId"])
+                    )
+                self._last = event["eventTimestamp"]
+        self._token = reply.get("nextToken")
+        self.is_read = self._token is None
+
+    def orders_are(self, orders: frozenset[str]) -> None:
+        """Say of which orders the ids are."""
+        if len(orders | ({self._order} if self._order else set())) > 1 or TEXT in orders:
+            self.is_ordered = False
+
+    def certain(self) -> list[str]:
+        """Return the ids that are known to be the greatest of the rest, in descending order."""
+        if self.is_read:
+            return sorted(self._found, reverse=True)
+        if not self.is_ordered or self._last is None:
+            return []
+        last = self._last
+        return sorted((id_ for id_, found in self._found.items() if found[0][0] > last), reverse=True)
+
+    def pop(self, checkpoint_id: str) -> Indexed:
+        """Take a checkpoint out."""
+        found = sorted(self._found.pop(checkpoint_id), key=lambda one: one[1].stamp, reverse=True)
+        return Indexed([entry for _, entry, _ in found], [event_id for _, _, event_id in found])
+
+
+def _is_ours(text: Any) -> bool:
+    return isinstance(text, str) and text.startswith(OURS)
+
+
+def open_fronts(
+    lanes: Lanes, namespaces: Lane, places: dict[str, Lane], size: int, before: str | None = None
+) -> Operation[tuple[list[Front], Known]]:
+    """Read the first pages of some indexes, and beside them the list of namespaces: one round."""
+    fronts = [Front(namespace, lane) for namespace, lane in places.items()]
+    calls = [lanes.listing(namespaces, PAGE), *(front.call(lanes, size) for front in fronts)]
+    replies = yield AwsCalls(calls)
+    texts = [item.get("blob") for event in replies[0]["events"] for item in event["payload"]]
+    token = replies[0].get("nextToken")
+    while token is not None:
+        reply = yield lanes.listing(namespaces, PAGE, token)
+        texts += [item.get("blob") for event in reply["events"] for item in event["payload"]]
+        token = reply.get("nextToken")
+    listed = known(records(texts, f"{namespaces.actor} {namespaces.session}")[0], namespaces)
+    for front, reply in zip(fronts, replies[1:], strict=True):
+        front.take(reply, before)
+        front.orders_are(listed.orders.get(front.namespace, frozenset()))
+    return fronts, listed
+
+
+def advance(lanes: Lanes, fronts: Sequence[Front], count: int, size: int, before: str | None = None) -> Operation[None]:
+    """Read on until each index has so many certain checkpoints, or was read to its end."""
+    while behind := [front for front in fronts if not front.is_read and len(front.certain()) < count]:
+        for start in range(0, len(behind), ABREAST):
+            some = behind[start : start + ABREAST]
+            replies = yield AwsCalls([front.call(lanes, size) for front in some])
+            for front, reply in zip(some, replies, strict=True):
+                front.take(reply, before)
+
+
+def drain(lanes: Lanes, fronts: Sequence[Front]) -> Operation[dict[str, list[Indexed]]]:
+    """Read indexes to their ends; all of each namespace's checkpoints in descending order."""
+    yield from advance(lanes, fronts, 1 << 62, PAGE)
+    return {front.namespace: [front.pop(id_) for id_ in front.certain()] for front in fronts}

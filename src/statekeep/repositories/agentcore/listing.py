@@ -1,0 +1,197 @@
+"""Listing checkpoints and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import define, field
+
+from ...domain import CheckpointQuery, SavedCheckpoint, Thread
+from ..operation import Operation, Page
+from .index import Front, advance, open_fronts
+from .lanes import ABREAST, PAGE
+from .moments import time_of
+from .places import ThreadPlace, threads_actor
+from .reading import PEEK, Settings, chunks, complete, newest_of, read_known, read_stored
+from .records import Known, Stored, known
+
+SIZE: Final = 20
+"""Checkpoints on a page: their values may be large."""
+
+
+@define
+class Cursor:
+    """How far a listing has come.
+
+    Attributes:
+        threads: those to list after the present one.
+        left: how many checkpoints may still be listed; ``None`` for all.
+        thread_id: the thread that is being listed.
+        fronts: how far its indexes were read.
+        ready: checkpoints that were asked for by their id, and are still to be read.
+    """
+
+    threads: list[str]
+    left: int | None
+    thread_id: str = ""
+    fronts: Sequence[Front] = ()
+    ready: list[tuple[str, str]] = field(factory=list)
+
+
+def list_checkpoints(
+    settings: Settings, query: CheckpointQuery, cursor: Cursor | None
+) -> Operation[Page[SavedCheckpoint]]:
+    """One page of checkpoints, the newest first."""
+    if query.limit == 0:
+        return Page(())
+    if cursor is None:
+        if query.thread_id is not None:
+            threads = [query.thread_id]
+        else:
+            page = yield from list_threads(settings, "", None, None)
+            threads = [thread.thread_id for thread in page.items]
+        cursor = Cursor(threads, query.limit)
+    while True:
+        if not cursor.ready and all(front.is_read and not front.certain() for front in cursor.fronts):
+            if not cursor.threads:
+                return Page(())
+            yield from _begin(settings, query, cursor, cursor.threads.pop(0))
+        place = settings.place(cursor.thread_id)
+        size = SIZE if cursor.left is None else min(SIZE, cursor.left)
+        refs = yield from _next(settings, query, cursor, size)
+        if not refs:
+            continue
+        found = yield from _matching(settings, query, place, refs)
+        if found:
+            cursor.left = None if cursor.left is None else cursor.left - len(found)
+            return Page((yield from complete(settings, place, found)), None if cursor.left == 0 else cursor)
+
+
+def _matching(
+    settings: Settings, query: CheckpointQuery, place: ThreadPlace, refs: Sequence[tuple[str, str]]
+) -> Operation[list[Stored]]:
+    """Read those of the checkpoints that are there and fulfil the query; the index may be ahead of them."""
+    several = yield from read_stored(settings, place, refs)
+    return [
+        one
+        for one in several
+        if one is not None and one.head is not None and query.matches(one.head.decoded_metadata())
+    ]
+
+
+def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id: str) -> Operation[None]:
+    """Go on to a thread: read its list of namespaces and the first pages of their indexes."""
+    cursor.thread_id, cursor.fronts = thread_id, ()
+    place = settings.place(thread_id)
+    if query.checkpoint_id is not None:
+        if query.before is not None and query.checkpoint_id >= query.before:
+            return
+        names: Sequence[str] = [query.namespace or ""]
+        if query.namespace is None:
+            names = sorted((yield from read_known(settings, place)).orders)
+        cursor.ready = [(name, query.checkpoint_id) for name in names]
+        return
+    if query.namespace is not None:
+        places = {query.namespace: place.index(query.namespace)}
+        cursor.fronts, _ = yield from open_fronts(
+            settings.lanes, place.namespaces, places, _size(query, cursor), query.before
+        )
+        return
+    listed = yield from read_known(settings, place)
+    fronts = [Front(name, place.index(name)) for name in sorted(listed.orders)]
+    for front in fronts:
+        front.orders_are(listed.orders[front.namespace])
+    cursor.fronts = fronts
+
+
+def _size(query: CheckpointQuery, cursor: Cursor) -> int:
+    if query.metadata or query.before is not None or cursor.left is None:
+        return PAGE
+    return min(PAGE, cursor.left + PEEK - 1)
+
+
+def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int) -> Operation[list[tuple[str, str]]]:
+    """Take the next checkpoints out of the indexes, in order, that may fulfil the query."""
+    if cursor.ready:
+        some, cursor.ready = cursor.ready[:size], cursor.ready[size:]
+        return some
+    found: list[tuple[str, str]] = []
+    while len(found) < size:
+        # The greatest of all is known when each index has one that is certain.
+        yield from advance(settings.lanes, cursor.fronts, 1, _size(query, cursor), query.before)
+        tops = [(front, ids[0]) for front in cursor.fronts if (ids := front.certain())]
+        if not tops:
+            break
+        greatest = max(id_ for _, id_ in tops)
+        for front, id_ in tops:
+            if id_ == greatest and len(found) < size:
+                indexed = front.pop(id_)
+                if query.metadata is None or any(entry.may_match(query.matches) for entry in indexed.entries):
+                    found.append((front.namespace, id_))
+    return found
+
+
+def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+    """All threads of the actor at once: the service cannot order them.
+
+    Each takes a few calls, of which many threads' go side by side.
+    """
+    if limit == 0:
+        return Page(())
+    sessions = yield from settings.lanes.sessions(threads_actor(settings.actor))
+    threads: list[Thread] = []
+    for some in chunks(sorted(sessions), ABREAST):
+        lists = yield from settings.lanes.read_all(some)
+        listed = [known(records, lane) for records, lane in zip(lists, some, strict=True)]
+        wanted = [one for one in listed if one.thread_id is not None and one.thread_id.startswith(prefix)]
+        threads += yield from _with_checkpoints(settings, wanted)
+    threads = [thread for thread in threads if after is None or _recency(thread) < _recency(after)]
+    threads.sort(key=_recency, reverse=True)
+    page = threads[:limit]
+    return Page(page, page[-1] if len(page) < len(threads) else None)
+
+
+def _recency(thread: Thread) -> tuple[Any, str]:
+    return thread.updated_at, thread.thread_id
+
+
+def _with_checkpoints(settings: Settings, listed: Sequence[Known]) -> Operation[list[Thread]]:
+    """Return those threads that have a checkpoint."""
+    fronts: dict[str, list[Front]] = {}
+    for one in listed:
+        place = settings.place(one.thread_id or "")
+        fronts[place.thread_id] = [Front(name, place.index(name)) for name in sorted(one.orders)]
+        for front in fronts[place.thread_id]:
+            front.orders_are(one.orders[front.namespace])
+    yield from advance(settings.lanes, [front for some in fronts.values() for front in some], 1, PEEK)
+    tops: dict[str, tuple[str, str]] = {}
+    for thread_id, some in fronts.items():
+        for front in some:
+            if ids := front.certain():
+                tops.setdefault(thread_id, (front.namespace, ids[0]))
+    alive = yield from _alive(settings, tops)
+    found = []
+    for one in listed:
+        thread_id = one.thread_id or ""
+        if thread_id in tops and (alive[thread_id] or (yield from _has_another(settings, thread_id, fronts))):
+            stamp = max(one.stamp, *(front.latest_stamp for front in fronts[thread_id]))
+            found.append(Thread(thread_id=thread_id, updated_at=time_of(stamp)))
+    return found
+
+
+def _alive(settings: Settings, tops: Mapping[str, tuple[str, str]]) -> Operation[dict[str, bool]]:
+    """Say for each thread whether the checkpoint that its index names is there."""
+    lanes = [settings.place(thread_id).checkpoint(*ref) for thread_id, ref in tops.items()]
+    found = yield from settings.lanes.read_all(lanes)
+    return {
+        thread_id: any(record.head.get("type") == "checkpoint" for record in records)
+        for thread_id, records in zip(tops, found, strict=True)
+    }
+
+
+def _has_another(settings: Settings, thread_id: str, fronts: Mapping[str, Sequence[Front]]) -> Operation[bool]:
+    for front in fronts[thread_id]:
+        if (yield from newest_of(settings, settings.place(thread_id), front)) is not None:
+            return True
+    return False
