@@ -89,7 +89,7 @@ def test_lanes_are_read_side_by_side(aws: AwsEmulator, client: AwsClient, lanes:
     for number, lane in enumerate(several):
         append(client, lanes, lane, note(number))
     empty = Lane("ada", "empty")
-    aws.faults = [slow(0.2)]
+    aws.faults = [slow(1.0)]
     with aws.record() as calls:
         found = run(lanes.read_all([*several, empty]), client.execute)
     assert found == [[note(n)] for n in range(8)] + [[]]
