@@ -16,7 +16,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import re
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -24,19 +23,15 @@ from typing import Any
 
 import pybase64
 
+from . import json_values
 from .errors import InvalidInput
+from .json_values import is_json_text
 from .payload import Payload
 
 TAG = "$keep"
 
 Other = Callable[[Any], Payload]
 """What to do with an object of another type: serialize it into a payload."""
-
-_MERGING = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-
-
-def _is_json_text(text: str) -> bool:
-    return text.isascii() or _MERGING.search(text) is None
 
 
 def _b64(data: bytes) -> str:
@@ -71,11 +66,11 @@ def _encode(value: Any, other: Other) -> Any:
     if kind is bool or kind is int or value is None:
         return value
     if kind is str:
-        return value if _is_json_text(value) else {TAG: ["str", _b64(value.encode("utf-8", "surrogatepass"))]}
+        return value if is_json_text(value) else {TAG: ["str", _b64(value.encode("utf-8", "surrogatepass"))]}
     if kind is float:
         return value if math.isfinite(value) else {TAG: ["float", repr(value)]}
     if kind is dict:
-        if all(type(key) is str and _is_json_text(key) for key in value) and TAG not in value:
+        if all(type(key) is str and is_json_text(key) for key in value) and TAG not in value:
             return {key: _encode(item, other) for key, item in value.items()}
         return {TAG: ["dict", [[_encode(key, other), _encode(item, other)] for key, item in value.items()]]}
     if kind is list:
@@ -142,24 +137,13 @@ def decode(value: Any) -> Any:
         raise ValueError(f"not exact JSON: {value!r:.80}") from error
 
 
-# json.dumps would build an encoder for each call.
-_readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-_escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
 def dumps(value: Any, other: Other = _reject) -> str:
     """Return ``value`` as JSON text that UTF-8 can carry.
 
     Raises:
         InvalidInput: as :func:`encode`.
     """
-    plain = encode(value, other)
-    text = _readable(plain)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _escaped(plain)
-    return text
+    return json_values.dumps(encode(value, other))
 
 
 def loads(text: str | bytes) -> Any:

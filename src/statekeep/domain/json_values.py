@@ -80,8 +80,13 @@ def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
     )
 
 
+def is_json_text(text: str) -> bool:
+    """Whether JSON can hold a text: two surrogates in a row would be read back as one character."""
+    return text.isascii() or _MERGING.search(text) is None
+
+
 def _text(text: str, path: str) -> str:
-    if not text.isascii() and _MERGING.search(text):
+    if not is_json_text(text):
         raise _refused("two surrogates in a row, which JSON reads as one character", path)
     return text
 

@@ -5,7 +5,6 @@ A script call is about at most 500 entries; in a cluster, about those of one sha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ from ..operation import Operation
 from ..ttl import ms_of
 from .cache_keys import SHARDS, IndexKeys, entry_of, index_keys, keys_of, namespaces_key, parts_of
 from .cache_records import READ_FIELDS, decode_entry
-from .keys import text
+from .keys import literally, text
 from .reading import CHUNK, Row, chunks
 from .records import encode_bytes
 from .requests import Arg, Call, Commands, Scan, script
@@ -218,7 +217,7 @@ def reindex(settings: CacheSettings) -> Operation[int]:
     """Index all entries that there are, and forget all others. Walks the whole keyspace once."""
     start = f"{settings.prefix}:cache_entry:"
     entries: dict[tuple[IndexKeys, str], None] = {}
-    for record in (yield Scan(re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*")):
+    for record in (yield Scan(f"{literally(start)}*")):
         place = entry_of(settings.prefix, record.decode(errors="replace"))
         if place is not None:
             entries[keys_of(settings.prefix, place), place[1]] = None

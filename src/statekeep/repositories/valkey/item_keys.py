@@ -7,7 +7,7 @@ empty, so the empty namespace may be ``{.}``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from attrs import field, frozen
 
@@ -76,11 +76,11 @@ class ItemKeys:
         ):
             object.__setattr__(self, name, value)
 
-    @property
-    def chain(self) -> list[ItemKeys]:
+    @cached_property
+    def chain(self) -> tuple[ItemKeys, ...]:
         """The keys of this namespace and of all above it, from the inside out."""
         depth = len(self.namespace)
-        return [self, *(item_keys(self.prefix, self.namespace[:length]) for length in range(depth - 1, -1, -1))]
+        return (self, *(item_keys(self.prefix, self.namespace[:length]) for length in range(depth - 1, -1, -1)))
 
     def member(self, namespace: Namespace, key: str) -> str:
         """What stands for an item at or below this namespace in its indexes: ``N3.N4:K``."""

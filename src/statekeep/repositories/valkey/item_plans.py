@@ -105,8 +105,8 @@ class Plan:
         self.args.extend(args)
         return len(self.args) - len(args) + 2
 
-    def _chain(self, keys: ItemKeys) -> list[ItemKeys]:
-        return keys.chain if self.time is None else [keys]
+    def _chain(self, keys: ItemKeys) -> Sequence[ItemKeys]:
+        return keys.chain if self.time is None else (keys,)
 
     def _documents(self, keys: ItemKeys, key: str, count: int) -> list[int]:
         """Declare the records of an item's vectors."""
@@ -119,12 +119,9 @@ class Plan:
         if keys.namespace not in self._spaces:
             space: dict[str, Any] = {
                 "name": self._arg(ordered(keys.namespace)),
-                "index": self._key(keys.index),
                 "sequence": self._key(keys.sequence),
                 "chain": [[*map(self._key, self.settings.indexes(link))] for link in self._chain(keys)],
             }
-            if self.settings.index is not None:
-                space["vectors"] = self._key(keys.vectors(self.settings.index.collection_name))
             self.spaces.append(space)
             self._spaces[keys.namespace] = len(self.spaces)
         return self._spaces[keys.namespace]

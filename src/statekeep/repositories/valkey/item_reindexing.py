@@ -14,9 +14,8 @@ from .item_listing import sweep
 from .item_plans import Settings
 from .item_records import decoded_us
 from .item_vectors import document, erase_documents
-from .keys import is_part, text, unpart
+from .keys import is_part, literally, text, unpart
 from .reading import chunks
-from .reindexing import literally
 from .requests import Arg, Call, Commands, Scan, script
 
 

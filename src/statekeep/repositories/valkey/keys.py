@@ -7,6 +7,7 @@ thread lives in one slot.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -45,6 +46,11 @@ def is_part(text: str) -> bool:
     (True, False, False, False)
     """
     return part(unquote(text, errors="replace")) == text
+
+
+def literally(start: str) -> str:
+    """A pattern that matches nothing but a text."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", start)
 
 
 def text(data: bytes, key: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from ..operation import Operation
 from .deletion import collect
-from .keys import NamespaceKeys, part, run_key, text, thread_index_keys, unpart
+from .keys import NamespaceKeys, literally, part, run_key, text, thread_index_keys, unpart
 from .listing import find_thread, list_namespaces
 from .reading import Settings, adopt_checkpoints, adopt_writes, chunks, crown, read_fields
 from .requests import Call, Commands, Scan, script
@@ -32,11 +31,6 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     if total and (yield from find_thread(settings, thread_id)) is None:
         yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
     return total
-
-
-def literally(start: str) -> str:
-    """A pattern that matches nothing but a text."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", start)
 
 
 def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operation[Mapping[str, Collection[str]]]:

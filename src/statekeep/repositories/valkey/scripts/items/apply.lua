@@ -2,8 +2,7 @@
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
 --   time: microseconds, or absent for now; names, times, ends: the indexes of namespaces, or absent
---   spaces: {name, index, sequence, vectors = index or absent, chain = {{recency, expiry, index, vectors or absent}*},
---     the namespace's own first}
+--   spaces: {name, sequence, chain = {{recency, expiry, index, vectors or absent}*}, the namespace's own first}
 --   actions: {kind = get | put | delete | refresh, space, record, key, members = one per link of the chain,
 --     expected = version, 0 for none, absent for any, documents = records of vectors that there are or may be,
 --     and for put: fields = {pk, namespace, item_key, value}, life = milliseconds or 0, ttl = as text,
@@ -35,9 +34,8 @@ if deleted and us <= deleted then us = deleted + 1 end
 
 -- All that could fail for a key of another type does so before anything is written.
 for _, space in ipairs(plan.spaces) do
-  call('ZCARD', KEYS[space.index])
+  space.index, space.vectors = space.chain[1][3], space.chain[1][4]
   call('STRLEN', KEYS[space.sequence])
-  if space.vectors then call('ZCARD', KEYS[space.vectors]) end
   for _, link in ipairs(space.chain) do
     for _, key in ipairs(link) do call('ZCARD', KEYS[key]) end
   end
