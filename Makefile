@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
+# For make bench: --quick, --readme ...; see docs/benchmarks.md.
+OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
 FOLDER ?=
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
@@ -33,7 +35,7 @@ check-layers: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(BENCH)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(OPTIONS)
 
 nightly: $(READY)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 tests/property

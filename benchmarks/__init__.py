@@ -1,1 +1,1 @@
-"""Side-by-side measurements. Ratios count: the machines are noisy."""
+"""Side-by-side measurements of savers, stores and caches: ``python -m benchmarks``. Ratios count: machines are noisy."""

@@ -1,124 +1,182 @@
-"""Measure put, put_writes, get and list beside langgraph-checkpoint-aws: ``python -m benchmarks [--rounds N]``."""
+"""The command line: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
-import statistics
+import faulthandler
+import os
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from rich.console import Console
-from rich.table import Table
 
-from statekeep.testing.servers import ValkeyServer
+from . import agentcore, caches, charts, cold, concurrency, costs, growth, network, readme, stored, stores
+from .comparison import compare
+from .conversations import Shape
+from .environment import BUSY, environment
+from .report import Report
+from .scripts import conversation, fan_out, large
+from .servers import started
+from .suite import Suite
+from .tables import print_growth, print_table, print_verdicts
+from .targets import slower, verdicts
 
-from .latency import delayed
-from .savers import INCUMBENT, NAMES, savers
-from .threads import chat, config
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+SHOWN = ("blocking", "async", "growth")
+"""The charts of the README."""
 
-Times = dict[str, list[float]]
+LIMIT = 3600
+"""Seconds after which a run that hangs is ended, with the stacks of its threads."""
 
-SHAPES = {
-    "short chat": {"steps": 10, "constant": 0, "message": 200},
-    "100 KB document": {"steps": 10, "constant": 100_000, "message": 1000},
+
+def chat(suite: Suite) -> None:
+    """A chat of 10 steps, messages of 200 bytes."""
+    shape = Shape(steps=10, message=200)
+    compare(suite, "chat", "Short chat", lambda name: conversation(name, shape), rounds=60, seconds=50, with_floor=True)
+
+
+def document(suite: Suite) -> None:
+    """100 steps beside a constant document of 100 KB, messages of 1 KB."""
+    shape = Shape(steps=20 if suite.quick else 100, message=1000, constant=100_000)
+    title = f"100 KB document, {shape.steps} steps"
+    compare(suite, "document", title, lambda name: conversation(name, shape), rounds=12, seconds=90, with_floor=True)
+
+
+def parallel(suite: Suite) -> None:
+    """30 tasks of one step store their writes, one after the other and side by side."""
+    compare(suite, "fan-out", "30 tasks in one step", fan_out, rounds=40, seconds=30, with_floor=True)
+    concurrency.fan_out_at_once(suite)
+
+
+def mebibyte(suite: Suite) -> None:
+    """A channel of 1 MiB."""
+    compare(suite, "large", "1 MiB channel", lambda name: large(name, 1 << 20), rounds=12, seconds=40, with_floor=True)
+
+
+WORKLOADS: dict[str, Callable[[Suite], None]] = {
+    "chat": chat,
+    "document": document,
+    "fan-out": parallel,
+    "large": mebibyte,
+    "growth": growth.growth,
+    "threads": concurrency.threads,
+    "runs": concurrency.runs,
+    "network": network.network,
+    "costs": costs.costs,
+    "stored": stored.stored,
+    "cold": cold.cold,
+    "store": stores.store,
+    "cache": caches.cache,
+    "agentcore": agentcore.agentcore,
 }
 
 
-def timed(times: list[float], call: Callable[[], Any]) -> Any:
-    """Call, and note how many microseconds it took."""
-    began = time.perf_counter()
-    result = call()
-    times.append((time.perf_counter() - began) * 1e6)
-    return result
+def _chosen(workloads: list[str]) -> list[str]:
+    unknown = [name for name in workloads if name not in WORKLOADS]
+    if unknown:
+        raise typer.BadParameter(f"there is no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+    return workloads or list(WORKLOADS)
 
 
-def conversation(saver: BaseCheckpointSaver[Any], thread_id: str, shape: dict[str, int], times: Times) -> None:
-    """Write a thread as the loop of LangGraph does, and read it."""
-    parent = None
-    for step in chat(saver, **shape):
-        here = config(thread_id, parent)
-        stored = timed(times["put"], lambda: saver.put(here, step.checkpoint, step.metadata, step.new_versions))  # noqa: B023
-        for task in ("task-1", "task-2"):
-            timed(times["put_writes"], lambda: saver.put_writes(stored, step.writes, task, "~__pregel_pull, model"))  # noqa: B023
-        parent = step.checkpoint["id"]
-    for _ in range(5):
-        timed(times["get (4 pending writes)"], lambda: saver.get_tuple(config(thread_id)))
-    for _ in range(2):
-        timed(times["list(limit=10)"], lambda: list(saver.list(config(thread_id), limit=10)))
+def _finish(suite: Suite, output: Path, update: bool) -> None:
+    report, console = suite.report, suite.console
+    report.environment.load = (report.environment.load[0], os.getloadavg()[0])
+    report.verdicts = verdicts(report)
+    report.save(output / "latest.json")
+    show(report, console)
+    drawn = charts.charts(report)
+    for name, chart in drawn.items():
+        charts.draw(chart, output / f"{name}.svg")
+    console.print(f"Written to {output}: latest.json{''.join(f', {name}.svg' for name in drawn)}", highlight=False)
+    if update:
+        publish(report, console)
 
 
-def fan_out(saver: BaseCheckpointSaver[Any], thread_id: str, times: Times) -> None:
-    """Thirty tasks of one superstep store their writes; then the checkpoint is read with them."""
-    [step] = chat(saver, 1, constant=0, message=200)
-    stored = saver.put(config(thread_id), step.checkpoint, step.metadata, step.new_versions)
-    timed(times["get (no pending writes)"], lambda: saver.get_tuple(config(thread_id)))
-    for task in range(30):
-        timed(times["put_writes"], lambda: saver.put_writes(stored, step.writes, f"task-{task}", f"~push, {task:010}"))  # noqa: B023
-    for _ in range(5):
-        timed(times["get (60 pending writes)"], lambda: saver.get_tuple(config(thread_id)))
+def show(report: Report, console: Console) -> None:
+    """Print what was compared with what was wanted."""
+    print_verdicts(console, report.verdicts)
+    for better, contender, operation, table in slower(report):
+        console.print(f"slower than the incumbent ({better:.2f}x): {contender}: {operation}; {table}", highlight=False)
+    for line in report.left_out:
+        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+    took = sum(report.seconds.values())
+    console.print(f"{took:.0f} s: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in report.seconds.items()))
+    if max(report.environment.load[:1]) > BUSY:
+        console.print("[yellow]The machine was busy when this began: the numbers are noisy.[/]")
 
 
-def measure(url: str, rounds: int, results: dict[str, dict[str, Times]]) -> None:
-    """Let the savers take turns, so that the machine's moods are spread over all. The first round warms up."""
-    with savers(url) as candidates:
-        for round_ in range(rounds + 1):
-            for name, saver in candidates.items():
-                for shape, numbers in SHAPES.items():
-                    times: Times = results[shape][name] if round_ else defaultdict(list)
-                    conversation(saver, f"{shape}-{round_}", numbers, times)
-                times = results["30 tasks in one step"][name] if round_ else defaultdict(list)
-                fan_out(saver, f"fan-out-{round_}", times)
-
-
-def stored_bytes(name: str) -> int:
-    """What 100 steps take on a server of their own."""
-    with ValkeyServer() as server, savers(server.url) as candidates:
-        client: Any = server.client()
-        before = client.info("memory")["used_memory"]
-        conversation(candidates[name], "long", {"steps": 100, "constant": 100_000, "message": 1000}, defaultdict(list))
-        size = int(client.info("memory")["used_memory"] - before)
-        client.close()
-    return size
+def publish(report: Report, console: Console) -> None:
+    """Write the README's section and its charts."""
+    drawn = charts.charts(report)
+    pictures = [name for name in SHOWN if name in drawn]
+    for name in pictures:
+        charts.draw(drawn[name], DOCS / f"benchmarks-{name}.svg")
+    links = [f"docs/benchmarks-{name}.svg" for name in pictures]
+    README.write_text(readme.updated(README.read_text("utf-8"), report, links), "utf-8")
+    console.print(f"Updated {README} and {', '.join(links)}", highlight=False)
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="More rounds, less noise.")] = 20,
-    round_trip: Annotated[float, typer.Option(help="Milliseconds of network in the second measurement.")] = 1.0,
+    workload: Annotated[
+        list[str] | None, typer.Option(help=f"Only these, may be repeated: {', '.join(WORKLOADS)}.")
+    ] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(help="Only those with this in their names, may be repeated: glide, aws ...")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="As many of each workload, besides one to warm up.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A look in a minute or two; nothing to publish.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder of latest.json and the charts.")] = RESULTS,
+    update: Annotated[bool, typer.Option("--readme", help="Update the README's section and its charts.")] = False,
+    again: Annotated[
+        Path | None, typer.Option("--from", help="Measure nothing: show this latest.json, and draw its charts.")
+    ] = None,
 ) -> None:
-    """Print medians in microseconds, and how many times faster than the incumbent they are."""
-    console = Console()
-    with ValkeyServer() as server:
-        results = new_results()
-        measure(server.url, rounds, results)
-        report(console, results, "on loopback")
-        port = int(server.url.rpartition(":")[2])
-        with delayed(port, round_trip / 1000) as far:
-            results = new_results()
-            measure(f"valkey://127.0.0.1:{far}", max(rounds // 4, 1), results)
-            report(console, results, f"{round_trip:g} ms away")
-    table = Table("saver", "bytes", title="Stored: 100 steps, 100 KB constant, messages growing 1 KB per step")
-    for name in NAMES:
-        table.add_row(name, f"{stored_bytes(name):,}")
-    console.print(table)
+    """Measure Statekeep side by side with others. It starts and stops the servers that it needs, on 127.0.0.1."""
+    # On a pipe as wide as the widest table.
+    console = Console() if Console().is_terminal else Console(width=200)
+    if again is not None:
+        _again(Report.load(again), console, output, update)
+        return
+    names = _chosen(workload or [])
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    with started() as servers:
+        report = Report(environment=environment(servers), quick=quick)
+        only = tuple(part.lower() for part in contender or ())
+        suite = Suite(servers, report, console, quick=quick, only=only, asked_rounds=rounds)
+        for name in names:
+            console.rule(name)
+            began = time.monotonic()
+            try:
+                WORKLOADS[name](suite)
+            except Exception as error:
+                # The other workloads are worth their time all the same.
+                console.print_exception()
+                suite.fail(f"workload {name}: {type(error).__name__}: {str(error)[:200]}")
+            report.seconds[name] = round(time.monotonic() - began, 1)
+            report.save(output / "latest.json")  # so that an interruption loses little
+        _finish(suite, output, update)
+    faulthandler.cancel_dump_traceback_later()
+    if suite.failures:
+        console.print("[red]Not all could be measured: see above.[/]")
+        raise typer.Exit(1)
 
 
-def new_results() -> dict[str, dict[str, Times]]:
-    """By shape, saver and operation."""
-    return defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-
-
-def report(console: Console, results: dict[str, dict[str, Times]], where: str) -> None:
-    """Print a table for each shape."""
-    for shape, by_name in results.items():
-        table = Table("operation", *by_name, title=f"{shape}, {where}: median in microseconds (times faster)")
-        for operation in by_name[INCUMBENT]:
-            base = statistics.median(by_name[INCUMBENT][operation])
-            medians = [statistics.median(times[operation]) for times in by_name.values()]
-            table.add_row(operation, *(f"{median:,.0f} ({base / median:.2f}x)" for median in medians))
-        console.print(table)
+def _again(report: Report, console: Console, output: Path, update: bool) -> None:
+    for table in report.tables.values():
+        print_table(console, table)
+    if report.growth:
+        print_growth(console, report.growth)
+    report.verdicts = verdicts(report)
+    show(report, console)
+    for name, chart in charts.charts(report).items():
+        charts.draw(chart, output / f"{name}.svg")
+    if update:
+        publish(report, console)
 
 
 if __name__ == "__main__":
