@@ -183,9 +183,12 @@ class AgentCoreCheckpoints:
         """Return the actors in whose threads a run put checkpoints, in order: one call."""
         return (yield from reading.actors_of_run(self._settings, text("run_id", run_id)))
 
-    def actors(self) -> Operation[Sequence[str]]:
-        """Return all actors that have threads, in order: one call for each 100 actors of the memory, or more."""
-        return (yield from listing.list_actors(self._settings))
+    def every_thread(self) -> Operation[Sequence[tuple[str, Thread]]]:
+        """Return the threads of all actors with their actors, the most recently updated first.
+
+        One call for each 100 actors of the memory, and what :meth:`list_threads` takes for each that has threads.
+        """
+        return (yield from listing.every_thread(self._settings))
 
 
 def _nanoseconds(field: str, seconds: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ...domain import CheckpointQuery, SavedCheckpoint, Thread
 from ..operation import Operation, Page
@@ -153,7 +153,16 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
     return Page(page, page[-1] if len(page) < len(threads) else None)
 
 
-def list_actors(settings: Settings) -> Operation[list[str]]:
+def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
+    """All threads of all actors."""
+    found: list[tuple[str, Thread]] = []
+    for actor in (yield from _actors(settings)):
+        page = yield from list_threads(evolve(settings, actor=actor), "", None, None)
+        found += [(actor, thread) for thread in page.items]
+    return sorted(found, key=lambda one: (*_recency(one[1]), one[0]), reverse=True)
+
+
+def _actors(settings: Settings) -> Operation[list[str]]:
     """All actors that have threads. The text behind a name that is a hash is found in the lists of its threads."""
     actors: set[str] = set()
     for name in (yield from settings.lanes.actors()):
