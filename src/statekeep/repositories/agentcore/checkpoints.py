@@ -85,7 +85,7 @@ class AgentCoreCheckpoints:
         if progress is not None and not callable(progress):
             raise InvalidInput("progress must be a function", field="progress")
         self._client = client
-        self.memory_id = _memory_id(memory_id)
+        self.memory_id = checked_memory_id(memory_id)
         self.actor_id = text("actor_id", actor_id)
         self._settings = Settings(
             lanes=Lanes(self.memory_id),
@@ -204,7 +204,12 @@ _MEMORY_ID = re.compile(
 )
 
 
-def _memory_id(value: str) -> str:
+def checked_memory_id(value: str) -> str:
+    """Return the id or ARN of a memory.
+
+    Raises:
+        InvalidInput: it does not look like one; ``field`` is ``memory_id``.
+    """
     if not _MEMORY_ID.fullmatch(text("memory_id", value)):
         raise InvalidInput(
             f"memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name; got {value!r:.120}",

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 from ...domain import InvalidInput
 from ..aws import AwsSettings, open_client
 from ..aws.failures import AGENTCORE
-from .checkpoints import AgentCoreCheckpoints
+from .checkpoints import AgentCoreCheckpoints, checked_memory_id
 
 SCHEME: Final = "agentcore://"
 
@@ -37,6 +37,7 @@ def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
         InvalidInput: an argument is wrong, or no region is known.
         MissingDependency: boto3 is not installed.
     """
+    checked_memory_id(memory_id)  # before a client is made, which takes longer
     own = {name: options.pop(name) for name in _OF_CHECKPOINTS if name in options}
     client = open_client(AGENTCORE, AwsSettings(**options))
     try:
@@ -57,6 +58,8 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
         InvalidInput: the URL or an option is wrong, or something is given twice.
         MissingDependency: boto3 is not installed.
     """
+    if not url.startswith(SCHEME):
+        raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2, got {url!r:.120}", field="url")
     memory_id, _, query = url.removeprefix(SCHEME).partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
