@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
+from statekeep.domain import InvalidInput
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after, throttle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,6 +28,9 @@ WORLDS: dict[str, tuple[AgentCoreRules, list[Fault]]] = {
     "faults": (AgentCoreRules(page_bytes=200_000), [throttle(rate=0.1), cut_after(rate=0.05)]),
 }
 """Ways in which the service may behave that must make no difference."""
+
+
+EXAMPLE = "notes-Ab12Cd34Ef"
 
 
 class Worlds:
@@ -48,6 +52,15 @@ class Worlds:
         if name not in self._clients:
             self._clients[name] = self.emulator(name).client("bedrock-agentcore", config=PATIENT)
         return self._clients[name]
+
+    def set_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every client of boto3 find an emulator, which has the memory of the documents' examples."""
+        aws = self.emulator("plain")
+        with suppress(InvalidInput):  # it is there already
+            aws.agentcore.create_memory(memory_id=EXAMPLE)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE", aws.endpoint_url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "EMULATED")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
 
     def close(self) -> None:
         self._stack.close()
