@@ -1,4 +1,4 @@
-"""Typed persistence for AI agents: checkpoints and pending writes, in Valkey or in memory.
+"""Typed persistence for AI agents: checkpoints, items and cache entries, in Valkey, in AWS or in memory.
 
 >>> import statekeep
 >>> with statekeep.connect("memory:") as keep:

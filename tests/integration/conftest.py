@@ -8,8 +8,17 @@ import pytest
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
+from .emulated import Worlds
 from .redis_om_world import DATABASES, Recorder, World, open_world
 from .search_responder import SearchResponder
+
+
+@pytest.fixture(scope="session")
+def worlds() -> Iterator[Worlds]:
+    """Emulators of AWS that all tests may use: make a memory of your own, and leave the faults alone."""
+    worlds = Worlds()
+    yield worlds
+    worlds.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +12,58 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
-from statekeep.testing.aws import AwsEmulator
+from statekeep.domain import InvalidInput
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after, throttle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
+
+
+PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})
+
+WORLDS: dict[str, tuple[AgentCoreRules, list[Fault]]] = {
+    "plain": (AgentCoreRules(), []),
+    "small pages": (AgentCoreRules(page_size=1, trailing_token=True, filter_lag=60, token_life=1e9), []),
+    "faults": (AgentCoreRules(page_bytes=200_000), [throttle(rate=0.1), cut_after(rate=0.05)]),
+}
+"""Ways in which the service may behave that must make no difference."""
+
+
+EXAMPLE = "notes-Ab12Cd34Ef"
+
+
+class Worlds:
+    """An emulator for each of these, started when it is asked for, and one client of each."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._emulators: dict[str, AwsEmulator] = {}
+        self._clients: dict[str, Any] = {}
+
+    def emulator(self, name: str) -> AwsEmulator:
+        if name not in self._emulators:
+            rules, faults = WORLDS[name]
+            self._emulators[name] = self._stack.enter_context(AwsEmulator(agentcore=rules, faults=faults))
+        return self._emulators[name]
+
+    def client(self, name: str) -> Any:
+        """Clients take longer to make than most tests to run."""
+        if name not in self._clients:
+            self._clients[name] = self.emulator(name).client("bedrock-agentcore", config=PATIENT)
+        return self._clients[name]
+
+    def set_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every client of boto3 find an emulator, which has the memory of the documents' examples."""
+        aws = self.emulator("plain")
+        with suppress(InvalidInput):  # it is there already
+            aws.agentcore.create_memory(memory_id=EXAMPLE)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE", aws.endpoint_url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "EMULATED")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+
+    def close(self) -> None:
+        self._stack.close()
 
 
 def later(milliseconds: float = 0) -> datetime:

@@ -6,10 +6,22 @@ from typing import Any
 
 import pytest
 
-from statekeep.langgraph_shim import AsyncRepositorySaver, AsyncValkeySaver, RepositorySaver, ValkeySaver
+from statekeep.langgraph_shim import (
+    AgentCoreMemorySaver,
+    AsyncRepositorySaver,
+    AsyncValkeySaver,
+    RepositorySaver,
+    ValkeySaver,
+)
+from statekeep.langgraph_shim.savers import Saver
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.repositories.memory.checkpoints import MemoryCheckpoints
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+from .emulated import WORLDS, Worlds
+
+AGENTCORE = tuple(f"agentcore, {world}" for world in WORLDS)
+"""Savers on the emulated AgentCore Memory; each serves blocking code and event loops."""
 
 BACKENDS = ("memory", "embedded", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster")
 
@@ -36,15 +48,26 @@ class Backends:
         url = self.cluster().url if backend.endswith("-cluster") else self.server().url
         return url, {"client": client, "prefix": self._prefix}
 
+    def agentcore(self, backend: str, **options: Any) -> AgentCoreMemorySaver:
+        """Make a saver over a memory of its own."""
+        worlds: Worlds = self._request.getfixturevalue("worlds")
+        world = backend.removeprefix("agentcore, ")
+        memory_id = worlds.emulator(world).agentcore.create_memory()
+        return AgentCoreMemorySaver(memory_id, client=worlds.client(world), **{"inline": 1000, **options})
+
     def sync(self, backend: str, **options: Any) -> RepositorySaver:
         """Make a sync saver, for ``with`` in blocking code, ``async with`` in an event loop."""
+        if backend in AGENTCORE:
+            return self.agentcore(backend, **options)
         if backend == "memory":
             return RepositorySaver(CheckpointRepository(MemoryCheckpoints()), **options)
         url, arguments = self._arguments(backend)
         return ValkeySaver.from_conn_string(url, **arguments, **options)
 
-    def asynchronous(self, backend: str, **options: Any) -> AsyncRepositorySaver:
-        """Make an async saver, for ``async with``."""
+    def asynchronous(self, backend: str, **options: Any) -> Saver:
+        """Make a saver for event loops, for ``async with``."""
+        if backend in AGENTCORE:
+            return self.agentcore(backend, **options)
         if backend == "memory":
             return AsyncRepositorySaver(AsyncCheckpointRepository(MemoryCheckpoints()), **options)
         url, arguments = self._arguments(backend)

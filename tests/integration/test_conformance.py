@@ -12,11 +12,13 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from .savers import BACKENDS, Backends
+from .emulated import hurry
+from .savers import AGENTCORE, BACKENDS, Backends
+from .through_threads import ThroughThreads
 
 pytestmark = pytest.mark.anyio
 
-KINDS = [(backend, face) for backend in BACKENDS for face in ("sync", "async")]
+KINDS = [(backend, face) for backend in (*BACKENDS, *AGENTCORE) for face in ("sync", "async")]
 
 
 @pytest.fixture
@@ -25,10 +27,17 @@ def backends(request: pytest.FixtureRequest, prefix: str) -> Backends:
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
-async def saver(request: pytest.FixtureRequest, backends: Backends) -> AsyncGenerator[BaseCheckpointSaver[str], None]:
+async def saver(
+    request: pytest.FixtureRequest, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[BaseCheckpointSaver[str], None]:
     backend, face = request.param
-    async with backends.sync(backend) if face == "sync" else backends.asynchronous(backend) as saver:
-        yield saver
+    hurry(monkeypatch)
+    if face == "sync":
+        with backends.sync(backend) as saver:
+            yield ThroughThreads(saver)
+    else:
+        async with backends.asynchronous(backend) as awaited:
+            yield awaited
 
 
 async def test_conformance(saver: BaseCheckpointSaver[str]) -> None:

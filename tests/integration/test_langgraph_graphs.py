@@ -18,11 +18,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Overwrite, Send, interrupt
 
 from statekeep.domain import WrongEventLoop
-from statekeep.langgraph_shim import AsyncRepositorySaver, RepositorySaver
+from statekeep.langgraph_shim import AgentCoreMemorySaver, RepositorySaver
+from statekeep.langgraph_shim.savers import Saver
 
 from .savers import Backends
 
-BACKENDS = ("memory", "glide", "valkey-py", "glide-cluster")
+BACKENDS = ("memory", "glide", "valkey-py", "glide-cluster", "agentcore, plain")
 Durability = Literal["sync", "async", "exit"]
 DURABILITIES: tuple[Durability, ...] = ("sync", "async", "exit")
 
@@ -39,7 +40,7 @@ def saver(request: pytest.FixtureRequest, backends: Backends) -> Iterator[Reposi
 
 
 @pytest.fixture(params=BACKENDS)
-async def async_saver(request: pytest.FixtureRequest, backends: Backends) -> AsyncGenerator[AsyncRepositorySaver, None]:
+async def async_saver(request: pytest.FixtureRequest, backends: Backends) -> AsyncGenerator[Saver, None]:
     async with backends.asynchronous(request.param) as saver:
         yield saver
 
@@ -103,7 +104,7 @@ def test_two_interrupts_in_one_node(saver: RepositorySaver, durability: Durabili
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("durability", DURABILITIES)
-async def test_two_interrupts_in_one_node_async(async_saver: AsyncRepositorySaver, durability: Durability) -> None:
+async def test_two_interrupts_in_one_node_async(async_saver: Saver, durability: Durability) -> None:
     runs = Runs()
     graph = questions(runs).compile(checkpointer=async_saver)
     await graph.ainvoke({"log": []}, thread(), durability=durability)
@@ -155,7 +156,7 @@ def test_fan_out_with_a_failing_task(saver: RepositorySaver) -> None:
 
 
 @pytest.mark.anyio
-async def test_fan_out_with_a_failing_task_async(async_saver: AsyncRepositorySaver) -> None:
+async def test_fan_out_with_a_failing_task_async(async_saver: Saver) -> None:
     runs, broken = Runs(), {29}
     graph = fan_out(runs, 30, broken).compile(checkpointer=async_saver)
     with pytest.raises(OSError, match="29 is broken"):
@@ -235,7 +236,7 @@ def test_a_subgraph_with_an_interrupt(saver: RepositorySaver, durability: Durabi
 
 
 @pytest.mark.anyio
-async def test_a_subgraph_with_an_interrupt_async(async_saver: AsyncRepositorySaver) -> None:
+async def test_a_subgraph_with_an_interrupt_async(async_saver: Saver) -> None:
     graph = nested(async_saver)
     await graph.ainvoke({"log": []}, thread())
     state = await graph.aget_state(thread(), subgraphs=True)
@@ -293,7 +294,7 @@ def test_time_travel(saver: RepositorySaver) -> None:
 
 
 @pytest.mark.anyio
-async def test_time_travel_async(async_saver: AsyncRepositorySaver) -> None:
+async def test_time_travel_async(async_saver: Saver) -> None:
     graph = counting().compile(checkpointer=async_saver)
     await graph.ainvoke({"log": ["in"]}, thread())
     history = [state async for state in graph.aget_state_history(thread())]
@@ -431,7 +432,7 @@ def test_delta_channels(saver: RepositorySaver, durability: Durability) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("durability", DURABILITIES)
-async def test_delta_channels_async(async_saver: AsyncRepositorySaver, durability: Durability) -> None:
+async def test_delta_channels_async(async_saver: Saver, durability: Durability) -> None:
     graph = delta_graph(async_saver)
     await graph.ainvoke({"often": ["in"], "seldom": ["in"]}, thread(), durability=durability)
     values = (await graph.aget_state(thread())).values
@@ -511,16 +512,19 @@ def mixed(saver: Any) -> Any:
 
 
 @pytest.mark.anyio
-async def test_sync_nodes_of_an_async_graph_call_the_async_saver(async_saver: AsyncRepositorySaver) -> None:
+async def test_sync_nodes_of_an_async_graph_call_the_async_saver(async_saver: Saver) -> None:
     done = await mixed(async_saver).ainvoke({"log": []}, thread(), durability="sync")
     assert done["log"] == ["before", "True True"]
 
 
 @pytest.mark.anyio
-async def test_invoke_on_the_async_saver(async_saver: AsyncRepositorySaver) -> None:
+async def test_invoke_on_the_async_saver(async_saver: Saver) -> None:
     graph = counting().compile(checkpointer=async_saver)
     done = await asyncio.to_thread(graph.invoke, {"log": []}, thread())
     assert done["text"] == "abc"
+    if isinstance(async_saver, AgentCoreMemorySaver):  # it serves both
+        assert graph.get_state(thread()).values["text"] == "abc"
+        return
     with pytest.raises(WrongEventLoop, match=r"graph\.ainvoke"):
         graph.invoke({"log": []}, thread())
     with pytest.raises(WrongEventLoop, match=r"graph\.aget_state"):
@@ -553,7 +557,7 @@ def test_many_threads_on_one_saver(saver: RepositorySaver) -> None:
 
 
 @pytest.mark.anyio
-async def test_many_tasks_on_one_saver(async_saver: AsyncRepositorySaver) -> None:
+async def test_many_tasks_on_one_saver(async_saver: Saver) -> None:
     graph = fan_out(Runs(), 5, set()).compile(checkpointer=async_saver)
     done = await asyncio.gather(*(graph.ainvoke({"log": []}, thread(f"t{number}")) for number in range(50)))
     assert [state["text"] for state in done] == ["0,1,2,3,4"] * 50

@@ -14,6 +14,8 @@ from statekeep.repositories.valkey.url import PARAMETERS, SCHEMES, Target, targe
 from statekeep.testing.servers import ValkeyServer
 from tests.fenced import ROOT, Block, blocks
 
+from .emulated import Worlds
+
 README = ROOT / "README.md"
 TEXT = README.read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -37,9 +39,10 @@ def names(cell: str) -> list[str]:
 
 @pytest.mark.parametrize("block", blocks(README, "python"), ids=lambda block: f"line {block.line}")
 def test_python_runs(
-    block: Block, valkey_server: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block, valkey_server: ValkeyServer, worlds: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    worlds.set_environment(monkeypatch)
     port = str(valkey_server.port)
     there = block.text.replace("localhost:6379", f"127.0.0.1:{port}").replace('"localhost"', '"127.0.0.1"')
     there = there.replace("port=6379", f"port={port}")
@@ -85,7 +88,10 @@ def test_the_table_of_urls_is_complete_and_right() -> None:
     shown = [url for first, _ in rows("URL") for url in names(first)]
     assert {url.partition(":")[0] for url in shown} >= {name for name in SCHEMES if not name.endswith("+unix")}
     for url in shown:
-        if "://" in url:
+        if url.startswith("agentcore:"):
+            with statekeep.connect(url.replace("MEMORY_ID", "notes-Ab12Cd34Ef").replace("REGION", "us-west-2")) as keep:
+                assert "actor_id='ACTOR'" in repr(keep)
+        elif "://" in url:
             real = url.replace("host:port/db", "host:6379/1").replace(":port", ":6379").replace("=N", "=2")
             real = real.removesuffix("...") + ("host" if real.endswith(("://", "://...")) else "")
             assert target(real).tls is real.startswith(("valkeys", "rediss"))

@@ -15,12 +15,14 @@ except ModuleNotFoundError as error:
 
 from .cache.valkey import ValkeyCache
 from .caches import RepositoryCache
+from .checkpoint.agentcore import AgentCoreMemorySaver
 from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
 from .savers import AsyncRepositorySaver, RepositorySaver
 from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
 from .stores import AsyncRepositoryStore, RepositoryStore
 
 __all__ = [
+    "AgentCoreMemorySaver",
     "AsyncRepositorySaver",
     "AsyncRepositoryStore",
     "AsyncValkeySaver",

@@ -120,10 +120,20 @@ def copy_thread(source_thread_id: str, target_thread_id: str) -> Operation[None]
 def prune(thread_ids: Sequence[str], strategy: str) -> Operation[None]:
     """Delete old checkpoints."""
     threads = identifiers(thread_ids, "thread_ids")
+    keep = checkpoints_kept(strategy)
+    yield lambda repository: repository.prune(threads, keep=keep)
+
+
+def checkpoints_kept(strategy: str) -> int:
+    """Return how many checkpoints of a namespace a strategy of pruning keeps.
+
+    Raises:
+        InvalidInput: there is no such strategy.
+    """
     keep = _KEEP.get(strategy) if isinstance(strategy, str) else None
     if keep is None:
         raise InvalidInput(f'strategy must be "keep_latest" or "delete", got {strategy!r:.80}', field="strategy")
-    yield lambda repository: repository.prune(threads, keep=keep)
+    return keep
 
 
 def get_delta_channel_history(

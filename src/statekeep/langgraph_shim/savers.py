@@ -37,6 +37,10 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         self._sync = CheckpointRepository(backend)
         self._async = AsyncCheckpointRepository(backend)
 
+    def _at(self, config: Any) -> Saver:
+        """Return the saver that answers for a config: this one, unless threads belong to somebody."""
+        return self
+
     # LangGraph's methods
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -50,11 +54,11 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
             InvalidInput: ``thread_id`` is missing, or something is of a wrong type.
             CorruptRecord: stored bytes are damaged, or were written with another serializer.
         """
-        return self._run(operations.get_tuple(self.serde, config))
+        return self._at(config)._run(operations.get_tuple(self.serde, config))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As :meth:`get_tuple`."""
-        return await self._arun(operations.get_tuple(self.serde, config))
+        return await self._at(config)._arun(operations.get_tuple(self.serde, config))
 
     def list(
         self,
@@ -76,8 +80,9 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Raises:
             InvalidInput: an argument is wrong; raised by the call, not by the iteration.
         """
-        keep = self._enter_sync()
-        return self._tuples(operations.listing(self.serde, config, filter, before, limit)(keep))
+        saver = self._at(config)
+        keep = saver._enter_sync()
+        return saver._tuples(operations.listing(self.serde, config, filter, before, limit)(keep))
 
     def _tuples(self, found: Iterator[SavedCheckpoint]) -> Iterator[CheckpointTuple]:
         for saved in found:
@@ -92,7 +97,8 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`: an async generator."""
-        return self._atuples(operations.listing(self.serde, config, filter, before, limit)(self._async))
+        saver = self._at(config)
+        return saver._atuples(operations.listing(self.serde, config, filter, before, limit)(saver._async))
 
     async def _atuples(self, found: AsyncIterator[SavedCheckpoint]) -> AsyncIterator[CheckpointTuple]:
         async with aclosing(cast(AsyncGenerator[SavedCheckpoint, None], found)) as pages:
@@ -123,7 +129,7 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Raises:
             InvalidInput: an argument does not have LangGraph's shape.
         """
-        return self._run(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+        return self._at(config)._run(operations.put(self.serde, config, checkpoint, metadata, new_versions))
 
     async def aput(
         self,
@@ -133,7 +139,7 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """As :meth:`put`."""
-        return await self._arun(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+        return await self._at(config)._arun(operations.put(self.serde, config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -152,13 +158,13 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Raises:
             InvalidInput: ``thread_id`` or ``checkpoint_id`` is missing, or something is of a wrong type.
         """
-        self._run(operations.put_writes(self.serde, config, writes, task_id, task_path))
+        self._at(config)._run(operations.put_writes(self.serde, config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As :meth:`put_writes`."""
-        await self._arun(operations.put_writes(self.serde, config, writes, task_id, task_path))
+        await self._at(config)._arun(operations.put_writes(self.serde, config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and pending writes of a thread; one that does not exist is no error."""
@@ -225,13 +231,13 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Returns:
             For each channel its ``writes``, oldest first, and the stored value as ``seed`` if there is one.
         """
-        return self._run(operations.get_delta_channel_history(self.serde, config, channels))
+        return self._at(config)._run(operations.get_delta_channel_history(self.serde, config, channels))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """As :meth:`get_delta_channel_history`."""
-        return await self._arun(operations.get_delta_channel_history(self.serde, config, channels))
+        return await self._at(config)._arun(operations.get_delta_channel_history(self.serde, config, channels))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version greater than ``current`` that no other branch will ever make."""

@@ -5,28 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import frozen
 
-from ..domain import InvalidInput, VectorIndex
+from ..domain import InvalidInput, Unsupported, VectorIndex
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .items import AsyncItemRepository, ItemBackend, ItemRepository
 
+PREFIX = "statekeep"
 SCHEMES = (
     "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
-    "redis:// or rediss://"
+    "redis://, rediss:// or agentcore://"
 )
+
+
+RepositoryT = TypeVar("RepositoryT")
 
 
 @frozen
 class Backends:
-    """Where each kind of record is kept."""
+    """Where each kind of record is kept; ``None`` where it cannot be."""
 
     checkpoints: CheckpointBackend
-    items: ItemBackend
-    cache: CacheBackend
+    items: ItemBackend | None
+    cache: CacheBackend | None
 
 
 class Connection:
@@ -34,23 +38,39 @@ class Connection:
 
     Attributes:
         checkpoints: checkpoints and pending writes.
-        items: JSON values under namespaces and keys, for longer than one thread.
-        cache: serialized values under namespaces and keys, for a while.
     """
 
     def __init__(self, backends: Backends) -> None:
         self.checkpoints = CheckpointRepository(backends.checkpoints)
-        self.items = ItemRepository(backends.items)
-        self.cache = CacheRepository(backends.cache)
+        self._items = None if backends.items is None else ItemRepository(backends.items)
+        self._cache = None if backends.cache is None else CacheRepository(backends.cache)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
+    @property
+    def items(self) -> ItemRepository:
+        """JSON values under namespaces and keys, for longer than one thread.
+
+        Raises:
+            Unsupported: the URL's service keeps none.
+        """
+        return _kept(self._items, "items", self)
+
+    @property
+    def cache(self) -> CacheRepository:
+        """Serialized values under namespaces and keys, for a while.
+
+        Raises:
+            Unsupported: the URL's service keeps none.
+        """
+        return _kept(self._cache, "cache entries", self)
+
     def close(self) -> None:
         """Close what was opened. Idempotent."""
-        self.checkpoints.close()
-        self.items.close()
-        self.cache.close()
+        for repository in (self.checkpoints, self._items, self._cache):
+            if repository is not None:
+                repository.close()
 
     def __enter__(self) -> Self:
         return self
@@ -66,23 +86,39 @@ class AsyncConnection:
 
     Attributes:
         checkpoints: checkpoints and pending writes.
-        items: JSON values under namespaces and keys, for longer than one thread.
-        cache: serialized values under namespaces and keys, for a while.
     """
 
     def __init__(self, backends: Backends) -> None:
         self.checkpoints = AsyncCheckpointRepository(backends.checkpoints)
-        self.items = AsyncItemRepository(backends.items)
-        self.cache = AsyncCacheRepository(backends.cache)
+        self._items = None if backends.items is None else AsyncItemRepository(backends.items)
+        self._cache = None if backends.cache is None else AsyncCacheRepository(backends.cache)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
+    @property
+    def items(self) -> AsyncItemRepository:
+        """JSON values under namespaces and keys, for longer than one thread.
+
+        Raises:
+            Unsupported: the URL's service keeps none.
+        """
+        return _kept(self._items, "items", self)
+
+    @property
+    def cache(self) -> AsyncCacheRepository:
+        """Serialized values under namespaces and keys, for a while.
+
+        Raises:
+            Unsupported: the URL's service keeps none.
+        """
+        return _kept(self._cache, "cache entries", self)
+
     async def close(self) -> None:
         """Close what was opened. Idempotent."""
-        await self.checkpoints.close()
-        await self.items.close()
-        await self.cache.close()
+        for repository in (self.checkpoints, self._items, self._cache):
+            if repository is not None:
+                await repository.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,6 +127,12 @@ class AsyncConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _kept(repository: RepositoryT | None, what: str, connection: object) -> RepositoryT:
+    if repository is None:
+        raise Unsupported(f"{connection!r} keeps checkpoints, and no {what}")
+    return repository
 
 
 def _open(
@@ -122,6 +164,8 @@ def _open(
         raise InvalidInput(f"url must start with {SCHEMES}; got {url.partition(':')[0]!r:.40}", field="url")
     if clock is not None:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
+    if url.startswith("agentcore:"):
+        return _open_agentcore(url, {"prefix": prefix, **life, **reading, "index": vectors}, options)
     from .valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, open_client
 
     client = open_client(url, **options)
@@ -137,10 +181,23 @@ def _open(
         raise
 
 
+_OF_VALKEY = {"prefix": PREFIX, "ttl": None, "refresh_on_read": False, "index": None}
+
+
+def _open_agentcore(url: str, settings: Mapping[str, Any], options: dict[str, Any]) -> Backends:
+    from .agentcore.url import open_url
+
+    for name, value in settings.items():
+        if value != _OF_VALKEY[name]:
+            reason = "events live as long as the memory's eventExpiryDuration" if name == "ttl" else "it has no use"
+            raise InvalidInput(f"agentcore:// takes no {name}: {reason}", field=name)
+    return Backends(open_url(url, **options), None, None)
+
+
 def connect(
     url: str,
     *,
-    prefix: str = "statekeep",
+    prefix: str = PREFIX,
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
@@ -153,7 +210,8 @@ def connect(
         url: ``memory:`` (in this process, gone when it is closed), ``embedded:`` or ``embedded:DIR`` (a Valkey
             server of our own, in memory or in a directory), ``valkey://user:password@host:port/db``,
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
-            ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``.
+            ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
+            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only).
         prefix: what all keys in Valkey start with.
         ttl: seconds that what is stored lives, fractions allowed; ``None`` for ever.
         refresh_on_read: reading a checkpoint or item starts its TTL anew.
@@ -162,6 +220,9 @@ def connect(
         options: of the client: ``pool_size``, ``pool_timeout``, ``request_timeout`` and ``connect_timeout`` and ``deadline`` in
             seconds, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``,
             ``tls_ca_certs``, ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too.
+            Those of ``agentcore://`` are the arguments of
+            :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and the fields of
+            :class:`~statekeep.repositories.aws.AwsSettings`.
 
     Raises:
         InvalidInput: the URL or an option is wrong.
@@ -178,7 +239,7 @@ def connect(
 def aconnect(
     url: str,
     *,
-    prefix: str = "statekeep",
+    prefix: str = PREFIX,
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
+
+from attrs import evolve
 
 from ...domain import (
     ChannelHistory,
@@ -29,6 +33,7 @@ from .reindexing import reindex
 ACTOR = "default"
 INLINE = 16_384
 GRACE = 60.0
+RENEWAL = 86_400.0
 
 
 class AgentCoreCheckpoints:
@@ -44,6 +49,8 @@ class AgentCoreCheckpoints:
         inline: bytes up to which a channel value is stored within each checkpoint that has it; a larger one is stored
             once, for one more call.
         grace: seconds for which a deletion takes a checkpoint that is half there for one whose ``put`` is under way.
+        renewal: seconds after which a value that a new checkpoint uses is stored again, with what the lists say of
+            the thread: the memory deletes events when they are as old as its ``eventExpiryDuration``.
         progress: called while deletions go on, which take a call for each event.
 
     Raises:
@@ -69,26 +76,39 @@ class AgentCoreCheckpoints:
         actor_id: str = ACTOR,
         inline: int = INLINE,
         grace: float = GRACE,
+        renewal: float = RENEWAL,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < float("inf"):
-            raise InvalidInput(f"grace must be seconds, 0 or more, got {grace!r:.40}", field="grace")
+        nanoseconds = {name: _nanoseconds(name, value) for name, value in (("grace", grace), ("renewal", renewal))}
+        if not nanoseconds["renewal"]:
+            raise InvalidInput("renewal must be more than 0 seconds", field="renewal")
         if progress is not None and not callable(progress):
             raise InvalidInput("progress must be a function", field="progress")
         self._client = client
-        self.memory_id = text("memory_id", memory_id)
+        self.memory_id = checked_memory_id(memory_id)
         self.actor_id = text("actor_id", actor_id)
         self._settings = Settings(
             lanes=Lanes(self.memory_id),
             actor=self.actor_id,
             inline=count("inline", inline),
             recent=Recent(),
-            grace=round(grace * 1_000_000_000),
             progress=progress,
+            **nanoseconds,
         )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, actor_id={self.actor_id!r})"
+
+    def of_actor(self, actor_id: str) -> AgentCoreCheckpoints:
+        """Return the same for the threads of another actor, over the same client.
+
+        Raises:
+            InvalidInput: ``actor_id`` is not text, or empty.
+        """
+        other = copy(self)
+        other.actor_id = text("actor_id", actor_id)
+        other._settings = evolve(self._settings, actor=other.actor_id)
+        return other
 
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking."""
@@ -162,3 +182,37 @@ class AgentCoreCheckpoints:
     def actors_of_run(self, run_id: str) -> Operation[Sequence[str]]:
         """Return the actors in whose threads a run put checkpoints, in order: one call."""
         return (yield from reading.actors_of_run(self._settings, text("run_id", run_id)))
+
+    def every_thread(self) -> Operation[Sequence[tuple[str, Thread]]]:
+        """Return the threads of all actors with their actors, the most recently updated first.
+
+        One call for each 100 actors of the memory, and what :meth:`list_threads` takes for each that has threads.
+        """
+        return (yield from listing.every_thread(self._settings))
+
+
+def _nanoseconds(field: str, seconds: float) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        raise InvalidInput(f"{field} must be seconds, 0 or more, got {seconds!r:.40}", field=field)
+    return round(seconds * 1_000_000_000)
+
+
+# As the service's model has it; botocore would send anything.
+_MEMORY_ID = re.compile(
+    r"(arn:[a-z0-9-.]{1,63}:bedrock-agentcore:[a-z0-9-]+:\d{12}:memory/)?[a-zA-Z][a-zA-Z0-9-_]{0,99}-[a-zA-Z0-9]{10}",
+    re.ASCII,
+)
+
+
+def checked_memory_id(value: str) -> str:
+    """Return the id or ARN of a memory.
+
+    Raises:
+        InvalidInput: it does not look like one; ``field`` is ``memory_id``.
+    """
+    if not _MEMORY_ID.fullmatch(text("memory_id", value)):
+        raise InvalidInput(
+            f"memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name; got {value!r:.120}",
+            field="memory_id",
+        )
+    return value

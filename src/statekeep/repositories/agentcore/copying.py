@@ -45,6 +45,6 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
         if channel.value is not None and f"{head.namespace}/{channel.value}" not in sent
     ]
     values: dict[str, Payload] = yield from read_values(settings, source, wanted)
-    facts = yield from missing_facts(settings, target, facts_of(target, head))
+    facts = yield from missing_facts(settings, target, facts_of(settings, target, head, stamp))
     yield from store(settings, target, head, values, facts)
     sent.update(f"{head.namespace}/{value}" for value in values)

@@ -69,7 +69,7 @@ class _Sweep:
 def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     """Delete all namespaces of a thread."""
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-    settings.recent.forget(thread_id)
+    settings.recent.forget(place)
     listed = yield from read_known(settings, place)
     indexes = yield from _indexes(settings, place, {"", *listed.orders})
     entries = [entry for found in indexes.values() for one in found for entry in one.entries]
@@ -88,7 +88,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     yield from _remove_records(sweep, [actors_lane(thread_id)], actor_record(place.actor))
     if listed.thread_id is not None:
         yield from sweep.clear([place.namespaces])
-    settings.recent.forget(thread_id)
+    settings.recent.forget(place)
 
 
 def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
@@ -102,7 +102,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
                 threads.setdefault(record.head["thread_id"], set()).add(run_id)
     for thread_id, runs in threads.items():
         place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-        settings.recent.forget(thread_id)
+        settings.recent.forget(place)
         left: set[str] = set()
         listed = yield from read_known(settings, place)
         indexes = yield from _indexes(settings, place, listed.orders)
@@ -113,7 +113,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
             yield from _remove(sweep, place, namespace, indexed, heads, gone)
             left |= {run for id_, head in heads.items() if id_ not in gone and (run := _run_of(head))}
         yield from _leave_runs(sweep, place, runs - left)
-        settings.recent.forget(thread_id)
+        settings.recent.forget(place)
 
 
 def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
@@ -122,7 +122,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         yield from delete_thread(settings, thread_id)
         return
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-    settings.recent.forget(thread_id)
+    settings.recent.forget(place)
     listed = yield from read_known(settings, place)
     indexes = yield from _indexes(settings, place, listed.orders)
     roots: dict[str, Head] = {}
@@ -147,7 +147,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     if roots:
         yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
     yield from _leave_runs(sweep, place, runs - left)
-    settings.recent.forget(thread_id)
+    settings.recent.forget(place)
 
 
 def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:
@@ -288,6 +288,9 @@ def _remove_records(sweep: _Sweep, lanes: Sequence[Lane], record: Record) -> Ope
     for some in chunks(lanes, ABREAST):
         found = []
         for lane, event_id, texts in (yield from sweep.settings.lanes.events(some)):
-            if record in records(texts, f"{lane.actor} {lane.session}")[0]:
+            # What is said again from time to time says when, too.
+            if any(
+                record.head.items() <= one.head.items() for one in records(texts, f"{lane.actor} {lane.session}")[0]
+            ):
                 found.append((lane, event_id))
         yield from sweep.remove(found)

@@ -31,6 +31,9 @@ PIECE: Final = 9_000_000
 _PLAIN: Final = 64
 """Bytes that are not worth compressing."""
 
+_SAMPLE: Final = 16_384
+"""Bytes of a large value that say whether it can be compressed, three times."""
+
 _FRAME: Final = re.compile(
     r"statekeep/1 (?P<hash>[0-9a-f]{32}) (?P<number>\d+) (?P<count>\d+) (?P<codec>raw|zlib) (?P<data>[A-Za-z0-9+/=]*)",
     re.ASCII,
@@ -68,7 +71,7 @@ def pieces(record: Record, size: int = PIECE) -> list[str]:
     data = b"".join([lengths, b"\n", head, *record.blobs])
     name = _hash(data)
     codec, packed = "raw", data
-    if len(data) > _PLAIN:
+    if len(data) > _PLAIN and _shrinks(data):
         smaller = zlib.compress(data)
         if len(smaller) < len(data):
             codec, packed = "zlib", smaller
@@ -78,6 +81,14 @@ def pieces(record: Record, size: int = PIECE) -> list[str]:
         f"statekeep/1 {name} {number} {count} {codec} {text[number * size : (number + 1) * size]}"
         for number in range(count)
     ]
+
+
+def _shrinks(data: bytes) -> bool:
+    """Whether it is worth trying: images and encrypted values take long to compress, and do not get smaller."""
+    if len(data) <= 4 * _SAMPLE:
+        return True
+    sample = data[:_SAMPLE] + data[len(data) // 2 :][:_SAMPLE] + data[-_SAMPLE:]
+    return len(zlib.compress(sample)) < 0.95 * len(sample)
 
 
 def records(texts: Iterable[Any], where: str) -> tuple[list[Record], set[str]]:

@@ -129,12 +129,22 @@ class Lanes:
 
     def sessions(self, actor: str) -> Operation[list[Lane]]:
         """Return the lanes of an actor that have events, in no order."""
-        found: list[Lane] = []
+        request = {"actorId": actor, "filter": {"eventFilter": "HAS_EVENTS"}}
+        summaries = yield from self._summaries("ListSessions", "sessionSummaries", request)
+        return [Lane(actor, summary["sessionId"]) for summary in summaries]
+
+    def actors(self) -> Operation[list[str]]:
+        """Return all actors of the memory, in no order."""
+        summaries = yield from self._summaries("ListActors", "actorSummaries", {})
+        return [summary["actorId"] for summary in summaries]
+
+    def _summaries(self, operation: str, member: str, request: dict[str, Any]) -> Operation[list[dict[str, Any]]]:
+        found: list[dict[str, Any]] = []
         more: dict[str, str] = {}
         while True:
-            request = {"memoryId": self.memory_id, "actorId": actor, "maxResults": PAGE, **more}
-            reply = yield AwsCall("ListSessions", request | {"filter": {"eventFilter": "HAS_EVENTS"}})
-            found += [Lane(actor, summary["sessionId"]) for summary in reply["sessionSummaries"]]
+            whole = {"memoryId": self.memory_id, "maxResults": PAGE, **request, **more}
+            reply = yield AwsCall(operation, whole)
+            found += reply[member]
             if not reply.get("nextToken"):
                 return found
             more = {"nextToken": reply["nextToken"]}

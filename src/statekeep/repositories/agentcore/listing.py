@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ...domain import CheckpointQuery, SavedCheckpoint, Thread
 from ..operation import Operation, Page
 from .index import Front, advance, open_fronts
 from .lanes import ABREAST, PAGE
 from .moments import time_of
-from .places import ThreadPlace, threads_actor
-from .reading import PEEK, Settings, chunks, complete, newest_of, read_known, read_stored
+from .names import actor_name
+from .places import ThreadPlace, owner_of_threads, threads_actor
+from .reading import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
 from .records import Known, Stored, known
 
 SIZE: Final = 20
@@ -150,6 +151,35 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
     threads.sort(key=_recency, reverse=True)
     page = threads[:limit]
     return Page(page, page[-1] if len(page) < len(threads) else None)
+
+
+def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
+    """All threads of all actors."""
+    found: list[tuple[str, Thread]] = []
+    for actor in (yield from _actors(settings)):
+        page = yield from list_threads(evolve(settings, actor=actor), "", None, None)
+        found += [(actor, thread) for thread in page.items]
+    return sorted(found, key=lambda one: (*_recency(one[1]), one[0]), reverse=True)
+
+
+def _actors(settings: Settings) -> Operation[list[str]]:
+    """All actors that have threads. The text behind a name that is a hash is found in the lists of its threads."""
+    actors: set[str] = set()
+    for name in (yield from settings.lanes.actors()):
+        owner = owner_of_threads(name)
+        if owner is not None:
+            actors |= {owner} if actor_name(owner) == owner else (yield from _hashed_actors(settings, owner, name))
+    return sorted(actors)
+
+
+def _hashed_actors(settings: Settings, owner: str, threads: str) -> Operation[set[str]]:
+    for lane in (yield from settings.lanes.sessions(threads)):
+        listed = known((yield from settings.lanes.read(lane)), lane)
+        if listed.thread_id is not None:
+            actors = yield from actors_of_thread(settings, listed.thread_id)
+            if found := {actor for actor in actors if actor_name(actor) == owner}:
+                return found
+    return set()
 
 
 def _recency(thread: Thread) -> tuple[Any, str]:

@@ -25,9 +25,17 @@ _NAMESPACE: Final = 24
 """Hexadecimal digits that stand for a namespace."""
 
 
+_THREADS: Final = f":{OURS}threads"
+
+
 def threads_actor(actor: str) -> str:
     """Return the actor whose sessions are the threads of ``actor``."""
-    return f"{actor_name(actor)}:{OURS}threads"
+    return f"{actor_name(actor)}{_THREADS}"
+
+
+def owner_of_threads(name: str) -> str | None:
+    """Return the name of the actor whose threads are the sessions of this one, ``None`` if they are not threads."""
+    return name.removesuffix(_THREADS) if name.endswith(_THREADS) else None
 
 
 def actors_lane(thread_id: str) -> Lane:

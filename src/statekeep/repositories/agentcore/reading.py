@@ -52,6 +52,7 @@ class Settings:
         inline: bytes up to which a channel value is stored within checkpoints.
         recent: what is known without reading.
         grace: nanoseconds for which a checkpoint that is in the index only may be one whose put is under way.
+        renewal: nanoseconds after which what new checkpoints need is stored again.
         progress: called while deletions go on.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     inline: int
     recent: Recent
     grace: int
+    renewal: int
     progress: Callable[[Progress], None] | None
 
     def place(self, thread_id: str) -> ThreadPlace:
@@ -103,6 +105,23 @@ def read_heads(settings: Settings, place: ThreadPlace, namespace: str, ids: Sequ
 def read_values(
     settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
 ) -> Operation[dict[str, Payload]]:
+    """As :func:`find_values`, but all of them.
+
+    Raises:
+        CorruptRecord: a value is gone.
+    """
+    found, gone = yield from find_values(settings, place, wanted)
+    for lane, name in gone:
+        raise CorruptRecord(
+            f"the value of channel {name!r:.80} is gone: deleted, or older than the memory keeps events",
+            key=f"{lane.actor} {lane.session}",
+        )
+    return found
+
+
+def find_values(
+    settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
+) -> Operation[tuple[dict[str, Payload], list[tuple[Lane, str]]]]:
     """Read values that have lanes of their own: one round, if they are not larger than an event.
 
     Args:
@@ -111,10 +130,7 @@ def read_values(
         wanted: namespace, name and channel of each.
 
     Returns:
-        The values by the names of their lanes.
-
-    Raises:
-        CorruptRecord: a value is gone.
+        The values by the names of their lanes, and the lanes and channels of those that are gone.
     """
     lanes: dict[str, tuple[Lane, str]] = {}
     for namespace, name, channel in wanted:
@@ -129,10 +145,7 @@ def read_values(
             if records:
                 found[value] = value_of(records[0], lanes[value][0])
         pending = [value for value in pending if value not in found]
-        if not pending:
-            return found
-    lane, name = lanes[pending[0]]
-    raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=f"{lane.actor} {lane.session}")
+    return found, [lanes[value] for value in pending]
 
 
 def complete(settings: Settings, place: ThreadPlace, found: Sequence[Stored]) -> Operation[list[SavedCheckpoint]]:
@@ -158,7 +171,7 @@ def get(
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
     if found is None or found.head is None:
         return None
-    settings.recent.keep(thread_id, namespace, found.checkpoint_id, found.head.channels)
+    settings.recent.keep(place, namespace, found.checkpoint_id, found.head.channels)
     [saved] = yield from complete(settings, place, [found])
     return saved
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from .places import ThreadPlace
 from .records import StoredChannel
 
 LIFE: Final = 300.0
@@ -44,20 +45,20 @@ class Recent:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._channels: OrderedDict[tuple[str, str, str], _Entry] = OrderedDict()
-        self._facts: OrderedDict[tuple[str, Hashable], float] = OrderedDict()
+        self._channels: OrderedDict[tuple[ThreadPlace, str, str], _Entry] = OrderedDict()
+        self._facts: OrderedDict[tuple[ThreadPlace, Hashable], float] = OrderedDict()
         self._size = 0
 
-    def channels(self, thread_id: str, namespace: str, checkpoint_id: str) -> Channels | None:
+    def channels(self, thread: ThreadPlace, namespace: str, checkpoint_id: str) -> Channels | None:
         """Return the channels of a checkpoint, ``None`` if they are not known."""
         with self._lock:
-            entry = self._channels.get((thread_id, namespace, checkpoint_id))
+            entry = self._channels.get((thread, namespace, checkpoint_id))
             return entry.channels if entry is not None and entry.until > self._clock() else None
 
-    def keep(self, thread_id: str, namespace: str, checkpoint_id: str, channels: Channels) -> None:
+    def keep(self, thread: ThreadPlace, namespace: str, checkpoint_id: str, channels: Channels) -> None:
         """Keep the channels of a checkpoint that is stored."""
         size = sum(_CHANNEL + (len(one.payload.data) if one.payload else 0) for one in channels.values())
-        place = (thread_id, namespace, checkpoint_id)
+        place = (thread, namespace, checkpoint_id)
         with self._lock:
             self._drop(place)
             self._channels[place] = _Entry(channels, size, self._clock() + LIFE)
@@ -65,28 +66,28 @@ class Recent:
             while self._size > BYTES:
                 self._drop(next(iter(self._channels)))
 
-    def knows(self, thread_id: str, fact: Hashable) -> bool:
+    def knows(self, thread: ThreadPlace, fact: Hashable) -> bool:
         """Whether a fact about a thread was stored."""
         with self._lock:
-            return self._facts.get((thread_id, fact), 0.0) > self._clock()
+            return self._facts.get((thread, fact), 0.0) > self._clock()
 
-    def learn(self, thread_id: str, fact: Hashable) -> None:
+    def learn(self, thread: ThreadPlace, fact: Hashable) -> None:
         """A fact about a thread is stored."""
         with self._lock:
-            self._facts.pop((thread_id, fact), None)
-            self._facts[thread_id, fact] = self._clock() + LIFE
+            self._facts.pop((thread, fact), None)
+            self._facts[thread, fact] = self._clock() + LIFE
             while len(self._facts) > FACTS:
                 self._facts.popitem(last=False)
 
-    def forget(self, thread_id: str) -> None:
+    def forget(self, thread: ThreadPlace) -> None:
         """Forget all about a thread."""
         with self._lock:
-            for place in [place for place in self._channels if place[0] == thread_id]:
+            for place in [place for place in self._channels if place[0] == thread]:
                 self._drop(place)
-            for key in [key for key in self._facts if key[0] == thread_id]:
+            for key in [key for key in self._facts if key[0] == thread]:
                 del self._facts[key]
 
-    def _drop(self, place: tuple[str, str, str]) -> None:
+    def _drop(self, place: tuple[ThreadPlace, str, str]) -> None:
         entry = self._channels.pop(place, None)
         if entry is not None:
             self._size -= entry.size

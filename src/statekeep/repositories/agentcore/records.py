@@ -41,12 +41,14 @@ class StoredChannel:
         carry: ``VALUE``, ``EMPTY`` or ``REPLAYED``.
         payload: the value, if it is here.
         value: the name of the lane that has the value, if one has it.
+        stamp: when it was last stored there, since events do not live for ever.
     """
 
     version: str | int | float
     carry: Carry
     payload: Payload | None = field(default=None, repr=False)
     value: str | None = None
+    stamp: int = 0
 
     def is_version(self, version: str | int | float) -> bool:
         """Whether this is the channel at this version; ``1`` and ``1.0`` are two."""
@@ -176,6 +178,10 @@ class _Blobs:
         return [payload.encoding, len(self.all) - 1]
 
 
+def _where(channel: StoredChannel) -> dict[str, Any] | None:
+    return {"value": channel.value, "stamp": channel.stamp} if channel.value else None
+
+
 def head_record(head: Head) -> Record:
     """Return the record of a checkpoint."""
     blobs = _Blobs()
@@ -190,7 +196,7 @@ def head_record(head: Head) -> Record:
             "metadata": head.metadata,
             "header": blobs.add(head.header),
             "channels": [
-                [name, channel.version, channel.carry.value, channel.value or blobs.add(channel.payload)]
+                [name, channel.version, channel.carry.value, _where(channel) or blobs.add(channel.payload)]
                 for name, channel in head.channels.items()
             ],
         },
@@ -295,8 +301,8 @@ def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
         metadata=head["metadata"],
         header=_payload(record, head["header"]),
         channels={
-            name: StoredChannel(version, Carry(carry), None, place)
-            if isinstance(place, str)
+            name: StoredChannel(version, Carry(carry), None, place["value"], place["stamp"])
+            if isinstance(place, dict)
             else StoredChannel(version, Carry(carry), _payload(record, place))
             for name, version, carry, place in head["channels"]
         },

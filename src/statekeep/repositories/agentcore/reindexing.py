@@ -14,7 +14,8 @@ from .writing import facts_of, missing_facts
 def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     """Let the index name all checkpoints that there are, and no others; return how many there are."""
     place = settings.place(thread_id)
-    settings.recent.forget(thread_id)
+    settings.recent.forget(place)
+    now = new_stamp()
     indexes, _ = yield from read_indexes(settings, place)
     named = {(one.namespace, one.checkpoint_id): one for found in indexes.values() for one in found}
     lanes = set(filter(is_checkpoint, (yield from settings.lanes.sessions(place.own_actor))))
@@ -26,13 +27,13 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
                 continue
             count += 1
             indexed = named.pop((one.namespace, one.checkpoint_id), None)
-            facts = yield from missing_facts(settings, place, facts_of(place, one.head))
-            yield from settings.lanes.append([(fact.lane, fact.record, time_of(one.head.stamp)) for fact in facts])
+            facts = yield from missing_facts(settings, place, facts_of(settings, place, one.head, now))
+            yield from settings.lanes.append([(fact.lane, fact.record, time_of(now)) for fact in facts])
             if indexed is None or one.head.stamp not in {entry.stamp for entry in indexed.entries}:
                 order, moment = order_and_time(one.checkpoint_id, one.head.stamp)
                 entry = index_record(one.head, order)
                 yield from settings.lanes.append([(place.index(one.namespace), entry, moment)])
-    young = new_stamp() - settings.grace
+    young = now - settings.grace
     yield from settings.lanes.delete(
         [
             (place.index(one.namespace), event)

@@ -19,7 +19,7 @@ from .index import Front, drain
 from .moments import new_stamp, order_and_time, time_of
 from .names import Lane
 from .places import ThreadPlace, actors_lane, run_lane, value_name
-from .reading import Settings, read_heads
+from .reading import Settings, find_values, read_heads
 from .recent import Channels
 from .records import (
     Head,
@@ -42,7 +42,10 @@ Append = tuple[Lane, Record, datetime]
 
 @frozen
 class Fact:
-    """What one of the lists has to say before a checkpoint is put."""
+    """What one of the lists has to say before a checkpoint is put.
+
+    It is said again in each period, since events do not live for ever.
+    """
 
     lane: Lane
     record: Record
@@ -53,17 +56,18 @@ class Fact:
         return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
 
 
-def facts_of(place: ThreadPlace, head: Head) -> list[Fact]:
-    """Return what the lists have to say of a checkpoint."""
+def facts_of(settings: Settings, place: ThreadPlace, head: Head, now: int) -> list[Fact]:
+    """Return what the lists have to say of a checkpoint at a time, which is given as a stamp."""
     order, _ = order_and_time(head.checkpoint_id, head.stamp)
     facts = [
-        Fact(place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
-        Fact(actors_lane(place.thread_id), actor_record(place.actor)),
+        (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
+        (actors_lane(place.thread_id), actor_record(place.actor)),
     ]
     run_id = run_of(head.decoded_metadata())
     if run_id is not None:
-        facts.append(Fact(run_lane(run_id), run_record(place.actor, place.thread_id)))
-    return facts
+        facts.append((run_lane(run_id), run_record(place.actor, place.thread_id)))
+    period = {"period": now // settings.renewal}
+    return [Fact(lane, Record({**record.head, **period})) for lane, record in facts]
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
@@ -82,11 +86,14 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         channels={},
         stamp=new_stamp(),
     )
-    inherited, unknown = yield from _look(settings, place, checkpoint, facts_of(place, head))
+    inherited, unknown = yield from _look(settings, place, checkpoint, facts_of(settings, place, head, head.stamp))
     resolved, missing = _inherit(checkpoint.channels, inherited)
     if missing:
-        resolved |= yield from _earlier(settings, place, checkpoint, missing, supply)
-    channels, values = _placed(settings, resolved, checkpoint.channels)
+        resolved |= yield from _earlier(settings, place, checkpoint, missing)
+    lacking = yield from _renew(settings, place, checkpoint, resolved, head.stamp)
+    if lacking:
+        resolved |= _supplied(place, checkpoint, lacking, supply)
+    channels, values = _placed(settings, resolved, checkpoint.channels, head.stamp)
     yield from store(settings, place, evolve(head, channels=channels), values, unknown)
 
 
@@ -110,13 +117,13 @@ def store(
     yield from settings.lanes.append(appends)
     yield from settings.lanes.append([(place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)])
     for fact in facts:
-        settings.recent.learn(place.thread_id, fact.key)
-    settings.recent.keep(place.thread_id, head.namespace, head.checkpoint_id, head.channels)
+        settings.recent.learn(place, fact.key)
+    settings.recent.keep(place, head.namespace, head.checkpoint_id, head.channels)
 
 
 def missing_facts(settings: Settings, place: ThreadPlace, facts: Sequence[Fact]) -> Operation[list[Fact]]:
     """Return those of these facts that no list says yet: one round of reading, or none if all were met lately."""
-    unknown = [fact for fact in facts if not settings.recent.knows(place.thread_id, fact.key)]
+    unknown = [fact for fact in facts if not settings.recent.knows(place, fact.key)]
     found = yield from settings.lanes.read_all([fact.lane for fact in unknown])
     return _lacking(settings, place, unknown, found)
 
@@ -127,7 +134,7 @@ def _lacking(
     lacking = []
     for fact, records in zip(facts, found, strict=True):
         if fact.record in records:
-            settings.recent.learn(place.thread_id, fact.key)
+            settings.recent.learn(place, fact.key)
         else:
             lacking.append(fact)
     return lacking
@@ -137,12 +144,12 @@ def _look(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, facts: Sequence[Fact]
 ) -> Operation[tuple[Channels, list[Fact]]]:
     """Return the parent's channels, and what the lists lack, reading what is not known in one round."""
-    unknown = [fact for fact in facts if not settings.recent.knows(place.thread_id, fact.key)]
+    unknown = [fact for fact in facts if not settings.recent.knows(place, fact.key)]
     lanes = [fact.lane for fact in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
     inherited: Channels | None = {}
     if parent_id is not None and any(channel.carry in _INHERITED for channel in checkpoint.channels.values()):
-        inherited = settings.recent.channels(place.thread_id, namespace, parent_id)
+        inherited = settings.recent.channels(place, namespace, parent_id)
         if inherited is None:
             lanes.append(place.checkpoint(namespace, parent_id))
     found = yield from settings.lanes.read_all(lanes)
@@ -152,7 +159,8 @@ def _look(
     return inherited, _lacking(settings, place, unknown, found)
 
 
-_INHERITED = (Carry.EARLIER, Carry.EARLIER_IF_ANY, Carry.REPLAYED)
+_LOOKED_FOR = (Carry.EARLIER, Carry.EARLIER_IF_ANY)
+_INHERITED = (*_LOOKED_FOR, Carry.REPLAYED)
 
 Resolved = dict[str, Channel | StoredChannel]
 """Channels as they were given, or as they are stored already."""
@@ -182,9 +190,9 @@ def _inherit(channels: Mapping[str, Channel], inherited: Channels) -> tuple[Reso
 
 
 def _earlier(
-    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None
+    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str]
 ) -> Operation[Resolved]:
-    """Look for values among all checkpoints of the namespace, and ask for those that are not there."""
+    """Look for values among all checkpoints of the namespace."""
     channels = {name: checkpoint.channels[name] for name in names}
     front = Front(checkpoint.namespace, place.index(checkpoint.namespace))
     indexed = (yield from drain(settings.lanes, [front]))[checkpoint.namespace]
@@ -198,23 +206,53 @@ def _earlier(
                 continue
             if stored_channel.is_version(channel.version):
                 found[name] = stored_channel
-    required = [name for name, channel in channels.items() if name not in found and channel.carry is Carry.EARLIER]
+    return found
+
+
+def _renew(
+    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, resolved: Resolved, now: int
+) -> Operation[list[str]]:
+    """Have values stored anew that were stored long ago, so that no checkpoint outlives what it needs.
+
+    Returns:
+        The names of channels whose value is not there, or not there any more.
+    """
+    old = {
+        name: channel
+        for name, channel in resolved.items()
+        if isinstance(channel, StoredChannel) and channel.value and now - channel.stamp > settings.renewal
+    }
+    wanted = [(checkpoint.namespace, name, channel) for name, channel in old.items()]
+    payloads, _ = yield from find_values(settings, place, wanted)
+    for name, channel in old.items():
+        payload = payloads.get(channel.value or "")
+        resolved[name] = Channel.of(channel.version, payload) if payload else checkpoint.channels[name]
+    return [
+        name
+        for name, channel in resolved.items()
+        if not isinstance(channel, StoredChannel) and channel.carry in _LOOKED_FOR
+    ]
+
+
+def _supplied(place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None) -> Resolved:
+    """Ask for values that are stored nowhere, as far as they are required."""
+    required = [name for name in names if checkpoint.channels[name].carry is Carry.EARLIER]
     payloads: Mapping[str, Payload] = {}
     if required:
         if supply is None:
             lane = place.index(checkpoint.namespace)
             raise MissingChannels(required, key=f"{lane.actor} {lane.session}")
         payloads = supply(frozenset(required))
-    for name, channel in channels.items():
-        if name in required and name in payloads:
-            found[name] = Channel.of(channel.version, payloads[name])
-        elif name not in found:
-            found[name] = Channel.empty(channel.version)
-    return found
+    return {
+        name: Channel.of(checkpoint.channels[name].version, payloads[name])
+        if name in payloads
+        else Channel.empty(checkpoint.channels[name].version)
+        for name in names
+    }
 
 
 def _placed(
-    settings: Settings, resolved: Resolved, order: Mapping[str, Channel]
+    settings: Settings, resolved: Resolved, order: Mapping[str, Channel], now: int
 ) -> tuple[dict[str, StoredChannel], dict[str, Payload]]:
     """Say for each channel where its value is stored, and return the values that get lanes of their own."""
     channels: dict[str, StoredChannel] = {}
@@ -227,7 +265,7 @@ def _placed(
             channels[name] = StoredChannel(channel.version, channel.carry, channel.payload)
         else:
             value = value_name(name, channel.version, channel.payload)
-            channels[name] = StoredChannel(channel.version, channel.carry, None, value)
+            channels[name] = StoredChannel(channel.version, channel.carry, None, value, now)
             values[value] = channel.payload
     return channels, values
 

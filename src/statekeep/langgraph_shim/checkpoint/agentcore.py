@@ -1,0 +1,247 @@
+"""LangGraph's checkpointer on Amazon Bedrock AgentCore Memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, Final, Self, TypeVar, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ...domain import InvalidInput
+from ...repositories.agentcore import Progress, open_checkpoints
+from ...repositories.agentcore.checkpoints import ACTOR, INLINE
+from ...repositories.checkpoints import CheckpointRepository
+from ...repositories.operation import Operation
+from .. import actors
+from ..savers import RepositorySaver
+from ..serdes import check_serde
+
+__all__ = ["AgentCoreMemorySaver"]
+
+ResultT = TypeVar("ResultT")
+
+_NOT_NEEDED: Final = {
+    "limit": "nothing is cut off here",
+    "max_results": "no operation reads a whole thread here",
+    "checkpoint_format": "there is one format, which reads and writes less than both of them",
+    "max_retries": 'use config=botocore.config.Config(retries={"total_max_attempts": ...})',
+    "initial_backoff": "boto3's own retries wait",
+    "max_backoff": "boto3's own retries wait",
+}
+
+
+class AgentCoreMemorySaver(RepositorySaver):
+    """A LangGraph checkpointer on Amazon Bedrock AgentCore Memory.
+
+    Threads belong to actors: those of different actors are different threads, whatever their ids. The config says
+    ``actor_id`` beside ``thread_id``; both may be any text. Serves ``invoke`` and ``ainvoke``, which calls boto3 in
+    threads of its own. May be shared by threads and tasks.
+
+    Args:
+        memory_id: the id of the memory, ``NAME-XXXXXXXXXX``, or its ARN.
+        actor_id: whose threads are meant by configs without an ``actor_id``.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to be
+            filtered by, even if the serializer encrypts.
+        inline: bytes up to which a channel value is stored within each checkpoint that has it.
+        progress: called with a :class:`~statekeep.repositories.agentcore.Progress` while threads are deleted, which
+            takes a call for each event.
+        **options: ``grace`` and ``renewal`` of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints`; how to
+            reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``, ``aws_secret_access_key``,
+            ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``, ``config`` (of botocore),
+            ``session`` (of boto3), or a ready ``client``, which is never closed; see
+            :class:`~statekeep.repositories.aws.AwsSettings`.
+
+    Attributes:
+        memory_id: as it was given.
+        actor_id: as it was given.
+        serde: the serializer.
+
+    Raises:
+        InvalidInput: an argument is wrong or unknown, or no region is known.
+        MissingDependency: boto3 is not installed.
+
+    Example:
+        >>> from langgraph.graph import StateGraph
+        >>> from statekeep.testing.aws import AwsEmulator
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> with AwsEmulator() as aws, AgentCoreMemorySaver(aws.memory_id, session=aws.session()) as saver:
+        ...     graph = builder.compile(checkpointer=saver)
+        ...     graph.invoke(1, {"configurable": {"thread_id": "session-1", "actor_id": "react-agent-1"}})
+        2
+    """
+
+    def __init__(
+        self,
+        memory_id: str,
+        *,
+        actor_id: str = ACTOR,
+        serde: SerializerProtocol | None = None,
+        inline: int = INLINE,
+        progress: Callable[[Progress], None] | None = None,
+        **options: Any,
+    ) -> None:
+        for name in options.keys() & _NOT_NEEDED:
+            raise InvalidInput(f"{name} is not needed: {_NOT_NEEDED[name]}", field=name)
+        check_serde(serde)
+        backend = open_checkpoints(memory_id, actor_id=actor_id, inline=inline, progress=progress, **options)
+        super().__init__(CheckpointRepository(backend), serde=serde)
+        self.memory_id = backend.memory_id
+        self.actor_id = backend.actor_id
+        self._is_of_config = False
+
+    def _at(self, config: Any) -> Self:
+        actor_id = actors.actor_of(config)
+        return self if actor_id is None else self._of(actor_id)
+
+    def _of(self, actor_id: str) -> Self:
+        """The saver of an actor, which says in its configs whose threads they are."""
+        saver = copy(self)
+        saver._sync, saver._async = actors.of_actor(self._sync, actor_id), actors.of_actor(self._async, actor_id)
+        saver.actor_id, saver._is_of_config = actor_id, True
+        return saver
+
+    def _run(self, operation: Operation[ResultT]) -> ResultT:
+        return self._owned(super()._run(operation))
+
+    async def _arun(self, operation: Operation[ResultT]) -> ResultT:
+        return self._owned(await super()._arun(operation))
+
+    def _owned(self, result: ResultT) -> ResultT:
+        found: Any = result
+        if not self._is_of_config:
+            return result
+        if isinstance(found, CheckpointTuple):
+            parent = found.parent_config
+            found = found._replace(
+                config=actors.owned(found.config, self.actor_id),
+                parent_config=actors.owned(parent, self.actor_id) if parent else None,
+            )
+        elif isinstance(found, dict) and "configurable" in found:
+            found = actors.owned(cast(RunnableConfig, found), self.actor_id)
+        return cast(ResultT, found)
+
+    # LangGraph's methods, where a thread may be anybody's
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """As :meth:`RepositorySaver.list`; without a config, over the threads of all actors.
+
+        A config with ``actor_id`` and without ``thread_id`` stands for all threads of an actor.
+        """
+        if _is_an_actor(config):
+            return RepositorySaver.list(self._at(config), None, filter=filter, before=before, limit=limit)
+        found = super().list(config, filter=filter, before=before, limit=limit)
+        return found if config else self._everywhere(filter, before, limit)
+
+    def _everywhere(
+        self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
+    ) -> Iterator[CheckpointTuple]:
+        for actor_id, thread in self._run(actors.every_thread()) if limit != 0 else ():
+            where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
+            for found in RepositorySaver.list(self._of(actor_id), where, filter=filter, before=before, limit=limit):
+                yield found
+                limit = None if limit is None else limit - 1
+            if limit == 0:
+                return
+
+    def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """As :meth:`list`: an async generator."""
+        if _is_an_actor(config):
+            return RepositorySaver.alist(self._at(config), None, filter=filter, before=before, limit=limit)
+        found = super().alist(config, filter=filter, before=before, limit=limit)
+        return found if config else self._aeverywhere(filter, before, limit)
+
+    async def _aeverywhere(
+        self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
+    ) -> AsyncIterator[CheckpointTuple]:
+        for actor_id, thread in await self._arun(actors.every_thread()) if limit != 0 else ():
+            where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
+            saver = self._of(actor_id)
+            async for found in RepositorySaver.alist(saver, where, filter=filter, before=before, limit=limit):
+                yield found
+                limit = None if limit is None else limit - 1
+            if limit == 0:
+                return
+
+    def delete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
+        """Delete all checkpoints and pending writes of a thread; one that does not exist is no error.
+
+        Args:
+            thread_id: the thread.
+            actor_id: whose; not needed if no other actor has a thread of this id.
+
+        Raises:
+            InvalidInput: several actors have such a thread. Nothing was deleted.
+        """
+        self._run(actors.delete_thread(thread_id, actor_id))
+
+    async def adelete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
+        """As :meth:`delete_thread`."""
+        await self._arun(actors.delete_thread(thread_id, actor_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """As :meth:`RepositorySaver.delete_for_runs`, in the threads of all actors."""
+        self._run(actors.delete_for_runs(run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """As :meth:`delete_for_runs`."""
+        await self._arun(actors.delete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
+        """As :meth:`RepositorySaver.copy_thread`, within one actor's threads.
+
+        Args:
+            source_thread_id: the thread to read.
+            target_thread_id: the thread to write.
+            actor_id: whose they are; not needed if no other actor has a thread with the id of the source.
+
+        Raises:
+            InvalidInput: several actors have such a thread. Nothing was copied.
+        """
+        self._run(actors.copy_thread(source_thread_id, target_thread_id, actor_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
+        """As :meth:`copy_thread`."""
+        await self._arun(actors.copy_thread(source_thread_id, target_thread_id, actor_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None) -> None:
+        """As :meth:`RepositorySaver.prune`.
+
+        Args:
+            thread_ids: the threads.
+            strategy: ``"keep_latest"`` or ``"delete"``.
+            actor_id: whose they are; not needed if no other actor has threads of these ids.
+
+        Raises:
+            InvalidInput: several actors have such a thread, or as there. Nothing was deleted.
+        """
+        self._run(actors.prune(thread_ids, strategy, actor_id))
+
+    async def aprune(
+        self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None
+    ) -> None:
+        """As :meth:`prune`."""
+        await self._arun(actors.prune(thread_ids, strategy, actor_id))
+
+
+def _is_an_actor(config: Any) -> bool:
+    """Whether a config says whose threads are meant, and not which."""
+    found = config.get("configurable") if isinstance(config, Mapping) else None
+    return isinstance(found, Mapping) and "actor_id" in found and found.get("thread_id") is None
