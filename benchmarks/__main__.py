@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import agentcore, caches, charts, cold, concurrency, costs, growth, network, readme, stored, stores
+from . import agentcore, caches, charts, cold, concurrency, costs, growth, network, pages, stored, stores
 from .comparison import compare
 from .conversations import Shape
 from .environment import BUSY, environment
@@ -27,9 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-SHOWN = ("blocking", "async", "growth")
-"""The charts of the README."""
-
+PAGE = DOCS / "benchmarks.md"
 LIMIT = 3600
 """Seconds after which a run that hangs is ended, with the stacks of its threads."""
 
@@ -111,14 +109,15 @@ def show(report: Report, console: Console) -> None:
 
 
 def publish(report: Report, console: Console) -> None:
-    """Write the README's section and its charts."""
+    """Write the README's section and its charts, and all numbers into the page on the benchmarks."""
     drawn = charts.charts(report)
-    pictures = [name for name in SHOWN if name in drawn]
+    pictures = [name for name in pages.SHOWN if name in drawn]
     for name in pictures:
         charts.draw(drawn[name], DOCS / f"benchmarks-{name}.svg")
     links = [f"docs/benchmarks-{name}.svg" for name in pictures]
-    README.write_text(readme.updated(README.read_text("utf-8"), report, links), "utf-8")
-    console.print(f"Updated {README} and {', '.join(links)}", highlight=False)
+    for page, section in ((README, pages.summary(report, links)), (PAGE, pages.details(report))):
+        page.write_text(pages.updated(page.read_text("utf-8"), section), "utf-8")
+    console.print(f"Updated {README.name}, {PAGE.relative_to(ROOT)}, {', '.join(links)}", highlight=False)
 
 
 def main(
@@ -131,7 +130,9 @@ def main(
     rounds: Annotated[int | None, typer.Option(min=1, help="As many of each workload, besides one to warm up.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A look in a minute or two; nothing to publish.")] = False,
     output: Annotated[Path, typer.Option(help="Folder of latest.json and the charts.")] = RESULTS,
-    update: Annotated[bool, typer.Option("--readme", help="Update the README's section and its charts.")] = False,
+    update: Annotated[
+        bool, typer.Option("--readme", help="Update the README, its charts, and docs/benchmarks.md.")
+    ] = False,
     again: Annotated[
         Path | None, typer.Option("--from", help="Measure nothing: show this latest.json, and draw its charts.")
     ] = None,

@@ -10,8 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-import statekeep.langgraph_shim
-from statekeep.langgraph_shim import RepositorySaver
+from statekeep.langgraph_shim import AgentCoreMemorySaver
 from statekeep.testing.aws import AwsEmulator, Calls, slow
 
 from .calls import Call, Script, call, drive
@@ -29,21 +28,8 @@ LATENCY = 0.02  # seconds, so that calls side by side overlap
 Open = Callable[[AwsEmulator], AbstractContextManager[Any]]
 
 
-@contextmanager
-def _statekeep(aws: AwsEmulator) -> Iterator[Any]:
-    client = aws.client("bedrock-agentcore")
-    shim: Any = statekeep.langgraph_shim
-    if hasattr(shim, "AgentCoreMemorySaver"):
-        yield shim.AgentCoreMemorySaver(aws.agentcore.create_memory(), client=client)
-        return
-    from statekeep.repositories.agentcore.checkpoints import AgentCoreCheckpoints
-    from statekeep.repositories.aws import open_client
-    from statekeep.repositories.checkpoints import CheckpointRepository
-
-    opened = open_client("bedrock-agentcore", client=client)
-    yield RepositorySaver(
-        CheckpointRepository(AgentCoreCheckpoints(opened, aws.agentcore.create_memory(), actor_id=ACTOR))
-    )
+def _statekeep(aws: AwsEmulator) -> AbstractContextManager[Any]:
+    return AgentCoreMemorySaver(aws.agentcore.create_memory(), session=aws.session())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import charts, numbers, postgres, readme, tables
+from benchmarks import charts, numbers, pages, postgres, tables
 from benchmarks.postgres import NoPostgres, PostgresServer
 from benchmarks.race import Race
 from benchmarks.report import Environment, Growth, Report, Table
@@ -145,15 +145,28 @@ def test_the_worst_operation_is_named() -> None:
 
 def test_the_readme_is_updated_between_its_marks_only() -> None:
     text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n"
-    updated = readme.updated(text, report(), ["docs/benchmarks-growth.svg"])
+    section = pages.summary(report(), ["docs/benchmarks-growth.svg"])
+    updated = pages.updated(text, section)
     assert updated.startswith("before\n<!-- bench -->\n")
     assert updated.endswith("\n<!-- /bench -->\nafter\n")
     assert "old" not in updated
-    assert "| put | 400 | 450 (1.00x) | 200 (3.00x) |" in updated
+    assert "| put, 100 KB document | 400 | 450 (1.00x) | 200 (3.00x) |" in updated
     assert "(docs/benchmarks-growth.svg)" in updated
-    assert readme.updated(updated, report(), ["docs/benchmarks-growth.svg"]) == updated
+    assert pages.updated(updated, section) == updated
     with pytest.raises(ValueError, match="no section"):
-        readme.updated("nothing", report(), [])
+        pages.updated("nothing", section)
+
+
+def test_all_tables_are_on_the_page() -> None:
+    full = report()
+    full.verdicts = verdicts(full)
+    text = pages.details(full)
+    for name in ("document/sync", "runs", "stored"):
+        assert all(f"\n| {operation} | " in text for operation in full.tables[name].cells)
+    assert "| put, µs by checkpoints | 10 | 100 | 1,000 | exponent |" in text
+    assert f"| {INCUMBENT} | 1 | 10 | 100 | +1.000 |" in text
+    assert f"| {GLIDE}: put, 100 KB, times the floor | <= 1.5 | 2.00 | missed |  |" in text
+    assert "- somebody: was not there" in text
 
 
 def test_charts_have_the_medians() -> None:
