@@ -90,7 +90,7 @@ BEGINNINGS = {
 def cold(suite: Suite) -> None:
     """Start programs that import a saver, open it and put one checkpoint."""
     table = Table(title="Cold start: from a new process to the first put", unit="ms", baseline=INCUMBENT)
-    names = [name for name in BEGINNINGS if not suite.only or any(part in name.lower() for part in suite.only)]
+    names = [name for name in BEGINNINGS if suite.takes(name)]
     for turn in race(suite, table, names, rounds=12, seconds=90):
         with turn:
             program = BEGINNINGS[turn.contender].program(suite.servers)

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from .calls import Script, Stopwatch, adrive, drive
 from .comparison import aopen_all, open_all, race
@@ -28,6 +28,8 @@ STEPS = 4
 
 THROUGHPUT = "runs of a graph"
 PERCENTS = (50, 99)
+
+ResultT = TypeVar("ResultT")
 
 
 def _tables(title: str) -> tuple[Table, Table]:
@@ -72,7 +74,7 @@ def threads(suite: Suite) -> None:
             with turn:
                 subject, names = subjects[turn.contender], _names(turn, THREADS if suite.quick else 2 * THREADS)
                 began = time.perf_counter()
-                watches = list(workers.map(partial(run, subject), names))
+                watches = _in_threads(workers, [partial(run, subject, name) for name in names])
                 _note(turn, tables, watches, time.perf_counter() - began)
                 drive(subject, deletion(*names), Stopwatch())
     _publish(suite, "threads", tables, going.retired)
@@ -102,8 +104,15 @@ async def _awaiting(suite: Suite, tables: tuple[Table, Table], at_once: int) -> 
     return going.retired
 
 
+def _in_threads(workers: ThreadPoolExecutor, calls: Sequence[Callable[[], ResultT]]) -> list[ResultT]:
+    """Wait for all, also if one fails, so that the next contender has the machine for itself."""
+    futures = [workers.submit(call) for call in calls]
+    wait(futures)
+    return [future.result() for future in futures]
+
+
 async def _at_once(calls: Sequence[Awaitable[None]]) -> None:
-    """Wait for all, also if one fails, so that the next contender has the loop for itself."""
+    """As :func:`_in_threads`, as tasks of the event loop."""
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
@@ -133,7 +142,7 @@ def fan_out_at_once(suite: Suite) -> None:
                 prepared, tasks = _fan(turn.thread_id)
                 drive(saver, prepared(), Stopwatch())
                 began = time.perf_counter()
-                list(workers.map(lambda task: drive(saver, task(), Stopwatch()), tasks))  # noqa: B023
+                _in_threads(workers, [partial(drive, saver, task(), Stopwatch()) for task in tasks])
                 note(turn, f"{operation}, threads", began)
                 drive(saver, deletion(turn.thread_id), Stopwatch())
 

@@ -48,7 +48,11 @@ class Suite:
 
     def chosen(self, contenders: Sequence[Contender]) -> list[Contender]:
         """Those of them that take part."""
-        return [one for one in contenders if not self.only or any(part in one.name.lower() for part in self.only)]
+        return [contender for contender in contenders if self.takes(contender.name)]
+
+    def takes(self, name: str) -> bool:
+        """Whether a contender of this name takes part."""
+        return not self.only or any(part in name.lower() for part in self.only)
 
     def leave_out(self, contender: str, what: str, error: Exception) -> None:
         """Say that a contender does not take part in something, and why."""
