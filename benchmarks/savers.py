@@ -94,13 +94,15 @@ async def _async_in_memory(servers: Servers) -> AsyncIterator[Any]:
 def _sqlite(servers: Servers) -> AbstractContextManager[Any]:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-    return SqliteSaver.from_conn_string(str(servers.new_file()))
+    opened: AbstractContextManager[Any] = SqliteSaver.from_conn_string(str(servers.new_file()))
+    return opened
 
 
 def _async_sqlite(servers: Servers) -> AbstractAsyncContextManager[Any]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    return AsyncSqliteSaver.from_conn_string(str(servers.new_file()))
+    opened: AbstractAsyncContextManager[Any] = AsyncSqliteSaver.from_conn_string(str(servers.new_file()))
+    return opened
 
 
 @contextlib.contextmanager

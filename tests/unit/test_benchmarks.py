@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from benchmarks.race import Race
 from benchmarks.report import Environment, Growth, Report, Table
 from benchmarks.savers import FLOORS, GLIDE, INCUMBENT, VALKEY_PY
 from benchmarks.targets import slower, verdicts
+from benchmarks.workloads import WORKLOADS
+from tests.fenced import ROOT
 
 ENVIRONMENT = Environment(
     date="2026-01-01T00:00:00+00:00",
@@ -177,6 +180,12 @@ def test_charts_have_the_medians() -> None:
     assert bars.rows["put"] == {INCUMBENT: 400, VALKEY_PY: 450, GLIDE: 200}
     assert isinstance(lines, charts.Lines)
     assert lines.panels == {"put": {INCUMBENT: [1.0, 10.0, 100.0], GLIDE: [5.0, 5.25, 5.0]}}
+
+
+def test_the_page_lists_the_workloads() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    table = page[page.index("| Workload |") :].partition("\n\n")[0]
+    assert re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) == list(WORKLOADS)
 
 
 @pytest.mark.parametrize("name", ["blocking", "growth"])
