@@ -18,8 +18,9 @@ PLACES = "/usr/lib/postgresql/*/bin"
 READY_TIMEOUT = 60.0  # seconds
 USER = "bench"
 
-# Ends the server when the pipe on its standard input closes, as it does however the program behind it ends.
-_KEEPER = '"$@" & server=$!; read -r ended; kill -INT "$server"; wait "$server"'
+# Ends the server and removes its directory when the pipe on its standard input closes, as it does however the program
+# behind it ends.
+_KEEPER = '"$@" & server=$!; read -r ended; kill -INT "$server"; wait "$server"; rm -rf -- "$0"'
 
 
 class NoPostgres(Exception):
@@ -106,7 +107,7 @@ class PostgresServer:
         log = self._directory / "log"
         with log.open("wb") as output:
             self._keeper = subprocess.Popen(
-                ["/bin/sh", "-c", _KEEPER, "sh", self._postgres, "-D", str(data), "-p", str(self.port), *arguments],
+                ["/bin/sh", "-c", _KEEPER, str(self._directory), self._postgres, "-D", str(data), "-p", str(self.port), *arguments],
                 cwd=self._directory,
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -117,8 +118,9 @@ class PostgresServer:
         deadline = time.monotonic() + READY_TIMEOUT
         while "ready to accept connections" not in log.read_text("utf-8", "replace"):
             if self._keeper.poll() is not None or time.monotonic() > deadline:
+                said = log.read_text("utf-8", "replace").strip()[-500:]
                 self._stop()
-                raise NoPostgres(f"it did not start: {log.read_text('utf-8', 'replace').strip()[-500:]}")
+                raise NoPostgres(f"it did not start: {said}")
             time.sleep(0.05)
 
     def _stop(self) -> None:

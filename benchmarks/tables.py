@@ -58,12 +58,16 @@ def print_growth(console: Console, growth: Growth) -> None:
 
 
 def print_verdicts(console: Console, verdicts: list[Verdict]) -> None:
-    """Print which targets were reached."""
+    """Print which targets were reached, of those that something was measured for."""
+    measured = [verdict for verdict in verdicts if verdict.measured is not None]
+    if not measured:
+        return
     drawn = RichTable(title="Targets", title_justify="left")
     for heading in ("target", "wanted", "measured", "", "note"):
         drawn.add_column(heading, justify="right" if heading == "measured" else "left")
-    for verdict in verdicts:
-        measured = "not measured" if verdict.measured is None else f"{verdict.measured:.2f}"
-        word = "" if verdict.measured is None else "[green]reached[/]" if verdict.reached else "[red]missed[/]"
-        drawn.add_row(verdict.target, verdict.wanted, measured, word, verdict.note)
+    for verdict in measured:
+        word = "[green]reached[/]" if verdict.reached else "[red]missed[/]"
+        drawn.add_row(verdict.target, verdict.wanted, f"{verdict.measured:.2f}", word, verdict.note)
     console.print(drawn)
+    if len(measured) < len(verdicts):
+        console.print(f"{len(verdicts) - len(measured)} targets were not measured.")
