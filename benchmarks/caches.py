@@ -99,4 +99,4 @@ def entries(thread_id: str) -> Script:
 
 def cache(suite: Suite) -> None:
     """Compare caches."""
-    compare(suite, "cache", "Cache", entries, rounds=20, seconds=30, contenders=CACHES)
+    compare(suite, "cache", "Cache", entries, rounds=100, seconds=30, contenders=CACHES)

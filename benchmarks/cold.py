@@ -91,7 +91,7 @@ def cold(suite: Suite) -> None:
     """Start programs that import a saver, open it and put one checkpoint."""
     table = Table(title="Cold start: from a new process to the first put", unit="ms", baseline=INCUMBENT)
     names = [name for name in BEGINNINGS if suite.takes(name)]
-    for turn in race(suite, table, names, rounds=12, seconds=90):
+    for turn in race(suite, table, names, rounds=25, seconds=100):
         with turn:
             program = BEGINNINGS[turn.contender].program(suite.servers)
             began = time.perf_counter()

@@ -19,10 +19,11 @@ from .race import Turn
 from .report import Table
 from .savers import INCUMBENT, SAVERS
 from .scripts import FAN_OUT, deletion, put, put_writes, run_of_graph
-from .suite import QUICK, Suite
+from .suite import Suite
 
 THREADS = 64
 RUNS = 200
+QUICK_RUNS = 50
 STEPS = 4
 """Of each run."""
 
@@ -69,7 +70,7 @@ def threads(suite: Suite) -> None:
             drive(subject, run_of_graph(name, STEPS), watch)
             return watch
 
-        going = race(suite, tables[0], list(subjects), rounds=8, seconds=90)
+        going = race(suite, tables[0], list(subjects), rounds=15, seconds=100)
         for turn in going:
             with turn:
                 subject, names = subjects[turn.contender], _names(turn, THREADS if suite.quick else 2 * THREADS)
@@ -82,7 +83,7 @@ def threads(suite: Suite) -> None:
 
 def runs(suite: Suite) -> None:
     """Run 200 graphs as tasks of one event loop."""
-    at_once = RUNS // QUICK if suite.quick else RUNS
+    at_once = QUICK_RUNS if suite.quick else RUNS
     tables = _tables(f"{at_once} async runs at once")
     retired = asyncio.run(_awaiting(suite, tables, at_once))
     _publish(suite, "runs", tables, retired)
@@ -91,7 +92,7 @@ def runs(suite: Suite) -> None:
 async def _awaiting(suite: Suite, tables: tuple[Table, Table], at_once: int) -> set[str]:
     async with AsyncExitStack() as stack:
         subjects = await aopen_all(suite, stack, suite.chosen(SAVERS), suite.servers)
-        going = race(suite, tables[0], list(subjects), rounds=8, seconds=120)
+        going = race(suite, tables[0], list(subjects), rounds=15, seconds=120)
         for turn in going:
             with turn:
                 subject, names = subjects[turn.contender], _names(turn, at_once)
@@ -136,7 +137,7 @@ def fan_out_at_once(suite: Suite) -> None:
     with ExitStack() as stack:
         workers = stack.enter_context(ThreadPoolExecutor(FAN_OUT))
         subjects = open_all(suite, stack, suite.chosen(SAVERS), suite.servers)
-        for turn in race(suite, table, list(subjects), rounds=20, seconds=20):
+        for turn in race(suite, table, list(subjects), rounds=60, seconds=25):
             with turn:
                 saver = subjects[turn.contender]
                 prepared, tasks = _fan(turn.thread_id)
@@ -149,7 +150,7 @@ def fan_out_at_once(suite: Suite) -> None:
     async def awaiting() -> None:
         async with AsyncExitStack() as stack:
             subjects = await aopen_all(suite, stack, suite.chosen(SAVERS), suite.servers)
-            for turn in race(suite, table, list(subjects), rounds=20, seconds=20):
+            for turn in race(suite, table, list(subjects), rounds=60, seconds=25):
                 with turn:
                     saver = subjects[turn.contender]
                     prepared, tasks = _fan(turn.thread_id)

@@ -101,7 +101,7 @@ def _processors(suite: Suite) -> None:
     client = Table(title="CPU time of the client for an operation, short chat", unit="µs", baseline=INCUMBENT)
     server = Table(title="CPU time of the server for an operation, short chat", unit="µs", baseline=INCUMBENT)
     chosen = {contender.name: contender for contender in suite.chosen(SAVERS)}
-    going = race(suite, client, list(chosen), rounds=12, seconds=60)
+    going = race(suite, client, list(chosen), rounds=24, seconds=60)
     with suite.servers.valkey.client() as probe:
         for turn in going:
             with turn:

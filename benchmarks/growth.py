@@ -89,7 +89,7 @@ def growth(suite: Suite) -> None:
         chosen = {contender.name: contender for contender in suite.chosen(SAVERS)}
         subjects = open_all(suite, stack, list(chosen.values()), suite.servers)
         ids: dict[tuple[str, int], Ids] = defaultdict(list)
-        going = race(suite, table, list(subjects), rounds=12, seconds=150)
+        going = race(suite, table, list(subjects), rounds=30, seconds=180)
         for turn in going:
             with turn:
                 subject, name = subjects[turn.contender], turn.contender

@@ -32,7 +32,7 @@ def network(suite: Suite) -> None:
                 key,
                 title,
                 lambda thread_id, shape=shape: conversation(thread_id, shape),  # type: ignore[misc]
-                rounds=8,
+                rounds=20,
                 seconds=25,
                 contenders=[contender for contender in SAVERS if contender.server],
                 servers=suite.servers.behind(valkey, postgres),

@@ -107,7 +107,18 @@ class PostgresServer:
         log = self._directory / "log"
         with log.open("wb") as output:
             self._keeper = subprocess.Popen(
-                ["/bin/sh", "-c", _KEEPER, str(self._directory), self._postgres, "-D", str(data), "-p", str(self.port), *arguments],
+                [
+                    "/bin/sh",
+                    "-c",
+                    _KEEPER,
+                    str(self._directory),
+                    self._postgres,
+                    "-D",
+                    str(data),
+                    "-p",
+                    str(self.port),
+                    *arguments,
+                ],
                 cwd=self._directory,
                 stdin=subprocess.PIPE,
                 stdout=output,

@@ -138,14 +138,14 @@ def meanings(thread_id: str) -> Script:
 
 def store(suite: Suite) -> None:
     """Compare stores, without the search module; those that search by meaning without it in a table of their own."""
-    compare(suite, "store", "Store", items, rounds=12, seconds=30, contenders=STORES)
+    compare(suite, "store", "Store", items, rounds=40, seconds=30, contenders=STORES)
     # langgraph-checkpoint-aws gives items scores by the words that they share with the query instead.
     compare(
         suite,
         "store/meaning",
         "Store with an index, no search module",
         meanings,
-        rounds=8,
+        rounds=30,
         seconds=20,
         contenders=INDEXED,
         baseline=IN_MEMORY,

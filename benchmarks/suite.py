@@ -12,7 +12,7 @@ from .savers import Contender
 from .servers import NotHere, Servers
 from .tables import print_table
 
-QUICK = 4
+QUICK = 10
 """Quick runs do so many times less."""
 
 
@@ -44,7 +44,7 @@ class Suite:
 
     def seconds(self, full: float) -> float:
         """How long to go on beginning rounds."""
-        return full / QUICK / 2 if self.quick else full
+        return full / QUICK if self.quick else full
 
     def chosen(self, contenders: Sequence[Contender]) -> list[Contender]:
         """Those of them that take part."""

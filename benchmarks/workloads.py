@@ -14,25 +14,27 @@ from .suite import Suite
 def chat(suite: Suite) -> None:
     """A chat of 10 steps, messages of 200 bytes."""
     shape = Shape(steps=10, message=200)
-    compare(suite, "chat", "Short chat", lambda name: conversation(name, shape), rounds=60, seconds=50, with_floor=True)
+    compare(
+        suite, "chat", "Short chat", lambda name: conversation(name, shape), rounds=150, seconds=60, with_floor=True
+    )
 
 
 def document(suite: Suite) -> None:
     """100 steps beside a constant document of 100 KB, messages of 1 KB."""
     shape = Shape(steps=20 if suite.quick else 100, message=1000, constant=100_000)
     title = f"100 KB document, {shape.steps} steps"
-    compare(suite, "document", title, lambda name: conversation(name, shape), rounds=12, seconds=90, with_floor=True)
+    compare(suite, "document", title, lambda name: conversation(name, shape), rounds=30, seconds=90, with_floor=True)
 
 
 def parallel(suite: Suite) -> None:
     """30 tasks of one step store their writes, one after the other and side by side."""
-    compare(suite, "fan-out", "30 tasks in one step", fan_out, rounds=40, seconds=30, with_floor=True)
+    compare(suite, "fan-out", "30 tasks in one step", fan_out, rounds=100, seconds=40, with_floor=True)
     concurrency.fan_out_at_once(suite)
 
 
 def mebibyte(suite: Suite) -> None:
     """A channel of 1 MiB."""
-    compare(suite, "large", "1 MiB channel", lambda name: large(name, 1 << 20), rounds=12, seconds=40, with_floor=True)
+    compare(suite, "large", "1 MiB channel", lambda name: large(name, 1 << 20), rounds=30, seconds=40, with_floor=True)
 
 
 WORKLOADS: dict[str, Callable[[Suite], None]] = {
