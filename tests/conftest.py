@@ -33,18 +33,34 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+_shared: list[ValkeyServer | ValkeyCluster] = []
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
     """A standalone server, one per worker of pytest-xdist. Others use it too: never flush, kill or pause it."""
     with ValkeyServer() as server:
+        _shared.append(server)
         yield server
+        _shared.remove(server)
 
 
 @pytest.fixture(scope="session")
 def valkey_cluster() -> Iterator[ValkeyCluster]:
     """Three primaries without replicas, one cluster per worker of pytest-xdist. Never flush or kill it."""
     with ValkeyCluster(primaries=3) as cluster:
+        _shared.append(cluster)
         yield cluster
+        _shared.remove(cluster)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_nothing_for_the_next_module() -> Iterator[None]:
+    """Those that walk the keyspace take the longer the more there is in it."""
+    yield
+    for server in _shared:
+        with server.client() as client:
+            client.flushall()
 
 
 @pytest.fixture

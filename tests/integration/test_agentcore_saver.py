@@ -7,6 +7,7 @@ import operator
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -67,9 +68,11 @@ def memory(worlds: Worlds) -> Memory:
 
 
 @pytest.fixture
-def opened(worlds: Worlds, memory: Memory) -> Open:
+def opened(worlds: Worlds, memory: Memory) -> Iterator[Open]:
     """Opens a saver that knows nothing yet, as another process would."""
-    return lambda **options: AgentCoreMemorySaver(memory.id, **{"client": worlds.client("plain"), **options})
+    with ExitStack() as stack:
+        client = worlds.client("plain")
+        yield lambda **options: stack.enter_context(AgentCoreMemorySaver(memory.id, client=client, **options))
 
 
 @pytest.fixture
