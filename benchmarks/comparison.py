@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from typing import Any
 
 from .calls import Script, adrive, drive
@@ -64,7 +65,7 @@ def floors(suite: Suite, contenders: Sequence[Contender], script: Callable[[str]
             except Exception as error:
                 suite.leave_out(contender.name, "counting bytes", error)
                 continue
-            scripts[FLOOR[contender.name].name] = lambda _, counted=counted: replay(counted)  # type: ignore[misc]
+            scripts[FLOOR[contender.name].name] = partial(replay, counted)
     return scripts
 
 

@@ -27,18 +27,22 @@ _NOISE = os.urandom(1 << 22)
 _WRITES = ("put", "put_writes")
 
 
-def replay(traffic: Sequence[Traffic]) -> Script:
+def replay(traffic: Sequence[Traffic], thread_id: str) -> Script:
     """Write and read as many bytes as a contender did: a value and its place in an index, or a value.
 
     Listings and deletions are left out.
+
+    Args:
+        traffic: of the contender.
+        thread_id: begins the keys.
     """
     for size in {one.received for one in traffic if one.asked.method == "get_tuple"}:
-        yield call(None, "write", f"floor-{size}", _NOISE[:size])
+        yield call(None, "write", f"{thread_id}-{size}", _NOISE[:size])
     for number, one in enumerate(traffic):
         if one.asked.method in _WRITES:
-            yield call(one.asked.operation, "write", f"floor-put-{number}", _NOISE[: max(one.sent - FRAME, 1)])
+            yield call(one.asked.operation, "write", f"{thread_id}-put-{number}", _NOISE[: max(one.sent - FRAME, 1)])
         elif one.asked.method == "get_tuple":
-            yield call(one.asked.operation, "read", f"floor-{one.received}")
+            yield call(one.asked.operation, "read", f"{thread_id}-{one.received}")
     yield call(None, "clear")
 
 

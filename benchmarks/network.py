@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from .comparison import compare
 from .conversations import Shape
@@ -31,7 +32,7 @@ def network(suite: Suite) -> None:
                 suite,
                 key,
                 title,
-                lambda thread_id, shape=shape: conversation(thread_id, shape),  # type: ignore[misc]
+                partial(conversation, shape=shape),
                 rounds=20,
                 seconds=25,
                 contenders=[contender for contender in SAVERS if contender.server],

@@ -10,7 +10,7 @@ from .report import Report, Verdict
 from .savers import FLOORS, GLIDE, IN_MEMORY, INCUMBENT, VALKEY_PY
 
 CHAT, DOCUMENT = "chat/sync", "document/sync"
-SAVER_TABLES = ("chat", "document", "fan-out", "large")
+SAVER_TABLES = ("chat", "document", "long document", "fan-out", "large")
 COMPARED = (
     *(f"{name}/{face}" for name in SAVER_TABLES for face in ("sync", "async")),
     "fan-out/at once",
