@@ -37,35 +37,29 @@ def check(found: CheckpointTuple | None, step: Step, pending: int) -> None:
     expect(len(found.pending_writes or []) == pending, f"not {pending} pending writes")
 
 
-def conversation(thread_id: str, shape: Shape, **more: str) -> Script:
-    """Write a thread as LangGraph does, read it, and delete it.
-
-    Args:
-        thread_id: of the thread.
-        shape: of the conversation.
-        more: further keys of the config.
-    """
+def conversation(thread_id: str, shape: Shape) -> Script:
+    """Write a thread as LangGraph does, read it, and delete it."""
     parent = None
     steps: list[Step] = []
     for step in chat(shape):
-        yield put("put", thread_id, parent, step, **more)
+        yield put("put", thread_id, parent, step)
         parent = step.checkpoint_id
         steps.append(step)
         if len(steps) == shape.steps:
             for _ in range(READS):
-                found = yield call("get latest", "get_tuple", config(thread_id, **more))
+                found = yield call("get latest", "get_tuple", config(thread_id))
                 check(found, step, pending=0)
         for task in TASKS:
-            yield put_writes("put_writes", thread_id, step, task, **more)
+            yield put_writes("put_writes", thread_id, step, task)
     for _ in range(READS):
-        found = yield call("get latest, 4 pending writes", "get_tuple", config(thread_id, **more))
+        found = yield call("get latest, 4 pending writes", "get_tuple", config(thread_id))
         check(found, steps[-1], pending=4)
     middle = steps[len(steps) // 2]
     for _ in range(READS):
-        found = yield call("get by id, 4 pending writes", "get_tuple", config(thread_id, middle.checkpoint_id, **more))
+        found = yield call("get by id, 4 pending writes", "get_tuple", config(thread_id, middle.checkpoint_id))
         check(found, middle, pending=4)
     for _ in range(LISTINGS):
-        listed = yield call("list(10)", "list", config(thread_id, **more), limit=10)
+        listed = yield call("list(10)", "list", config(thread_id), limit=10)
         expect([one.checkpoint["id"] for one in listed] == [one.checkpoint_id for one in steps[:-11:-1]], "wrong list")
     yield call("delete_thread", "delete_thread", thread_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
@@ -15,7 +16,7 @@ COMPARED = (
     *(f"{name}/{face}" for name in SAVER_TABLES for face in ("sync", "async")),
     "fan-out/at once",
     "long",
-    *(f"{name}/{face}" for name in ("store", "cache") for face in ("sync", "async")),
+    *(f"{name}/{face}" for name in ("network", "network document", "store", "cache") for face in ("sync", "async")),
 )
 """Tables in which no operation is to be slower than the incumbent's."""
 
@@ -24,18 +25,16 @@ LATEST_PENDING = "get latest, 4 pending writes"
 EXPONENT = 0.05
 
 
+_TESTS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge, "<": operator.lt}
+
+
 @frozen
 class _Bound:
     sign: str
     limit: float
 
     def holds(self, value: float) -> bool:
-        tests: dict[str, Callable[[float, float], bool]] = {
-            "<=": float.__le__,
-            ">=": float.__ge__,
-            "<": float.__lt__,
-        }
-        return tests[self.sign](float(value), float(self.limit))
+        return _TESTS[self.sign](value, self.limit)
 
     def __str__(self) -> str:
         return f"{self.sign} {self.limit:g}"
