@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
+from .environment import BUSY
 from .report import Growth, Report, Table, Verdict
 from .savers import FLOORS, GLIDE, INCUMBENT, VALKEY_PY
 from .tables import cell, number
@@ -14,6 +16,9 @@ SECTION = re.compile(r"(?<=^<!-- bench -->\n).*?(?=^<!-- /bench -->$)", re.MULTI
 
 SHOWN = ("blocking", "async", "growth")
 """The charts of the README."""
+
+WIDTH = 120
+"""Of the lines of the pages."""
 
 WORKLOADS = {"chat": "short chat", "document": "100 KB document", "fan-out": "30 tasks"}
 FACES = {"sync": ("blocking", FLOORS[VALKEY_PY]), "async": ("async", FLOORS[GLIDE])}
@@ -39,15 +44,13 @@ def summary(report: Report, pictures: Sequence[str]) -> str:
         pictures: the charts, by their paths from the README.
     """
     parts = [
-        _where(report)
-        + " Times are medians in microseconds, with how many times faster than langgraph-checkpoint-aws that is. The floor"
-        " sends the same bytes in one round trip through the same client.",
+        _wrapped(
+            f"{_where(report)} Times are medians in microseconds, with how many times faster than langgraph-checkpoint-aws"
+            " that is. The floor sends the same bytes in one round trip through the same client."
+        ),
         *(_face(report, face) for face in FACES),
         *(f"![{_caption(picture)}]({picture})" for picture in pictures),
-        _growth(report),
-        _stored(report),
-        _throughput(report),
-        _targets(report),
+        *(_wrapped(sentence(report)) for sentence in (_growth, _stored, _throughput, _targets)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -57,8 +60,11 @@ def details(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.environment.versions.items())
     load = " and ".join(f"{load:.1f}" for load in report.environment.load)
     parts = [
-        f"{_where(report)} Commit {report.environment.commit or 'unknown'}, load of the machine before and after: {load}.",
-        f"Versions: {versions}.",
+        _wrapped(
+            f"{_where(report)} Commit {report.environment.commit or 'unknown'}, load of the machine before and after:"
+            f" {load}."
+        ),
+        _wrapped(f"Versions: {versions}."),
         "### Targets",
         _verdicts(report.verdicts),
     ]
@@ -79,10 +85,17 @@ def details(report: Report) -> str:
     return "\n\n".join(parts)
 
 
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
 def _where(report: Report) -> str:
     place, versions = report.environment, report.environment.versions
+    warning = "**A quick run, to be measured again.** " if report.quick else ""
+    if place.load[0] > BUSY:
+        warning += "**The machine was busy with other work: to be measured again.** "
     return (
-        f"{'**A quick run, to be measured again.** ' if report.quick else ''}One run of `make bench` on {place.date[:10]},"
+        f"{warning}One run of `make bench` on {place.date[:10]},"
         f" {place.cores} cores ({place.machine}), Python {versions['Python']}, Valkey {versions['Valkey']} on loopback,"
         f" langgraph-checkpoint-aws {versions['langgraph-checkpoint-aws']}."
     )
@@ -180,7 +193,11 @@ def _throughput(report: Report) -> str:
     if pair is None or table is None:
         return ""
     mine, others = map(number, pair)
-    return f"{table.title}: {mine} are done in a second with glide, {others} with langgraph-checkpoint-aws."
+    times = number(table.times_better("runs of a graph", GLIDE))
+    return (
+        f"{table.title}: {mine} are done in a second with glide, {others} with langgraph-checkpoint-aws; round by round"
+        f" that is {times} times as many."
+    )
 
 
 def _targets(report: Report) -> str:
