@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections import defaultdict
@@ -11,7 +12,7 @@ from typing import Any
 
 import valkey
 
-from .calls import Script, Stopwatch, call, drive
+from .calls import Script, Stopwatch, adrive, call, drive
 from .comparison import race
 from .conversations import Shape, Step, chat, config
 from .counting import traffic
@@ -23,12 +24,14 @@ from .suite import Suite
 SHORT = Shape(steps=10, message=200)
 DOCUMENT = Shape(steps=20, message=1000, constant=100_000)
 REPEATS = 100
+THREAD = "processors"
 
 
 def costs(suite: Suite) -> None:
     """Count round trips and bytes, then measure CPU time; exact numbers need no rounds."""
     _network(suite)
     _processors(suite)
+    _async_processors(suite)
 
 
 def _network(suite: Suite) -> None:
@@ -101,7 +104,7 @@ def _processors(suite: Suite) -> None:
     client = Table(title="CPU time of the client for an operation, short chat", unit="µs", baseline=INCUMBENT)
     server = Table(title="CPU time of the server for an operation, short chat", unit="µs", baseline=INCUMBENT)
     chosen = {contender.name: contender for contender in suite.chosen(SAVERS)}
-    going = race(suite, client, list(chosen), rounds=24, seconds=60)
+    going = race(suite, client, list(chosen), rounds=24, seconds=40)
     with suite.servers.valkey.client() as probe:
         for turn in going:
             with turn:
@@ -120,16 +123,39 @@ def _spent(suite: Suite, contender: Contender, probe: Any) -> dict[str, tuple[fl
     """Microseconds of the client and of Valkey for each operation. Alone, so that no other client is counted."""
     spent: dict[str, tuple[float, float | None]] = {}
     with contender.open(suite.servers) as subject:
-        thread_id = "processors"
         run = partial(drive, subject, meter=Stopwatch())
         run(conversation("warm-up", Shape(steps=2, message=200)))
-        for operation, script in _blocks(thread_id):
+        for operation, script in _blocks(THREAD):
             before, server_before = time.process_time(), _server_seconds(probe)
             run(script())
             used, server_used = time.process_time() - before, _server_seconds(probe) - server_before
             there = server_used * 1e6 / REPEATS if contender.server == "valkey" else None
             spent[operation] = (used * 1e6 / REPEATS, there)
-        run(deletion(thread_id))
+        run(deletion(THREAD))
+    return spent
+
+
+def _async_processors(suite: Suite) -> None:
+    table = Table(title="CPU time of the client for an operation, short chat, async", unit="µs", baseline=INCUMBENT)
+    chosen = {contender.name: contender for contender in suite.chosen(SAVERS)}
+    for turn in race(suite, table, list(chosen), rounds=24, seconds=40):
+        with turn:
+            for operation, spent in asyncio.run(_async_spent(suite, chosen[turn.contender])).items():
+                turn.watch.samples[operation].append(spent)
+    suite.publish("costs/client cpu async", table)
+
+
+async def _async_spent(suite: Suite, contender: Contender) -> dict[str, float]:
+    """As :func:`_spent`, of the client alone."""
+    spent: dict[str, float] = {}
+    async with contender.aopen(suite.servers) as subject:
+        run = partial(adrive, subject, meter=Stopwatch())
+        await run(conversation("warm-up", Shape(steps=2, message=200)))
+        for operation, script in _blocks(THREAD):
+            before = time.process_time()
+            await run(script())
+            spent[operation] = (time.process_time() - before) * 1e6 / REPEATS
+        await run(deletion(THREAD))
     return spent
 
 
