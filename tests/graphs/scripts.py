@@ -51,7 +51,7 @@ class Action:
     reopened: bool = False
 
 
-_KINDS: list[Kind] = ["begin", "go on", "answer", "answer", "answer one", "replay", "answer there"]
+_KINDS: list[Kind] = ["begin", "go on", "answer", "answer", "answer", "answer one", "replay", "answer there"]
 _KINDS += ["update", "update", "copy", "go to"]
 
 _ACTIONS = st.builds(
@@ -67,17 +67,21 @@ _ACTIONS = st.builds(
     reopened=st.sampled_from([False, False, True]),
 )
 
-SCRIPTS = st.lists(_ACTIONS, min_size=2, max_size=6)
+SCRIPTS = st.lists(_ACTIONS, min_size=3, max_size=8)
+
+CLOSING = [Action("answer", channels=("log",)), Action("go on"), Action("begin", channels=("log", "delta"))]
+"""Actions that depend on the newest checkpoints alone."""
 
 
 @define
 class Player:
     """Plays a script on one saver.
 
-    Args:
+    Attributes:
         plan: of the graph.
         open: makes a saver; each one sees what those before stored.
         runner: of the event loop in which async methods run.
+        thread_id: the thread on which it plays.
     """
 
     plan: Plan
@@ -86,6 +90,7 @@ class Player:
     world: World = field(factory=World, init=False)
     saver: BaseCheckpointSaver[str] = field(init=False)
     graph: Any = field(init=False)
+    thread_id: str = field(default="thread 1", init=False)
     _count: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -105,20 +110,27 @@ class Player:
         names = observation.Names()
         outcome = observation.outcome(names, lambda: self._act(action))
         self.world.broken = None
-        seen = observation.thread(self.graph, self.saver, _CONFIG)
-        return {"outcome": outcome, "runs": dict(self.world.runs), **seen}
+        return {"outcome": outcome, "runs": dict(self.world.runs), **self.look()}
+
+    def look(self) -> dict[str, Any]:
+        """Return all that can be seen of the thread."""
+        return observation.thread(self.graph, self.saver, self._config)
+
+    @property
+    def _config(self) -> Any:
+        return {"configurable": {"thread_id": self.thread_id}}
 
     def _act(self, action: Action) -> Any:
         self._count += 1
-        history = list(self.graph.get_state_history(_CONFIG))
+        history = list(self.graph.get_state_history(self._config))
         newest = history[0] if history else None
-        then = history[action.place % len(history)].config if history else _CONFIG
+        then = history[action.place % len(history)].config if history else self._config
         node = self.plan.nodes[action.node % len(self.plan.nodes)].name
         match action.kind:
             case "go on":
-                return self._invoke(action, None, _CONFIG)
+                return self._invoke(action, None, self._config)
             case "answer" | "answer one" if newest is not None and newest.interrupts:
-                return self._invoke(action, self._answers(newest, one=action.kind == "answer one"), _CONFIG)
+                return self._invoke(action, self._answers(newest, one=action.kind == "answer one"), self._config)
             case "answer there" if history:
                 return self._invoke(action, Command(resume=f"!{self._count}"), then)
             case "replay" if history:
@@ -131,8 +143,8 @@ class Player:
                 config = self._update(action, then, None, "__copy__")
                 return self._invoke(action, None, config) if action.goes_on else None
             case "go to" if history:
-                return self._invoke(action, Command(goto=node, update=self._values(action)), _CONFIG)
-        return self._invoke(action, self._values(action), _CONFIG)
+                return self._invoke(action, Command(goto=node, update=self._values(action)), self._config)
+        return self._invoke(action, self._values(action), self._config)
 
     def _values(self, action: Action) -> dict[str, Any]:
         return written(action.channels, 0, f"user{self._count}", {}, resets=False)
@@ -155,6 +167,3 @@ class Player:
         if action.awaited:
             return self.runner.run(self.graph.aupdate_state(config, values, as_node=node))
         return self.graph.update_state(config, values, as_node=node)
-
-
-_CONFIG: Any = {"configurable": {"thread_id": "thread 1"}}

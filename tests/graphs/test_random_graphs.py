@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from .observation import differences
 from .plans import PLANS, Plan
 from .savers import KINDS, Storages, storages
-from .scripts import SCRIPTS, Action, Player
+from .scripts import CLOSING, SCRIPTS, Action, Player
 
 SHARES = {"memory": 1.0, "agentcore": 0.25}
 """Examples of each kind, as a part of the profile's number."""
@@ -24,14 +25,45 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+def check(found: Any, wanted: Any, after: object) -> None:
+    if lines := differences(found, wanted):
+        raise AssertionError("\n".join([f"{len(lines)} differences after {after}", *lines[:20]]))
+
+
 def compare(plan: Plan, script: list[Action], make: Storages, runner: asyncio.Runner) -> None:
-    """Play a script on both."""
+    """Play a script on both; then copy the thread of ours, prune the copy and go on there."""
     oracle = InMemorySaver()
     expected, found = Player(plan, lambda: oracle, runner), Player(plan, make(), runner)
     for action in script:
         wanted = expected.play(action)
-        if lines := differences(found.play(action), wanted):
-            raise AssertionError("\n".join([f"{len(lines)} differences after {action}", *lines[:20]]))
+        check(found.play(action), wanted, action)
+
+    found.saver.copy_thread(found.thread_id, "thread 2")
+    found.thread_id = "thread 2"
+    check(found.look(), expected.look(), "copying")
+    found.saver.prune([found.thread_id])
+    check(without_past(found.look()), without_past(expected.look()), "pruning")
+    for action in CLOSING:
+        wanted = without_past(expected.play(action))
+        check(without_past(found.play(action)), wanted, f"pruning and {action}")
+
+
+def without_past(seen: dict[str, Any]) -> Any:
+    """What does not tell whether there are earlier checkpoints, whose ids are counted too."""
+    now = seen.get("now")
+    if isinstance(now, dict):
+        now = {name: now[name] for name in ("values", "next", "metadata")}
+        now["tasks"] = [
+            {
+                "path": task["path"],
+                "error": task["error"],
+                "result": task["result"],
+                "values": task["state"] and task["state"]["values"],
+                "questions": [question for _, question, _ in task["interrupts"][1:]],
+            }
+            for task in seen["now"]["tasks"]
+        ]
+    return {"outcome": seen.get("outcome"), "runs": seen.get("runs"), "now": now}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +75,7 @@ def test_a_graph_does_the_same(
 
         @settings(max_examples=examples)
         @given(PLANS, SCRIPTS)
-        def check(plan: Plan, script: list[Action]) -> None:
+        def agree(plan: Plan, script: list[Action]) -> None:
             compare(plan, script, make, runner)
 
-        check()
+        agree()
