@@ -222,7 +222,9 @@ def _inner(node: Node, depth: int, world: World) -> Any:
     return RunnableLambda(enter) | graph
 
 
-RETRIES = RetryPolicy(initial_interval=0, backoff_factor=1, max_interval=0, max_attempts=3, jitter=False, retry_on=Flaky)
+RETRIES = RetryPolicy(
+    initial_interval=0, backoff_factor=1, max_interval=0, max_attempts=3, jitter=False, retry_on=Flaky
+)
 
 
 def build(plan: Plan, checkpointer: BaseCheckpointSaver[str] | bool | None, world: World, depth: int = 0) -> Any:

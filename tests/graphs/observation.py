@@ -147,6 +147,15 @@ def outcome(names: Names, act: Callable[[], Any]) -> Any:
         return ["raises", *names.plain(error)]
 
 
+def _read(names: Names, saver: BaseCheckpointSaver[str], listed: CheckpointTuple) -> Any:
+    """A checkpoint as it is read by its id, which is as it is listed."""
+    found = saver.get_tuple(listed.config)
+    assert found is not None, f"{listed.config} is listed, but not there"
+    seen = stored(names, found)
+    assert not (lines := differences(stored(names, listed), seen)), "\n".join(["listed and read:", *lines])
+    return seen
+
+
 def thread(graph: Any, saver: BaseCheckpointSaver[str], config: Any) -> dict[str, Any]:
     """Everything about a thread: the newest state with those of inner graphs, the history, the stored checkpoints."""
     names = Names()
@@ -159,7 +168,7 @@ def thread(graph: Any, saver: BaseCheckpointSaver[str], config: Any) -> dict[str
     while spaces:
         # The tasks of one namespace name those of the namespaces within; what nobody names comes last.
         space = min(spaces, key=lambda space: (not names.knows(space), _outline(names, space)))
-        seen[f"stored {names(space)}"] = [stored(names, found) for found in spaces.pop(space)]
+        seen[f"stored {names(space)}"] = [_read(names, saver, found) for found in spaces.pop(space)]
     return seen
 
 

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from langgraph.checkpoint.memory import InMemorySaver
 
+from statekeep.langgraph_shim import RepositorySaver
+from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.memory import MemoryCheckpoints
+
+from .mistakes import MISTAKES
 from .observation import differences
 from .plans import PLANS, Plan
-from .savers import KINDS, Storages, storages
+from .savers import KINDS, Open, Storages, storages
 from .scripts import CLOSING, SCRIPTS, Action, Player
 
 SHARES = {"memory": 1.0, "agentcore": 0.25}
@@ -67,9 +72,7 @@ def without_past(seen: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_does_the_same(
-    kind: str, request: pytest.FixtureRequest, prefix: str, runner: asyncio.Runner
-) -> None:
+def test_a_graph_does_the_same(kind: str, request: pytest.FixtureRequest, prefix: str, runner: asyncio.Runner) -> None:
     examples = max(1, round(settings.default.max_examples * SHARES.get(kind, 0.5)))
     with storages(kind, request, prefix, runner) as make:
 
@@ -79,3 +82,32 @@ def test_a_graph_does_the_same(
             compare(plan, script, make, runner)
 
         agree()
+
+
+class Noticed(Exception):
+    """The savers differ, as they should."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_noticed(mistake: type[RepositorySaver], runner: asyncio.Runner) -> None:
+    is_noticed = False
+
+    def make() -> Open:
+        backend = MemoryCheckpoints()
+        return lambda: mistake(CheckpointRepository(backend))
+
+    # In quick runs only what is noticed soon. A single example is enough, so nobody looks for the smallest.
+    @settings(max_examples=100, derandomize=True, database=None, phases=[Phase.generate])
+    @given(PLANS, SCRIPTS)
+    def search(plan: Plan, script: list[Action]) -> None:
+        nonlocal is_noticed
+        if not is_noticed:
+            try:
+                compare(plan, script, make, runner)
+            except Exception:
+                is_noticed = True
+        if is_noticed:
+            raise Noticed
+
+    with pytest.raises(Noticed):
+        search()
