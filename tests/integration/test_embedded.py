@@ -162,6 +162,23 @@ class TestDirectory:
             with connect(server) as client:
                 assert client.get("key") == b"value"
 
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children of a process in /proc")
+    def test_data_survives_sigkills_of_a_server_that_is_not_ready(self, tmp_path: Path) -> None:
+        with EmbeddedServer(tmp_path) as server:
+            with connect(server) as client:
+                client.set("key", "value")
+            keeper = json.loads((tmp_path / "keeper.json").read_text())["pid"]
+            children = Path(f"/proc/{keeper}/task/{keeper}/children")
+            killed = {pid_of(server)}
+            os.kill(max(killed), signal.SIGKILL)
+            while len(killed) < 4:  # each of them within a moment after the fork
+                for pid in set(map(int, children.read_text().split())) - killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            assert eventually(lambda: answers(server))
+            with connect(server) as client:
+                assert client.get("key") == b"value"
+
     def test_data_survives_a_sigkill_of_the_keeper(self, tmp_path: Path) -> None:
         with EmbeddedServer(tmp_path) as server:
             with connect(server) as client:

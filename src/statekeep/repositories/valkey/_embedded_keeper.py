@@ -42,6 +42,10 @@ class StartFailed(Exception):
     """The server ended, or did not answer in time, before it was ready."""
 
 
+class Killed(StartFailed):
+    """A signal ended the server before it was ready. That says nothing of the next start."""
+
+
 class Server:
     """The valkey-server child process, on a unix socket only."""
 
@@ -70,8 +74,9 @@ class Server:
                 configuration.write(self.configuration())
         deadline = time.monotonic() + self.settings["timeout"]
         while not self.answers():
-            if self.process.poll() is not None:
-                raise StartFailed(f"the server ended with status {self.process.returncode}:\n{log_since(began)}")
+            if (status := self.process.poll()) is not None:
+                kind = Killed if status < 0 else StartFailed
+                raise kind(f"the server ended with status {status}:\n{log_since(began)}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise StartFailed(f"the server was not ready after {self.settings['timeout']:g} s:\n{log_since(began)}")
@@ -255,7 +260,8 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
                 if settings["private"]:  # its data died with it, and an empty server must not pass for the old one
                     break
                 time.sleep(0.1)
-                server.start()
+                with contextlib.suppress(Killed):  # the end of a child wakes us, so it is started again
+                    server.start()
             users.wait()
     except StartFailed as error:
         failure = {"error": str(error)}
