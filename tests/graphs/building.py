@@ -102,16 +102,6 @@ def _extended(state: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
     return [*state, *(item for write in writes for item in write)]
 
 
-class Collected(Topic[str]):
-    """A topic that keeps its values. LangGraph's own goes on changing the list that a saver may not have read yet."""
-
-    def __init__(self, typ: type[str], accumulate: bool = True) -> None:
-        super().__init__(typ, accumulate)
-
-    def checkpoint(self) -> list[str]:
-        return list(super().checkpoint())
-
-
 def _annotations(depth: int) -> dict[str, Any]:
     return {
         "log": Annotated[list[str], operator.add],
@@ -121,7 +111,7 @@ def _annotations(depth: int) -> dict[str, Any]:
         "items": Annotated[dict[str, Any], operator.or_],
         "messages": Annotated[list[AnyMessage], add_messages],
         "topic": Annotated[list[str], Topic(str)],
-        "topics": Annotated[list[str], Collected(str)],
+        "topics": Annotated[list[str], Topic(str, accumulate=True)],
         "fleeting": Annotated[str, EphemeralValue(str, guard=False)],
         "untracked": Annotated[str, UntrackedValue(str, guard=False)],
         "delta": Annotated[list[str], DeltaChannel(_extended, snapshot_frequency=2)],

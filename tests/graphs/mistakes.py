@@ -39,8 +39,8 @@ class LostQuestions(_Lost):
 
 class LostParents(RepositorySaver):
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-        place = {key: value for key, value in config["configurable"].items() if key != "checkpoint_id"}
-        return super().put({**config, "configurable": place}, checkpoint, metadata, new_versions)
+        place = {**config["configurable"], "checkpoint_id": None}
+        return super().put(config | {"configurable": place}, checkpoint, metadata, new_versions)
 
 
 class ForksWithOneVersion(RepositorySaver):
@@ -60,7 +60,7 @@ class OneNamespaceForAllCalls(RepositorySaver):
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         place = dict(config["configurable"])
         place["checkpoint_ns"] = place["checkpoint_ns"].partition("|")[0]
-        return super().put({**config, "configurable": place}, checkpoint, metadata, new_versions)
+        return super().put(config | {"configurable": place}, checkpoint, metadata, new_versions)
 
 
 class PrunedToTheBone(RepositorySaver):

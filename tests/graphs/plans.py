@@ -87,6 +87,19 @@ class Plan:
             found += node.inner.breakable if node.inner is not None else [node.name]
         return found
 
+    @property
+    def has_calls_in_kept_graphs(self) -> bool:
+        """Whether a graph that keeps its state has others within.
+
+        What these have stored may belong to a step of the outermost graph that is pruned, although the graph around
+        them would still go on from there. LangGraph's own savers prune it, too.
+        """
+        inner = [(node.keeps, node.inner) for node in self.nodes if node.inner is not None]
+        return any(
+            (keeps and any(node.inner is not None for node in plan.nodes)) or plan.has_calls_in_kept_graphs
+            for keeps, plan in inner
+        )
+
 
 @st.composite
 def _nodes(draw: st.DrawFn, prefix: str, depth: int) -> tuple[Node, ...]:
