@@ -14,6 +14,7 @@ from attrs import define, field
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.errors import InvalidUpdateError
 from langgraph.types import Command, Interrupt, Overwrite, PregelTask, Send, StateSnapshot
 
 _NULL_TASK = "00000000-0000-0000-0000-000000000000"
@@ -159,7 +160,12 @@ def _read(names: Names, saver: BaseCheckpointSaver[str], listed: CheckpointTuple
 def thread(graph: Any, saver: BaseCheckpointSaver[str], config: Any) -> dict[str, Any]:
     """Everything about a thread: the newest state with those of inner graphs, the history, the stored checkpoints."""
     names = Names()
-    seen: dict[str, Any] = {"history": [snapshot(names, state) for state in graph.get_state_history(config)]}
+    seen: dict[str, Any] = {"history": []}
+    try:
+        for state in graph.get_state_history(config):
+            seen["history"].append(snapshot(names, state))
+    except InvalidUpdateError as error:  # two tasks of a step wrote a channel that takes one value
+        seen["history"].append(names.plain(error))
     if seen["history"]:
         seen["now"] = outcome(names, lambda: snapshot(names, graph.get_state(config, subgraphs=True)))
     spaces: dict[str, list[CheckpointTuple]] = {}

@@ -124,15 +124,16 @@ class Player:
         self._count += 1
         history = list(self.graph.get_state_history(self._config))
         newest = history[0] if history else None
-        then = history[action.place % len(history)].config if history else self._config
+        chosen = history[action.place % len(history)] if history else None
+        then = chosen.config if chosen else self._config
         node = self.plan.nodes[action.node % len(self.plan.nodes)].name
         match action.kind:
             case "go on":
                 return self._invoke(action, None, self._config)
             case "answer" | "answer one" if newest is not None and newest.interrupts:
                 return self._invoke(action, self._answers(newest, one=action.kind == "answer one"), self._config)
-            case "answer there" if history:
-                return self._invoke(action, Command(resume=f"!{self._count}"), then)
+            case "answer there" if chosen is not None and chosen.interrupts:
+                return self._invoke(action, self._answers(chosen, one=bool(action.node % 2)), then)
             case "replay" if history:
                 return self._invoke(action, None, then)
             case "update" if history:
@@ -151,10 +152,12 @@ class Player:
 
     def _answers(self, state: Any, *, one: bool) -> Command[Any]:
         asked = sorted(state.interrupts, key=lambda item: str(item.value))
-        if len(asked) == 1 and one:
-            return Command(resume=f"!{self._count}")
         if one:
             asked = asked[:1]
+        is_alone = len(state.next) == 1 and not any(task.error for task in state.tasks)
+        if one and is_alone and len(state.interrupts) == 1:
+            # Without an id: were there more tasks, the first one that asks would get it, whichever that happens to be.
+            return Command(resume=f"!{self._count}")
         return Command(resume={item.id: f"!{self._count}{item.value.partition(' ')[0]}" for item in asked})
 
     def _invoke(self, action: Action, given: Any, config: Any) -> Any:
