@@ -65,6 +65,12 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("Reached maximum inflight requests- ClientError", Unavailable, True),
         ("ConnectionNotFoundForRoute", Unavailable, True),
         ("Connection in recovery- ClientError", Unavailable, True),
+        (
+            "BrokenPipe: Cluster: Failed to receive command response from internal sender. RecvError(())",
+            Unavailable,
+            True,
+        ),
+        ("Cluster: Error occurred while trying to send command to internal sender. closed", Unavailable, True),
         ("CROSSSLOT Keys in request don't hash to the same slot", InvalidInput, False),
         ("Received crossed slots in pipeline- CrossSlot", InvalidInput, False),
         ("MOVED 1234 127.0.0.1:7000", InvalidInput, False),

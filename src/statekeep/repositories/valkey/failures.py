@@ -186,6 +186,8 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"inflight requests", r"too many connections", r"max number of clients"), CROWDED),
         ((r"refused to switch database", r"db index is out of range", r"select is not allowed"), MISCONFIGURED),
         ((r"connect failed", r"ioerror", r"failed to connect", r"connection refused", r"connection in recovery"), DOWN),
+        # glide's cluster client, when a node dies while it works on a request.
+        ((r"broken ?pipe", r"internal sender"), DOWN),
         ((r"allconnectionsunavailable", r"all connections .*unavailable"), DOWN),
         # In the middle of a failover no node may be able to say how the cluster looks.
         ((r"no topology views",), CLUSTER_DOWN),
