@@ -29,10 +29,10 @@ PATIENCE = 60.0
 """Seconds after which a writer that does not get on is taken to hang."""
 
 
-def keeps_of(client: Client, face: Face) -> Keeps:
-    """Repositories over a client of Valkey, each with a prefix of its own."""
-    checkpoints = ValkeyCheckpoints(client, prefix="checkpoints")
-    items, cache = ValkeyItems(client, prefix="items"), ValkeyCacheEntries(client, prefix="cache")
+def keeps_of(client: Client, face: Face, prefix: str = "k") -> Keeps:
+    """Repositories over a client of Valkey; each has a prefix of its own, which begins with ``prefix``."""
+    checkpoints = ValkeyCheckpoints(client, prefix=f"{prefix}-checkpoints")
+    items, cache = ValkeyItems(client, prefix=f"{prefix}-items"), ValkeyCacheEntries(client, prefix=f"{prefix}-cache")
     if face == "async":
         return Keeps(AsyncCheckpointRepository(checkpoints), AsyncItemRepository(items), AsyncCacheRepository(cache))
     return Keeps(
@@ -40,17 +40,18 @@ def keeps_of(client: Client, face: Face) -> Keeps:
     )
 
 
-def audit_all(client: Any, tally: Tally, *, cluster: bool = False) -> None:
+def audit_all(client: Any, tally: Tally, prefix: str = "k", *, cluster: bool = False) -> None:
     """Check that the stored keys fit together.
 
     Args:
         client: of valkey-py, of a server or cluster that nobody writes to.
         tally: gets what does not.
+        prefix: as for :func:`keeps_of`.
         cluster: whether it is a cluster.
     """
-    found = audit(client, "checkpoints").problems
-    found += audit_items(client, "items", cluster=cluster, cut=True).problems
-    found += problems(client, "cache")
+    found = audit(client, f"{prefix}-checkpoints").problems
+    found += audit_items(client, f"{prefix}-items", cluster=cluster, cut=True).problems
+    found += problems(client, f"{prefix}-cache")
     tally.violations += [f"audit: {line}" for line in found]
 
 
