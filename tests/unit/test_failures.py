@@ -88,6 +88,14 @@ def test_text_decides_where_the_class_does_not(
     assert (meaning.error, meaning.retry) == (error, retry)
 
 
+def test_a_cluster_client_that_was_redirected_too_often_tries_again() -> None:
+    error = glide_shared.exceptions.RequestError(
+        "An error was signalled by the server: - Moved: 12728 127.0.0.1:24564; ExtensionError"
+    )
+    assert meaning_of(error) is failures.NEEDS_CLUSTER
+    assert meaning_of(error, cluster=True) is failures.CLUSTER_DOWN
+
+
 def test_text_does_not_overrule_a_class_that_is_clear() -> None:
     meaning = meaning_of(valkey.exceptions.TimeoutError("Timeout reading from oom.example:6379"))
     assert meaning is failures.SLOW
