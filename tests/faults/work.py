@@ -294,6 +294,15 @@ class Writer:
             if problem := self.model.seen(cell, state):
                 self.tally.violations.append(f"{self.name}: {problem}")
 
+    async def reindex(self, keeps: Keeps) -> None:
+        """Rebuild the indexes of everything."""
+        await keeps.checkpoints.reindex(self.name)
+        if keeps.items is not None:
+            for kind in ("items", "log"):
+                await keeps.items.reindex((self.name, kind))
+        if keeps.cache is not None:
+            await keeps.cache.reindex()
+
     async def verify(self, keeps: Keeps) -> None:
         """Read everything, every checkpoint also by its id, and the thread where threads are listed."""
         if "checkpoints" in self.parts:
