@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from statekeep.domain import Unavailable
@@ -25,6 +26,9 @@ from .work import PARTS, Keeps, Part, Writer
 Face = Literal["blocking", "async"]
 
 CREW = 3
+PAUSES = [0.0, 0.0, 0.002]
+"""Seconds that a writer may pause between two operations."""
+
 PATIENCE = 60.0
 """Seconds after which a writer that does not get on is taken to hang."""
 
@@ -103,7 +107,7 @@ def under(
         async with asyncio.TaskGroup() as group:
             for writer in these:
                 chance = chances[writer.name]
-                group.create_task(_work(writer, keeps, stop, lambda chance=chance: chance.choice([0, 0, 0.002])))
+                group.create_task(_work(writer, keeps, stop, partial(chance.choice, PAUSES)))
         for writer in these:
             await _verified(writer, keeps)
         if face == "async":

@@ -105,6 +105,7 @@ class Writer:
         parts: which repositories it uses.
         model: what may be stored.
         tally: where it counts.
+        refusals: errors that an operation may end with.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Writer:
     parts: Sequence[Part]
     model: Model
     tally: Tally
+    refusals: tuple[type[StatekeepError], ...] = (Unavailable,)
     ids: list[int] = field(factory=list)
     _source: Iterator[Action] = field(init=False)
 
@@ -131,7 +133,7 @@ class Writer:
         effects = self.effects(action)
         try:
             found = await self.perform(action, keeps)
-        except Unavailable:
+        except self.refusals:
             self.settle(effects, is_acknowledged=False)
             return False
         except StatekeepError as error:
