@@ -1,7 +1,7 @@
 """A server that is killed, and comes back with what it had written to its log.
 
-``appendfsync always`` and ``everysec`` are both safe here: the log was handed to the operating system before the answer,
-and that goes on living.
+Its log is handed to the operating system before each answer, and that goes on living. With ``appendfsync everysec`` this
+is not so: while the disk is busy the server answers first, and what it had acknowledged is lost with it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_a_server_that_is_killed(
 ) -> None:
     tally.wanted = {KILL_SERVER}
     crew = writers(source, tally)
-    with ValkeyServer(appendonly="yes", appendfsync=source.choice(["always", "everysec"])) as server:
+    with ValkeyServer(appendonly="yes", appendfsync=source.choice(["always", "no"])) as server:
 
         def opened() -> Any:
             return client_from_url(
