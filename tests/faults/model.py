@@ -58,12 +58,12 @@ class Model:
             self.cells[effect.cell] = before | {effect.becomes(state) for state in before}
 
     def seen(self, cell: Cell, state: State) -> str | None:
-        """Somebody read a cell. Returns what is wrong with that; otherwise its state is known from now on."""
-        if state not in self.states(cell):
-            return f"{cell} is {_short(state)}, not {' or '.join(map(_short, self.states(cell)))}"
-        if not self.is_lossy:
+        """Somebody read a cell, so its state is known from now on. Returns what is wrong with it, if anything is."""
+        before = self.states(cell)
+        is_wrong = state not in before
+        if not self.is_lossy or is_wrong:
             self.cells[cell] = {state}
-        return None
+        return f"{cell} is {_short(state)}, not {' or '.join(map(_short, before))}" if is_wrong else None
 
 
 def _short(state: State) -> str:
