@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import pytest
@@ -21,6 +21,9 @@ from statekeep.testing.servers import ValkeyCluster
 
 from .crews import Face, audit_all, keeps_of, under, writers
 from .tally import Tally
+from .work import Writer
+
+Driver = Literal["glide", "valkey-py"]
 
 FAILOVER = "failover by agreement"
 KILL_PRIMARY = "kill -9 of a primary"
@@ -43,7 +46,7 @@ def _settled(cluster: ValkeyCluster) -> None:
     cluster._until(cluster._healthy)
 
 
-RUNS: list[tuple[Literal["glide", "valkey-py"], Face]] = [
+RUNS: list[tuple[Driver, Face]] = [
     ("glide", "async"),
     ("valkey-py", "blocking"),
     ("glide", "blocking"),
@@ -54,7 +57,7 @@ RUNS: list[tuple[Literal["glide", "valkey-py"], Face]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("driver", "face"), RUNS)
 def test_failovers_by_agreement_lose_nothing(
-    driver: Literal["glide", "valkey-py"],
+    driver: Driver,
     face: Face,
     replicated: ValkeyCluster,
     prefix: str,
@@ -72,14 +75,7 @@ def test_failovers_by_agreement_lose_nothing(
             tally.faults[FAILOVER] += 1
             _settled(replicated)
 
-    under(
-        inject,
-        crew,
-        lambda: client_from_url(replicated.url, client=driver, deadline=DEADLINE, request_timeout=2.0),
-        lambda client: keeps_of(client, face, prefix),
-        face,
-        source,
-    )
+    _under(inject, crew, replicated, driver, face, prefix, source)
     with replicated.client() as client:
         audit_all(client, tally, prefix, cluster=True)
     assert not tally.operations["unacknowledged"]
@@ -88,7 +84,7 @@ def test_failovers_by_agreement_lose_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize(("driver", "face"), RUNS)
 def test_dead_primaries_leave_nothing_half(
-    driver: Literal["glide", "valkey-py"],
+    driver: Driver,
     face: Face,
     replicated: ValkeyCluster,
     prefix: str,
@@ -110,14 +106,7 @@ def test_dead_primaries_leave_nothing_half(
             replicated.nodes[primary].restart()
             _settled(replicated)
 
-    under(
-        inject,
-        crew,
-        lambda: client_from_url(replicated.url, client=driver, deadline=DEADLINE, request_timeout=2.0),
-        lambda client: keeps_of(client, face, prefix),
-        face,
-        source,
-    )
+    _under(inject, crew, replicated, driver, face, prefix, source)
     # Records and the indexes above them are in different slots, and so an index may have lost what a record has kept.
     mending = client_from_url(replicated.url)
     for writer in crew:
@@ -126,3 +115,22 @@ def test_dead_primaries_leave_nothing_half(
     with replicated.client() as client:
         audit_all(client, tally, prefix, cluster=True)
     assert not tally.operations["unacknowledged"]
+
+
+def _under(
+    inject: Callable[[], None],
+    crew: Sequence[Writer],
+    cluster: ValkeyCluster,
+    driver: Driver,
+    face: Face,
+    prefix: str,
+    source: random.Random,
+) -> None:
+    under(
+        inject,
+        crew,
+        lambda: client_from_url(cluster.url, client=driver, deadline=DEADLINE, request_timeout=2.0),
+        lambda client: keeps_of(client, face, prefix),
+        face,
+        source,
+    )
