@@ -123,7 +123,7 @@ def _nodes(draw: st.DrawFn, prefix: str, depth: int) -> tuple[Node, ...]:
                 node = evolve(node, leave="edges")
         if node.leave in ("route", "command") and depth == 0:  # perhaps back again; a run has a limit of steps
             node = evolve(node, targets=(*node.targets, draw(st.sampled_from(names))))
-        if depth < 2 and draw(st.sampled_from([True] + [False] * (3 + 3 * depth))):
+        if depth < 2 and draw(st.sampled_from([False] * (3 + 3 * depth) + [True])):
             node = evolve(node, inner=draw(_plans(f"{name}_", depth + 1)), keeps=draw(st.booleans()))
             if node.leave == "command":
                 node = evolve(node, leave="route")
@@ -151,8 +151,8 @@ def _plans(draw: st.DrawFn, prefix: str = "", depth: int = 0) -> Plan:
         nodes,
         start=tuple(draw(st.lists(st.sampled_from(names[:3]), min_size=1, max_size=3, unique=True))),
         joins=tuple(joins),
-        before=tuple(draw(some)) if draw(st.integers(0, 3)) == 0 else (),
-        after=tuple(draw(some)) if draw(st.integers(0, 3)) == 0 else (),
+        before=tuple(draw(some)) if draw(st.integers(0, 3)) == 3 else (),
+        after=tuple(draw(some)) if draw(st.integers(0, 3)) == 3 else (),
     )
 
 
