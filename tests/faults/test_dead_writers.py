@@ -74,7 +74,7 @@ def follow(writer: Writer, lines: list[bytes]) -> int:
     for place, line in enumerate(lines):
         if line == BEGUN:
             count += 1
-            effects = writer.effects(writer.next_action())
+            effects = writer.begin(writer.next_action())
             ended = lines[place + 1] if place + 1 < len(lines) else None
             writer.settle(effects, is_acknowledged=ended == ANSWERED)
     return count

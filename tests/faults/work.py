@@ -130,7 +130,7 @@ class Writer:
     async def step(self, keeps: Keeps) -> bool:
         """Do the next operation; returns whether it was acknowledged."""
         action = self.next_action()
-        effects = self.effects(action)
+        effects = self.begin(action)
         try:
             found = await self.perform(action, keeps)
         except self.refusals:
@@ -155,12 +155,24 @@ class Writer:
 
     # -- what operations do
 
+    def begin(self, action: Action) -> list[Effect]:
+        """Note that an operation begins; returns what it does if it is done."""
+        effects = self._effects(action)
+        if action.kind == "prune":
+            # A checkpoint that may be there, and be the newest, may take those below with it, which were certain.
+            certain = self._older()
+            doubtful = [one for one in self.ids if one not in certain]
+            self.model.unacknowledged([effect for one in doubtful for effect in self._gone(one)])
+        return effects
+
+    def _gone(self, number: int) -> list[Effect]:
+        return [Effect.to((self.name, kind, number), None) for kind in ("checkpoint", "writes", "special")]
+
     def _target(self, action: Action) -> int | None:
         """The checkpoint that pending writes are for: one of the last."""
         return self.ids[-1 - action.target % len(self.ids)] if self.ids else None
 
-    def effects(self, action: Action) -> list[Effect]:
-        """What an operation does if it is done."""
+    def _effects(self, action: Action) -> list[Effect]:
         name, number = self.name, action.number
         key = (name, "item", KEYS[action.target])
         log = (name, "log")
@@ -173,17 +185,9 @@ class Writer:
             case "special" if (target := self._target(action)) is not None:
                 return [Effect.to((name, "special", target), number)]
             case "delete thread":
-                return [
-                    Effect.to((name, kind, one), None)
-                    for one in self.ids
-                    for kind in ("checkpoint", "writes", "special")
-                ]
+                return [effect for one in self.ids for effect in self._gone(one)]
             case "prune":
-                return [
-                    Effect.to((name, kind, one), None)
-                    for one in self._older()
-                    for kind in ("checkpoint", "writes", "special")
-                ]
+                return [effect for one in self._older() for effect in self._gone(one)]
             case "put item":
                 return [Effect.to(key, number)]
             case "delete item":
@@ -219,7 +223,7 @@ class Writer:
             case "delete thread":
                 await keeps.checkpoints.delete_thread(name)
             case "prune":
-                await self._prune(keeps.checkpoints)
+                await keeps.checkpoints.prune([name])
             case "read thread":
                 return await self._read_thread(keeps.checkpoints)
         if keeps.items is not None:
@@ -244,15 +248,6 @@ class Writer:
                 case "read cache":
                     return await self._read_cache(keeps.cache)
         return None
-
-    async def _prune(self, checkpoints: AsyncCheckpointRepository) -> None:
-        # One that may be there, and be the newest, may take those below with it, which may have been certain.
-        certain = self._older()
-        for one in self.ids:
-            if one not in certain:
-                cells = [(self.name, kind, one) for kind in ("checkpoint", "writes", "special")]
-                self.model.unacknowledged([Effect.to(cell, None) for cell in cells])
-        await checkpoints.prune([self.name])
 
     async def _read_thread(self, checkpoints: AsyncCheckpointRepository) -> dict[tuple[str, Any], Any]:
         listed = await _all(checkpoints.list(self.name))

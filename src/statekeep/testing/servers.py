@@ -48,8 +48,7 @@ class ValkeyServer:
 
     Args:
         settings: settings of ``valkey.conf`` with ``_`` for ``-``: ``maxmemory="10mb"``, ``requirepass="secret"``,
-            ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives
-            ``kill`` and ``restart``.
+            ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives ``kill`` and ``restart``.
 
     Attributes:
         port: a free TCP port of 127.0.0.1, the same after a restart.

@@ -132,7 +132,7 @@ class Log:
     def __init__(self, config: dict[str, str]) -> None:
         self.is_ours = config.get("appendonly") == "yes" and config.get("appendfsync") == "no"
         self.files = os.path.join(config.get("appenddirname", "appendonlydir").strip('"'), "*.aof")
-        self.synced: dict[str, int] = {}
+        self.synced: dict[str, tuple[int, int]] = {}
         self.last = time.monotonic()
 
     def sync(self) -> None:
@@ -143,10 +143,11 @@ class Log:
             with contextlib.suppress(FileNotFoundError):  # the log was rewritten meanwhile
                 descriptor = os.open(path, os.O_RDONLY)
                 try:
-                    changed = os.fstat(descriptor).st_mtime_ns
-                    if self.synced.get(path) != changed:
+                    found = os.fstat(descriptor)
+                    state = (found.st_mtime_ns, found.st_size)
+                    if self.synced.get(path) != state:
                         os.fsync(descriptor)
-                        self.synced[path] = changed
+                        self.synced[path] = state
                 finally:
                     os.close(descriptor)
         self.last = time.monotonic()
