@@ -70,6 +70,13 @@ def _halves(method: Method, calls: int) -> Method:
     return half
 
 
+def _empties(method: Method, calls: int) -> Method:
+    async def prune(thread_ids: Any) -> None:
+        await method(thread_ids, keep=0)
+
+    return prune
+
+
 def _repeats(method: Method, calls: int) -> Method:
     async def twice(*args: Any, **options: Any) -> Any:
         await method(*args, **options)
@@ -119,6 +126,7 @@ def test_what_was_not_acknowledged_may_be_or_not() -> None:
     [
         *((repository, name, _forgets) for repository, methods in METHODS.items() for name in methods),
         ("checkpoints", "put_writes", _halves),
+        ("checkpoints", "prune", _empties),
         ("items", "append", _repeats),
         ("items", "pop", _repeats),
     ],

@@ -159,11 +159,17 @@ class Writer:
         """Note that an operation begins; returns what it does if it is done."""
         effects = self._effects(action)
         if action.kind == "prune":
-            # A checkpoint that may be there, and be the newest, may take those below with it, which were certain.
-            certain = self._older()
-            doubtful = [one for one in self.ids if one not in certain]
-            self.model.unacknowledged([effect for one in doubtful for effect in self._gone(one)])
+            self.model.unacknowledged([effect for one in self._doubtful() for effect in self._gone(one)])
         return effects
+
+    def _doubtful(self) -> list[int]:
+        """Checkpoints that may be there; and the newest that certainly is, if one of these may be newer."""
+        maybe = [one for one in self.ids if len(self.model.states((self.name, "checkpoint", one))) > 1]
+        there = self._certain()
+        return [*maybe, there[-1]] if there and maybe and maybe[-1] > there[-1] else maybe
+
+    def _certain(self) -> list[int]:
+        return [one for one in self.ids if self.model.states((self.name, "checkpoint", one)) == {"whole"}]
 
     def _gone(self, number: int) -> list[Effect]:
         return [Effect.to((self.name, kind, number), None) for kind in ("checkpoint", "writes", "special")]
@@ -187,7 +193,7 @@ class Writer:
             case "delete thread":
                 return [effect for one in self.ids for effect in self._gone(one)]
             case "prune":
-                return [effect for one in self._older() for effect in self._gone(one)]
+                return [effect for one in self._certain()[:-1] for effect in self._gone(one)]
             case "put item":
                 return [Effect.to(key, number)]
             case "delete item":
@@ -201,11 +207,6 @@ class Writer:
             case "forget":
                 return [Effect.to((name, "entry", KEYS[action.target]), None)]
         return []
-
-    def _older(self) -> list[int]:
-        """Checkpoints that are certainly there, below another one that certainly is."""
-        there = [one for one in self.ids if self.model.states((self.name, "checkpoint", one)) == {"whole"}]
-        return [one for one in there if one < max(there)] if there else []
 
     async def perform(self, action: Action, keeps: Keeps) -> dict[tuple[str, Any], Any] | None:
         """Do an operation. Returns what was read, by kind of cell and name."""
