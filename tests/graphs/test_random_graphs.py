@@ -23,10 +23,10 @@ from .plans import PLANS, Plan
 from .savers import KINDS, Open, Storages, storages
 from .scripts import CLOSING, SCRIPTS, Action, Player
 
-SHARES = {"memory": 1.0, "agentcore": 0.25}
+SHARES = {"memory": 0.75, "agentcore": 0.25}
 """Examples of a kind, as a part of the profile's number."""
 
-SHARE = 0.4
+SHARE = 0.3
 """Of the other kinds."""
 
 
