@@ -17,6 +17,8 @@ pytest.register_assert_rewrite(
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 
+from .faults.tally import summary  # noqa: E402
+
 # quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers
 settings.register_profile("quick", max_examples=20, deadline=None, suppress_health_check=_SLOW_IS_FINE)
@@ -91,3 +93,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick":
         config.hook.pytest_deselected(items=[item for item in items if _is_left_out(item.nodeid)])
         items[:] = [item for item in items if not _is_left_out(item.nodeid)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults were injected, and what came of it."""
+    if lines := summary([report for reports in terminalreporter.stats.values() for report in reports]):
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.line(line)

@@ -79,6 +79,9 @@ class CountingProxy:
                 target.sendall(data)
         except OSError:
             pass  # one end hung up: so does the other
+        self._hang_up(source, target, asking)
+
+    def _hang_up(self, source: socket.socket, target: socket.socket, asking: bool) -> None:
         for end in (source, target):
             try:
                 end.shutdown(socket.SHUT_RDWR)

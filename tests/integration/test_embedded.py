@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ import pytest
 import valkey
 
 from statekeep.domain.errors import InvalidInput, Unavailable, Unsupported
+from statekeep.repositories.valkey import _embedded_keeper
 from statekeep.repositories.valkey.embedded import EmbeddedServer
 
 USER = """
@@ -159,6 +162,71 @@ class TestDirectory:
             os.kill(pid, signal.SIGKILL)
             assert eventually(lambda: not alive(pid) and answers(server))
             assert pid_of(server) != pid
+            with connect(server) as client:
+                assert client.get("key") == b"value"
+
+    def test_the_server_never_keeps_back_what_it_has_acknowledged(self, tmp_path: Path) -> None:
+        # With "everysec" it does, while the disk is busy, and a SIGKILL loses it.
+        with EmbeddedServer(tmp_path) as server, connect(server) as client:
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+            assert client.config_get("appendfsync") == {"appendfsync": "no"}
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs inotify")
+    def test_the_log_is_looked_after_while_the_server_runs(self, tmp_path: Path) -> None:
+        with EmbeddedServer(tmp_path) as server, connect(server) as client:
+            (log,) = tmp_path.glob("appendonlydir/*.incr.aof")
+            libc = ctypes.CDLL(None)
+            watch = libc.inotify_init1(os.O_NONBLOCK)
+            closed_unwritten = 0x10  # the server has it open for writing, so this is the keeper
+            assert libc.inotify_add_watch(watch, os.fsencode(log), closed_unwritten) > 0
+            client.set("key", "value")
+            found, _, _ = select.select([watch], [], [], 10)
+            os.close(watch)
+            assert found
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds the names of open files in /proc")
+    def test_the_keeper_brings_the_log_to_the_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "appendonlydir").mkdir()
+        files = {name: tmp_path / "appendonlydir" / name for name in ("a.base.aof", "a.incr.aof", "a.manifest")}
+        for path in files.values():
+            path.write_bytes(b"x")
+        synced: list[str] = []
+        monkeypatch.setattr("os.fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+        log = _embedded_keeper.Log({"appendonly": "yes", "appendfsync": "no"})
+
+        log.sync()
+        assert synced == []  # it is not yet time
+        log.last -= 1
+        log.sync()
+        assert sorted(synced) == [str(files["a.base.aof"]), str(files["a.incr.aof"])]
+        synced.clear()
+        log.last -= 1
+        log.sync()
+        assert synced == []  # nothing was written
+        os.utime(files["a.incr.aof"], ns=(1, 1))
+        log.last -= 1
+        log.sync()
+        assert synced == [str(files["a.incr.aof"])]
+        assert log.pause is not None
+        assert 0 < log.pause <= 1001
+        for other in ({}, {"appendonly": "yes", "appendfsync": "always"}):
+            assert _embedded_keeper.Log(other).pause is None
+
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children of a process in /proc")
+    def test_data_survives_sigkills_of_a_server_that_is_not_ready(self, tmp_path: Path) -> None:
+        with EmbeddedServer(tmp_path) as server:
+            with connect(server) as client:
+                client.set("key", "value")
+            keeper = json.loads((tmp_path / "keeper.json").read_text())["pid"]
+            children = Path(f"/proc/{keeper}/task/{keeper}/children")
+            killed = {pid_of(server)}
+            os.kill(max(killed), signal.SIGKILL)
+            while len(killed) < 4:  # each of them within a moment after the fork
+                for pid in set(map(int, children.read_text().split())) - killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            assert eventually(lambda: answers(server))
             with connect(server) as client:
                 assert client.get("key") == b"value"
 

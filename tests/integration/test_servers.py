@@ -40,6 +40,16 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
     assert not Path(home).exists()
 
 
+def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = ValkeyServer(), ValkeyServer()
+    ports = iter([first.port, other.port, 10999])
+    monkeypatch.setattr("random.randint", lambda least, most: next(ports))
+    third = ValkeyServer()
+    assert third.port == 10999
+    for server in (first, other, third):
+        server.stop()
+
+
 def test_a_server_comes_back_on_its_port_with_what_it_kept() -> None:
     with ValkeyServer(appendonly="yes", requirepass="secret") as server, server.client() as client:
         port, pid = server.port, server.pid

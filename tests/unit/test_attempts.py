@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import glide_shared
 import pytest
 import valkey.exceptions
 
@@ -26,6 +27,7 @@ class Driver:
     cluster = False
     server = "db.example:6379"
     patience = 60.0
+    error: Exception = valkey.exceptions.ConnectionError("refused")
 
     def __init__(self, *, limit: int = 2, seconds: float = 0.0, failures: float = 0) -> None:
         self.limit = limit
@@ -48,7 +50,7 @@ class Driver:
         with self.lock:
             self.active -= 1
         if fails:
-            raise valkey.exceptions.ConnectionError("refused")
+            raise self.error
         return [b"x"]
 
 
@@ -75,6 +77,14 @@ async def test_retries_until_it_succeeds() -> None:
     assert SyncSide(sync, 5).execute(GET) == [b"x"]
     assert await AsyncSide(asynchronous, 5).execute(GET) == [b"x"]
     assert sync.calls == asynchronous.calls == 5
+
+
+async def test_a_cluster_client_that_was_redirected_tries_again() -> None:
+    sync, asynchronous = SyncDriver(failures=1), AsyncDriver(failures=1)
+    sync.error = asynchronous.error = glide_shared.exceptions.RequestError("- Moved: 12728 127.0.0.1:24564")
+    sync.cluster = asynchronous.cluster = True
+    assert SyncSide(sync, 5).execute(GET) == [b"x"]
+    assert await AsyncSide(asynchronous, 5).execute(GET) == [b"x"]
 
 
 async def test_retries_until_the_deadline_with_growing_pauses() -> None:

@@ -65,6 +65,12 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("Reached maximum inflight requests- ClientError", Unavailable, True),
         ("ConnectionNotFoundForRoute", Unavailable, True),
         ("Connection in recovery- ClientError", Unavailable, True),
+        (
+            "BrokenPipe: Cluster: Failed to receive command response from internal sender. RecvError(())",
+            Unavailable,
+            True,
+        ),
+        ("Cluster: Error occurred while trying to send command to internal sender. closed", Unavailable, True),
         ("CROSSSLOT Keys in request don't hash to the same slot", InvalidInput, False),
         ("Received crossed slots in pipeline- CrossSlot", InvalidInput, False),
         ("MOVED 1234 127.0.0.1:7000", InvalidInput, False),
@@ -80,6 +86,14 @@ def test_text_decides_where_the_class_does_not(
     meaning = meaning_of(kind(text))
     assert meaning is not None
     assert (meaning.error, meaning.retry) == (error, retry)
+
+
+def test_a_cluster_client_that_was_redirected_too_often_tries_again() -> None:
+    error = glide_shared.exceptions.RequestError(
+        "An error was signalled by the server: - Moved: 12728 127.0.0.1:24564; ExtensionError"
+    )
+    assert meaning_of(error) is failures.NEEDS_CLUSTER
+    assert meaning_of(error, cluster=True) is failures.CLUSTER_DOWN
 
 
 def test_text_does_not_overrule_a_class_that_is_clear() -> None:

@@ -48,7 +48,7 @@ class ValkeyServer:
 
     Args:
         settings: settings of ``valkey.conf`` with ``_`` for ``-``: ``maxmemory="10mb"``, ``requirepass="secret"``,
-            ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives ``restart``.
+            ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives ``kill`` and ``restart``.
 
     Attributes:
         port: a free TCP port of 127.0.0.1, the same after a restart.
@@ -137,7 +137,8 @@ class ValkeyServer:
         if self._process is not None:
             raise Unavailable(f"the test server of port {self.port} runs already")
         self._directory.mkdir(exist_ok=True)
-        settings = {"save": '""', "appendonly": "no", **self.settings}
+        # With a log that it writes before it answers, also while the disk is busy.
+        settings = {"save": '""', "appendonly": "no", "appendfsync": "no", **self.settings}
         settings |= {"port": str(self.port), "bind": "127.0.0.1"}
         configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
         (self._directory / "valkey.conf").write_text(configuration)
@@ -378,19 +379,26 @@ def _text(reply: bytes | str) -> str:
     return reply.decode() if isinstance(reply, bytes) else reply
 
 
+_given: set[int] = set()
+
+
 def _free_port() -> int:
     """A port that nobody uses, below those that the kernel gives to outgoing connections.
 
-    So it is still free when a server that was killed wants it back.
+    So it is still free when a server that was killed wants it back. None is given twice in a process: the nodes of a
+    cluster get theirs before the first of them is started.
     """
     while True:
         port = random.randint(11000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        _given.add(port)
+        return port
 
 
 @cache

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import glob
 import json
 import os
 import select
@@ -34,12 +35,17 @@ Settings = dict[str, Any]
 
 LOG_LIMIT = 1 << 20  # bytes; a longer log starts anew with the next server
 LOG_TAIL = 2000  # bytes of the log that an error message carries
+SYNC_INTERVAL = 1.0  # seconds; what a power failure may cost
 STOP_TIMEOUT = 15.0  # seconds; a server that cannot write its data (full disk) ignores SIGTERM
 PR_SET_PDEATHSIG = 1
 
 
 class StartFailed(Exception):
     """The server ended, or did not answer in time, before it was ready."""
+
+
+class Killed(StartFailed):
+    """A signal ended the server before it was ready. That says nothing of the next start."""
 
 
 class Server:
@@ -70,8 +76,9 @@ class Server:
                 configuration.write(self.configuration())
         deadline = time.monotonic() + self.settings["timeout"]
         while not self.answers():
-            if self.process.poll() is not None:
-                raise StartFailed(f"the server ended with status {self.process.returncode}:\n{log_since(began)}")
+            if (status := self.process.poll()) is not None:
+                kind = Killed if status < 0 else StartFailed
+                raise kind(f"the server ended with status {status}:\n{log_since(began)}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise StartFailed(f"the server was not ready after {self.settings['timeout']:g} s:\n{log_since(began)}")
@@ -114,6 +121,43 @@ class Server:
             self.process.wait()
 
 
+class Log:
+    """The server's log of what was written, on its way to the disk.
+
+    With ``appendfsync no`` the server hands everything to the operating system before it answers, so nothing is lost when
+    it is killed. (With ``everysec`` it holds writes back while the disk is busy, and a SIGKILL loses them.) From there
+    they are brought to the disk here, once a second.
+    """
+
+    def __init__(self, config: dict[str, str]) -> None:
+        self.is_ours = config.get("appendonly") == "yes" and config.get("appendfsync") == "no"
+        self.files = os.path.join(config.get("appenddirname", "appendonlydir").strip('"'), "*.aof")
+        self.synced: dict[str, tuple[int, int]] = {}
+        self.last = time.monotonic()
+
+    def sync(self) -> None:
+        """Bring what is new to the disk, if it is time. An error ends the server: nobody knows what was lost."""
+        if not self.is_ours or time.monotonic() - self.last < SYNC_INTERVAL:
+            return
+        for path in glob.glob(self.files):
+            with contextlib.suppress(FileNotFoundError):  # the log was rewritten meanwhile
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    found = os.fstat(descriptor)
+                    state = (found.st_mtime_ns, found.st_size)
+                    if self.synced.get(path) != state:
+                        os.fsync(descriptor)
+                        self.synced[path] = state
+                finally:
+                    os.close(descriptor)
+        self.last = time.monotonic()
+
+    @property
+    def pause(self) -> float | None:
+        """Milliseconds until it is time again."""
+        return max(0.0, self.last + SYNC_INTERVAL - time.monotonic()) * 1000 + 1 if self.is_ours else None
+
+
 class Users:
     """The connections that keep the server alive, and those that wait for its end."""
 
@@ -124,12 +168,12 @@ class Users:
         self.silent: list[socket.socket] = []
         self.watchers: list[socket.socket] = []
 
-    def wait(self) -> None:
-        """Wait until something happens: a connection, the end of one, or a signal."""
+    def wait(self, pause: float | None) -> None:
+        """Wait until something happens, a connection, the end of one, or a signal, or until so many milliseconds passed."""
         poll = select.poll()
         for waited in (self.listener, self.wakeup, *self.users, *self.silent):
             poll.register(waited, select.POLLIN)
-        poll.poll()
+        poll.poll(pause)
         with contextlib.suppress(BlockingIOError):
             self.wakeup.recv(4096)
 
@@ -242,6 +286,7 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
     listener, home = listen(directory)
     server = Server(settings, os.path.join(home, "valkey.sock"), lock)
     users = Users(listener, asleep)
+    log = Log(settings["config"])
     greeting = {"socket": server.path, "config": settings["config"], "keeper": os.getpid()}
     failure = None
     try:
@@ -255,8 +300,10 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
                 if settings["private"]:  # its data died with it, and an empty server must not pass for the old one
                     break
                 time.sleep(0.1)
-                server.start()
-            users.wait()
+                with contextlib.suppress(Killed):  # the end of a child wakes us, so it is started again
+                    server.start()
+            users.wait(log.pause)
+            log.sync()
     except StartFailed as error:
         failure = {"error": str(error)}
     finally:

@@ -66,9 +66,9 @@ class Attempts:
     def left(self) -> float:
         return self._deadline - self.seconds
 
-    def failed(self, error: Exception, server: str) -> float:
+    def failed(self, error: Exception, server: str, *, cluster: bool) -> float:
         """Return how many seconds to pause before the next attempt, or raise what the error means."""
-        meaning = meaning_of(error)
+        meaning = meaning_of(error, cluster=cluster)
         if meaning is None:
             raise error
         left = self.left()
@@ -124,7 +124,7 @@ class SyncSide:
                 with self.slot(attempt):
                     return self.driver.perform(request)
             except Exception as error:
-                pause = attempt.failed(error, self.driver.server)
+                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
             time.sleep(pause)
 
 
@@ -181,7 +181,7 @@ class AsyncSide:
             try:
                 return await self.perform(request, attempt)
             except Exception as error:
-                pause = attempt.failed(error, self.driver.server)
+                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
             await asyncio.sleep(pause)
 
 

@@ -186,6 +186,8 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"inflight requests", r"too many connections", r"max number of clients"), CROWDED),
         ((r"refused to switch database", r"db index is out of range", r"select is not allowed"), MISCONFIGURED),
         ((r"connect failed", r"ioerror", r"failed to connect", r"connection refused", r"connection in recovery"), DOWN),
+        # glide's cluster client, when a node dies while it works on a request.
+        ((r"broken ?pipe", r"internal sender"), DOWN),
         ((r"allconnectionsunavailable", r"all connections .*unavailable"), DOWN),
         # In the middle of a failover no node may be able to say how the cluster looks.
         ((r"no topology views",), CLUSTER_DOWN),
@@ -200,9 +202,16 @@ def _path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def meaning_of(error: BaseException) -> Meaning | None:
-    """Say what a driver's error means; ``None`` for an error that is not a driver's."""
-    return _meaning_of(cause_of(error))
+def meaning_of(error: BaseException, *, cluster: bool = False) -> Meaning | None:
+    """Say what a driver's error means; ``None`` for an error that is not a driver's.
+
+    Args:
+        error: what was raised.
+        cluster: the driver's client is one for clusters. When one of these is redirected more often than it puts up
+            with, because a slot is on its way to another node, it tells us; it needs no advice to be a cluster client.
+    """
+    meaning = _meaning_of(cause_of(error))
+    return CLUSTER_DOWN if cluster and meaning is NEEDS_CLUSTER else meaning
 
 
 def _meaning_of(error: BaseException) -> Meaning | None:

@@ -77,7 +77,7 @@ class UrlClient:
                 with side.slot(attempt):
                     return side.driver.perform(request)
             except Exception as error:
-                pause = attempt.failed(error, str(self._target))
+                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
             time.sleep(pause)
 
     def _open_sync(self) -> SyncSide:
@@ -106,7 +106,7 @@ class UrlClient:
                     return await self._workers.run(self.execute, request)
                 return await here.side.perform(request, attempt)
             except Exception as error:
-                pause = attempt.failed(error, str(self._target))
+                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
             await asyncio.sleep(pause)
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop:

@@ -1,0 +1,130 @@
+"""Random graphs do the same on our savers as on LangGraph's InMemorySaver: results, states, histories, replays."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from langgraph.channels.named_barrier_value import NamedBarrierValue
+from langgraph.channels.topic import Topic
+from langgraph.checkpoint.memory import InMemorySaver
+
+from statekeep.langgraph_shim import RepositorySaver
+from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.memory import MemoryCheckpoints
+
+from .mistakes import MISTAKES
+from .observation import differences
+from .plans import PLANS, Plan
+from .savers import KINDS, Open, Storages, storages
+from .scripts import CLOSING, SCRIPTS, Action, Player
+
+SHARES = {"memory": 0.75, "agentcore": 0.25}
+"""Examples of a kind, as a part of the profile's number."""
+
+SHARE = 0.3
+"""Of the other kinds."""
+
+
+@pytest.fixture(autouse=True)
+def channels_that_hand_out_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LangGraph's own go on changing the list, or set, that a saver is given and may not have serialized yet."""
+    for channel in (Topic, NamedBarrierValue):
+        live: Callable[[Any], Any] = channel.checkpoint
+        monkeypatch.setattr(channel, "checkpoint", lambda self, live=live: copy.copy(live(self)))
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def check(found: Any, wanted: Any, after: object) -> None:
+    if lines := differences(found, wanted):
+        raise AssertionError("\n".join([f"{len(lines)} differences after {after}", *lines[:20]]))
+
+
+def compare(plan: Plan, script: list[Action], make: Storages, runner: asyncio.Runner) -> None:
+    """Play a script on both; then copy the thread of ours, prune the copy and go on there."""
+    oracle = InMemorySaver()
+    expected, found = Player(plan, lambda: oracle, runner), Player(plan, make(), runner)
+    for action in script:
+        wanted = expected.play(action)
+        check(found.play(action), wanted, action)
+
+    found.saver.copy_thread(found.thread_id, "thread 2")
+    found.thread_id = "thread 2"
+    check(found.look(), expected.look(), "copying")
+    if plan.has_calls_in_kept_graphs:
+        return
+    found.saver.prune([found.thread_id])
+    check(without_past(found.look()), without_past(expected.look()), "pruning")
+    for action in CLOSING:
+        wanted = without_past(expected.play(action))
+        check(without_past(found.play(action)), wanted, f"pruning and {action}")
+
+
+def without_past(seen: dict[str, Any]) -> Any:
+    """What does not tell whether there are earlier checkpoints, whose ids are counted too."""
+    now = seen.get("now")
+    if isinstance(now, dict):
+        now = {name: now[name] for name in ("values", "next", "metadata")}
+        now["tasks"] = [
+            {
+                "path": task["path"],
+                "error": task["error"],
+                "result": task["result"],
+                "values": task["state"] and task["state"]["values"],
+                "questions": [question for _, question, _ in task["interrupts"][1:]],
+            }
+            for task in seen["now"]["tasks"]
+        ]
+    return {"outcome": seen.get("outcome"), "runs": seen.get("runs"), "now": now}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_does_the_same(kind: str, request: pytest.FixtureRequest, prefix: str, runner: asyncio.Runner) -> None:
+    assert settings.default is not None
+    examples = max(1, round(settings.default.max_examples * SHARES.get(kind, SHARE)))
+    with storages(kind, request, prefix, runner) as make:
+
+        @settings(max_examples=examples)
+        @given(PLANS, SCRIPTS)
+        def agree(plan: Plan, script: list[Action]) -> None:
+            compare(plan, script, make, runner)
+
+        agree()
+
+
+class Noticed(Exception):
+    """The savers differ, as they should."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_noticed(mistake: type[RepositorySaver], runner: asyncio.Runner) -> None:
+    is_noticed = False
+
+    def make() -> Open:
+        backend = MemoryCheckpoints()
+        return lambda: mistake(CheckpointRepository(backend))
+
+    # The same examples in every run. One that shows the mistake is enough; nobody looks for the smallest.
+    @settings(max_examples=100, derandomize=True, database=None, phases=[Phase.generate])
+    @given(PLANS, SCRIPTS)
+    def search(plan: Plan, script: list[Action]) -> None:
+        nonlocal is_noticed
+        if not is_noticed:
+            try:
+                compare(plan, script, make, runner)
+            except Exception:
+                is_noticed = True
+        if is_noticed:
+            raise Noticed
+
+    with pytest.raises(Noticed):
+        search()
