@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import Checkpoint, PendingWrite
-from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from statekeep.domain import PendingWrite
 from statekeep.repositories.memory import MemoryCheckpoints
-from statekeep.testing.comparison import Clock, Expiry
-from statekeep.testing.machine import CheckpointMachine, machine_for
-from tests.backends import BACKENDS, RUNS
-
-TTL = 10.05
-
-
-def expiring(*, refresh_on_read: bool) -> tuple[Callable[[], AbstractContextManager[CheckpointBackend]], Expiry]:
-    clock = Clock()
-
-    def make() -> AbstractContextManager[CheckpointBackend]:
-        return nullcontext(MemoryCheckpoints(ttl=TTL, refresh_on_read=refresh_on_read, clock=clock))
-
-    return make, Expiry(clock, TTL, refresh_on_read)
-
-
-def check(machine: type[CheckpointMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings())
-
-
-@pytest.mark.parametrize(("name", "face"), RUNS)
-def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
-    # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
-    with BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}") as backend:
-        keep = CheckpointRepository(backend)
-        keep.put(Checkpoint(thread_id="t"))
-        anyio.run(AsyncCheckpointRepository(backend).get, "t")
-        keep.delete_thread("t")
-    open_backend: Callable[..., Any] = BACKENDS[name].open if face == "blocking" else BACKENDS[name].aopen
-    check(machine_for(lambda: open_backend(request, f"t-{uuid.uuid4().hex[:12]}")))
-
-
-@pytest.mark.parametrize("refresh_on_read", [False, True])
-def test_expiry_and_oracle_agree(*, refresh_on_read: bool) -> None:
-    make, expiry = expiring(refresh_on_read=refresh_on_read)
-    check(machine_for(make, expiry=expiry))
+from statekeep.testing.machine import machine_for
 
 
 class ForgetsSpecialWrites(MemoryCheckpoints):
