@@ -662,6 +662,19 @@ class CheckpointContract:
         assert "99" not in found
         assert not {f"{number:02}" for number in range(10)} & set(found)
 
+    async def test_what_is_put_meanwhile_keeps_the_order(self, keep: AsyncCheckpointRepository) -> None:
+        for number in range(22):
+            await keep.put(checkpoint(f"{number:02}"))
+        for namespace in ("before", "n"):
+            await keep.put(checkpoint("00", namespace=namespace))
+        found = []
+        async for saved in keep.list("t"):
+            found.append((saved.checkpoint_id, saved.namespace))
+            if len(found) == 1:
+                await keep.put(checkpoint("15", namespace="n"))
+        assert found == sorted(found, key=lambda place: (-int(place[0]), place[1]))
+        assert len(set(found)) == len(found) >= 24
+
     async def test_list_while_all_is_deleted(self, keep: AsyncCheckpointRepository) -> None:
         for number in range(45):
             await keep.put(checkpoint(f"{number:02}"))

@@ -40,7 +40,7 @@ class Place:
     Attributes:
         left: how many checkpoints may still be listed; ``None`` for all.
         thread_id: the thread being listed; empty before the first.
-        bounds: per namespace that may have more, the upper limit of its ids: ``"+"`` or ``"(ID"``.
+        bounds: per namespace that may have more, the upper limit of its ids: ``"+"``, ``"(ID"`` or ``"[ID"``.
         ready: checkpoints that were found but not read yet.
         queue: in a listing of all threads, those to come next.
         after: the thread behind which the queue is filled again.
@@ -144,10 +144,10 @@ def _choose(
         Ref(namespace, text(name, settings.keys(place.thread_id, namespace).checkpoints))
         for name, namespace in merged[:step]
     ]
-    taken = {ref.namespace: ref.checkpoint_id for ref in refs}
     counts = Counter(ref.namespace for ref in refs)
+    # Every namespace goes on behind the last of all: what is put meanwhile into one of them must not come too late.
     bounds = {
-        namespace: f"({taken[namespace]}" if namespace in taken else place.bounds[namespace]
+        namespace: f"{'[' if namespace > refs[-1].namespace else '('}{refs[-1].checkpoint_id}"
         for namespace, ids in found.items()
         if not counts[namespace] == len(ids) < step
     }
