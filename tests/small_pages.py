@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from statekeep.repositories.agentcore import listing as agentcore_listing
 from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
 from statekeep.repositories.valkey import item_listing, item_search, listing
@@ -14,6 +15,7 @@ from statekeep.repositories.valkey import item_listing, item_search, listing
 SIZES = (
     (memory_checkpoints, "_PAGE"),
     (memory_items, "_PAGE"),
+    (agentcore_listing, "SIZE"),
     (listing, "PAGE"),
     (listing, "SCAN"),
     (listing, "THREADS"),

@@ -11,7 +11,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.domain import PendingWrite
 from statekeep.repositories.memory import MemoryCheckpoints
-from statekeep.testing.machine import machine_for
+from statekeep.repositories.operation import Page
+from statekeep.testing.differences import Differences
+from statekeep.testing.machine import CheckpointMachine, machine_for
+from tests.small_pages import small_pages
 
 
 class ForgetsSpecialWrites(MemoryCheckpoints):
@@ -36,10 +39,44 @@ class CopiesNothing(MemoryCheckpoints):
         return super().copy_thread(source_id, source_id)
 
 
-@pytest.mark.parametrize("wrong", [ForgetsSpecialWrites, PrunesTooMuch, CopiesNothing])
-def test_the_machine_finds_wrong_backends(wrong: type[MemoryCheckpoints]) -> None:
-    machine = machine_for(lambda: nullcontext(wrong()))
-    with pytest.raises(AssertionError):
+class ForgetsTheOthers(MemoryCheckpoints):
+    """Wrong: the second page is of all checkpoints, whatever was asked for."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        return super().list(query if cursor is None else query.model_copy(update={"metadata": None}), cursor)
+
+
+class ListsFromTheTop(MemoryCheckpoints):
+    """Wrong: each page begins behind what the one before began behind, and one later."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        page = yield from super().list(query, cursor)
+        return page if cursor is None or len(page.items) < 2 else Page(page.items[1:], page.cursor)
+
+
+def fails(machine: type[CheckpointMachine]) -> None:
+    with small_pages(), pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )
+
+
+WRONG = [ForgetsSpecialWrites, PrunesTooMuch, CopiesNothing, ForgetsTheOthers, ListsFromTheTop]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_machine_finds_wrong_backends(wrong: type[MemoryCheckpoints]) -> None:
+    fails(machine_for(lambda: nullcontext(wrong()), name=f"wrong: {wrong.__name__}"))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        Differences(replayed_finds_parents_only=True),
+        Differences(optional_stops_at_parent=True),
+        Differences(unsupported={"prune"}),
+    ],
+    ids=lambda declared: str(declared)[12:40],
+)
+def test_what_is_declared_must_be_so(declared: Differences) -> None:
+    fails(machine_for(lambda: nullcontext(MemoryCheckpoints()), name="wrong: declared", differences=declared))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
+
+
+def _names(found: Iterable[str]) -> frozenset[str]:
+    return frozenset(found)
 
 
 @frozen
@@ -40,7 +46,7 @@ class Differences:
     replayed_finds_parents_only: bool = False
     optional_stops_at_parent: bool = False
     forks_are_ambiguous: bool = False
-    unsupported: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    unsupported: frozenset[str] = field(default=frozenset(), converter=_names)
 
 
 NONE = Differences()
