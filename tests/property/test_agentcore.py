@@ -118,7 +118,7 @@ def test_a_channel_that_the_parent_has_without_a_value_is_not_looked_for(
 
 def test_which_value_of_forks_is_found_is_open(agentcore: CheckpointRepository, memory: CheckpointRepository) -> None:
     assert DECLARED.forks_are_ambiguous
-    for keep, found in ((memory, "x"), (agentcore, "z")):
+    for keep, found in ((memory, "x"), (agentcore, "y")):
         put(keep, "1", Channel.of(1, payload("x")))
         put(keep, "2", Channel.of(1, payload("y")))
         put(keep, "3", Channel.earlier(1), "1")
