@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.repositories.memory import MemoryCacheEntries
 from statekeep.testing.cache_machine import cache_machine_for
+from statekeep.testing.tally import uncounted
 
 
 class ClearsBelow(MemoryCacheEntries):
@@ -40,8 +41,8 @@ class KeepsTheFirst(MemoryCacheEntries):
 
 @pytest.mark.parametrize("wrong", [ClearsBelow, CountsTooMuch, KeepsTheFirst])
 def test_the_machine_finds_wrong_backends(wrong: type[MemoryCacheEntries]) -> None:
-    machine = cache_machine_for(lambda: nullcontext(wrong()))
-    with pytest.raises(AssertionError):
+    machine = cache_machine_for(lambda: nullcontext(wrong()), name=f"wrong: {wrong.__name__}")
+    with uncounted(), pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )

@@ -15,6 +15,7 @@ from statekeep.repositories.items import Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.item_machine import INDEX, item_machine_for
+from statekeep.testing.tally import uncounted
 
 TTL = 1005.0
 
@@ -66,8 +67,12 @@ WRONG: list[type[MemoryItems]] = [TakesAnything, KeepsVectors, PrefixesOfText, S
 @pytest.mark.parametrize("wrong", WRONG)
 def test_the_machine_finds_wrong_backends(wrong: type[MemoryItems]) -> None:
     clock = Clock()
-    machine = item_machine_for(lambda: nullcontext(wrong(ttl=TTL, clock=clock, index=INDEX)), expiry=Expiry(clock, TTL))
-    with pytest.raises(AssertionError):
+    machine = item_machine_for(
+        lambda: nullcontext(wrong(ttl=TTL, clock=clock, index=INDEX)),
+        expiry=Expiry(clock, TTL),
+        name=f"wrong: {wrong.__name__}",
+    )
+    with uncounted(), pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )
