@@ -396,6 +396,21 @@ class CheckpointContract:
             await keep.put(checkpoint("1", channels={"a": Channel.earlier(1)}))
         assert await listed(keep.list_threads()) == []
 
+    async def test_missing_channels_are_no_update_of_the_thread(self, keep: AsyncCheckpointRepository) -> None:
+        def supply(names: Any) -> dict[str, Payload]:
+            raise LookupError("gone")
+
+        for thread_id in ("a", "b"):
+            await keep.put(checkpoint("1", thread=thread_id))
+            await anyio.sleep(0.01)
+        threads = await listed(keep.list_threads())
+        wanting = checkpoint("2", thread="a", channels={"a": Channel.earlier(1)})
+        with pytest.raises(MissingChannels):
+            await keep.put(wanting)
+        with pytest.raises(LookupError):
+            await keep.put(wanting, supply=supply)
+        assert await listed(keep.list_threads()) == threads
+
     async def test_values_are_of_one_thread_and_namespace(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1", channels={"a": Channel.of(1, payload("x"))}))
         for other in (
