@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ..checkpoints import Supply
@@ -32,7 +33,7 @@ def put(
     ttl = str(settings.ttl_ms)
 
     everywhere = thread_index_keys(settings.prefix)
-    times: Sequence[bytes | None] = (None,)
+    times: Any = None
     run_id = run_of(checkpoint.metadata)
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
@@ -68,7 +69,7 @@ def put(
                 raise MissingChannels(missing, key=keys.values)
             channels = channels | _supplied(channels, missing, supply)
         except BaseException:
-            if None not in times:  # the thread was not updated after all
+            if times is not None and None not in times:  # the thread was not updated after all
                 yield Call(
                     script("checkpoints/touch"), thread_index_keys(settings.prefix), [checkpoint.thread_id, *times]
                 )
