@@ -26,6 +26,8 @@ from statekeep.testing.comparison import canonical
 from statekeep.testing.servers import ValkeyServer
 from tests.small_pages import small_pages
 
+from .test_machines import SERVED
+
 Make = Callable[[], CheckpointBackend]
 
 
@@ -90,11 +92,9 @@ def everything(keep: CheckpointRepository) -> Any:
     return canonical([[dict(saved) for saved in keep.list(thread_id)] for thread_id in threads])
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("memory", "valkey"), ("memory", "agentcore"), ("valkey", "agentcore")], ids="-".join
-)
+@pytest.mark.parametrize(("one", "other"), [("memory", "valkey"), ("memory", "agentcore"), ("valkey", "agentcore")])
 def test_checkpoints_are_the_same_after_a_copy(one: str, other: str, worlds: dict[str, Make]) -> None:
-    @settings(suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SERVED, suppress_health_check=list(HealthCheck))
     @given(histories())
     def copied(history: Any) -> None:
         checkpoints, writes = history
@@ -139,7 +139,7 @@ def test_items_are_the_same_after_a_copy(valkey_server: ValkeyServer) -> None:
             for a, b in zip(one, other, strict=True)
         )
 
-    @settings(suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SERVED, suppress_health_check=list(HealthCheck))
     @given(st.lists(some.puts(expected=st.just(statekeep.ANY)), max_size=12))
     def copied(puts: list[PutItem]) -> None:
         there, back = ItemRepository(MemoryItems()), ItemRepository(MemoryItems())
