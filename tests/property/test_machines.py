@@ -167,7 +167,7 @@ def test_expiry_and_oracle_agree(kind: str, *, refresh_on_read: bool) -> None:
 
     machine = one.machine_for(make, name="memory, expiry", expiry=Expiry(clock, one.ttl, refresh_on_read))
     with small_pages():
-        run_state_machine_as_test(machine, settings=settings(max_examples=SERVED))
+        run_state_machine_as_test(machine, settings=settings())
 
 
 @pytest.fixture

@@ -295,6 +295,20 @@ class ItemMachine(ComparingMachine):
             lambda: self.repository.reindex(namespace), lambda: len(self.oracle.list(namespace, refresh=False))
         )
 
+    @precondition(lambda self: self.clock is not None and self.oracle.items)
+    @rule(data=st.data(), how=st.sampled_from(["get", "list", "search"]), refresh=some.refreshes())
+    def use_in_time(self, data: st.DataObject, how: str, refresh: bool | None) -> None:
+        """A read shortly before an item expires, which may let it live on."""
+        namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
+        self.wait(9.6)
+        if how == "get":
+            self.get({"namespace": namespace, "key": key}, refresh)
+        elif how == "list":
+            self.list_anything(namespace, {"refresh": refresh})
+        else:
+            self.search(namespace, {}, None, 100, 0, refresh)
+        self.wait(3.1)
+
     # -- listings that go on, and several calls at once
 
     @precondition(lambda self: len(self.under_way) < 2)

@@ -105,16 +105,20 @@ class CheckpointMachine(ComparingMachine):
         data=st.data(),
         checkpoint=some.checkpoints(channels=some.stored_channels()),
         carry=st.sampled_from([Carry.EARLIER, Carry.EARLIER_IF_ANY, Carry.REPLAYED]),
+        is_orphan=st.sampled_from([False, False, True]),
         instead=some.payloads(),
     )
-    def put_child(self, data: st.DataObject, checkpoint: Checkpoint, carry: Carry, instead: Payload) -> None:
-        """As programs do: most channels are those of the parent, some are new."""
+    def put_child(
+        self, data: st.DataObject, checkpoint: Checkpoint, carry: Carry, is_orphan: bool, instead: Payload
+    ) -> None:
+        """As programs do: most channels are those of the parent, some are new. An orphan does not name its parent."""
         places = sorted(place for place, stored in self.oracle.checkpoints.items() if stored)
         thread_id, namespace = data.draw(st.sampled_from(places))
         parent_id = data.draw(st.sampled_from(sorted(self.oracle.checkpoints[thread_id, namespace])))
         inherited = self.oracle.checkpoints[thread_id, namespace][parent_id].channels
         channels = {name: Channel(version=channel.version, carry=carry) for name, channel in inherited.items()}
-        where = {"thread_id": thread_id, "namespace": namespace, "parent_id": parent_id}
+        named = None if is_orphan else parent_id
+        where = {"thread_id": thread_id, "namespace": namespace, "parent_id": named}
         self.put(checkpoint.model_copy(update={**where, "channels": channels | checkpoint.channels}), None, instead)
 
     @rule(
@@ -134,16 +138,29 @@ class CheckpointMachine(ComparingMachine):
             lambda: self.oracle.put_writes(thread_id, namespace, checkpoint_id, writes),
         )
 
+    def stored(self, data: st.DataObject) -> tuple[str, str, str]:
+        """Draw thread, namespace and id of a checkpoint that is there."""
+        every = ((*place, id_) for place, stored in self.oracle.checkpoints.items() for id_ in stored)
+        place: tuple[str, str, str] = data.draw(st.sampled_from(sorted(every)))
+        return place
+
     @precondition(lambda self: self.oracle.threads())
     @rule(data=st.data(), writes=st.lists(some.pending_writes(), min_size=1, max_size=6))
     def put_writes_of_stored(self, data: st.DataObject, writes: list[PendingWrite]) -> None:
         """Those that the comparison after each step reads."""
-        thread_id, namespace, checkpoint_id = data.draw(
-            st.sampled_from(
-                sorted((*place, id_) for place, stored in self.oracle.checkpoints.items() for id_ in stored)
-            )
-        )
-        self.put_writes(thread_id, namespace, checkpoint_id, writes)
+        self.put_writes(*self.stored(data), writes)
+
+    @precondition(lambda self: self.clock is not None and self.oracle.threads())
+    @rule(data=st.data(), writes=st.lists(some.pending_writes(), max_size=2))
+    def use_in_time(self, data: st.DataObject, writes: list[PendingWrite]) -> None:
+        """Pending writes, or a read, shortly before a checkpoint expires, which may let it live on."""
+        thread_id, namespace, checkpoint_id = self.stored(data)
+        self.wait(9.6)
+        if writes:
+            self.put_writes(thread_id, namespace, checkpoint_id, writes)
+        else:
+            self.get(thread_id, namespace, checkpoint_id)
+        self.wait(3.1)
 
     # -- read
 

@@ -231,7 +231,7 @@ def queries() -> st.SearchStrategy[CheckpointQuery]:
         "checkpoint_id": checkpoint_ids(),
         "before": checkpoint_ids() | st.sampled_from(["5", "1x", "\U0010ffff"]),
     }
-    limit = {"limit": st.integers(0, 3)}
+    limit = {"limit": st.integers(0, 5)}
     # With all conditions at once hardly anything is found, and nothing that takes more than a page.
     conditions = st.fixed_dictionaries({"metadata": of_metadata}, optional=limit) | st.fixed_dictionaries(
         {}, optional={**place, **limit, "metadata": of_metadata}
