@@ -127,7 +127,7 @@ def prefix() -> str:
 
 
 SERVED = 10 if QUICK else settings().max_examples
-"""Examples of each run. Those over all clients act on the same operations, so that they add up."""
+"""Examples over a server. The runs over all clients act on the same operations, so that they add up."""
 
 
 def check(kind: Kind, backend: Backend[Any], name: str, face: str, request: pytest.FixtureRequest, **more: Any) -> None:
@@ -135,7 +135,7 @@ def check(kind: Kind, backend: Backend[Any], name: str, face: str, request: pyte
     # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
     with backend.open(request, prefix(), **kind.options) as opened:
         kind.use(opened)
-    examples = more.pop("examples", SERVED)
+    examples = more.pop("examples", settings().max_examples if name == "memory" else SERVED)
     opening: Callable[..., Any] = backend.open if face == "blocking" else backend.aopen
     machine = kind.machine_for(lambda: opening(request, prefix(), **kind.options), name=f"{name}, {face}", **more)
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))

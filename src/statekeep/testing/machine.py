@@ -172,6 +172,12 @@ class CheckpointMachine(ComparingMachine):
 
         self.compare(got, lambda: self.oracle.get(thread_id, namespace, checkpoint_id))
 
+    @precondition(lambda self: self.oracle.threads())
+    @rule(data=st.data(), is_newest=st.booleans())
+    def get_stored(self, data: st.DataObject, is_newest: bool) -> None:
+        thread_id, namespace, checkpoint_id = self.stored(data)
+        self.get(thread_id, namespace, None if is_newest else checkpoint_id)
+
     @rule(
         thread_id=some.thread_ids(),
         namespace=some.namespaces(),
