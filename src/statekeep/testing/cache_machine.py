@@ -104,7 +104,7 @@ class CacheMachine(ComparingMachine):
         )
 
     @invariant()
-    def everything_is_as_expected(self) -> None:
+    def all_is_there(self) -> None:
         places = sorted(self.met)
         self.compare(lambda: self.read(places), lambda: self.oracle.get(places))
 

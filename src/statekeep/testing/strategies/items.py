@@ -36,7 +36,7 @@ _labels = few("labels", ["a", "b", "ab"], HOSTILE_TEXTS)
 def item_namespaces() -> st.SearchStrategy[Namespace]:
     """The one without labels, some below each other, and two that look like others if their labels are only joined."""
     nasty = [(text,) for text in HOSTILE_TEXTS] + [("a", text) for text in HOSTILE_TEXTS]
-    return few("item namespaces", [(), ("a",), ("a", "b")], [("ab",), ("a.b",), ("a.b", "c"), ("a", "b.c"), *nasty])
+    return few("item namespaces", [(), ("a",), ("a", "b"), ("ab",)], [("a.b",), ("a.b", "c"), ("a", "b.c"), *nasty])
 
 
 def item_keys() -> st.SearchStrategy[str]:
