@@ -292,7 +292,7 @@ def _check(source: Any, target: Any, position: int) -> None:
     for field_name, value in (("source", source), ("target", target)):
         if not isinstance(value, tuple(kinds)):
             raise InvalidInput(f"{field_name} must be one of {names}, got {type(value).__name__}", field=field_name)
-    if type(source) is not type(target):
+    if [isinstance(source, kind) for kind in kinds] != [isinstance(target, kind) for kind in kinds]:
         raise InvalidInput(
             f"target must be of the kind of source, {type(source).__name__}, got {type(target).__name__}",
             field="target",

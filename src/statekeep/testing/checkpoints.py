@@ -365,6 +365,11 @@ class CheckpointContract:
         assert saved is not None
         assert saved.channels == expected
         assert await ids(keep.list("t")) == ["5"]
+        # What stored the values first is gone, what uses them is not.
+        await keep.put(checkpoint("6", channels={"a": Channel.earlier(1), "b": Channel.earlier("v")}))
+        saved = await keep.get("t")
+        assert saved is not None
+        assert saved.channels == expected
 
     async def test_earlier_value_without_parent(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1", channels={"a": Channel.of(1, payload("x"))}))
@@ -633,6 +638,9 @@ class CheckpointContract:
             assert await ids(keep.list("t", limit=limit)) == expected[:limit]
             assert await ids(keep.list(limit=limit)) == expected[:limit]
         assert await ids(keep.list("t", metadata={"tenth": True})) == ["040", "030", "020", "010", "000"]
+        others = [name for name in expected if not name.endswith("0")]
+        assert await ids(keep.list("t", metadata={"tenth": False})) == others
+        assert await ids(keep.list(metadata={"tenth": False}, limit=33)) == others[:33]
         assert await ids(keep.list("t", metadata={"tenth": True}, limit=1, before="040")) == ["030"]
 
     async def test_a_page_that_ends_between_namespaces(self, keep: AsyncCheckpointRepository) -> None:
