@@ -27,6 +27,7 @@ from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
 from statekeep.repositories.transfer import PARENTS, _windows
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.embedding import DIMS, letter_counts
+from tests.small_pages import small_pages
 
 
 def payload(data: bytes) -> Payload:
@@ -100,6 +101,24 @@ def test_threads_keep_their_order(source: CheckpointRepository) -> None:
     target = CheckpointRepository(MemoryCheckpoints())
     statekeep.copy(source, target)
     assert [thread.thread_id for thread in target.list_threads()] == ["a", "c", "b"]
+
+
+def test_a_thread_that_is_updated_while_threads_are_listed_is_copied() -> None:
+    class Busy(MemoryCheckpoints):
+        """The oldest thread is updated after the first page of each listing."""
+
+        def list_threads(self, prefix: str, after: Any, limit: int | None) -> Any:
+            page = yield from super().list_threads(prefix, after, limit)
+            if after is None:
+                yield from super().put(Checkpoint(thread_id="a"), None)
+            return page
+
+    source, target = CheckpointRepository(Busy()), CheckpointRepository(MemoryCheckpoints())
+    with small_pages():
+        for thread_id in "abcdefg":
+            source.put(Checkpoint(thread_id=thread_id))
+        assert statekeep.copy(source, target).threads == 7
+    assert {saved.thread_id for saved in target.list()} == set("abcdefg")
 
 
 def test_forks_with_one_version_keep_their_values(source: CheckpointRepository) -> None:

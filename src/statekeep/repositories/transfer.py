@@ -155,20 +155,36 @@ def _copied_checkpoints(
     target: CheckpointRepository | AsyncCheckpointRepository,
     report: _Report,
 ) -> Operation[None]:
-    thread_ids: list[str] = []
-    after: Thread | None = None
-    while True:
-        page: Page[Thread] = yield _Step(source, source.backend.list_threads("", after, None))
-        thread_ids += [thread.thread_id for thread in page.items]
-        if page.cursor is None:
-            break
-        after = page.cursor
+    thread_ids = yield from _threads(source)
     report.add(of_threads=len(thread_ids))
-    for thread_id in reversed(thread_ids):  # those that were updated last are updated last in the target, too
+    for thread_id in thread_ids:
         with _at("thread", thread_id):
             report.add(place=thread_id)
             yield from _copied_thread(source, target, thread_id, report)
             report.add(threads=1)
+
+
+def _threads(source: Any) -> Operation[list[str]]:
+    """Return the ids of all threads. Those that were updated last come last, so that they do in the target, too.
+
+    One that is updated meanwhile moves to the front, where it may be overlooked: so the front is read again.
+    """
+    rounds: list[list[str]] = []
+    seen: set[str] = set()
+    until: dt.datetime | None = None
+    while True:
+        page: Page[Thread] = yield _Step(source, source.backend.list_threads("", None, None))
+        newest = page.items[0].updated_at if page.items else None
+        is_whole = page.cursor is None
+        found = [thread.thread_id for thread in page.items]
+        while page.cursor is not None and (until is None or page.items[-1].updated_at > until):
+            page = yield _Step(source, source.backend.list_threads("", page.cursor, None))
+            found += [thread.thread_id for thread in page.items]
+        rounds.append([thread_id for thread_id in dict.fromkeys(found) if thread_id not in seen])
+        seen.update(found)
+        if is_whole or not rounds[-1]:
+            return [thread_id for one in rounds for thread_id in reversed(one)]
+        until = newest
 
 
 def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) -> Operation[None]:

@@ -112,9 +112,7 @@ class CheckpointMachine(ComparingMachine):
         self, data: st.DataObject, checkpoint: Checkpoint, carry: Carry, is_orphan: bool, instead: Payload
     ) -> None:
         """As programs do: most channels are those of the parent, some are new. An orphan does not name its parent."""
-        places = sorted(place for place, stored in self.oracle.checkpoints.items() if stored)
-        thread_id, namespace = data.draw(st.sampled_from(places))
-        parent_id = data.draw(st.sampled_from(sorted(self.oracle.checkpoints[thread_id, namespace])))
+        thread_id, namespace, parent_id = self.stored(data)
         inherited = self.oracle.checkpoints[thread_id, namespace][parent_id].channels
         channels = {name: Channel(version=channel.version, carry=carry) for name, channel in inherited.items()}
         named = None if is_orphan else parent_id
