@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from ..domain import Payload
+from ..domain import DEFAULT, Payload
 from ..repositories.cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from . import strategies as some
 from .cache_oracle import CacheOracle, Labels, Place
@@ -59,6 +59,15 @@ class CacheMachine(ComparingMachine):
         self.compare(
             lambda: self.repository.set({place: (payload, ttl)}), lambda: self.oracle.set({place: (payload, ttl)})
         )
+
+    @precondition(lambda self: self.clock is not None)
+    @rule(place=some.cache_keys(), payload=some.payloads(), ttl=st.sampled_from(some.TTLS))
+    def set_in_time(self, place: Place, payload: Payload, ttl: Any) -> None:
+        """Again, shortly before an entry ends: the last TTL counts, be it longer or shorter."""
+        self.set({place: (payload, DEFAULT)})
+        self.wait(9.6)
+        self.set({place: (payload, ttl)})
+        self.wait(3.1)
 
     @rule(places=_places)
     def get(self, places: list[Place]) -> None:

@@ -233,8 +233,10 @@ def queries() -> st.SearchStrategy[CheckpointQuery]:
     }
     limit = {"limit": st.integers(0, 5)}
     # With all conditions at once hardly anything is found, and nothing that takes more than a page.
-    conditions = st.fixed_dictionaries({"metadata": of_metadata}, optional=limit) | st.fixed_dictionaries(
-        {}, optional={**place, **limit, "metadata": of_metadata}
+    conditions = (
+        st.fixed_dictionaries(limit)
+        | st.fixed_dictionaries({"metadata": of_metadata}, optional=limit)
+        | st.fixed_dictionaries({}, optional={**place, **limit, "metadata": of_metadata})
     )
     return conditions.map(lambda found: CheckpointQuery(**found))
 
