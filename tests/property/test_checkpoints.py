@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import PendingWrite
+from statekeep.domain import InvalidInput, PendingWrite
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.repositories.operation import Page
 from statekeep.testing.differences import Differences
@@ -73,3 +73,9 @@ def test_the_machine_finds_wrong_backends(wrong: type[MemoryCheckpoints]) -> Non
 def test_what_is_declared_must_be_so() -> None:
     declared = Differences(unsupported={"prune"})
     fails(machine_for(lambda: nullcontext(MemoryCheckpoints()), name="wrong: declared", differences=declared))
+
+
+def test_only_what_may_be_missing_is_declared() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Differences(unsupported={"prune", "put"})
+    assert caught.value.field == "unsupported"

@@ -10,10 +10,11 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import ANY
+from statekeep.domain import ANY, Unsupported
 from statekeep.repositories.items import Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
+from statekeep.testing.differences import Differences
 from statekeep.testing.item_machine import INDEX, item_machine_for
 from statekeep.testing.tally import uncounted
 
@@ -76,3 +77,26 @@ def test_the_machine_finds_wrong_backends(wrong: type[MemoryItems]) -> None:
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )
+
+
+class DoesLess(MemoryItems):
+    """A backend that declares what it cannot do."""
+
+    def search(self, query: Any) -> Any:
+        raise Unsupported("items cannot be searched")
+
+    def append(self, namespace: Any, puts: Any) -> Any:
+        raise Unsupported("keys are not made here")
+
+    def pop(self, namespace: Any) -> Any:
+        raise Unsupported("nothing is popped here")
+
+    def list_namespaces(self, query: Any) -> Any:
+        raise Unsupported("namespaces cannot be listed")
+
+
+def test_the_machine_takes_what_is_declared() -> None:
+    declared = Differences(unsupported={"search", "append", "pop", "list_namespaces"})
+    machine = item_machine_for(lambda: nullcontext(DoesLess()), name="does less", differences=declared)
+    with uncounted():
+        run_state_machine_as_test(machine, settings=settings(max_examples=5))

@@ -237,7 +237,7 @@ class ComparingMachine(RuleBasedStateMachine):
             try:
                 if error is None:
                     self.at_the_end()
-            except AssertionError:
+            except Exception:
                 failed = True
                 raise
             finally:

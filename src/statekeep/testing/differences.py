@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import field, frozen
 
+from ..domain import InvalidInput
+
+OPTIONAL: Final = frozenset(
+    {"ancestors", "append", "copy_thread", "delete_runs", "list_namespaces", "pop", "prune", "reindex", "search"}
+)
+"""Operations that a backend may lack. Without the others there is nothing to compare."""
+
 
 def _names(found: Iterable[str]) -> frozenset[str]:
-    return frozenset(found)
+    names = frozenset(found)
+    if names - OPTIONAL:
+        raise InvalidInput(
+            f"unsupported may be {', '.join(sorted(OPTIONAL))}, got {min(names - OPTIONAL)!r}", field="unsupported"
+        )
+    return names
 
 
 @frozen
@@ -25,8 +38,10 @@ class Differences:
         forks_are_ambiguous: where forks stored several values under one version, ``earlier`` without a parent that has
             the version may find any of them.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
-            nothing: any of ``ancestors``, ``delete_runs``, ``copy_thread``, ``prune``, ``reindex``, ``append``,
-            ``pop``, ``search``, ``list_namespaces``, ``clear``.
+            nothing; some of :data:`OPTIONAL`.
+
+    Raises:
+        InvalidInput: ``unsupported`` names something else.
 
     Example:
         >>> from contextlib import nullcontext

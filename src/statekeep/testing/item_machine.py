@@ -231,6 +231,8 @@ class ItemMachine(ComparingMachine):
     def search(
         self, prefix: Labels, filter: dict[str, Any], query: str | None, limit: int, offset: int, refresh: bool | None
     ) -> None:
+        if not self.can("search"):
+            return
         self.oracle.expire()
         every: Sequence[Kept] = self.oracle.search(prefix, filter)
         if len({kept.updated_at for kept in every}) < len(every):
