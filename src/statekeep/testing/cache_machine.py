@@ -11,7 +11,8 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
@@ -46,8 +47,17 @@ class CacheMachine(ComparingMachine):
         self.met: set[Place] = set()
         self.oracle: CacheOracle = CacheOracle(self.expiry.ttl, self.expiry.clock) if self.expiry else CacheOracle()
 
-    def read(self, places: list[Place]) -> dict[Place, Payload]:
-        return {place: entry.payload for place, entry in self.repository.get(places).items()}
+    def ends(self, moment: dt.datetime | None) -> Any:
+        """Return when an entry ends, or if only the backend knows what time it is, whether."""
+        return moment is not None if self.clock is None else moment
+
+    def read(self, places: Collection[Place]) -> dict[Place, Any]:
+        found = self.repository.get(list(places))
+        return {place: (entry.payload, self.ends(entry.expires_at)) for place, entry in found.items()}
+
+    def expected(self, oracle: CacheOracle, places: Collection[Place]) -> dict[Place, Any]:
+        found = oracle.get(list(places))
+        return {place: (stored.payload, self.ends(stored.ends)) for place, stored in found.items()}
 
     @rule(entries=some.cache_writes())
     def set(self, entries: dict[Place, tuple[Payload, Any]]) -> None:
@@ -71,7 +81,7 @@ class CacheMachine(ComparingMachine):
 
     @rule(places=_places)
     def get(self, places: list[Place]) -> None:
-        self.compare(lambda: self.read(places), lambda: self.oracle.get(places))
+        self.compare(lambda: self.read(places), lambda: self.expected(self.oracle, places))
 
     @rule(places=_places)
     def delete(self, places: list[Place]) -> None:
@@ -97,8 +107,8 @@ class CacheMachine(ComparingMachine):
         calls = [self._set_call(place, payload) for payload in payloads]
         if deletes:
             calls.append(Call(lambda: self.repository.delete([place]), lambda oracle, _: oracle.delete([place])))
-        calls.append(Call(lambda: self.read([place]), lambda oracle, _: oracle.get([place])))
-        self.side_by_side(calls[:3], lambda: self.read([place]), lambda oracle: oracle.get([place]))
+        calls.append(Call(lambda: self.read([place]), lambda oracle, _: self.expected(oracle, [place])))
+        self.side_by_side(calls[:3], lambda: self.read([place]), lambda oracle: self.expected(oracle, [place]))
         if clears:
             self.repository.clear([place[0]])
             self.oracle.clear([place[0]])
@@ -115,7 +125,7 @@ class CacheMachine(ComparingMachine):
     @invariant()
     def all_is_there(self) -> None:
         places = sorted(self.met)
-        self.compare(lambda: self.read(places), lambda: self.oracle.get(places))
+        self.compare(lambda: self.read(places), lambda: self.expected(self.oracle, places))
 
 
 def cache_machine_for(
