@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
@@ -24,6 +23,8 @@ from statekeep.testing.tally import tally
 from tests.integration.emulated import hurry
 from tests.small_pages import small_pages
 
+from .kinds import QUICK
+
 DECLARED = Differences(replayed_finds_parents_only=True, optional_stops_at_parent=True, forks_are_ambiguous=True)
 """What this backend does not look for, as that would read a whole namespace at each put."""
 
@@ -35,7 +36,6 @@ WORLDS: dict[str, tuple[str, AgentCoreRules, list[Fault]]] = {
     "agentcore, faults": ("blocking", AgentCoreRules(), [throttle(rate=0.02), cut_after(rate=0.02)]),
 }
 
-QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 RUNS = [name for name in WORLDS if not (QUICK and "faults" in name)]
 
 

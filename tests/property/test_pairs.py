@@ -14,7 +14,7 @@ from statekeep.testing.cache_machine import cache_machine_for
 from statekeep.testing.pairs import paired
 from statekeep.testing.tally import uncounted
 
-from .test_machines import KINDS, QUICK, SERVED, prefix
+from .kinds import KINDS, QUICK, SERVED, prefix
 
 PAIRS = [("memory", "valkey-py")] if QUICK else [("memory", "valkey-py"), ("memory", "glide"), ("glide", "valkey-py")]
 

@@ -26,7 +26,7 @@ from statekeep.testing.comparison import canonical
 from statekeep.testing.servers import ValkeyServer
 from tests.small_pages import small_pages
 
-from .test_machines import SERVED
+from .kinds import SERVED
 
 Make = Callable[[], CheckpointBackend]
 
