@@ -177,7 +177,7 @@ def _threads(source: Any) -> Operation[list[str]]:
         newest = page.items[0].updated_at if page.items else None
         is_whole = page.cursor is None
         found = [thread.thread_id for thread in page.items]
-        while page.cursor is not None and (until is None or page.items[-1].updated_at > until):
+        while page.cursor is not None and (until is None or not page.items or page.items[-1].updated_at > until):
             page = yield _Step(source, source.backend.list_threads("", page.cursor, None))
             found += [thread.thread_id for thread in page.items]
         rounds.append([thread_id for thread_id in dict.fromkeys(found) if thread_id not in seen])

@@ -113,10 +113,8 @@ def _more_threads(settings: Settings, place: Place) -> Operation[Place]:
     page = yield from list_threads(settings, "", place.after, None)
     if place.round is None and page.cursor is None:
         return evolve(place, queue=page.items, last_thread=True)
-    if not page.items:
-        return evolve(place, last_thread=True)
     this = place.round or Round(set(), page.items[0].updated_at)
-    if place.after is None:
+    if place.after is None and page.items:
         this = evolve(this, newest=page.items[0].updated_at)
     queue = [thread for thread in page.items if thread.thread_id not in this.seen]
     this.seen.update(thread.thread_id for thread in queue)
