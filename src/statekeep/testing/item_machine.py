@@ -128,6 +128,14 @@ class ItemMachine(ComparingMachine):
         version = data.draw(st.sampled_from([self.oracle.items[namespace, key].version, put.expected]))
         self.put(put.model_copy(update={"namespace": namespace, "key": key, "expected": version}))
 
+    @precondition(lambda self: self.oracle.items)
+    @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), query=st.sampled_from(some.TEXTS))
+    def put_again_and_search(self, data: st.DataObject, put: PutItem, query: str) -> None:
+        """An item is found by what it is now, and not by what it was before."""
+        namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
+        self.put(put.model_copy(update={"namespace": namespace, "key": key}))
+        self.search(namespace, {}, query, 100, 0, None)
+
     @rule(place=_places(), expected=some.expectations())
     def delete(self, place: dict[str, Any], expected: Any) -> None:
         self.do(lambda: [self.repository.delete(**place, expected=expected)], [DeleteItem(**place, expected=expected)])
@@ -251,9 +259,13 @@ class ItemMachine(ComparingMachine):
             lambda: [self.fields(self.oracle.items[place]) for place in places],
         )
 
-    @rule(query=st.sampled_from(some.TEXTS), refresh=some.refreshes())
-    def search_all(self, query: str, refresh: bool | None) -> None:
-        self.search((), {}, query, 100, 0, refresh)
+    @rule(
+        prefix=st.just(()) | some.item_namespaces(),
+        query=st.sampled_from([None, *some.TEXTS]),
+        refresh=some.refreshes(),
+    )
+    def search_all(self, prefix: Labels, query: str | None, refresh: bool | None) -> None:
+        self.search(prefix, {}, query, 100, 0, refresh)
 
     def ranked(self, found: Sequence[SearchItem], every: Sequence[Kept], query: str, part: slice) -> None:
         """Compare with the best of all. What scores the same but for rounding may come in any order."""
@@ -298,7 +310,11 @@ class ItemMachine(ComparingMachine):
         )
 
     @precondition(lambda self: self.clock is not None and self.oracle.items)
-    @rule(data=st.data(), how=st.sampled_from(["get", "list", "search"]), refresh=some.refreshes())
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["get", "list", "search"]),
+        refresh=st.sampled_from([True, True, None, False]),
+    )
     def use_in_time(self, data: st.DataObject, how: str, refresh: bool | None) -> None:
         """A read shortly before an item expires, which may let it live on."""
         namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
