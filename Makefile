@@ -9,6 +9,8 @@ BENCH  := $(VENV)/.bench
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
 FOLDER ?=
+# Of make nightly: the same seed makes the same examples.
+SEED   ?= $(shell date +%Y%m%d)
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
 
 .PHONY: demo test check check-lint check-format check-types check-layers bench nightly clean
@@ -38,7 +40,7 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(OPTIONS)
 
 nightly: $(READY)
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 tests/property tests/graphs tests/faults
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 --hypothesis-seed=$(SEED) tests/property tests/graphs tests/faults
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Literal, TypeVar
@@ -10,13 +9,15 @@ from typing import Any, Generic, Literal, TypeVar
 import pytest
 from attrs import frozen
 
+from statekeep.repositories.cache import CacheBackend
 from statekeep.repositories.checkpoints import CheckpointBackend
 from statekeep.repositories.items import ItemBackend
-from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
-from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_from_url
+from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
+from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, client_from_url
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
-BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend)
+BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend | CacheBackend)
 
 
 @frozen
@@ -50,7 +51,7 @@ def _valkey(kind: Callable[..., BackendT], client: Literal["glide", "valkey-py"]
     """A backend over a server or cluster of this session."""
 
     def make(request: pytest.FixtureRequest, prefix: str, **options: Any) -> BackendT:
-        server: ValkeyServer | ValkeyCluster = request.getfixturevalue(fixture)
+        server: ValkeyServer | ValkeyCluster | EmbeddedServer = request.getfixturevalue(fixture)
         return kind(client_from_url(server.url, client=client), prefix=prefix, **options)
 
     return Backend(make)
@@ -68,21 +69,9 @@ def _all(memory: Callable[..., BackendT], valkey: Callable[..., BackendT]) -> di
 
 BACKENDS: dict[str, Backend[CheckpointBackend]] = _all(MemoryCheckpoints, ValkeyCheckpoints)
 ITEM_BACKENDS: dict[str, Backend[ItemBackend]] = _all(MemoryItems, ValkeyItems)
+CACHE_BACKENDS: dict[str, Backend[CacheBackend]] = _all(MemoryCacheEntries, ValkeyCacheEntries)
 
-_QUICK = {
-    ("memory", "blocking"),
-    ("memory", "async"),
-    ("glide", "async"),
-    ("valkey-py", "blocking"),
-    ("glide-cluster", "blocking"),
-    ("valkey-py-cluster", "async"),
-}
 
-RUNS = [
-    (name, face)
-    for name in BACKENDS
-    for face in ("blocking", "async")
-    if (name, face) in _QUICK or os.environ.get("HYPOTHESIS_PROFILE", "quick") != "quick"
-]
-"""Backends and faces that state machines act on: in quick runs each client, each kind of server and each face, but not
-all of their combinations, which the contracts go through anyway."""
+def embedded(kind: Callable[..., BackendT], client: Literal["glide", "valkey-py"]) -> Backend[BackendT]:
+    """A backend over a server that keeps its data in a directory, and which only its test uses."""
+    return _valkey(kind, client, "embedded_server")

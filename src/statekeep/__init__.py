@@ -54,6 +54,7 @@ from .repositories.caching import cached
 from .repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from .repositories.connect import AsyncConnection, Connection, aconnect, connect
 from .repositories.items import AsyncItemRepository, ItemRepository
+from .repositories.transfer import CopyProgress, acopy, copy
 
 __all__ = [
     "ANY",
@@ -73,6 +74,7 @@ __all__ = [
     "CheckpointRepository",
     "Conflict",
     "Connection",
+    "CopyProgress",
     "CorruptRecord",
     "DeleteItem",
     "EmbeddingFailed",
@@ -102,8 +104,10 @@ __all__ = [
     "Version",
     "WrongEventLoop",
     "aconnect",
+    "acopy",
     "cached",
     "connect",
+    "copy",
     "dump",
     "load",
     "new_checkpoint_id",

@@ -287,3 +287,19 @@ def test_the_copy_of_the_newest_ends_with_it(open_repository: Open, client: Any,
     assert saved
     assert saved.checkpoint_id == "0"
     assert client.zcard(namespace_keys(prefix, "t", "").checkpoints) == 1
+
+
+def test_a_listing_goes_on_when_what_it_lists_expires(open_repository: Open, client: Any, prefix: str) -> None:
+    lasting, ending = open_repository(60), open_repository()
+    for number in range(50):
+        repository = ending if number % 2 else lasting
+        repository.put(Checkpoint(thread_id="t", checkpoint_id=f"{number:02}", channels={"a": Channel.empty(1)}))
+    listings = [lasting.list("t"), lasting.list(), lasting.list("t", metadata={"step": None})]
+    found = [[next(listing).checkpoint_id] for listing in listings]
+    time.sleep(OVER)
+    for ids, listing in zip(found, listings, strict=True):
+        ids += [saved.checkpoint_id for saved in listing]
+        assert ids == sorted(set(ids), reverse=True)
+        assert {f"{number:02}" for number in range(0, 50, 2)} <= set(ids)
+        assert not {f"{number:02}" for number in range(1, 20, 2)} & set(ids)  # those of pages that were not read yet
+    assert lasting.reindex("t") == 25

@@ -1,78 +1,53 @@
-"""Checkpoints in the emulated AgentCore Memory and the oracle answer alike, whatever is done to them."""
+"""Checkpoints in the emulated AgentCore Memory and the oracle answer alike, but for what the backend declares."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import Carry, Channel, Checkpoint, Payload
+from statekeep.domain import Channel, Checkpoint, Payload
 from statekeep.repositories.agentcore.checkpoints import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
-from statekeep.repositories.checkpoints import CheckpointBackend
-from statekeep.testing.aws import AgentCoreRules, AwsEmulator
-from statekeep.testing.machine import CheckpointMachine
-from statekeep.testing.oracle import Oracle
+from statekeep.repositories.checkpoints import CheckpointBackend, CheckpointRepository
+from statekeep.repositories.memory import MemoryCheckpoints
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after, throttle
+from statekeep.testing.differences import Differences
+from statekeep.testing.machine import machine_for
+from statekeep.testing.tally import tally
+from tests.integration.emulated import hurry
+from tests.small_pages import small_pages
+
+from .kinds import QUICK
+
+DECLARED = Differences(replayed_finds_parents_only=True, optional_stops_at_parent=True, forks_are_ambiguous=True)
+"""What this backend does not look for, as that would read a whole namespace at each put."""
+
+PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})
+
+WORLDS: dict[str, tuple[str, AgentCoreRules, list[Fault]]] = {
+    "agentcore": ("blocking", AgentCoreRules(), []),
+    "agentcore, small pages": ("async", AgentCoreRules(page_size=2, trailing_token=True, token_life=1e9), []),
+    "agentcore, faults": ("blocking", AgentCoreRules(), [throttle(rate=0.02), cut_after(rate=0.02)]),
+}
+
+RUNS = [name for name in WORLDS if not (QUICK and "faults" in name)]
 
 
-class AgentCoreOracle(Oracle):
-    """Leaves undefined what this backend does not look for, as that would read a whole namespace at each put.
+@pytest.mark.parametrize("world", RUNS)
+def test_agentcore_and_oracle_agree(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+    face, rules, faults = WORLDS[world]
+    pages = small_pages() if "small" in world else nullcontext()
+    with pages, AwsEmulator(agentcore=rules, faults=faults) as aws:
+        boto_client = aws.client("bedrock-agentcore", config=PATIENT)
 
-    That is the value of a ``replayed`` channel anywhere but in the parent; the value of a channel that the parent has
-    without one, if it may be without; and which of several values a version has that forks stored.
-    """
-
-    def resolved(self, checkpoint: Checkpoint, name: str) -> tuple[bool, Payload | None]:
-        is_clear, payload = super().resolved(checkpoint, name)
-        channel = checkpoint.channels[name]
-        stored = self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {})
-        parent = stored.get(checkpoint.parent_id or "")
-        inherited = parent.channels.get(name) if parent is not None else None
-        is_same = inherited is not None and _is_version(inherited, channel)
-        if inherited is not None and is_same and inherited.payload is not None:
-            return is_clear, payload
-        if payload is not None and (
-            channel.carry is Carry.REPLAYED or (channel.carry is not Carry.EARLIER and is_same)
-        ):
-            return False, payload
-        others = [kept.channels[name] for kept in stored.values() if name in kept.channels]
-        found = [other.payload for other in others if other.payload is not None and _is_version(other, channel)]
-        return is_clear and all(one == payload for one in found), payload
-
-
-def _is_version(one: Channel, other: Channel) -> bool:
-    return type(one.version) is type(other.version) and one.version == other.version
-
-
-def agentcore_machine(make: Callable[[], Any]) -> type[CheckpointMachine]:
-    class AgentCoreMachine(CheckpointMachine):
-        make_backend = staticmethod(make)
-        expiry = None
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.oracle = AgentCoreOracle()
-
-    return AgentCoreMachine
-
-
-@pytest.mark.parametrize(
-    ("face", "rules"),
-    [
-        ("blocking", AgentCoreRules()),
-        ("async", AgentCoreRules(page_size=2, trailing_token=True, token_life=1e9)),
-    ],
-    ids=["blocking", "async, small pages"],
-)
-def test_agentcore_and_oracle_agree(face: str, rules: AgentCoreRules) -> None:
-    with AwsEmulator(agentcore=rules) as aws:
-        boto_client = aws.client("bedrock-agentcore")
-
-        def made() -> CheckpointBackend:
+        def made() -> AgentCoreCheckpoints:
             client = open_client("bedrock-agentcore", client=boto_client)
             return AgentCoreCheckpoints(client, aws.agentcore.create_memory(), inline=1000, grace=0)
 
@@ -88,6 +63,66 @@ def test_agentcore_and_oracle_agree(face: str, rules: AgentCoreRules) -> None:
             yield backend
             await backend.aclose()
 
-        machine = agentcore_machine(opened if face == "blocking" else aopened)
+        machine = machine_for(opened if face == "blocking" else aopened, name=world, differences=DECLARED)
         # Each step lists all threads, and each call goes over HTTP.
-        run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))
+        examples = 8 if QUICK else settings().max_examples
+        run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20))
+        tally("checkpoints", world).faults += aws.totals.faults
+
+
+# -- each declared difference is one
+
+
+@pytest.fixture
+def agentcore() -> Iterator[CheckpointRepository]:
+    with AwsEmulator() as aws:
+        client = open_client("bedrock-agentcore", client=aws.client("bedrock-agentcore"))
+        yield CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id))
+
+
+@pytest.fixture
+def memory() -> CheckpointRepository:
+    return CheckpointRepository(MemoryCheckpoints())
+
+
+def payload(text: str) -> Payload:
+    return Payload(encoding="raw", data=text.encode())
+
+
+def put(keep: CheckpointRepository, checkpoint_id: str, channel: Channel, parent: str | None = None) -> Any:
+    """Put a checkpoint with one channel; returns the channel as it was stored."""
+    keep.put(Checkpoint(thread_id="t", checkpoint_id=checkpoint_id, parent_id=parent, channels={"a": channel}))
+    saved = keep.get("t", checkpoint_id=checkpoint_id)
+    assert saved is not None
+    return saved.channels["a"]
+
+
+def test_a_replayed_channel_finds_no_value_but_that_of_its_parent(
+    agentcore: CheckpointRepository, memory: CheckpointRepository
+) -> None:
+    assert DECLARED.replayed_finds_parents_only
+    for keep, found in ((memory, Channel.of(1, payload("x"))), (agentcore, Channel.replayed(1))):
+        put(keep, "1", Channel.of(1, payload("x")))
+        assert put(keep, "2", Channel.replayed(1), "1") == Channel.of(1, payload("x"))
+        assert put(keep, "3", Channel.replayed(1)) == found
+
+
+def test_a_channel_that_the_parent_has_without_a_value_is_not_looked_for(
+    agentcore: CheckpointRepository, memory: CheckpointRepository
+) -> None:
+    assert DECLARED.optional_stops_at_parent
+    for keep, found in ((memory, Channel.of(1, payload("x"))), (agentcore, Channel.empty(1))):
+        put(keep, "1", Channel.of(1, payload("x")))
+        put(keep, "2", Channel.empty(1))
+        assert put(keep, "3", Channel.earlier(1, required=False), "2") == found
+        assert put(keep, "4", Channel.earlier(1, required=False)) == Channel.of(1, payload("x"))
+
+
+def test_which_value_of_forks_is_found_is_open(agentcore: CheckpointRepository, memory: CheckpointRepository) -> None:
+    assert DECLARED.forks_are_ambiguous
+    for keep, found in ((memory, "x"), (agentcore, "y")):
+        put(keep, "1", Channel.of(1, payload("x")))
+        put(keep, "2", Channel.of(1, payload("y")))
+        put(keep, "3", Channel.earlier(1), "1")
+        put(keep, "1", Channel.of(1, payload("z")))
+        assert put(keep, "4", Channel.earlier(1)).payload == payload(found)

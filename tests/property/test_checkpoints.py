@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import Checkpoint, PendingWrite
-from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from statekeep.domain import InvalidInput, PendingWrite
 from statekeep.repositories.memory import MemoryCheckpoints
-from statekeep.testing.comparison import Clock, Expiry
+from statekeep.repositories.operation import Page
+from statekeep.testing.differences import Differences
 from statekeep.testing.machine import CheckpointMachine, machine_for
-from tests.backends import BACKENDS, RUNS
-
-TTL = 10.05
-
-
-def expiring(*, refresh_on_read: bool) -> tuple[Callable[[], AbstractContextManager[CheckpointBackend]], Expiry]:
-    clock = Clock()
-
-    def make() -> AbstractContextManager[CheckpointBackend]:
-        return nullcontext(MemoryCheckpoints(ttl=TTL, refresh_on_read=refresh_on_read, clock=clock))
-
-    return make, Expiry(clock, TTL, refresh_on_read)
-
-
-def check(machine: type[CheckpointMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings())
-
-
-@pytest.mark.parametrize(("name", "face"), RUNS)
-def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
-    # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
-    with BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}") as backend:
-        keep = CheckpointRepository(backend)
-        keep.put(Checkpoint(thread_id="t"))
-        anyio.run(AsyncCheckpointRepository(backend).get, "t")
-        keep.delete_thread("t")
-    open_backend: Callable[..., Any] = BACKENDS[name].open if face == "blocking" else BACKENDS[name].aopen
-    check(machine_for(lambda: open_backend(request, f"t-{uuid.uuid4().hex[:12]}")))
-
-
-@pytest.mark.parametrize("refresh_on_read", [False, True])
-def test_expiry_and_oracle_agree(*, refresh_on_read: bool) -> None:
-    make, expiry = expiring(refresh_on_read=refresh_on_read)
-    check(machine_for(make, expiry=expiry))
+from statekeep.testing.tally import uncounted
+from tests.small_pages import small_pages
 
 
 class ForgetsSpecialWrites(MemoryCheckpoints):
@@ -75,10 +40,42 @@ class CopiesNothing(MemoryCheckpoints):
         return super().copy_thread(source_id, source_id)
 
 
-@pytest.mark.parametrize("wrong", [ForgetsSpecialWrites, PrunesTooMuch, CopiesNothing])
-def test_the_machine_finds_wrong_backends(wrong: type[MemoryCheckpoints]) -> None:
-    machine = machine_for(lambda: nullcontext(wrong()))
-    with pytest.raises(AssertionError):
+class ForgetsTheOthers(MemoryCheckpoints):
+    """Wrong: the second page is of all checkpoints, whatever was asked for."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        return super().list(query if cursor is None else query.model_copy(update={"metadata": None}), cursor)
+
+
+class ListsFromTheTop(MemoryCheckpoints):
+    """Wrong: each page begins behind what the one before began behind, and one later."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        page = yield from super().list(query, cursor)
+        return page if cursor is None or len(page.items) < 2 else Page(page.items[1:], page.cursor)
+
+
+def fails(machine: type[CheckpointMachine]) -> None:
+    with uncounted(), small_pages(), pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )
+
+
+WRONG = [ForgetsSpecialWrites, PrunesTooMuch, CopiesNothing, ForgetsTheOthers, ListsFromTheTop]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_machine_finds_wrong_backends(wrong: type[MemoryCheckpoints]) -> None:
+    fails(machine_for(lambda: nullcontext(wrong()), name=f"wrong: {wrong.__name__}"))
+
+
+def test_what_is_declared_must_be_so() -> None:
+    declared = Differences(unsupported={"prune"})
+    fails(machine_for(lambda: nullcontext(MemoryCheckpoints()), name="wrong: declared", differences=declared))
+
+
+def test_only_what_may_be_missing_is_declared() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Differences(unsupported={"prune", "put"})
+    assert caught.value.field == "unsupported"

@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import anyio
 import pytest
 from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import ANY
-from statekeep.repositories.items import AsyncItemRepository, ItemBackend, ItemRepository, Put
+from statekeep.domain import ANY, Unsupported
+from statekeep.repositories.items import Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
-from statekeep.testing.item_machine import INDEX, ItemMachine, item_machine_for
-from tests.backends import ITEM_BACKENDS, RUNS
+from statekeep.testing.differences import Differences
+from statekeep.testing.item_machine import INDEX, item_machine_for
+from statekeep.testing.tally import uncounted
 
 TTL = 1005.0
-
-
-def expiring(*, refresh_on_read: bool) -> tuple[Callable[[], AbstractContextManager[ItemBackend]], Expiry]:
-    clock = Clock()
-
-    def make() -> AbstractContextManager[ItemBackend]:
-        return nullcontext(MemoryItems(ttl=TTL, refresh_on_read=refresh_on_read, clock=clock, index=INDEX))
-
-    return make, Expiry(clock, TTL, refresh_on_read)
-
-
-def check(machine: type[ItemMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings())
-
-
-@pytest.mark.parametrize(("name", "face"), RUNS)
-def test_backend_and_oracle_agree(name: str, face: str, request: pytest.FixtureRequest) -> None:
-    check_backend(name, face, INDEX, request)
-
-
-def test_a_backend_without_an_index_and_the_oracle_agree(request: pytest.FixtureRequest) -> None:
-    check_backend("valkey-py", "blocking", None, request)
-
-
-def check_backend(name: str, face: str, index: Any, request: pytest.FixtureRequest) -> None:
-    # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
-    with ITEM_BACKENDS[name].open(request, f"t-{uuid.uuid4().hex[:12]}", index=index) as backend:
-        keep = ItemRepository(backend)
-        keep.setup()
-        keep.put(("n",), "k", {"text": "a"})
-        anyio.run(lambda: AsyncItemRepository(backend).search(query="a"))
-        keep.clear(("n",))
-    open_backend: Callable[..., Any] = ITEM_BACKENDS[name].open if face == "blocking" else ITEM_BACKENDS[name].aopen
-    check(item_machine_for(lambda: open_backend(request, f"t-{uuid.uuid4().hex[:12]}", index=index)))
-
-
-@pytest.mark.parametrize("refresh_on_read", [False, True])
-def test_expiry_and_oracle_agree(*, refresh_on_read: bool) -> None:
-    make, expiry = expiring(refresh_on_read=refresh_on_read)
-    check(item_machine_for(make, expiry=expiry))
 
 
 class TakesAnything(MemoryItems):
@@ -110,8 +68,35 @@ WRONG: list[type[MemoryItems]] = [TakesAnything, KeepsVectors, PrefixesOfText, S
 @pytest.mark.parametrize("wrong", WRONG)
 def test_the_machine_finds_wrong_backends(wrong: type[MemoryItems]) -> None:
     clock = Clock()
-    machine = item_machine_for(lambda: nullcontext(wrong(ttl=TTL, clock=clock, index=INDEX)), expiry=Expiry(clock, TTL))
-    with pytest.raises(AssertionError):
+    machine = item_machine_for(
+        lambda: nullcontext(wrong(ttl=TTL, clock=clock, index=INDEX)),
+        expiry=Expiry(clock, TTL),
+        name=f"wrong: {wrong.__name__}",
+    )
+    with uncounted(), pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
         )
+
+
+class DoesLess(MemoryItems):
+    """A backend that declares what it cannot do."""
+
+    def search(self, query: Any) -> Any:
+        raise Unsupported("items cannot be searched")
+
+    def append(self, namespace: Any, puts: Any) -> Any:
+        raise Unsupported("keys are not made here")
+
+    def pop(self, namespace: Any) -> Any:
+        raise Unsupported("nothing is popped here")
+
+    def list_namespaces(self, query: Any) -> Any:
+        raise Unsupported("namespaces cannot be listed")
+
+
+def test_the_machine_takes_what_is_declared() -> None:
+    declared = Differences(unsupported={"search", "append", "pop", "list_namespaces"})
+    machine = item_machine_for(lambda: nullcontext(DoesLess()), name="does less", differences=declared)
+    with uncounted():
+        run_state_machine_as_test(machine, settings=settings(max_examples=5))

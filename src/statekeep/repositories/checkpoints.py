@@ -269,6 +269,8 @@ class CheckpointRepository(_Operations):
     ) -> Iterator[Thread]:
         """Iterate over the threads that have a checkpoint, the most recently updated first.
 
+        A thread that is updated meanwhile moves to the front: what comes later may leave it out.
+
         Args:
             prefix: only threads whose id starts with this text.
             after: go on behind this thread of an earlier listing.
@@ -481,6 +483,8 @@ class AsyncCheckpointRepository(_Operations):
         self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
     ) -> AsyncIterator[Thread]:
         """Iterate over the threads that have a checkpoint, the most recently updated first.
+
+        A thread that is updated meanwhile moves to the front: what comes later may leave it out.
 
         Args:
             prefix: only threads whose id starts with this text.

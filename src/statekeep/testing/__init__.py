@@ -1,6 +1,16 @@
-"""For the tests of those who build on Statekeep: servers, contract tests, strategies.
+"""For the tests of those who build on Statekeep: contracts, state machines, strategies, servers.
 
-Each part is a module of its own and imports only what it needs; nothing is imported from here.
+Each part is a module of its own and imports only what it needs; nothing is imported from here. docs/writing-a-backend.md
+shows how to use them.
+
+- ``checkpoints``, ``items``, ``vector_search``, ``cache``: the contracts of repositories, as tests to inherit.
+- ``machine``, ``item_machine``, ``cache_machine``: state machines that compare a backend with an oracle; ``differences``:
+  what a backend declares to do otherwise; ``pairs``: one history on two backends.
+- ``oracle``, ``item_oracle``, ``cache_oracle``: the models, which share no code with any backend.
+- ``strategies``: hypothesis strategies of every model.
+- ``tally``, ``summary``: what the machines did, and a plugin of pytest that says so.
+- ``servers``, ``aws``: real Valkey servers and clusters, an emulator of AWS services.
+- ``embedding``: vectors that can be worked out by hand; ``faces``: one face of a repository behind the other.
 """
 
 __all__: list[str] = []

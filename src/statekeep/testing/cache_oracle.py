@@ -5,6 +5,7 @@ It shares no code with any backend: it is what they are compared to.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,10 @@ Place = tuple[Labels, str]
 
 @frozen
 class Stored:
-    """A payload, and when it ends in seconds since the epoch; ``None`` for never."""
+    """A payload, and when it ends; ``None`` for never."""
 
     payload: Payload
-    ends: float | None
+    ends: dt.datetime | None
 
 
 @define
@@ -37,8 +38,14 @@ class CacheOracle:
     clock: Callable[[], float] | None = None
     entries: dict[Place, Stored] = field(factory=dict)
 
-    def now(self) -> float:
-        return self.clock() if self.clock else 0.0
+    def now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.clock() if self.clock else 0, dt.UTC)
+
+    def _end(self, ttl: float | None) -> dt.datetime | None:
+        if ttl is None:
+            return None
+        moment = self.now() + dt.timedelta(seconds=ttl)
+        return moment + dt.timedelta(microseconds=-moment.microsecond % 1000)
 
     def expire(self) -> None:
         now = self.now()
@@ -46,8 +53,8 @@ class CacheOracle:
             place: stored for place, stored in self.entries.items() if stored.ends is None or stored.ends > now
         }
 
-    def get(self, places: Sequence[Place]) -> dict[Place, Payload]:
-        return {place: self.entries[place].payload for place in places if place in self.entries}
+    def get(self, places: Sequence[Place]) -> dict[Place, Stored]:
+        return {place: self.entries[place] for place in places if place in self.entries}
 
     def set(self, entries: Mapping[Place, tuple[Payload, Any]]) -> None:
         new = {}
@@ -55,7 +62,7 @@ class CacheOracle:
             seconds = self.ttl if ttl is DEFAULT else ttl
             if seconds is not None and seconds <= 0:
                 raise InvalidInput("no such TTL")
-            new[place] = Stored(payload, None if seconds is None else self.now() + seconds)
+            new[place] = Stored(payload, self._end(seconds))
         self.entries |= new
 
     def _remove(self, places: Sequence[Place]) -> int:

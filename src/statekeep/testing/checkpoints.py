@@ -365,6 +365,11 @@ class CheckpointContract:
         assert saved is not None
         assert saved.channels == expected
         assert await ids(keep.list("t")) == ["5"]
+        # What stored the values first is gone, what uses them is not.
+        await keep.put(checkpoint("6", channels={"a": Channel.earlier(1), "b": Channel.earlier("v")}))
+        saved = await keep.get("t")
+        assert saved is not None
+        assert saved.channels == expected
 
     async def test_earlier_value_without_parent(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1", channels={"a": Channel.of(1, payload("x"))}))
@@ -395,6 +400,21 @@ class CheckpointContract:
         with pytest.raises(MissingChannels):
             await keep.put(checkpoint("1", channels={"a": Channel.earlier(1)}))
         assert await listed(keep.list_threads()) == []
+
+    async def test_missing_channels_are_no_update_of_the_thread(self, keep: AsyncCheckpointRepository) -> None:
+        def supply(names: Any) -> dict[str, Payload]:
+            raise LookupError("gone")
+
+        for thread_id in ("a", "b"):
+            await keep.put(checkpoint("1", thread=thread_id))
+            await anyio.sleep(0.01)
+        threads = await listed(keep.list_threads())
+        wanting = checkpoint("2", thread="a", channels={"a": Channel.earlier(1)})
+        with pytest.raises(MissingChannels):
+            await keep.put(wanting)
+        with pytest.raises(LookupError):
+            await keep.put(wanting, supply=supply)
+        assert await listed(keep.list_threads()) == threads
 
     async def test_values_are_of_one_thread_and_namespace(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1", channels={"a": Channel.of(1, payload("x"))}))
@@ -618,6 +638,9 @@ class CheckpointContract:
             assert await ids(keep.list("t", limit=limit)) == expected[:limit]
             assert await ids(keep.list(limit=limit)) == expected[:limit]
         assert await ids(keep.list("t", metadata={"tenth": True})) == ["040", "030", "020", "010", "000"]
+        others = [name for name in expected if not name.endswith("0")]
+        assert await ids(keep.list("t", metadata={"tenth": False})) == others
+        assert await ids(keep.list(metadata={"tenth": False}, limit=33)) == others[:33]
         assert await ids(keep.list("t", metadata={"tenth": True}, limit=1, before="040")) == ["030"]
 
     async def test_a_page_that_ends_between_namespaces(self, keep: AsyncCheckpointRepository) -> None:
@@ -661,6 +684,19 @@ class CheckpointContract:
         assert {f"{number:02}" for number in range(20, 50)} <= set(found)
         assert "99" not in found
         assert not {f"{number:02}" for number in range(10)} & set(found)
+
+    async def test_what_is_put_meanwhile_keeps_the_order(self, keep: AsyncCheckpointRepository) -> None:
+        for number in range(22):
+            await keep.put(checkpoint(f"{number:02}"))
+        for namespace in ("before", "n"):
+            await keep.put(checkpoint("00", namespace=namespace))
+        found = []
+        async for saved in keep.list("t"):
+            found.append((saved.checkpoint_id, saved.namespace))
+            if len(found) == 1:
+                await keep.put(checkpoint("15", namespace="n"))
+        assert found == sorted(found, key=lambda place: (-int(place[0]), place[1]))
+        assert len(set(found)) == len(found) >= 24
 
     async def test_list_while_all_is_deleted(self, keep: AsyncCheckpointRepository) -> None:
         for number in range(45):

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Mapping
+import itertools
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import assume
+from attrs import frozen
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.errors import HypothesisException
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..domain import Channel, Payload
+from ..domain import Channel, Payload, Unsupported
+from .differences import NONE, Differences
+from .faces import watched
+from .tally import tally
+from .under_way import UnderWay
 
 RepositoryT = TypeVar("RepositoryT")
+
+MOST_RESTARTS = 3
+"""In one example: each takes as long as hundreds of other steps."""
 
 
 @dataclasses.dataclass
@@ -66,20 +81,62 @@ def canonical(value: Any) -> Any:
     return kind, repr(value)
 
 
+class DeclaredUnsupported(Exception):
+    """The backend raised ``Unsupported`` where its ``Differences`` say so."""
+
+
 def outcome(do: Callable[[], Any]) -> Any:
     """Return the result in its canonical form, or the type of the exception."""
     try:
         return canonical(do())
+    except DeclaredUnsupported:
+        raise
     except Exception as error:
         return type(error)
 
 
-class Expiring(Protocol):
-    """What every oracle can do."""
+@frozen
+class Answer:
+    """What a call returned or raised."""
 
-    def expire(self) -> None:
-        """Forget whatever has expired."""
-        ...
+    result: Any = None
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, act: Callable[[], Any]) -> Answer:
+        try:
+            return cls(act())
+        except Exception as error:
+            return cls(error=error)
+
+    def again(self) -> Any:
+        """Return or raise it."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@frozen
+class Call:
+    """One of several calls at once.
+
+    Attributes:
+        act: calls the repository.
+        expect: does the same to an oracle, and may learn from what the repository answered: ``None`` if it raised.
+        form: makes of what the repository returned what the oracle returns.
+    """
+
+    act: Callable[[], Any]
+    expect: Callable[[Any, Any], Any]
+    form: Callable[[Any], Any] = lambda result: result
+
+    def formed(self, answer: Answer) -> Any:
+        """What the repository answered, to be compared."""
+        return outcome(lambda: self.form(answer.again()))
+
+    def expected(self, oracle: Any, answer: Answer) -> Any:
+        """What an oracle says, to be compared."""
+        return outcome(lambda: self.expect(oracle, answer.result))
 
 
 class ComparingMachine(RuleBasedStateMachine):
@@ -88,48 +145,201 @@ class ComparingMachine(RuleBasedStateMachine):
     Attributes:
         make_backend: opens an empty backend; in an event loop of its own if it is an async context manager.
         expiry: how the backend was made, if it has a clock that can be set.
+        restart: ends what keeps the records, and starts it again with what it had.
+        differences: what the backend is known to do otherwise.
+        kind: what the machine is called in summaries.
+        name: what the backend is called in summaries.
         pace: how much longer than it says each wait is.
     """
 
     make_backend: ClassVar[Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]]
     expiry: ClassVar[Expiry | None] = None
+    restart: ClassVar[staticmethod[[], None] | None] = None
+    differences: ClassVar[Differences] = NONE
+    kind: ClassVar[str]
+    name: ClassVar[str] = ""
     pace: ClassVar[int] = 1
     oracle: Any
+
+    @classmethod
+    def over(
+        cls,
+        make_backend: Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]],
+        *,
+        name: str,
+        expiry: Expiry | None,
+        restart: Callable[[], None] | None,
+        differences: Differences = NONE,
+    ) -> type[Self]:
+        """Return the machine over a backend."""
+        found = {
+            "make_backend": staticmethod(make_backend),
+            "expiry": expiry,
+            "restart": None if restart is None else staticmethod(restart),
+            "differences": differences,
+            "name": name,
+        }
+        return type(f"{cls.__name__}For", (cls,), found)
 
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
         self.clock = self.expiry.clock if self.expiry else None
+        self.backend_name = self.name
+        self.calls: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.under_way: list[UnderWay] = []
 
     def opened(
-        self, blocking: Callable[[Any], RepositoryT], through: Callable[[Any, BlockingPortal], RepositoryT]
-    ) -> RepositoryT:
-        """Open a backend, and return a repository over it that is called as blocking ones are.
+        self, blocking: Callable[[Any], RepositoryT], through: Callable[[Any, BlockingPortal, bool], RepositoryT]
+    ) -> tuple[RepositoryT, RepositoryT]:
+        """Open a backend, and return repositories over it that are called as blocking ones are.
+
+        The second one lists step by step; with the first one, listings may be read to their end at once.
 
         Args:
-            blocking: makes it of the backend.
-            through: makes it of a backend that lives in an event loop, and of the portal to that loop.
+            blocking: makes one of the backend.
+            through: makes one of a backend that lives in an event loop, of the portal to that loop, and of whether it
+                lists step by step.
         """
-        backend = type(self).make_backend()
-        if isinstance(backend, AbstractAsyncContextManager):
+        opening = type(self).make_backend()
+        if not isinstance(opening, AbstractContextManager):  # a nullcontext is of both kinds
             portal = self.stack.enter_context(start_blocking_portal("asyncio"))
-            return through(self.stack.enter_context(portal.wrap_async_context_manager(backend)), portal)
-        return blocking(self.stack.enter_context(backend))
+            backend = self.stack.enter_context(portal.wrap_async_context_manager(opening))
+            made = (through(backend, portal, False), through(backend, portal, True))
+        else:
+            backend = self.stack.enter_context(opening)
+            made = (blocking(backend), blocking(backend))
+        self.backend_name = self.name or type(backend).__name__
+        return watched(made[0], self._noted), watched(made[1], self._noted)
+
+    def _noted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            if name not in self.differences.unsupported:
+                return method(*args, **kwargs)
+            try:
+                method(*args, **kwargs)
+            except Unsupported:
+                raise DeclaredUnsupported(name) from None
+            raise AssertionError(f"{name} is declared as unsupported, but it answers")
+
+        return call
+
+    def can(self, name: str) -> bool:
+        """Whether the backend has an operation."""
+        return name not in self.differences.unsupported
 
     def teardown(self) -> None:
-        self.stack.close()
+        error = sys.exception()
+        failed = isinstance(error, Exception) and not isinstance(error, HypothesisException)
+        with self.stack:
+            try:
+                if error is None:
+                    self.at_the_end()
+            except Exception:
+                failed = True
+                raise
+            finally:
+                mine = tally(self.kind, self.backend_name)
+                mine.examples += 1
+                mine.operations += self.calls
+                mine.faults += self.faults
+                if failed:
+                    mine.divergences[_check_of(sys.exception())] += 1
+
+    def at_the_end(self) -> None:
+        """Read listings to their end; and if the server was never restarted, see that all is there after it is."""
+        for listing in self.under_way:
+            listing.go_on(None)
+        if self.restart is not None and not self.faults["restart"]:
+            self.restart_the_server()
+            self.all_is_there()
+
+    def all_is_there(self) -> None:
+        """Compare what a listing of everything shows. An invariant of each machine."""
+        raise NotImplementedError
 
     def compare(self, actual: Callable[[], Any], expected: Callable[[], Any]) -> None:
         """Do both, and compare results or exception types."""
         self.oracle.expire()
+        try:
+            got = outcome(actual)
+        except DeclaredUnsupported:
+            return
         want = outcome(expected)
-        got = outcome(actual)
         assert got == want
+
+    # -- time and the server
 
     # With a ttl of 10.05 no sum of these is one: what happens in the very moment of expiry is not compared.
     @precondition(lambda self: self.clock is not None)
     @rule(seconds=st.sampled_from([0.7, 3.1, 9.6, 11.3]))
     def wait(self, seconds: float) -> None:
-        assume(self.clock is not None)
-        if self.clock is not None:
-            self.clock.now += seconds * self.pace
+        assert self.clock is not None
+        self.clock.now += seconds * self.pace
+        self.oracle.expire()
+
+    @precondition(lambda self: self.restart is not None and self.faults["restart"] < MOST_RESTARTS)
+    @rule()
+    def restart_the_server(self) -> None:
+        assert self.restart is not None
+        self.restart()
+        self.faults["restart"] += 1
+
+    # -- listings that go on while things change
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), count=st.integers(1, 4) | st.none())
+    def go_on_listing(self, data: st.DataObject, count: int | None) -> None:
+        position = data.draw(st.integers(0, len(self.under_way) - 1))
+        self.oracle.expire()
+        self.under_way[position].go_on(count)
+        if self.under_way[position].is_over:
+            del self.under_way[position]
+
+    @invariant()
+    def look_at_listings(self) -> None:
+        for listing in self.under_way:
+            self.oracle.expire()
+            listing.look()
+
+    # -- several at once
+
+    def side_by_side(
+        self, calls: Sequence[Call], after: Callable[[], Any], expected_after: Callable[[Any], Any]
+    ) -> list[Answer]:
+        """Make calls at once. What they return, and what is there then, must be as if one had come after the other.
+
+        The oracle does not learn of them: undo them, so that nothing later depends on which one was first.
+
+        Args:
+            calls: what to do.
+            after: what there is after them.
+            expected_after: what there is after them, according to an oracle.
+        """
+        self.oracle.expire()
+        start = threading.Barrier(len(calls))
+
+        def answer(call: Call) -> Answer:
+            start.wait()
+            return Answer.of(call.act)
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = list(pool.map(answer, calls))
+        got = [call.formed(answer) for call, answer in zip(calls, answers, strict=True)]
+        there = canonical(after())
+        for order in itertools.permutations(range(len(calls))):
+            trial = copy.deepcopy(self.oracle)
+            if all(got[at] == calls[at].expected(trial, answers[at]) for at in order):
+                if canonical(expected_after(trial)) == there:
+                    return answers
+        raise AssertionError(f"as if in no order: {got}, and then: {there}")
+
+
+def _check_of(error: BaseException | None) -> str:
+    """Name the rule or check in which an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    names = [frame.name for frame in frames if not frame.name.startswith(("<", "_")) and frame.name != "compare"]
+    ours = [frame.name for frame in frames if "testing" in frame.filename and frame.name in names]
+    return (ours or names or ["?"])[0]

@@ -13,6 +13,7 @@ from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepo
 from ..repositories.items import AsyncItemRepository, ItemRepository
 
 ItemT = TypeVar("ItemT")
+RepositoryT = TypeVar("RepositoryT")
 
 _ASYNC: Final[dict[type[Any], type[Any]]] = {
     CheckpointRepository: AsyncCheckpointRepository,
@@ -57,17 +58,20 @@ def awaited(repository: Any) -> Any:
 
 
 @overload
-def blocking(repository: AsyncCheckpointRepository, portal: BlockingPortal) -> CheckpointRepository: ...
+def blocking(
+    repository: AsyncCheckpointRepository, portal: BlockingPortal, *, lazily: bool = ...
+) -> CheckpointRepository: ...
 @overload
-def blocking(repository: AsyncItemRepository, portal: BlockingPortal) -> ItemRepository: ...
+def blocking(repository: AsyncItemRepository, portal: BlockingPortal, *, lazily: bool = ...) -> ItemRepository: ...
 @overload
-def blocking(repository: AsyncCacheRepository, portal: BlockingPortal) -> CacheRepository: ...
-def blocking(repository: Any, portal: BlockingPortal) -> Any:
-    """Return an async repository that is called as its blocking twin is. Listings are read to their end at once.
+def blocking(repository: AsyncCacheRepository, portal: BlockingPortal, *, lazily: bool = ...) -> CacheRepository: ...
+def blocking(repository: Any, portal: BlockingPortal, *, lazily: bool = False) -> Any:
+    """Return an async repository that is called as its blocking twin is.
 
     Args:
         repository: what answers.
         portal: to the event loop in which ``repository`` lives.
+        lazily: whether listings are read step by step, which takes longer, and not to their end at once.
     """
 
     def forward(name: str, *, is_awaited: bool) -> Callable[..., Any]:
@@ -77,12 +81,29 @@ def blocking(repository: Any, portal: BlockingPortal) -> Any:
             return portal.call(lambda: method(*args, **kwargs))
 
         def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            return iter(portal.call(_collected, method(*args, **kwargs)))
+            items = method(*args, **kwargs)
+            return _stepwise(items, portal) if lazily else iter(portal.call(_collected, items))
 
         return call if is_awaited else iterate
 
     face = type(repository)
     return _forwarding(_BLOCKING[face](repository.backend), face, forward)
+
+
+def watched(repository: RepositoryT, note: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> RepositoryT:
+    """Have each method of a blocking repository replaced by what ``note`` makes of its name and of itself."""
+    for name in operations_of(type(repository)):
+        setattr(repository, name, note(name, getattr(repository, name)))
+    return repository
+
+
+def operations_of(face: type[Any]) -> list[str]:
+    """Return the names of the operations of a repository."""
+    return [
+        name
+        for name, method in vars(face).items()
+        if inspect.isfunction(method) and name != "close" and not name.startswith("_")
+    ]
 
 
 def _forwarding(twin: Any, async_face: type[Any], forward: Callable[..., Callable[..., Any]]) -> Any:
@@ -96,6 +117,15 @@ def _forwarding(twin: Any, async_face: type[Any], forward: Callable[..., Callabl
 async def _awaited(items: Iterator[ItemT]) -> AsyncIterator[ItemT]:
     for item in items:
         yield item
+
+
+def _stepwise(items: AsyncIterator[Any], portal: BlockingPortal) -> Iterator[Any]:
+    while (item := portal.call(_next, items)) is not None:
+        yield item
+
+
+async def _next(items: AsyncIterator[Any]) -> Any:
+    return await anext(items, None)
 
 
 async def _collected(items: AsyncIterator[ItemT]) -> list[ItemT]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import pairwise
 from typing import Any, Final
@@ -21,13 +21,15 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ..domain import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, VectorIndex
+from ..domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, VectorIndex
 from ..repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
 from . import strategies as some
-from .comparison import ComparingMachine, Expiry, outcome
+from .comparison import Call, ComparingMachine, Expiry, canonical, outcome
+from .differences import NONE, Differences
 from .embedding import DIMS, letter_counts
 from .faces import blocking
 from .item_oracle import ItemOracle, Kept, Labels
+from .under_way import UnderWay
 
 MakeItemBackend = Callable[[], AbstractContextManager[ItemBackend] | AbstractAsyncContextManager[ItemBackend]]
 """Opens an empty backend; in an event loop of its own if it is an async context manager."""
@@ -35,61 +37,24 @@ MakeItemBackend = Callable[[], AbstractContextManager[ItemBackend] | AbstractAsy
 INDEX: Final = VectorIndex(dims=DIMS, embed=letter_counts, fields=("text", "parts[*]"), index_type="flat")
 """The index that a backend must have been made with, or none."""
 
-_EXPECTED = st.sampled_from([ANY, ANY, ANY, ANY, None, 1, 2])
-_REFRESH = st.sampled_from([None, None, True, False])
-_INDEXED = st.sampled_from([None, None, False, ["title"]])
-_PATHS = st.lists(st.sampled_from(["a", "b", "*", "a.b", "ab", "{a}*|:/%"]), max_size=2).map(tuple)
 
-# Seconds: none is a sum of what `wait` waits for, and no example over a server whose clock runs takes as long.
-_SHORT, _LONG = 333.333, 2003.0301
-
-
-def _put(place: dict[str, Any], **others: Any) -> PutItem:
-    return PutItem(**place, **others)
-
-
-def _get(place: dict[str, Any], refresh: bool | None) -> GetItem:
-    return GetItem(**place, refresh=refresh)
-
-
-def _delete(place: dict[str, Any], expected: Any) -> DeleteItem:
-    return DeleteItem(**place, expected=expected)
-
-
-def _places(namespaces: st.SearchStrategy[Labels]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({"namespace": namespaces, "key": some.item_keys()})
-
-
-def _puts(
-    namespaces: st.SearchStrategy[Labels], expected: st.SearchStrategy[Any] = _EXPECTED
-) -> st.SearchStrategy[PutItem]:
-    return st.builds(
-        _put,
-        _places(namespaces),
-        value=some.item_values(),
-        ttl=st.sampled_from([DEFAULT, DEFAULT, None, _SHORT, _LONG]),
-        expected=expected,
-        index=_INDEXED,
-    )
-
-
-def _operations(
-    namespaces: st.SearchStrategy[Labels], expected: st.SearchStrategy[Any]
-) -> st.SearchStrategy[list[GetItem | PutItem | DeleteItem]]:
-    gets = st.builds(_get, _places(namespaces), _REFRESH)
-    deletes = st.builds(_delete, _places(namespaces), expected)
-    return st.lists(gets | _puts(namespaces, expected) | deletes, max_size=5)
+def _places() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"namespace": some.item_namespaces(), "key": some.item_keys()})
 
 
 class ItemMachine(ComparingMachine):
     """The machine; :func:`item_machine_for` says what it acts on."""
 
+    kind = "items"
     pace = 100
 
     def __init__(self) -> None:
         super().__init__()
-        self.repository: ItemRepository = self.opened(
-            ItemRepository, lambda backend, portal: blocking(AsyncItemRepository(backend), portal)
+        self.repository: ItemRepository
+        self.stepwise: ItemRepository
+        self.repository, self.stepwise = self.opened(
+            ItemRepository,
+            lambda backend, portal, lazily: blocking(AsyncItemRepository(backend), portal, lazily=lazily),
         )
         self.repository.setup()
         index = self.repository.backend.index
@@ -140,11 +105,11 @@ class ItemMachine(ComparingMachine):
 
     # -- write
 
-    @initialize(puts=st.lists(_puts(some.item_namespaces(), st.just(ANY)), min_size=3, max_size=15))
+    @initialize(puts=st.lists(some.puts(expected=st.just(ANY)), min_size=3, max_size=15))
     def fill(self, puts: list[PutItem]) -> None:
         self.do(lambda: self.repository.batch(puts), puts)
 
-    @rule(put=_puts(some.item_namespaces()))
+    @rule(put=some.puts())
     def put(self, put: PutItem) -> None:
         self.do(
             lambda: [
@@ -156,38 +121,47 @@ class ItemMachine(ComparingMachine):
         )
 
     @precondition(lambda self: self.oracle.items)
-    @rule(data=st.data(), put=_puts(some.item_namespaces()))
+    @rule(data=st.data(), put=some.puts())
     def put_again(self, data: st.DataObject, put: PutItem) -> None:
         """Over an item that is there, mostly expecting what is."""
         namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
         version = data.draw(st.sampled_from([self.oracle.items[namespace, key].version, put.expected]))
         self.put(put.model_copy(update={"namespace": namespace, "key": key, "expected": version}))
 
-    @rule(place=_places(some.item_namespaces()), expected=_EXPECTED)
+    @precondition(lambda self: self.oracle.items)
+    @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), query=st.sampled_from(some.TEXTS))
+    def put_again_and_search(self, data: st.DataObject, put: PutItem, query: str) -> None:
+        """An item is found by what it is now, and not by what it was before."""
+        namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
+        self.put(put.model_copy(update={"namespace": namespace, "key": key}))
+        self.search(namespace, {}, query, 100, 0, None)
+
+    @rule(place=_places(), expected=some.expectations())
     def delete(self, place: dict[str, Any], expected: Any) -> None:
         self.do(lambda: [self.repository.delete(**place, expected=expected)], [DeleteItem(**place, expected=expected)])
 
-    @rule(operations=_operations(some.item_namespaces(), st.just(ANY)))
+    @rule(operations=some.operations(expected=st.just(ANY)))
     def batch(self, operations: list[GetItem | PutItem | DeleteItem]) -> None:
         self.do(lambda: self.repository.batch(operations), operations)
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def batch_of_one_namespace(self, data: st.DataObject, namespace: Labels) -> None:
-        operations = data.draw(_operations(st.just(namespace), _EXPECTED))
+        operations = data.draw(some.operations(st.just(namespace)))
         self.do(lambda: self.repository.batch(operations), operations)
 
+    @precondition(lambda self: self.can("append"))
     @rule(
         namespace=some.item_namespaces(),
         values=st.lists(some.item_values(), max_size=3),
-        ttl=st.sampled_from([DEFAULT, None, _SHORT]),
-        index=_INDEXED,
+        ttl=st.sampled_from(some.TTLS),
+        index=some.indexed(),
     )
     def append(self, namespace: Labels, values: list[Any], ttl: Any, index: Any) -> None:
         self.oracle.expire()
         keys = self.repository.append(namespace, values, ttl=ttl, index=index)
         assert len(keys) == len(values)
         for key in keys:
-            assert len(key) == 20 and key.isascii() and key.isdecimal()
+            assert _is_appended(key)
             assert key > self.appended.get(namespace, "")
             self.appended[namespace] = key
         puts = [
@@ -213,7 +187,7 @@ class ItemMachine(ComparingMachine):
 
     # -- read
 
-    @rule(place=_places(some.item_namespaces()), refresh=_REFRESH)
+    @rule(place=_places(), refresh=some.refreshes())
     def get(self, place: dict[str, Any], refresh: bool | None) -> None:
         self.do(lambda: [self.repository.get(**place, refresh=refresh)], [GetItem(**place, refresh=refresh)])
 
@@ -222,11 +196,11 @@ class ItemMachine(ComparingMachine):
         query=st.fixed_dictionaries(
             {},
             optional={
-                "prefix": st.sampled_from(["", "1", "00", "{", "*", "😀"]),
+                "prefix": st.sampled_from(["", "1", "00", "{", "*"]) | some.item_keys().map(lambda key: key[:1]),
                 "after": st.none() | some.item_keys() | st.sampled_from(["b", "5", "\U0010ffff"]),
                 "reverse": st.booleans(),
                 "limit": st.none() | st.integers(0, 3),
-                "refresh": _REFRESH,
+                "refresh": some.refreshes(),
             },
         ),
     )
@@ -237,7 +211,7 @@ class ItemMachine(ComparingMachine):
         )
 
     @precondition(lambda self: self.oracle.items)
-    @rule(data=st.data(), reverse=st.booleans(), limit=st.none() | st.integers(1, 3), refresh=_REFRESH)
+    @rule(data=st.data(), reverse=st.booleans(), limit=st.none() | st.integers(1, 3), refresh=some.refreshes())
     def list_behind(self, data: st.DataObject, reverse: bool, limit: int | None, refresh: bool | None) -> None:
         """Behind an item that is there."""
         namespace, after = data.draw(st.sampled_from(sorted(self.oracle.items)))
@@ -249,7 +223,7 @@ class ItemMachine(ComparingMachine):
         query=st.sampled_from([None, *some.TEXTS]),
         limit=st.just(100) | st.integers(0, 4),
         offset=st.integers(0, 3),
-        refresh=_REFRESH,
+        refresh=some.refreshes(),
     )
     def search_anything(
         self,
@@ -265,6 +239,8 @@ class ItemMachine(ComparingMachine):
     def search(
         self, prefix: Labels, filter: dict[str, Any], query: str | None, limit: int, offset: int, refresh: bool | None
     ) -> None:
+        if not self.can("search"):
+            return
         self.oracle.expire()
         every: Sequence[Kept] = self.oracle.search(prefix, filter)
         if len({kept.updated_at for kept in every}) < len(every):
@@ -283,9 +259,13 @@ class ItemMachine(ComparingMachine):
             lambda: [self.fields(self.oracle.items[place]) for place in places],
         )
 
-    @rule(query=st.sampled_from(some.TEXTS), refresh=_REFRESH)
-    def search_all(self, query: str, refresh: bool | None) -> None:
-        self.search((), {}, query, 100, 0, refresh)
+    @rule(
+        prefix=st.just(()) | some.item_namespaces(),
+        query=st.sampled_from([None, *some.TEXTS]),
+        refresh=some.refreshes(),
+    )
+    def search_all(self, prefix: Labels, query: str | None, refresh: bool | None) -> None:
+        self.search(prefix, {}, query, 100, 0, refresh)
 
     def ranked(self, found: Sequence[SearchItem], every: Sequence[Kept], query: str, part: slice) -> None:
         """Compare with the best of all. What scores the same but for rounding may come in any order."""
@@ -306,7 +286,10 @@ class ItemMachine(ComparingMachine):
             assert (one.score, one.updated_at) > (other.score, other.updated_at)
 
     @rule(
-        prefix=_PATHS, suffix=_PATHS, max_depth=st.none() | st.integers(1, 2), part=st.tuples(*2 * [st.integers(0, 3)])
+        prefix=some.namespace_paths(),
+        suffix=some.namespace_paths(),
+        max_depth=st.none() | st.integers(1, 2),
+        part=st.tuples(*2 * [st.integers(0, 3)]),
     )
     def list_namespaces(self, prefix: Labels, suffix: Labels, max_depth: int | None, part: tuple[int, int]) -> None:
         matches = [NamespaceMatch(where="prefix", path=prefix), NamespaceMatch(where="suffix", path=suffix)]
@@ -326,18 +309,123 @@ class ItemMachine(ComparingMachine):
             lambda: self.repository.reindex(namespace), lambda: len(self.oracle.list(namespace, refresh=False))
         )
 
+    @precondition(lambda self: self.clock is not None and self.oracle.items)
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["get", "list", "search"]),
+        refresh=st.sampled_from([True, True, None, False]),
+    )
+    def use_in_time(self, data: st.DataObject, how: str, refresh: bool | None) -> None:
+        """A read shortly before an item expires, which may let it live on."""
+        namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
+        self.wait(9.6)
+        if how == "get":
+            self.get({"namespace": namespace, "key": key}, refresh)
+        elif how == "list":
+            self.list_anything(namespace, {"refresh": refresh})
+        else:
+            self.search(namespace, {}, None, 100, 0, refresh)
+        self.wait(3.1)
+
+    # -- listings that go on, and several calls at once
+
+    @precondition(lambda self: len(self.under_way) < 2)
+    @rule(
+        namespace=some.item_namespaces(),
+        prefix=st.just("") | some.item_keys().map(lambda key: key[:1]),
+        reverse=st.booleans(),
+        first=st.integers(0, 2),
+    )
+    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int) -> None:
+        """It goes on while other rules change what it lists."""
+
+        def there() -> dict[Hashable, Any]:
+            found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
+            return {kept.key: canonical(self.fields(kept)) for kept in found}
+
+        def precedes(one: str, other: str) -> bool:
+            return one > other if reverse else one < other
+
+        self.oracle.expire()
+        items = self.stepwise.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
+        self.under_way.append(UnderWay(items, there, lambda item: (item.key, canonical(self.fields(item))), precedes))
+        self.under_way[-1].go_on(first)  # the first page is read now, or when it goes on
+
+    @rule(data=st.data(), namespace=some.item_namespaces())
+    def at_once(self, data: st.DataObject, namespace: Labels) -> None:
+        """Puts, deletions, reads, batches, appends and pops of one namespace in several threads."""
+        here = st.just(namespace)
+        single = some.puts(here) | some.deletes(here) | some.gets(here)
+        batches = data.draw(st.lists(single.map(lambda one: [one]) | some.operations(here), min_size=2, max_size=3))
+        calls = [self._batch_call(batch) for batch in batches]
+        others = [self._pop_call(namespace)] if self.can("pop") else []
+        others += [self._append_call(namespace, value) for value in (1, 2)] if self.can("append") else []
+        some_others = data.draw(st.lists(st.sampled_from(range(3)), max_size=2, unique=True))
+        calls += [others[at] for at in some_others if at < len(others)]
+        self.side_by_side(
+            calls[-3:],
+            lambda: [self._timeless(item) for item in self.repository.list(namespace, refresh=False)],
+            lambda oracle: [self._timeless(kept) for kept in oracle.list(namespace, refresh=False)],
+        )
+        for item in self.repository.list(namespace, refresh=False):
+            self.updated_at = max(self.updated_at, item.updated_at)
+        self.repository.clear(namespace)
+        self.oracle.clear(namespace)
+
+    def _timeless(self, item: Item | Kept) -> Any:
+        """What does not depend on who was first, but for those whose answer tells."""
+        return {name: getattr(item, name) for name in ("namespace", "key", "value", "version")}
+
+    def _batch_call(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Call:
+        return Call(
+            lambda: self.repository.batch(operations),
+            lambda oracle, seen: [self._told(item) for item in oracle.do(operations, seen or ())],
+            lambda items: [self._told(item) for item in items],
+        )
+
+    def _told(self, result: Any) -> Any:
+        return self._timeless(result) if isinstance(result, (Item, Kept)) else result
+
+    def _pop_call(self, namespace: Labels) -> Call:
+        return Call(
+            lambda: self.repository.pop(namespace), lambda oracle, _: self._told(oracle.pop(namespace)), self._told
+        )
+
+    def _append_call(self, namespace: Labels, value: Any) -> Call:
+        def expect(oracle: ItemOracle, keys: list[str]) -> list[str]:
+            # Each append is behind all others that came before it.
+            assert all(key < keys[0] for place, key in oracle.items if place == namespace and _is_appended(key))
+            oracle.do([PutItem(namespace=namespace, key=key, value=value, expected=None) for key in keys])
+            return keys
+
+        return Call(lambda: self.repository.append(namespace, [value]), expect)
+
     # -- after each step
 
     @invariant()
     def all_is_there(self) -> None:
-        for namespace in some.ITEM_NAMESPACES:
+        namespaces = sorted({namespace for namespace, _ in self.oracle.items})
+        if self.can("list_namespaces"):
+            self.compare(self.repository.list_namespaces, lambda: self.oracle.list_namespaces((), None))
+        for namespace in namespaces:
             self.compare(
                 lambda at=namespace: [self.fields(item) for item in self.repository.list(at, refresh=False)],  # type: ignore[misc]
                 lambda at=namespace: [self.fields(kept) for kept in self.oracle.list(at, refresh=False)],  # type: ignore[misc]
             )
 
 
-def item_machine_for(make_backend: MakeItemBackend, *, expiry: Expiry | None = None) -> type[ItemMachine]:
+def _is_appended(key: str) -> bool:
+    return len(key) == 20 and key.isascii() and key.isdecimal()
+
+
+def item_machine_for(
+    make_backend: MakeItemBackend,
+    *,
+    name: str = "",
+    expiry: Expiry | None = None,
+    restart: Callable[[], None] | None = None,
+    differences: Differences = NONE,
+) -> type[ItemMachine]:
     """Return a state machine that acts on the backends that ``make_backend`` opens, one for each example.
 
     Run it with :func:`hypothesis.stateful.run_state_machine_as_test`, or take its ``TestCase``.
@@ -345,8 +433,11 @@ def item_machine_for(make_backend: MakeItemBackend, *, expiry: Expiry | None = N
     Args:
         make_backend: opens an empty backend, without an index or with ``INDEX``; called without arguments, for each
             example.
+        name: what the backend is called in summaries; the name of its class if there is none.
         expiry: for backends with a clock that can be set: how they were made. Without it the backend
             must have no TTL of its own, and what items are put with outlasts every example.
+        restart: for backends whose records survive a restart of what keeps them: ends it and starts it again. It is
+            called between any two steps.
+        differences: what the backend does otherwise than the contract has it.
     """
-    namespace = {"make_backend": staticmethod(make_backend), "expiry": expiry}
-    return type("ItemMachineFor", (ItemMachine,), namespace)
+    return ItemMachine.over(make_backend, name=name, expiry=expiry, restart=restart, differences=differences)

@@ -972,6 +972,21 @@ class ItemContract:
         assert await keep.pop(n) == stays[0]
         assert await keep.pop(n) is None
 
+    async def test_what_expires_while_it_is_listed(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        names = [f"{number:03}" for number in range(240)]
+        await keep.batch(
+            [PutItem(namespace=n, key=name, value=1, ttl=0.5 if int(name) % 2 else None) for name in names]
+        )
+        found: list[str] = []
+        async for item in keep.list(n):
+            if not found:
+                await anyio.sleep(0.7)
+            found.append(item.key)
+        assert found == sorted(set(found))
+        assert set(names[::2]) <= set(found)
+        assert not {name for name in names[-110:] if int(name) % 2} & set(found)
+
     async def test_every_put_says_anew_when_the_item_ends(self, keep: AsyncItemRepository) -> None:
         n = ("n",)
         first = await keep.put(n, "k", 1, ttl=1000)

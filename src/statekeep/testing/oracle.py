@@ -14,6 +14,7 @@ from attrs import define, field
 
 from ..domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
 from ..domain.checkpoints import Version
+from .differences import NONE, Differences
 
 Place = tuple[str, str]
 """Thread and namespace."""
@@ -42,6 +43,7 @@ class Oracle:
         ttl: seconds until a checkpoint or write expires.
         refresh_on_read: whether ``get`` starts the time anew.
         clock: the time in seconds.
+        differences: what the backend does otherwise than the contract has it.
 
     Attributes:
         unclear: channel versions whose shared value lost its last user. A backend may collect it at once or
@@ -51,6 +53,7 @@ class Oracle:
     ttl: float | None = None
     refresh_on_read: bool = False
     clock: Callable[[], float] = lambda: 0.0
+    differences: Differences = NONE
     checkpoints: dict[Place, dict[str, Kept]] = field(factory=dict)
     writes: dict[tuple[str, str, str], dict[tuple[str, int], tuple[PendingWrite, float]]] = field(factory=dict)
     shared: dict[Entry, Payload] = field(factory=dict)
@@ -159,10 +162,29 @@ class Oracle:
         stored = self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {})
         if checkpoint.parent_id in stored:
             inherited = stored[checkpoint.parent_id].channels.get(name)
-            if inherited is not None and inherited.payload is not None and _same(inherited.version, channel.version):
-                return True, inherited.payload
+            if inherited is not None and _same(inherited.version, channel.version):
+                if inherited.payload is not None:
+                    return True, inherited.payload
+                if self.differences.optional_stops_at_parent and channel.carry is Carry.EARLIER_IF_ANY:
+                    return True, None
+        if self.differences.replayed_finds_parents_only and channel.carry is Carry.REPLAYED:
+            return True, None
         entry = _entry(checkpoint.thread_id, checkpoint.namespace, name, channel.version)
-        return entry not in self.unclear, self.shared.get(entry)
+        found = self.shared.get(entry)
+        if self.differences.forks_are_ambiguous and self._values(entry) - {found}:
+            return False, found
+        return entry not in self.unclear, found
+
+    def _values(self, entry: Entry) -> set[Payload]:
+        """All values that checkpoints have under a version."""
+        thread_id, namespace, name, _, _ = entry
+        stored = self.checkpoints.get((thread_id, namespace), {}).values()
+        channels = [(kept.channels[name].version, _value_of(kept, name)) for kept in stored if name in kept.channels]
+        return {
+            payload
+            for version, payload in channels
+            if payload is not None and _entry(thread_id, namespace, name, version) == entry
+        }
 
     def put(self, checkpoint: Checkpoint, supplied: Mapping[str, Payload] | None) -> None:
         channels = {}

@@ -34,17 +34,35 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @frozen
+class Round:
+    """A way through all threads. One that is updated meanwhile moves to the front, so the front is looked at again.
+
+    Attributes:
+        seen: the threads that were listed, or are in the queue; added to as the listing goes on.
+        newest: when the first thread of this round was updated.
+        until: where this round ends: when the first thread of the round before was updated.
+        found: whether this round met threads that were not seen before.
+    """
+
+    seen: set[str]
+    newest: dt.datetime
+    until: dt.datetime | None = None
+    found: bool = False
+
+
+@frozen
 class Place:
     """How far a listing has come.
 
     Attributes:
         left: how many checkpoints may still be listed; ``None`` for all.
         thread_id: the thread being listed; empty before the first.
-        bounds: per namespace that may have more, the upper limit of its ids: ``"+"`` or ``"(ID"``.
+        bounds: per namespace that may have more, the upper limit of its ids: ``"+"``, ``"(ID"`` or ``"[ID"``.
         ready: checkpoints that were found but not read yet.
         queue: in a listing of all threads, those to come next.
         after: the thread behind which the queue is filled again.
         last_thread: whether no thread is left behind the queue.
+        round: of what this listing has seen of the threads, if they take more than one page.
     """
 
     left: int | None
@@ -54,6 +72,7 @@ class Place:
     queue: Sequence[Thread] = ()
     after: Thread | None = None
     last_thread: bool = False
+    round: Round | None = None
 
 
 def list_checkpoints(
@@ -78,8 +97,7 @@ def list_checkpoints(
         elif place.queue or (query.thread_id is not None and not place.thread_id):
             place = yield from _begin_thread(settings, query, place)
         elif not place.last_thread:
-            page = yield from list_threads(settings, "", place.after, None)
-            place = evolve(place, queue=page.items, after=page.cursor, last_thread=page.cursor is None)
+            place = yield from _more_threads(settings, place)
         else:
             break
     return Page(())
@@ -88,6 +106,23 @@ def list_checkpoints(
 def _unless_ended(place: Place) -> Place | None:
     ended = place.left == 0 or not (place.ready or place.bounds or place.queue or not place.last_thread)
     return None if ended else place
+
+
+def _more_threads(settings: Settings, place: Place) -> Operation[Place]:
+    """Fill the queue again."""
+    page = yield from list_threads(settings, "", place.after, None)
+    if place.round is None and page.cursor is None:
+        return evolve(place, queue=page.items, last_thread=True)
+    this = place.round or Round(set(), page.items[0].updated_at)
+    if place.after is None and page.items:
+        this = evolve(this, newest=page.items[0].updated_at)
+    queue = [thread for thread in page.items if thread.thread_id not in this.seen]
+    this.seen.update(thread.thread_id for thread in queue)
+    this = evolve(this, found=this.found or bool(queue))
+    if page.cursor is not None and (this.until is None or page.items[-1].updated_at > this.until):
+        return evolve(place, queue=queue, after=page.cursor, round=this)
+    following = evolve(this, until=this.newest, found=False)
+    return evolve(place, queue=queue, after=None, last_thread=not this.found, round=following)
 
 
 def _begin_thread(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
@@ -144,10 +179,10 @@ def _choose(
         Ref(namespace, text(name, settings.keys(place.thread_id, namespace).checkpoints))
         for name, namespace in merged[:step]
     ]
-    taken = {ref.namespace: ref.checkpoint_id for ref in refs}
     counts = Counter(ref.namespace for ref in refs)
+    # Every namespace goes on behind the last of all: what is put meanwhile into one of them must not come too late.
     bounds = {
-        namespace: f"({taken[namespace]}" if namespace in taken else place.bounds[namespace]
+        namespace: f"{'[' if namespace > refs[-1].namespace else '('}{refs[-1].checkpoint_id}"
         for namespace, ids in found.items()
         if not counts[namespace] == len(ids) < step
     }

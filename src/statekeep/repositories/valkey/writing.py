@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ..checkpoints import Supply
@@ -32,11 +33,12 @@ def put(
     ttl = str(settings.ttl_ms)
 
     everywhere = thread_index_keys(settings.prefix)
+    times: Any = None
     run_id = run_of(checkpoint.metadata)
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
-        yield Call(script("checkpoints/touch"), everywhere, [checkpoint.thread_id])
+        times = yield Call(script("checkpoints/touch"), everywhere, [checkpoint.thread_id])
         if run:
             yield Call(script("checkpoints/join"), run, [checkpoint.thread_id, ttl])
         everywhere, run = [], []
@@ -62,9 +64,16 @@ def put(
             return
         names = list(channels)
         missing = [names[position] for position in positions]
-        if supply is None:
-            raise MissingChannels(missing, key=keys.values)
-        channels = channels | _supplied(channels, missing, supply)
+        try:
+            if supply is None:
+                raise MissingChannels(missing, key=keys.values)
+            channels = channels | _supplied(channels, missing, supply)
+        except BaseException:
+            if times is not None and None not in times:  # the thread was not updated after all
+                yield Call(
+                    script("checkpoints/touch"), thread_index_keys(settings.prefix), [checkpoint.thread_id, *times]
+                )
+            raise
 
 
 def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:

@@ -1,0 +1,425 @@
+"""From one repository to another: everything that their contract lets one read and write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, overload
+
+from attrs import define, field, frozen
+
+from ..domain import (
+    Channel,
+    Checkpoint,
+    CheckpointQuery,
+    InvalidInput,
+    Item,
+    PutItem,
+    SavedCheckpoint,
+    StatekeepError,
+    Thread,
+)
+from ..domain.items import Namespace
+from ..domain.json_values import dumps
+from ..domain.model import Model
+from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, Supply
+from .connect import AsyncConnection, Connection
+from .items import AsyncItemRepository, Get, ItemRange, ItemRepository, NamespaceQuery
+from .operation import Operation, Page, arun, run
+
+WINDOW: Final = 20
+"""Checkpoints that are held at once: their values may be large."""
+
+PARENTS: Final = 1000
+"""Checkpoints of a thread whose values are known by their digests, so that they need not be sent to their children."""
+
+SLACK: Final = dt.timedelta(seconds=1)
+"""By how much the ends of two items may differ that count as equal: two servers have two clocks."""
+
+
+class CopyProgress(Model):
+    """How far a copy has come, and in the end what it did.
+
+    Attributes:
+        threads: threads that were copied.
+        of_threads: how many there were when the copy began.
+        checkpoints: checkpoints that were put.
+        pending_writes: pending writes of these checkpoints.
+        namespaces: namespaces of items that were copied.
+        of_namespaces: how many there were when the copy of items began.
+        items: items that were put; those that the target had already are not counted.
+        place: the thread, or the namespace, that is being copied; ``None`` before the first.
+    """
+
+    threads: int = 0
+    of_threads: int = 0
+    checkpoints: int = 0
+    pending_writes: int = 0
+    namespaces: int = 0
+    of_namespaces: int = 0
+    items: int = 0
+    place: str | Namespace | None = None
+
+
+Progress = Callable[[CopyProgress], object]
+
+
+@frozen
+class _Step:
+    """An operation of one of the two repositories."""
+
+    repository: Any
+    operation: Operation[Any]
+
+
+@define
+class _Report:
+    """Tells how far a copy has come."""
+
+    tell: Progress | None
+    so_far: CopyProgress = field(factory=CopyProgress)
+
+    def add(self, *, place: str | Namespace | None = None, **more: int) -> None:
+        """Count more, and perhaps name the place that is being copied now."""
+        fields = {name: getattr(self.so_far, name) + number for name, number in more.items()}
+        if place is not None:
+            fields["place"] = place
+        self.so_far = self.so_far.model_copy(update=fields)
+        if self.tell is not None:
+            self.tell(self.so_far)
+
+
+@contextmanager
+def _at(what: str, place: str | Namespace) -> Iterator[None]:
+    """Have errors say what was being copied."""
+    try:
+        yield
+    except StatekeepError as error:
+        error.add_note(
+            f"while {what} {place!r} was copied; what was copied before is there, and a copy may be repeated"
+        )
+        raise
+
+
+# -- checkpoints
+
+
+def _values(saved: Checkpoint) -> dict[str, tuple[str, Any, bytes]]:
+    """Type and value of the version of each channel that has a value, and the digest of that value."""
+    found = {}
+    for name, channel in saved.channels.items():
+        if channel.payload is not None:
+            digest = hashlib.blake2b(channel.payload.encoding.encode() + b"\x00" + channel.payload.data, digest_size=16)
+            found[name] = (type(channel.version).__name__, channel.version, digest.digest())
+    return found
+
+
+@define
+class _Known:
+    """The values of the checkpoints of a thread that were copied last."""
+
+    _found: OrderedDict[tuple[str, str], dict[str, tuple[str, Any, bytes]]] = field(factory=OrderedDict)
+
+    def lighter(self, saved: SavedCheckpoint) -> Checkpoint:
+        """Return a checkpoint to put, which sends no value that its parent in the target has."""
+        mine = _values(saved)
+        of_parent = self._found.get((saved.namespace, saved.parent_id or ""), {})
+        channels = {
+            name: Channel.earlier(channel.version) if name in mine and mine[name] == of_parent.get(name) else channel
+            for name, channel in saved.channels.items()
+        }
+        self._found[saved.namespace, saved.checkpoint_id] = mine
+        if len(self._found) > PARENTS:
+            self._found.popitem(last=False)
+        fields = {name: getattr(saved, name) for name in Checkpoint.model_fields}
+        return Checkpoint.trusted(**(fields | {"channels": channels}))
+
+
+def _windows(ids: Sequence[str]) -> Iterator[tuple[str | None, str]]:
+    """Cut a thread, whose ids are listed newest first, into pieces, the oldest first.
+
+    Returns for each the id before which it begins and its last id. No piece has a part of the checkpoints of one id.
+    """
+    end = len(ids)
+    for at in range(len(ids) - 1, -1, -1):
+        if at == 0 or (end - at >= WINDOW and ids[at] != ids[at - 1]):
+            yield (ids[at - 1] if at else None), ids[end - 1]
+            end = at
+
+
+def _copied_checkpoints(
+    source: CheckpointRepository | AsyncCheckpointRepository,
+    target: CheckpointRepository | AsyncCheckpointRepository,
+    report: _Report,
+) -> Operation[None]:
+    thread_ids = yield from _threads(source)
+    report.add(of_threads=len(thread_ids))
+    for thread_id in thread_ids:
+        with _at("thread", thread_id):
+            report.add(place=thread_id)
+            yield from _copied_thread(source, target, thread_id, report)
+            report.add(threads=1)
+
+
+def _threads(source: Any) -> Operation[list[str]]:
+    """Return the ids of all threads. Those that were updated last come last, so that they do in the target, too.
+
+    One that is updated meanwhile moves to the front, where it may be overlooked: so the front is read again.
+    """
+    rounds: list[list[str]] = []
+    seen: set[str] = set()
+    until: dt.datetime | None = None
+    while True:
+        page: Page[Thread] = yield _Step(source, source.backend.list_threads("", None, None))
+        newest = page.items[0].updated_at if page.items else None
+        is_whole = page.cursor is None
+        found = [thread.thread_id for thread in page.items]
+        while page.cursor is not None and (until is None or not page.items or page.items[-1].updated_at > until):
+            page = yield _Step(source, source.backend.list_threads("", page.cursor, None))
+            found += [thread.thread_id for thread in page.items]
+        rounds.append([thread_id for thread_id in dict.fromkeys(found) if thread_id not in seen])
+        seen.update(found)
+        if is_whole or not rounds[-1]:
+            return [thread_id for one in rounds for thread_id in reversed(one)]
+        until = newest
+
+
+def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) -> Operation[None]:
+    """Put the oldest checkpoints first, so that a child finds in the target what its parent stored."""
+    known = _Known()
+    query = CheckpointQuery(thread_id=thread_id)
+    page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, None))
+    if page.cursor is None:
+        yield from _put(target, page.items, known, report)
+        return
+    ids = [saved.checkpoint_id for saved in page.items]
+    while page.cursor is not None:
+        page = yield _Step(source, source.backend.list(query, page.cursor))
+        ids += [saved.checkpoint_id for saved in page.items]
+    for before, last in _windows(ids):
+        window = yield from _read(source, thread_id, before, last)
+        yield from _put(target, window, known, report)
+
+
+def _read(source: Any, thread_id: str, before: str | None, last: str) -> Operation[list[SavedCheckpoint]]:
+    """Read the checkpoints of a thread from one id to another, what was put meanwhile between them included."""
+    window: list[SavedCheckpoint] = []
+    query = CheckpointQuery(thread_id=thread_id, before=before)
+    cursor: Any = None
+    while True:
+        page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, cursor))
+        window += [saved for saved in page.items if saved.checkpoint_id >= last]
+        cursor = page.cursor
+        if cursor is None or (len(page.items) and page.items[-1].checkpoint_id < last):
+            return window
+
+
+def _put(target: Any, newest_first: Sequence[SavedCheckpoint], known: _Known, report: _Report) -> Operation[None]:
+    backend: CheckpointBackend = target.backend
+    for saved in reversed(newest_first):
+        yield _Step(target, backend.put(known.lighter(saved), _supplier(saved)))
+        writes = saved.pending_writes
+        if writes:
+            yield _Step(target, backend.put_writes(saved.thread_id, saved.namespace, saved.checkpoint_id, writes))
+        report.add(checkpoints=1, pending_writes=len(writes))
+
+
+def _supplier(saved: SavedCheckpoint) -> Supply:
+    """For the case that the target lost what its parent stored."""
+    payloads = {name: channel.payload for name, channel in saved.channels.items() if channel.payload is not None}
+    return lambda names: {name: payloads[name] for name in names}
+
+
+# -- items
+
+
+def _copied_items(source: Any, target: Any, report: _Report) -> Operation[None]:
+    every = NamespaceQuery((), None, None, 0)
+    namespaces: list[Namespace] = yield _Step(source, source.backend.list_namespaces(every))
+    report.add(of_namespaces=len(namespaces))
+    for namespace in namespaces:
+        with _at("namespace", namespace):
+            report.add(place=namespace)
+            query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
+            page: Page[Item] = yield _Step(source, source.backend.list(query, None))
+            yield from _put_items(target, namespace, page.items, report)
+            while page.cursor is not None:
+                page = yield _Step(source, source.backend.list(query, page.cursor))
+                yield from _put_items(target, namespace, page.items, report)
+            report.add(namespaces=1)
+
+
+def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report: _Report) -> Operation[None]:
+    """Put those that the target has not, so that a copy that is repeated makes no new versions."""
+    gets = [Get(namespace, item.key, refresh=False) for item in items]
+    there: list[Item | None] = yield _Step(target, target.backend.apply(gets))
+    now = dt.datetime.now(dt.UTC)
+    puts = [
+        PutItem(namespace=namespace, key=item.key, value=item.value, ttl=_left(item, now))
+        for item, stored in zip(items, there, strict=True)
+        if (item.expires_at is None or item.expires_at > now) and not (stored is not None and _alike(stored, item))
+    ]
+    if puts:
+        # By the repository, which makes the vectors.
+        yield _Step(target, target._batch(puts))
+        report.add(items=len(puts))
+
+
+def _left(item: Item, now: dt.datetime) -> float | None:
+    return None if item.expires_at is None else (item.expires_at - now).total_seconds()
+
+
+def _alike(one: Item, other: Item) -> bool:
+    if dumps(one.value) != dumps(other.value):
+        return False
+    if one.expires_at is None or other.expires_at is None:
+        return one.expires_at is other.expires_at
+    return abs(one.expires_at - other.expires_at) <= SLACK
+
+
+# -- the two faces
+
+
+_KINDS: Final = ((CheckpointRepository, AsyncCheckpointRepository), (ItemRepository, AsyncItemRepository))
+
+
+def _copied(source: Any, target: Any, report: _Report, position: int) -> Operation[CopyProgress]:
+    """Copy between repositories or connections, those for blocking code (``position`` 0) or for asyncio code (1)."""
+    connection = (Connection, AsyncConnection)[position]
+    pairs: list[tuple[Any, Any]]
+    if isinstance(source, connection) and isinstance(target, connection):
+        pairs = [(source.checkpoints, target.checkpoints), (source.items, target.items)]
+    else:
+        pairs = [(source, target)]
+    for one, other in pairs:
+        _check(one, other, position)
+    for one, other in pairs:
+        body = _copied_checkpoints if isinstance(one, _KINDS[0][position]) else _copied_items
+        yield from body(one, other, report)
+    return report.so_far
+
+
+def _check(source: Any, target: Any, position: int) -> None:
+    kinds = [kind[position] for kind in _KINDS]
+    names = ", ".join(kind.__name__ for kind in [*kinds, (Connection, AsyncConnection)[position]])
+    for field_name, value in (("source", source), ("target", target)):
+        if not isinstance(value, tuple(kinds)):
+            raise InvalidInput(f"{field_name} must be one of {names}, got {type(value).__name__}", field=field_name)
+    if [isinstance(source, kind) for kind in kinds] != [isinstance(target, kind) for kind in kinds]:
+        raise InvalidInput(
+            f"target must be of the kind of source, {type(source).__name__}, got {type(target).__name__}",
+            field="target",
+        )
+    if source.backend is target.backend:
+        raise InvalidInput("target must be another repository than source", field="target")
+
+
+def _checked_progress(progress: Any) -> Progress | None:
+    if progress is not None and not callable(progress):
+        raise InvalidInput(f"progress must be a function, got {type(progress).__name__}", field="progress")
+    found: Progress | None = progress
+    return found
+
+
+@overload
+def copy(
+    source: CheckpointRepository, target: CheckpointRepository, *, progress: Progress | None = ...
+) -> CopyProgress: ...
+@overload
+def copy(source: ItemRepository, target: ItemRepository, *, progress: Progress | None = ...) -> CopyProgress: ...
+@overload
+def copy(source: Connection, target: Connection, *, progress: Progress | None = ...) -> CopyProgress: ...
+def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyProgress:
+    """Copy everything from one repository to another, whatever backends they have.
+
+    Checkpoints come with all namespaces, metadata, times, parents, channel values and pending writes, as they were
+    listed. Threads are copied in the order in which they were updated, and unchanged channel values are sent once.
+    What the target has under the same ids is replaced, but for pending writes with ``idx >= 0``, which stay.
+
+    Items come with their values, and end when they would have ended, by the clock of this machine. Texts become vectors
+    anew, by the index of the target. An item that the target has already, with an equal value and end, is left alone.
+
+    A copy that was cut off may be repeated, and does no harm when it is. What is written to the source meanwhile may
+    be copied or not. At most some 20 checkpoints or 100 items are held at once, and the ids of all threads and of the
+    checkpoints of one thread, or all namespaces.
+
+    What the contracts do not let one read or write is not copied: pending writes of checkpoints that are not stored yet,
+    when checkpoints expire (they begin anew with the TTL of the target), when threads were updated, and of items
+    versions, times of creation and of update, how long their TTL was, and which texts were to become vectors if the
+    item said so itself. A ``replayed`` channel for whose version another checkpoint of the namespace has a value gets
+    that value, as in every put. Cache entries are not copied: they cannot be listed, and can be made again.
+
+    Args:
+        source: what to read: a repository of checkpoints or of items, or a connection, of which both are copied.
+        target: what to write; of the same kind.
+        progress: called with how far the copy has come, after each checkpoint and each page of items.
+
+    Returns:
+        What was copied.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+        StatekeepError: reading or writing failed; a note says at which thread or namespace.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as old, statekeep.connect("memory:") as new:
+        ...     old.checkpoints.put(statekeep.Checkpoint(thread_id="t", checkpoint_id="1"))
+        ...     item = old.items.put(("users", "ada"), "theme", "dark")
+        ...     copied = statekeep.copy(old, new)
+        ...     new.checkpoints.get("t").checkpoint_id, new.items.get(("users", "ada"), "theme").value
+        ('1', 'dark')
+        >>> copied.threads, copied.checkpoints, copied.items
+        (1, 1, 1)
+    """
+    return run(
+        _copied(source, target, _Report(_checked_progress(progress)), 0),
+        lambda step: run(step.operation, _executes(step.repository)),
+    )
+
+
+def _executes(repository: Any) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = (
+        repository._execute if isinstance(repository, ItemRepository) else repository.backend.execute
+    )
+    return found
+
+
+@overload
+async def acopy(
+    source: AsyncCheckpointRepository, target: AsyncCheckpointRepository, *, progress: Progress | None = ...
+) -> CopyProgress: ...
+@overload
+async def acopy(
+    source: AsyncItemRepository, target: AsyncItemRepository, *, progress: Progress | None = ...
+) -> CopyProgress: ...
+@overload
+async def acopy(
+    source: AsyncConnection, target: AsyncConnection, *, progress: Progress | None = ...
+) -> CopyProgress: ...
+async def acopy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyProgress:
+    """Copy everything from one repository to another, in asyncio code. See :func:`copy`.
+
+    Example:
+        >>> import asyncio, statekeep
+        >>> async def main() -> int:
+        ...     async with statekeep.aconnect("memory:") as old, statekeep.aconnect("memory:") as new:
+        ...         await old.items.put(("users", "ada"), "theme", "dark")
+        ...         return (await statekeep.acopy(old.items, new.items)).items
+        >>> asyncio.run(main())
+        1
+    """
+    return await arun(
+        _copied(source, target, _Report(_checked_progress(progress)), 1),
+        lambda step: arun(step.operation, _aexecutes(step.repository)),
+    )
+
+
+def _aexecutes(repository: Any) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = (
+        repository._aexecute if isinstance(repository, AsyncItemRepository) else repository.backend.aexecute
+    )
+    return found

@@ -1,0 +1,152 @@
+"""One history, two backends: whatever a state machine did to the one is done to the other, with equal results.
+
+Example:
+    >>> from contextlib import nullcontext
+    >>> from hypothesis import settings
+    >>> from hypothesis.stateful import run_state_machine_as_test
+    >>> from statekeep.repositories.memory import MemoryCacheEntries
+    >>> from statekeep.testing.cache_machine import cache_machine_for
+    >>> machine = cache_machine_for(lambda: nullcontext(MemoryCacheEntries()), name="memory twice")
+    >>> pair = paired(machine, lambda: nullcontext(MemoryCacheEntries()))
+    >>> run_state_machine_as_test(pair, settings=settings(max_examples=2))
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from attrs import define, field, frozen
+
+from ..domain import CacheEntry, GetItem, Item, SavedCheckpoint, SearchItem, Thread
+from ..domain.items import DeleteItem, PutItem
+from .comparison import Answer, ComparingMachine, canonical
+
+MachineT = TypeVar("MachineT", bound=ComparingMachine)
+
+
+@frozen
+class _Step:
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    answer: Answer
+
+
+@define
+class _Replay:
+    """What is called otherwise in the other backend: keys that ``append`` made, and threads, which have times."""
+
+    keys: dict[str, str] = field(factory=dict)
+    threads: dict[str, Thread] = field(factory=dict)
+
+    def translated(self, value: Any) -> Any:
+        """Return an argument as it is for the other backend."""
+        if isinstance(value, str):
+            return self.keys.get(value, value)
+        if isinstance(value, Thread):
+            return self.threads.get(value.thread_id, value)
+        if isinstance(value, (GetItem, PutItem, DeleteItem)):
+            return value.model_copy(update={"key": self.keys.get(value.key, value.key)})
+        return [self.translated(item) for item in value] if isinstance(value, list) else value
+
+    def learn(self, step: _Step, result: Any) -> None:
+        if step.name == "append":
+            self.keys.update(zip(step.answer.result, result, strict=True))
+        if step.name == "list_threads":
+            self.threads.update((thread.thread_id, thread) for thread in result)
+
+
+def _form(value: Any, keys: Mapping[str, str]) -> Any:
+    """What must be equal of two answers: no times, and each key by its name in the first backend."""
+    if isinstance(value, SavedCheckpoint):
+        return canonical({name: getattr(value, name) for name in SavedCheckpoint.model_fields})
+    if isinstance(value, Thread):
+        return value.thread_id
+    if isinstance(value, Item):
+        score = None if not isinstance(value, SearchItem) or value.score is None else round(value.score, 4)
+        key = keys.get(value.key, value.key)
+        return (value.namespace, key, canonical(value.value), value.version, value.expires_at is None, score)
+    if isinstance(value, CacheEntry):
+        return (canonical(value.payload), value.expires_at is None)
+    if isinstance(value, dict):
+        return sorted((repr(name), _form(item, keys)) for name, item in value.items())
+    if isinstance(value, list):
+        return [_form(item, keys) for item in value]
+    return canonical(value)
+
+
+def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
+    if answer.error is not None:
+        return type(answer.error)
+    if step.name == "append":
+        return len(answer.result)
+    found = _form(answer.result, keys)
+    if step.name == "search" and step.kwargs.get("query") is not None:
+        # What scores the same but for rounding may come in any order, and so any of it may be cut off.
+        return sorted(found, key=repr) if step.kwargs["limit"] >= len(found) + 1 else len(found)
+    return found
+
+
+def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextManager[Any]]) -> type[MachineT]:
+    """Return a machine that at the end of each example does the same to another backend.
+
+    Args:
+        machine: over the first backend, without ``expiry``.
+        make_other: opens an empty backend, for blocking code.
+    """
+
+    class Pair(machine):  # type: ignore[misc,valid-type]
+        def __init__(self) -> None:
+            self.steps: list[_Step] = []
+            super().__init__()
+
+        def _noted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+            noted = super()._noted(name, method)
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                answer = Answer.of(lambda: _whole(noted(*args, **kwargs)))
+                self.steps.append(_Step(name, args, kwargs, answer))
+                result = answer.again()
+                return iter(result) if name in ("list", "list_threads") and isinstance(result, list) else result
+
+            return call
+
+        def side_by_side(self, calls: Any, after: Any, expected_after: Any) -> list[Answer]:
+            """One after the other: which one would be first is nobody's to say, and not to repeat."""
+            self.oracle.expire()
+            answers = []
+            for one in calls:
+                answers.append(Answer.of(one.act))
+                assert one.formed(answers[-1]) == one.expected(self.oracle, answers[-1])
+            return answers
+
+        def teardown(self) -> None:
+            try:
+                if sys.exception() is None:
+                    self.replay()
+            finally:
+                super().teardown()
+
+        def replay(self) -> None:
+            """Do the same to the other backend, and compare."""
+            replay = _Replay()
+            with make_other() as backend:
+                other = type(self.repository)(backend)
+                for step in self.steps:
+                    args = [replay.translated(value) for value in step.args]
+                    kwargs = {name: replay.translated(value) for name, value in step.kwargs.items()}
+                    method = getattr(other, step.name)
+                    answer = Answer.of(lambda call=method, a=args, k=kwargs: _whole(call(*a, **k)))  # type: ignore[misc]
+                    if answer.error is None and step.answer.error is None:
+                        replay.learn(step, answer.result)
+                    names = {theirs: ours for ours, theirs in replay.keys.items()}
+                    assert _formed(step, answer, names) == _formed(step, step.answer, {}), step.name
+
+    return Pair
+
+
+def _whole(result: Any) -> Any:
+    return list(result) if isinstance(result, Iterator) else result

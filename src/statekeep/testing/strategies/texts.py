@@ -1,0 +1,45 @@
+"""Texts that have broken something somewhere, and a way to draw a few of them for a whole example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+ValueT = TypeVar("ValueT")
+
+NASTY_TEXTS = (
+    "{}", "{t}", "}{", ":", "a:b", "*", "[x]", "?", "|", "%", "%7B", "a b", " ", "\n", "\x00", "a\x00b", "..", "/", "\\",
+    "'", '"', "$keep", "é", "e\u0301", "😀", "\uffff", "\U0010ffff", "x" * 1000,
+)  # fmt: skip
+"""Legal ids that have broken something somewhere."""
+
+LOOK_ALIKES = (
+    "t ", "T", "%74", "t*", "t\x00", "{t}:*", "a%3Ab", "a%253Ab", "A:B", "%25", "%2F", "a/b", "a.b", "a|b", "{a}:b", "x" * 999 + "y",
+)  # fmt: skip
+"""Ids that a careless encoding takes for one another, for a pattern, or for one of ``NASTY_TEXTS``."""
+
+HOSTILE_TEXTS = (*NASTY_TEXTS, *LOOK_ALIKES)
+
+
+def few(name: str, always: Sequence[ValueT], others: Sequence[ValueT], more: int = 2) -> st.SearchStrategy[ValueT]:
+    """Draw from a handful of values that stays the same throughout an example, so that what is made of them meets.
+
+    Each example, that is each run of a test function or of a state machine, has a handful of its own.
+
+    Args:
+        name: equal names share one handful.
+        always: values that are in each handful, the simplest one first.
+        others: where the rest of the handful comes from.
+        more: how many of ``others`` are in a handful.
+
+    Example:
+        >>> from hypothesis import given, strategies as st
+        >>> @given(st.lists(few("fruit", ["apple"], ["fig", "kiwi", "plum"], more=1)))
+        ... def test(fruits):
+        ...     assert len(set(fruits)) <= 2
+        >>> test()
+    """
+    rest = st.lists(st.sampled_from(others), min_size=more, max_size=more, unique=True)
+    return st.shared(rest, key=f"statekeep {name}").flatmap(lambda found: st.sampled_from([*always, *found]))

@@ -1,0 +1,35 @@
+"""Listings of few records on a page, so that little data takes many pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from statekeep.repositories.agentcore import listing as agentcore_listing
+from statekeep.repositories.memory import checkpoints as memory_checkpoints
+from statekeep.repositories.memory import items as memory_items
+from statekeep.repositories.valkey import item_listing, item_search, listing
+
+SIZES = (
+    (memory_checkpoints, "_PAGE"),
+    (memory_items, "_PAGE"),
+    (agentcore_listing, "SIZE"),
+    (listing, "PAGE"),
+    (listing, "SCAN"),
+    (listing, "THREADS"),
+    (item_listing, "PAGE"),
+    (item_listing, "NAMES"),
+    (item_search, "PAGE"),
+)
+
+
+@contextmanager
+def small_pages(size: int = 2) -> Iterator[None]:
+    """Within the block, each page of the backends in memory and in Valkey has so few records."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in SIZES:
+            assert getattr(module, name) > size
+            patch.setattr(module, name, size)
+        yield

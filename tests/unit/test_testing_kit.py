@@ -1,0 +1,115 @@
+"""What the testing kit promises about itself: oracles of their own, strategies for everything."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import typing
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from statekeep import domain
+from statekeep.domain.errors import StatekeepError
+from statekeep.domain.model import Model
+from statekeep.testing import cache_oracle, item_oracle, oracle, strategies
+from statekeep.testing.tally import Tallies, Tally, dump, load, table
+
+ORACLES = (oracle, item_oracle, cache_oracle)
+
+VALUES = {domain.ANY, domain.DEFAULT, domain.Carry, domain.checkpoints.Version}
+"""What an oracle may know of the domain beside its models and errors: words, and no code."""
+
+
+@pytest.mark.parametrize("module", ORACLES, ids=lambda module: module.__name__)
+def test_oracles_share_no_code_with_what_they_are_compared_to(module: Any) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("statekeep") for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for name in node.names:
+                known = getattr(module, name.name)
+                is_model = isinstance(known, type) and issubclass(known, Model | StatekeepError)
+                is_ours = getattr(known, "__module__", "").startswith("statekeep.testing")
+                assert is_model or is_ours or any(known is value for value in VALUES), name.name
+
+
+@pytest.mark.parametrize("module", ORACLES, ids=lambda module: module.__name__)
+def test_oracles_call_no_method_of_a_model(module: Any) -> None:
+    """Their attributes are read; what they can do, such as ``matches``, is worked out anew."""
+    models = [model for model in vars(domain).values() if isinstance(model, type) and issubclass(model, Model)]
+    methods = {
+        name
+        for model in models
+        for name, value in vars(model).items()
+        if (inspect.isfunction(value) or isinstance(value, property)) and not name.startswith("_")
+    }
+    assert {"matches", "holds", "order"} <= methods
+    used = {node.attr for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Attribute)}
+    assert not used & (methods - {"model_post_init"})
+
+
+def _models(annotation: Any) -> set[type]:
+    """The models that are named anywhere in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return {annotation}
+    return {model for part in typing.get_args(annotation) for model in _models(part)}
+
+
+STRATEGIES = {name: getattr(strategies, name) for name in strategies.__all__ if not name.isupper() and name != "few"}
+
+
+def test_there_is_a_strategy_for_every_model() -> None:
+    made = {model for make in STRATEGIES.values() for model in _models(typing.get_type_hints(make).get("return"))}
+    models = {
+        value
+        for name in domain.__all__
+        if isinstance(value := getattr(domain, name), type) and issubclass(value, Model)
+    }
+    assert models <= made
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_each_strategy_makes_what_it_says(name: str) -> None:
+    models = _models(typing.get_type_hints(STRATEGIES[name])["return"])
+    assert (STRATEGIES[name].__doc__ or "").endswith((".", "\n    "))
+
+    @settings(max_examples=10, suppress_health_check=list(HealthCheck))
+    @given(STRATEGIES[name]())
+    def made(value: Any) -> None:
+        for one in value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]:
+            if models and not isinstance(one, tuple):
+                assert isinstance(one, tuple(models))
+
+    made()
+
+
+def test_a_handful_is_the_same_throughout_an_example_and_another_one_in_others() -> None:
+    seen = set()
+
+    @settings(max_examples=50, derandomize=True, database=None)
+    @given(st.lists(strategies.thread_ids(), min_size=20, max_size=30), strategies.thread_ids())
+    def made(one: list[str], other: str) -> None:
+        assert len({*one, other}) <= 3
+        seen.update(one)
+
+    made()
+    assert len(seen) > 10
+    assert seen <= {"t", *strategies.HOSTILE_TEXTS}
+
+
+def test_tallies_of_several_processes_add_up() -> None:
+    one = Tally(20)
+    one.operations.update(get=5, put=2)
+    one.divergences["get"] += 1
+    total: Tallies = {}
+    for _ in range(2):
+        load(total, dump({("items", "memory"): one, ("cache", "glide"): Tally(1)}))
+    assert total["items", "memory"].operations == {"get": 10, "put": 4}
+    assert [line.split() for line in table(total)[1:]] == [
+        ["cache", "glide", "2", "0", "0", "0"],
+        ["items", "memory", "40", "14", "0", "1"],
+    ]
