@@ -16,8 +16,10 @@ from statekeep.repositories.valkey.records import (
     READ_FIELDS,
     decode_bytes,
     decode_checkpoint,
+    decode_lines,
     decode_time,
     decode_value,
+    decode_values,
     decode_write,
     encode_bytes,
     encode_channels,
@@ -85,9 +87,10 @@ def test_what_is_no_time_is_a_value_error(damaged: str) -> None:
 
 
 def _checkpoint(row: dict[str, Any], values: dict[str, bytes], checkpoint_id: str = "c") -> Checkpoint:
+    payloads = decode_values(list(values), list(values.values()), KEYS)
     fields = {name: value.encode() if isinstance(value, str) else value for name, value in row.items()}
     key = KEYS.checkpoint(checkpoint_id)
-    return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], values, [])
+    return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], payloads, [])
 
 
 @given(st.dictionaries(TEXTS, st.tuples(VERSIONS, PAYLOADS | st.none()), max_size=4), PAYLOADS | st.none())
@@ -102,9 +105,11 @@ def test_checkpoints_come_back(channels: dict[str, tuple[Any, Payload | None]], 
             for name, (version, payload) in channels.items()
         },
     )
-    args: list[Any] = encode_channels(made.channels)
-    values = {str(kind)[1:]: data for kind, data in zip(args[::2], args[1::2], strict=True) if str(kind)[0] == "="}
-    listed = "".join(f"{str(kind).removeprefix('=')} " for kind in args[::2])
+    letters, *args = encode_channels(made.channels)
+    fields = [str(token) for token in args[: len(letters)]]
+    stored = [field for letter, field in zip(str(letters), fields, strict=True) if letter == "="]
+    values = dict(zip(stored, map(bytes, args[len(letters) :]), strict=True))  # type: ignore[arg-type]
+    listed = "".join(f"{letter.strip('=')}{field} " for letter, field in zip(str(letters), fields, strict=True))
     saved = _checkpoint({**encode_checkpoint(KEYS, made), "channels": listed}, values)
     assert {name: getattr(saved, name) for name in Checkpoint.model_fields} == {
         name: getattr(made, name) for name in Checkpoint.model_fields
@@ -195,11 +200,12 @@ def test_tokens_of_different_versions_differ(one: Any, other: Any, name: str, an
 @given(TEXTS.filter(bool), TEXTS.filter(bool), TEXTS, TEXTS, st.integers(-9, 9), PAYLOADS)
 def test_writes_come_back(checkpoint: str, task: str, path: str, channel: str, idx: int, payload: Payload) -> None:
     made = PendingWrite(task_id=task, task_path=path, idx=idx, channel=channel, payload=payload)
-    name, pk, *fields = encode_write(KEYS, checkpoint, made)
-    assert name == member(checkpoint, made)
-    assert KEYS.write(str(name)) == f"app:pending_write:{pk!s}"
-    raw = [field if isinstance(field, bytes) else field.encode() for field in fields]
-    assert decode_write(KEYS, str(name), [raw[1], *raw[3:]]) == made
+    texts = [arg if isinstance(arg, bytes) else arg.encode() for arg in encode_write(checkpoint, made)]
+    name, _, task_path, _, raw_channel, encoding, value, encoded_path, encoded_encoding = texts
+    assert name.decode() == member(checkpoint, made)
+    assert decode_write(KEYS, name.decode(), [task_path, raw_channel, encoding, value]) == made
+    line = b":".join([name, encoded_path, encoded_encoding, b"%d" % len(value), value + b" "])
+    assert decode_lines(line * 2, [part(checkpoint)]) == {part(checkpoint): [made] * 2}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         "checkpoint-index": b"zset",
         "pending_write-index": b"zset",
         "expiry-index": b"zset",
+        "pending-values": b"hash",
         "namespace-index": b"zset",
         "thread-index": b"zset",
         "run-index": b"set",

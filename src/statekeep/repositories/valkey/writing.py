@@ -85,13 +85,13 @@ def put_writes(
     if not writes:
         return
     keys = settings.keys(thread_id, namespace)
-    encoded = [encode_write(keys, checkpoint_id, write) for write in writes]
-    records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
+    encoded = [encode_write(checkpoint_id, write) for write in writes]
+    records = [keys.write(str(member)) for member, *_ in encoded]
     arguments = [argument for write in encoded for argument in write]
     behind = yield Call(
         script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-        [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
+        [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, keys.pk_at, *arguments],
     )
     if behind:
         run_id, *members = [text(name, keys.writes) for name in behind]
