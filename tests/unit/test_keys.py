@@ -60,7 +60,6 @@ def test_names() -> None:
         "app:namespace-index:{t%3A%7B1%7D}",
         "app:pending-values:{t%3A%7B1%7D}:a%7Cb",
     )
-    assert keys.write("c:task:0:items")[int(keys.pk_at) - 1 :] == f"{keys.place}:c:task:0"
     assert thread_key("app", "t") == "app:namespace-index:{t}"
     assert run_key("app", "r:1") == "app:run-index:r%3A1"
     assert thread_index_keys("app") == ["app:thread-index:{threads}:time", "app:thread-index:{threads}:name"]

@@ -216,12 +216,12 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     header = _load(serde, saved.header, saved, "the header")
     if not isinstance(header, dict):
         raise CorruptRecord(f"the header of {_where(saved)} is not a LangGraph checkpoint but {type(header).__name__}")
-    values = header.pop("channel_values", {}) | {
-        name: _load(serde, channel.payload, saved, "channel {!r}", name)
-        for name, channel in saved.channels.items()
-        if channel.payload is not None
-    }
-    versions = {name: channel.version for name, channel in saved.channels.items()}
+    values = header.pop("channel_values", {})
+    versions = {}
+    for name, channel in saved.channels.items():
+        versions[name] = channel.version
+        if channel.payload is not None:
+            values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
     try:
         metadata = _metadata.unpack(serde, saved.metadata)
     except Exception as error:
@@ -230,7 +230,7 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
         ) from error
     return CheckpointTuple(
         config=config_of(saved.thread_id, saved.namespace, saved.checkpoint_id),
-        checkpoint=cast(GraphCheckpoint, {**header, "channel_versions": versions, "channel_values": values}),
+        checkpoint=cast(GraphCheckpoint, header | {"channel_versions": versions, "channel_values": values}),
         metadata=metadata,
         parent_config=config_of(saved.thread_id, saved.namespace, saved.parent_id) if saved.parent_id else None,
         pending_writes=_writes(serde, saved.pending_writes, saved),

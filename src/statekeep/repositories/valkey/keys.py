@@ -85,8 +85,6 @@ class NamespaceKeys:
     pending: str = field(init=False)
     derived: tuple[str, ...] = field(init=False)
     """The seven keys that most scripts take first."""
-    pk_at: str = field(init=False)
-    """Where the primary key begins in the key of a pending write, counted in bytes from 1."""
 
     def __attrs_post_init__(self) -> None:
         place = f"{{{part(self.thread_id)}}}:{part(self.namespace)}"
@@ -98,7 +96,6 @@ class NamespaceKeys:
             ("writes", f"{self.prefix}:pending_write-index:{place}"),
             ("expiry", f"{self.prefix}:expiry-index:{place}"),
             ("namespaces", thread_key(self.prefix, self.thread_id)),
-            ("pk_at", str(len(f"{self.prefix}:pending_write:".encode()) + 1)),
             ("pending", f"{self.prefix}:pending-values:{place}"),
         ):
             object.__setattr__(self, name, value)

@@ -29,6 +29,8 @@ CHUNK = 500
 
 Row = Sequence[bytes | None]
 
+CHANNELS: Final = READ_FIELDS.index("channels")
+
 NOTHING: Final[Row] = [None] * len(READ_FIELDS)
 """What is read of a record that is not there."""
 
@@ -122,14 +124,14 @@ def get(
         reply = yield Call(
             script("checkpoints/get"),
             [keys.values, keys.checkpoints, keys.writes, keys.expiry, keys.pending, record],
-            [encoded_id, *READ_FIELDS],
+            [encoded_id],
         )
         if not isinstance(reply, int):
             break
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
         if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
             return None
-    [pk, *row], stored, lines, bare = reply
+    [*row, pk], stored, lines, bare = reply
     if not encoded_id:
         encoded_id = text(pk or b"", record).rpartition(":")[2]
     values = decode_values(value_fields(row[-1], record), stored, keys)
@@ -212,7 +214,7 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
     order = {ref: position for position, ref in enumerate(refs)}
     groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
     call_keys: list[str] = []
-    call_args: list[str] = [str(len(READ_FIELDS)), *READ_FIELDS]
+    call_args: list[str] = []
     for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
         keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
@@ -231,13 +233,13 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
     for (keys, ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
         fields = list(
             dict.fromkeys(
-                name for record, row in zip(records, table, strict=True) for name in value_fields(row[-1], record)
+                name for record, row in zip(records, table, strict=True) for name in value_fields(row[CHANNELS], record)
             )
         )
         values = decode_values(fields, stored, keys)
         gone: list[str] = []
-        for checkpoint_id, record, row in zip(ids, records, table, strict=True):
-            if row == NOTHING:
+        for checkpoint_id, record, [*row, pk] in zip(ids, records, table, strict=True):
+            if pk is None and row == NOTHING:
                 gone.append(checkpoint_id)
                 continue
             encoded_id = record.rpartition(":")[2]

@@ -30,6 +30,7 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
+from ...domain.model import built
 from .keys import NamespaceKeys, part, unpart
 
 
@@ -120,6 +121,9 @@ RECORD_TYPES = (CHECKPOINT, PENDING_WRITE, ITEM, CACHE_ENTRY)
 READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels")
 """The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
 
+SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
+"""The fields of a checkpoint record that ``put.lua`` cannot tell from its key and that of its parent."""
+
 _VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
 """How a token of ``channels`` begins whose channel has no value."""
 
@@ -144,6 +148,8 @@ def decode_bytes(text: bytes, key: str) -> bytes:
 def encode_time(moment: dt.datetime) -> str:
     """A datetime as redis-om writes it; as ISO 8601, which redis-om reads too, where a float would be inexact."""
     text = repr(moment.timestamp())
+    if 1970 <= moment.year < 2200:
+        return text
     try:
         exact = dt.datetime.fromtimestamp(float(text), dt.UTC) == moment
     except (ValueError, OverflowError):
@@ -214,36 +220,27 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         first = data.index(b":", end) + 1
         if start >= end or len(data) - first != int(data[end : first - 1]):
             raise ValueError("wrong length")
-        return Payload.trusted(encoding=data[start:end].decode(), data=data[first:])
+        return built(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
     except ValueError as error:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
 
-def encode_checkpoint(keys: NamespaceKeys, checkpoint: Checkpoint) -> dict[str, str | bytes]:
-    """The fields of a checkpoint's record but ``channels``, which the script adds."""
-    metadata = checkpoint.metadata
-    fields: dict[str, str | bytes] = {
-        "pk": keys.checkpoint_pk(checkpoint.checkpoint_id),
-        "thread_id": checkpoint.thread_id,
-        "namespace": checkpoint.namespace,
-        "checkpoint_id": checkpoint.checkpoint_id,
-    }
-    if checkpoint.parent_id is not None:
-        fields["parent_id"] = checkpoint.parent_id
-    fields["created_at"] = encode_time(checkpoint.created_at)
-    if run_id := run_of(metadata):
-        fields["run_id"] = run_id
+def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
+    """The texts of :data:`SENT_FIELDS`; empty for what is optional and missing."""
+    metadata, header = checkpoint.metadata, checkpoint.header
     step = metadata.get("step")
-    if type(step) is int and abs(step) < 2**53:
-        fields["step"] = str(step)
     try:
-        fields["metadata"] = exact_json.dumps(metadata)
+        text = exact_json.dumps(metadata)
     except InvalidInput as error:
         raise InvalidInput(f"metadata: {error}", field="metadata") from error
-    header = checkpoint.header
-    fields["encoding"] = header.encoding if header else ""
-    fields["header"] = encode_bytes(header.data) if header else b""
-    return fields
+    return [
+        encode_time(checkpoint.created_at),
+        run_of(metadata) or "",
+        str(step) if type(step) is int and abs(step) < 2**53 else "",
+        text,
+        header.encoding if header else "",
+        encode_bytes(header.data) if header else b"",
+    ]
 
 
 def run_of(metadata: Mapping[str, Any]) -> str | None:
@@ -320,7 +317,7 @@ def decode_channels(
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-        found[name] = Channel.trusted(version=version, payload=payload, carry=carry)
+        found[name] = built(Channel, {"version": version, "payload": payload, "carry": carry})
     return found
 
 
@@ -373,20 +370,10 @@ def member(checkpoint_id: str, write: PendingWrite) -> str:
     return f"{part(checkpoint_id)}:{part(write.task_id)}:{write.idx}:{part(write.channel)}"
 
 
-def encode_write(checkpoint_id: str, write: PendingWrite) -> list[str | bytes]:
-    """Member, task_id, task_path, idx, channel, encoding, value and two encoded parts, as ``put_writes.lua`` wants them."""
-    encoding = write.payload.encoding
-    return [
-        member(checkpoint_id, write),
-        write.task_id,
-        write.task_path,
-        str(write.idx),
-        write.channel,
-        encoding,
-        encode_bytes(write.payload.data),
-        part(write.task_path),
-        part(encoding),
-    ]
+def encode_write(write: PendingWrite) -> list[str | bytes]:
+    """Channel, path with encoding, and value, as ``put_writes.lua`` wants them. The key says the rest."""
+    payload = write.payload
+    return [part(write.channel), f"{part(write.task_path)}:{part(payload.encoding)}", encode_bytes(payload.data)]
 
 
 def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[PendingWrite]]:
@@ -401,6 +388,7 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
     found: dict[str, list[PendingWrite]] = {}
     checkpoint: str | None = None
     own: list[PendingWrite] = []
+    payloads: dict[tuple[str, str], Payload] = {}
     for line in parts:
         owner, task, idx, channel, path, encoding, length, value = line.split(":")
         if len(value) != int(length):
@@ -410,13 +398,21 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
                 raise ValueError("it has the id of another checkpoint")
             checkpoint = owner
             own = found.setdefault(checkpoint, [])
+        # Many tasks write the same: nothing, or that they are done.
+        payload = payloads.get((encoding, value))
+        if payload is None:
+            data = pybase64.b64decode(value, validate=True)
+            payload = payloads[encoding, value] = built(Payload, {"encoding": unpart(encoding), "data": data})
         own.append(
-            PendingWrite.trusted(
-                task_id=unpart(task),
-                task_path=unpart(path),
-                idx=int(idx),
-                channel=unpart(channel),
-                payload=Payload.trusted(encoding=unpart(encoding), data=pybase64.b64decode(value, validate=True)),
+            built(
+                PendingWrite,
+                {
+                    "task_id": unpart(task),
+                    "task_path": unpart(path),
+                    "idx": int(idx),
+                    "channel": unpart(channel),
+                    "payload": payload,
+                },
             )
         )
     return found

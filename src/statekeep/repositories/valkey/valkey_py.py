@@ -177,7 +177,6 @@ class _Pool(valkey.ConnectionPool):
         self._fit = {}
 
     def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:
-        self._checkpid()
         try:
             connection = self._available_connections.pop()
         except IndexError:
@@ -200,11 +199,7 @@ class _Pool(valkey.ConnectionPool):
         return connection
 
     def release(self, connection: Any, *, fit: bool = False) -> None:
-        self._checkpid()
-        if connection not in self._in_use_connections:
-            # Of the process that this one was forked from.
-            return
-        self._in_use_connections.remove(connection)
+        self._in_use_connections.discard(connection)
         if fit:
             self._fit[connection] = time.monotonic() + FIT
         self._available_connections.append(connection)

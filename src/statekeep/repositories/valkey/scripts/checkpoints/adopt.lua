@@ -16,7 +16,7 @@ end
 local function copy_write(record, member)
   local path, encoding, value = unpack(call('HMGET', record, 'task_path', 'encoding', 'value'))
   local whole = path and value and (encoding or '') ~= '' and string.find(value, '^[%w+/]*=*$')
-  local entry = whole and entry_of(encoded(path), encoded(encoding), value)
+  local entry = whole and entry_of(encoded(path) .. ':' .. encoded(encoding), value)
   if entry then call('HSET', pending, member, entry) else call('HDEL', pending, member) end
 end
 

@@ -55,6 +55,23 @@ local function values_of(key, fields)
   return found
 end
 
+-- The primary key of a record: it begins with the hash tag, and no prefix has a brace.
+local function pk_of(key)
+  return string.sub(key, (string.find(key, '{', 1, true)))
+end
+
+-- Undo the encoding of a part of a key.
+local function decoded(part)
+  if not string.find(part, '%', 1, true) then return part end
+  return (string.gsub(part, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- Thread id and namespace of the key of a record, and the checkpoint id as it stands there.
+local function parts_of(key)
+  local thread, namespace, encoded_id = string.match(key, '{(.-)}:([^:]*):([^:]*)')
+  return decoded(thread), decoded(namespace), encoded_id
+end
+
 -- HSET or ZADD with any number of arguments.
 local function add(command, key, list)
   if #list <= 2000 then
@@ -69,10 +86,15 @@ local function members_of(writes, prefix)
   return call('ZRANGEBYLEX', writes, '[' .. prefix .. ':', '(' .. prefix .. ';')
 end
 
--- What a line about a pending write says behind its index member: path and encoding, encoded, and the value in base64 as in
--- the record. A large value is read from the record: it would take its memory twice.
-local function entry_of(path, encoding, value)
-  if #value <= 65536 then return ':' .. path .. ':' .. encoding .. ':' .. #value .. ':' .. value .. ' ' end
+-- What a line about a pending write says behind its index member: what it was given, `PATH:ENCODING`, and the value in
+-- base64 as in the record. A large value is read from the record: it would take its memory twice.
+local function entry_of(given, value)
+  if #value <= 65536 then return ':' .. given .. ':' .. #value .. ':' .. value .. ' ' end
+end
+
+-- What readers need of a checkpoint: `READ_FIELDS` of records.py.
+local function row_of(record)
+  return call('HMGET', record, 'checkpoint_id', 'parent_id', 'created_at', 'metadata', 'encoding', 'header', 'channels', 'pk')
 end
 
 -- Pending writes by their index members: a text with a line for each that has an entry, the others by their members.

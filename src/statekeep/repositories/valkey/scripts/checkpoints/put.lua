@@ -1,12 +1,12 @@
 #!lua
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent [thread-index x2 [run]]
--- ARGV: id, encoded id, namespace, ttl in ms, thread, number of fields, (field, text)*, a letter per channel, token*, value*
+-- ARGV: ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter per channel, token*, value*
 --   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
-local id, encoded_id, namespace, ttl, thread = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local letters_at = 7 + 2 * tonumber(ARGV[6])
-local letters = ARGV[letters_at]
+local thread, namespace, encoded_id = parts_of(record)
+local id, parent_id = decoded(encoded_id), decoded(string.match(parent, '[^:]*$'))
+local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonumber(ARGV[1]), unpack(ARGV, 2, 8)
 local count = #letters
 local us = now_us()
 
@@ -21,7 +21,7 @@ end
 -- What becomes of a channel: its letter, or `+` for a value that is stored already.
 local kinds, tokens = {}, {}
 for i = 1, count do
-  kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[letters_at + i]
+  kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[8 + i]
 end
 
 -- A value whose channel version was taken by another value has a field of its own, TOKEN@ID. The children of that
@@ -70,7 +70,7 @@ for i = 1, count do
   local kind, token = kinds[i], tokens[i]
   if kind == '=' then
     nth = nth + 1
-    local value, there, own = ARGV[letters_at + count + nth - 1], stored[nth], '@' .. encoded_id
+    local value, there, own = ARGV[7 + count + nth], stored[nth], '@' .. encoded_id
     while there and there ~= value do
       token, own = token .. own, '@'
       there = call('HGET', values, token)
@@ -90,12 +90,20 @@ for i = 1, count do
 end
 add('HSET', values, added)
 
--- The record is replaced as a whole, if there is one.
 tokens[count + 1] = ''
-local channels = table.concat(tokens, ' ')
-if redis.pcall('HSET', record, 'channels', channels, unpack(ARGV, 7, letters_at - 1)) ~= (letters_at - 5) / 2 then
+local optional = {}
+for name, text in pairs({parent_id = parent_id, run_id = run_id, step = step}) do
+  if text ~= '' then optional[#optional + 1], optional[#optional + 2] = name, text end
+end
+local function write(run)
+  return run('HSET', record, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
+    'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
+    'header', header, unpack(optional))
+end
+-- The record is replaced as a whole, if there is one: then not all fields are new to it.
+if write(redis.pcall) ~= 9 + #optional / 2 then
   call('DEL', record)
-  call('HSET', record, 'channels', channels, unpack(ARGV, 7, letters_at - 1))
+  write(call)
 end
 if ttl > 0 then call('PEXPIRE', record, ttl) end
 call('ZADD', checkpoints, 0, id)
@@ -107,11 +115,7 @@ if mortal then
     call('ZADD', expiry, ends, 'c' .. id)
     for _, entry in ipairs(fresh) do call('ZADD', expiry, ends, entry) end
     prolong(expiry, used, ends)
-    for i = 7, letters_at - 2, 2 do
-      if ARGV[i] == 'run_id' then
-        call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. ARGV[i + 1])
-      end
-    end
+    if run_id ~= '' then call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. run_id) end
   else
     call('ZREM', expiry, 'c' .. id)
     prolong(expiry, used, '+inf')

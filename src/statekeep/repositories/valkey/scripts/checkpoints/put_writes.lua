@@ -2,11 +2,10 @@
 -- Store pending writes of one checkpoint. Returns nothing, or its run, if the index of that has to live longer (else ''),
 -- and the index members of its other writes that would end long before it.
 -- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write
--- ARGV: id, encoded id, namespace, ttl in ms, thread, where the pk begins in a write's key,
---   (member, task_id, task_path, idx, channel, encoding, value, encoded path, encoded encoding)*
+-- ARGV: ttl in ms, (CHANNEL, PATH:ENCODING, value)*, all but the values encoded as parts of keys are
 local head, values, checkpoints, writes, expiry, namespaces, pending, record = unpack(KEYS, 1, 8)
-local id, encoded_id, namespace, ttl, thread = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local pk_at = tonumber(ARGV[6])
+local thread, namespace, encoded_id = parts_of(record)
+local id, ttl = decoded(encoded_id), tonumber(ARGV[1])
 
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
 local shared = {writes, expiry, namespaces, pending}
@@ -24,14 +23,15 @@ for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first,
 
 local index, entries, seen = {}, {}, {}
 for i = 9, #KEYS do
-  local key, at = KEYS[i], 7 + 9 * (i - 9)
-  local member, task, path, idx, channel, encoding, value = unpack(ARGV, at, at + 6)
-  local last_wins = string.byte(idx) == 45
+  local key, at = KEYS[i], 2 + 3 * (i - 9)
+  local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local place, task, idx = string.match(key, '([^:]*:([^:]*):([^:]*))$')
+  local member, last_wins = place .. ':' .. channel, string.byte(idx) == 45
   if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
     seen[key] = true
-    local entry = entry_of(ARGV[at + 7], ARGV[at + 8], value)
+    local entry = entry_of(given, value)
     if last_wins then
-      for _, old in ipairs(members_of(writes, string.match(member, '^(.*):'))) do
+      for _, old in ipairs(members_of(writes, place)) do
         call('ZREM', writes, old)
         call('HDEL', pending, old)
       end
@@ -43,8 +43,10 @@ for i = 9, #KEYS do
       if entry then entries[#entries + 1], entries[#entries + 2] = member, entry
       else call('HDEL', pending, member) end
     end
-    call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
-      'task_id', task, 'task_path', path, 'idx', idx, 'channel', channel, 'encoding', encoding, 'value', value)
+    local path, encoding = string.match(given, '(.*):(.*)')
+    call('HSET', key, 'pk', pk_of(key), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
+      'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
+      'encoding', decoded(encoding), 'value', value)
     if ttl > 0 then
       call('PEXPIRE', key, ttl)
       call('ZADD', expiry, ends, 'w' .. member)
