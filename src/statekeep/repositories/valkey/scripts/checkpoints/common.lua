@@ -86,6 +86,17 @@ local function members_of(writes, prefix)
   return call('ZRANGEBYLEX', writes, '[' .. prefix .. ':', '(' .. prefix .. ';')
 end
 
+-- When the first so many of some pending writes end, false for never.
+local function ends_of(expiry, members, count)
+  local found = {}
+  for first = 1, count, 2000 do
+    local names = {}
+    for i = first, math.min(first + 1999, count) do names[#names + 1] = 'w' .. members[i] end
+    for _, score in ipairs(call('ZMSCORE', expiry, unpack(names))) do found[#found + 1] = score end
+  end
+  return found
+end
+
 -- What a line about a pending write says behind its index member: what it was given, `PATH:ENCODING`, and the value in
 -- base64 as in the record. A large value is read from the record: it would take its memory twice.
 local function entry_of(given, value)
@@ -106,9 +117,7 @@ local function lines_of(pending, expiry, members)
   local entries = call('HMGET', pending, unpack(members, 1, count))
   local ends, now
   if call('EXISTS', expiry) == 1 then
-    local names = {}
-    for i = 1, count do names[i] = 'w' .. members[i] end
-    ends, now = call('ZMSCORE', expiry, unpack(names)), math.floor(now_us() / 1000)
+    ends, now = ends_of(expiry, members, count), math.floor(now_us() / 1000)
   end
   for i = 1, count do
     local entry = entries[i]

@@ -65,9 +65,9 @@ outlast(expiry, {values, writes})
 local behind = {}
 if ttl > 0 then
   behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now) or ''
-  for _, member in ipairs(members_of(writes, encoded_id)) do
-    local score = call('ZSCORE', expiry, 'w' .. member)
-    if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = member end
+  local members = members_of(writes, encoded_id)
+  for i, score in ipairs(ends_of(expiry, members, #members)) do
+    if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = members[i] end
   end
   if #behind == 1 and behind[1] == '' then return {} end
 end
