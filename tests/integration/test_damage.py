@@ -144,6 +144,16 @@ def test_damaged_fields_of_records(repository: CheckpointRepository, client: Any
         assert reported >= {("head", "header"), ("checkpoint", "header"), ("checkpoint", "created_at")}
 
 
+@pytest.mark.parametrize("channels", [b"? ", b"! ", b"?! constant:i1 ", b"?constant:i1 ! "])
+def test_marks_without_a_channel(repository: CheckpointRepository, client: Any, prefix: str, channels: bytes) -> None:
+    record = namespace_keys(prefix, THREAD, "").checkpoint("00001")
+    client.hset(record, "channels", channels)
+    for read in (lambda: repository.get(THREAD, checkpoint_id="00001"), lambda: list(repository.list(THREAD))):
+        with pytest.raises(CorruptRecord) as raised:
+            read()
+        assert raised.value.key == record
+
+
 def test_missing_fields_of_records(repository: CheckpointRepository, client: Any, prefix: str) -> None:
     client.delete(namespace_keys(prefix, THREAD, "").pending)
     before = everything(repository)

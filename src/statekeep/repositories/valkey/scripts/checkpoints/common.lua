@@ -37,8 +37,9 @@ end
 -- The fields of the values hash that a record's `channels` names; what has no value has a `!` or `?` in front.
 local function fields_of(channels)
   local fields = {}
-  for mark, token in string.gmatch(channels or '', '([?!]?)(%S+)') do
-    if mark == '' then fields[#fields + 1] = token end
+  for token in string.gmatch(channels or '', '%S+') do
+    local first = string.byte(token)
+    if first ~= 33 and first ~= 63 then fields[#fields + 1] = token end
   end
   return fields
 end
