@@ -131,6 +131,7 @@ def run_key(prefix: str, run_id: str) -> str:
     return f"{prefix}:run-index:{part(run_id)}"
 
 
-def thread_index_keys(prefix: str) -> list[str]:
+@lru_cache(maxsize=16)
+def thread_index_keys(prefix: str) -> tuple[str, str]:
     """All threads by the time of the last put, and by name; one slot."""
-    return [f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"]
+    return f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"

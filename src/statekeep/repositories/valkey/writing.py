@@ -31,7 +31,7 @@ def put(
     fields = encode_checkpoint(checkpoint)
     ttl = str(settings.ttl_ms)
 
-    everywhere = thread_index_keys(settings.prefix)
+    everywhere: Sequence[str] = thread_index_keys(settings.prefix)
     run_id = str(fields[SENT_FIELDS.index("run_id")])
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
