@@ -202,6 +202,9 @@ class _Pool(valkey.ConnectionPool):
         self._in_use_connections.discard(connection)
         if fit:
             self._fit[connection] = time.monotonic() + FIT
+        else:
+            # If the server has gone, it has closed all of them.
+            self._fit.clear()
         self._available_connections.append(connection)
 
 
