@@ -61,6 +61,11 @@ local function pk_of(key)
   return string.sub(key, (string.find(key, '{', 1, true)))
 end
 
+-- What stands behind the last colon. (Without an anchor in front, Lua would begin anew at each character.)
+local function last_part(text)
+  return string.match(text, '^.*:(.*)$') or text
+end
+
 -- Undo the encoding of a part of a key.
 local function decoded(part)
   if not string.find(part, '%', 1, true) then return part end
@@ -112,7 +117,7 @@ end
 -- Pending writes by their index members: a text with a line for each that has an entry, the others by their members.
 -- What ended is left out. Of many, only the first ones are looked at.
 local function lines_of(pending, expiry, members)
-  local bare, lines = {}, {}
+  local bare, lines, size = {}, {}, 0
   local count = math.min(#members, 500)
   if count == 0 then return '', bare end
   local entries = call('HMGET', pending, unpack(members, 1, count))
@@ -125,8 +130,8 @@ local function lines_of(pending, expiry, members)
     if not entry then
       bare[#bare + 1] = members[i]
     elseif not (ends and ends[i] and tonumber(ends[i]) < now) then
-      lines[#lines + 1] = members[i]
-      lines[#lines + 1] = entry
+      lines[size + 1], lines[size + 2] = members[i], entry
+      size = size + 2
     end
   end
   for i = count + 1, #members do bare[#bare + 1] = members[i] end

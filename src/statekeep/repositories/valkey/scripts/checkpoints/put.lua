@@ -5,7 +5,7 @@
 --   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
 local thread, namespace, encoded_id = parts_of(record)
-local id, parent_id = decoded(encoded_id), decoded(string.match(parent, '[^:]*$'))
+local id, parent_id = decoded(encoded_id), decoded(last_part(parent))
 local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonumber(ARGV[1]), unpack(ARGV, 2, 8)
 local count = #letters
 local us = now_us()
@@ -92,9 +92,12 @@ add('HSET', values, added)
 
 tokens[count + 1] = ''
 local optional = {}
-for name, text in pairs({parent_id = parent_id, run_id = run_id, step = step}) do
+local function add_optional(name, text)
   if text ~= '' then optional[#optional + 1], optional[#optional + 2] = name, text end
 end
+add_optional('parent_id', parent_id)
+add_optional('run_id', run_id)
+add_optional('step', step)
 local function write(run)
   return run('HSET', record, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
     'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,

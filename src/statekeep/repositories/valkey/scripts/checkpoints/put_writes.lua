@@ -21,11 +21,16 @@ end
 local there = 0
 for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first, math.min(first + 1999, #KEYS))) end
 
+-- All keys of the records are the same up to the checkpoint id.
+local pk_at = string.find(KEYS[9], '{', 1, true)
+local _, place_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
+
 local index, entries, seen = {}, {}, {}
 for i = 9, #KEYS do
   local key, at = KEYS[i], 2 + 3 * (i - 9)
   local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local place, task, idx = string.match(key, '([^:]*:([^:]*):([^:]*))$')
+  local place = string.sub(key, place_at + 1)
+  local task, idx = string.match(place, '^[^:]*:([^:]*):(.*)$')
   local member, last_wins = place .. ':' .. channel, string.byte(idx) == 45
   if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
     seen[key] = true
@@ -43,8 +48,8 @@ for i = 9, #KEYS do
       if entry then entries[#entries + 1], entries[#entries + 2] = member, entry
       else call('HDEL', pending, member) end
     end
-    local path, encoding = string.match(given, '(.*):(.*)')
-    call('HSET', key, 'pk', pk_of(key), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
+    local path, encoding = string.match(given, '^([^:]*):(.*)$')
+    call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
       'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
       'encoding', decoded(encoding), 'value', value)
     if ttl > 0 then
