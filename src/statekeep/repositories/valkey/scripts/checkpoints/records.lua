@@ -7,7 +7,7 @@ local at, key, reply = 1, 1, {}
 while at <= #ARGV do
   local number = tonumber(ARGV[at])
   local values, writes, expiry, pending = unpack(KEYS, key, key + 3)
-  local rows, members, fields, seen = {}, {}, {}, {}
+  local rows, members, size, fields, seen = {}, {}, 0, {}, {}
   for i = 1, number do
     rows[i] = row_of(KEYS[key + 3 + i])
     for _, name in ipairs(fields_of(rows[i][7])) do
@@ -16,7 +16,9 @@ while at <= #ARGV do
         fields[#fields + 1] = name
       end
     end
-    for _, member in ipairs(members_of(writes, ARGV[at + i])) do members[#members + 1] = member end
+    local own = members_of(writes, ARGV[at + i])
+    for j = 1, #own do members[size + j] = own[j] end
+    size = size + #own
   end
   local lines, bare = lines_of(pending, expiry, members)
   reply[#reply + 1] = {rows, values_of(values, fields), lines, bare}
