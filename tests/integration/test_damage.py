@@ -104,11 +104,13 @@ def errors(after: dict[str, Any]) -> list[CorruptRecord]:
 
 def records(client: Any, prefix: str) -> list[str]:
     found = [key.decode() for key in client.scan_iter(f"{prefix}:*", _type="HASH")]
-    return sorted(key for key in found if ":channel-values:" not in key)
+    return sorted(key for key in found if ":channel-values:" not in key and ":pending-values:" not in key)
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_damaged_fields_of_records(repository: CheckpointRepository, client: Any, prefix: str, kind: str) -> None:
+    # Otherwise the records of pending writes are not looked at.
+    client.delete(namespace_keys(prefix, THREAD, "").pending)
     before = everything(repository)
     assert not errors(before)
     reported = set()
@@ -142,7 +144,18 @@ def test_damaged_fields_of_records(repository: CheckpointRepository, client: Any
         assert reported >= {("head", "header"), ("checkpoint", "header"), ("checkpoint", "created_at")}
 
 
+@pytest.mark.parametrize("channels", [b"? ", b"! ", b"?! constant:i1 ", b"?constant:i1 ! "])
+def test_marks_without_a_channel(repository: CheckpointRepository, client: Any, prefix: str, channels: bytes) -> None:
+    record = namespace_keys(prefix, THREAD, "").checkpoint("00001")
+    client.hset(record, "channels", channels)
+    for read in (lambda: repository.get(THREAD, checkpoint_id="00001"), lambda: list(repository.list(THREAD))):
+        with pytest.raises(CorruptRecord) as raised:
+            read()
+        assert raised.value.key == record
+
+
 def test_missing_fields_of_records(repository: CheckpointRepository, client: Any, prefix: str) -> None:
+    client.delete(namespace_keys(prefix, THREAD, "").pending)
     before = everything(repository)
     for key in records(client, prefix):
         for field, value in client.hgetall(key).items():
@@ -156,6 +169,48 @@ def test_missing_fields_of_records(repository: CheckpointRepository, client: Any
                 assert not differences(before, after), (key, name)
                 assert {error.key for error in errors(after)} == {key}, (key, name)
     assert everything(repository) == before
+
+
+@pytest.mark.parametrize("kind", [*GARBAGE, "missing"])
+def test_damaged_values_of_pending_writes(
+    repository: CheckpointRepository, client: Any, prefix: str, kind: str
+) -> None:
+    """They are copies: the records are read instead."""
+    before = everything(repository)
+    pending = namespace_keys(prefix, THREAD, "").pending
+    entries = client.hgetall(pending)
+    assert len(entries) == 6
+    for field, value in entries.items():
+        if kind == "missing":
+            client.hdel(pending, field)
+        else:
+            client.hset(pending, field, GARBAGE[kind](value))
+        assert everything(repository) == before
+        client.hset(pending, field, value)
+    client.hset(pending, "of nothing", "x")
+    client.hset(pending, b"\xff", GARBAGE.get(kind, bytes)(b"x"))
+    assert everything(repository) == before
+    assert repository.reindex(THREAD) == 3
+    assert client.hgetall(pending) == entries
+    assert everything(repository) == before
+
+
+@pytest.mark.parametrize("field", ["value", "encoding", "task_path"])
+def test_a_damaged_record_is_not_copied(repository: CheckpointRepository, client: Any, prefix: str, field: str) -> None:
+    keys = namespace_keys(prefix, THREAD, "")
+    record = keys.write("00002:task:0:items")
+    for damaged in (b"!!", b"\xff", None):
+        client.hdel(record, field)
+        if damaged is not None:
+            client.hset(record, field, damaged)
+        assert repository.reindex(THREAD) == 3
+        if (field, damaged) in {("encoding", b"!!"), ("task_path", b"!!")}:  # any text will do
+            assert repository.get(THREAD)
+            continue
+        for read in (lambda: repository.get(THREAD), lambda: list(repository.list(THREAD))):
+            with pytest.raises(CorruptRecord) as raised:
+                read()
+            assert raised.value.key == record
 
 
 @pytest.mark.parametrize("kind", [*GARBAGE, "missing"])
@@ -187,10 +242,12 @@ def sorted_sets(keys: NamespaceKeys) -> list[str]:
 def test_keys_of_another_type(repository: CheckpointRepository, client: Any, prefix: str, kind: str) -> None:
     before = everything(repository)
     keys = namespace_keys(prefix, THREAD, "")
-    for key in [*records(client, prefix), keys.values, *sorted_sets(keys)]:
+    for key in [*records(client, prefix), keys.values, keys.pending, *sorted_sets(keys)]:
         saved = {name: client.dump(name) for name in client.scan_iter(f"{prefix}:*")}
         right = client.type(key)
         client.delete(key)
+        if ":pending_write:" in key:
+            client.delete(keys.pending)
         match kind:
             case "string":
                 client.set(key, b"garbage")

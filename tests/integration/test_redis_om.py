@@ -254,6 +254,7 @@ def test_c2_c3_c4_pending_writes(
         pending_write_records.delete(expected["pk"])
         again.save()
         assert world.raw.hgetall(record.key()) == stored  # C4
+        keep.reindex(thread_id)
         found = keep.get(thread_id, namespace=namespace)
         assert found is not None
         assert found.pending_writes == (write,)  # C3
@@ -528,27 +529,75 @@ def test_c9_pending_write_gone(fresh: World, ttl: float | None) -> None:
     keep.put_writes("t", "3", [write_of("3", 1)])
     Record.delete(pending_write_pk("t", "3", "task-3", 0))
     assert len(index(fresh, "writes")) == 4
-    found = keep.get("t")
-    assert found is not None
-    assert found.pending_writes == (write_of("3", 1),)
+    assert stored_writes(keep, "3") == (write_of("3", 0), write_of("3", 1))  # answered from `pending-values`
+    assert keep.reindex("t") == 3
+    assert stored_writes(keep, "3") == (write_of("3", 1),)
     assert len(index(fresh, "writes")) == 3
     assert not [entry for entry in index(fresh, "expiry") if entry.startswith("w3:task-3:0:")]
 
+    # The walk to the ancestors looks at the records.
     Record.delete(pending_write_pk("t", "2", "task-2", 0))
-    assert [checkpoint.pending_writes for checkpoint in keep.list("t")] == [(write_of("3", 1),), (), (write_of("1"),)]
+    keep.put(Checkpoint(thread_id="t", checkpoint_id="4", parent_id="2", channels={"c": Channel.replayed(4)}))
+    assert keep.ancestors("t", ["c"], checkpoint_id="4")["c"].writes == ()
     assert len(index(fresh, "writes")) == 2
+    assert stored_writes(keep, "2") == ()
+    assert [checkpoint.pending_writes for checkpoint in keep.list("t")] == [
+        (),
+        (write_of("3", 1),),
+        (),
+        (write_of("1"),),
+    ]
 
     Record.get(pending_write_pk("t", "1", "task-1", 0)).expire(1)
+    assert keep.reindex("t") == 4
     time.sleep(1.05)
-    first = keep.get("t", checkpoint_id="1")
-    assert first is not None
-    assert first.pending_writes == ()
+    assert stored_writes(keep, "1") == ()
+    assert keep.reindex("t") == 4
     assert len(index(fresh, "writes")) == 1
+    assert fresh.raw.hlen(namespace_keys(fresh.prefix, "t", "").pending) == 1
     # What was deleted can be written again.
     keep.put_writes("t", "3", [write_of("3", 0)])
-    found = keep.get("t")
+    assert stored_writes(keep, "3") == (write_of("3", 0), write_of("3", 1))
+
+
+def stored_writes(keep: CheckpointRepository, checkpoint_id: str) -> tuple[PendingWrite, ...]:
+    found = keep.get("t", checkpoint_id=checkpoint_id)
     assert found is not None
-    assert found.pending_writes == (write_of("3", 0), write_of("3", 1))
+    return found.pending_writes
+
+
+@pytest.mark.parametrize("ttl", [None, 1000.0])
+def test_c9_changed_pending_write(fresh: World, ttl: float | None) -> None:
+    keep, Record = fresh.repository(ttl=ttl), fresh.model(PendingWrite)
+    put_three(keep)
+    Record.get(pending_write_pk("t", "3", "task-3", 0)).update(task_path="a:b c", encoding="x.y", value=b"changed")
+    assert stored_writes(keep, "3") == (write_of("3"),)
+    keep.put_writes("t", "3", [write_of("3")])  # the first one stays, with what was made of it
+    assert stored_writes(keep, "3") == (write_of("3"),)
+    assert keep.reindex("t") == 3
+    changed = Payload(encoding="x.y", data=b"changed")
+    assert stored_writes(keep, "3") == (write_of("3").model_copy(update={"task_path": "a:b c", "payload": changed}),)
+    assert [checkpoint.checkpoint_id for checkpoint in keep.list("t")] == ["3", "2", "1"]
+
+
+def test_c9_writes_without_copies(fresh: World) -> None:
+    """Records and an index are all that former versions made; they are read, and ``reindex`` makes the rest."""
+    keep = fresh.repository()
+    put_three(keep)
+    pending = namespace_keys(fresh.prefix, "t", "").pending
+    before = fresh.raw.hgetall(pending)
+    listed = list(keep.list("t"))
+    fresh.raw.delete(pending)
+    assert stored_writes(keep, "3") == (write_of("3"),)
+    assert list(keep.list("t")) == listed
+    keep.put_writes("t", "3", [write_of("3", 1)])
+    assert stored_writes(keep, "3") == (write_of("3"), write_of("3", 1))
+    assert fresh.raw.hlen(pending) == 1
+    fresh.raw.hset(pending, "of nothing", "x")
+    assert keep.reindex("t") == 3
+    assert stored_writes(keep, "3") == (write_of("3"), write_of("3", 1))
+    assert before.items() < fresh.raw.hgetall(pending).items()
+    assert fresh.raw.hlen(pending) == 4
 
 
 def test_c9_saved_checkpoint(fresh: World) -> None:
@@ -678,7 +727,8 @@ def test_c9_derived_keys_are_rebuilt(fresh: World) -> None:
     keep.put(Checkpoint(thread_id="t", namespace="sub:{}", checkpoint_id="7", metadata={"run_id": "run-1"}))
     records = ("checkpoint", "pending_write", "channel-values")
     derived = {key for key in fresh.all_keys() if key.removeprefix(fresh.prefix).split(":")[1] not in records}
-    assert len(derived) == 2 * 2 + 1 + 1 + 2 + 3  # head and checkpoints, pending writes, namespaces, threads, runs
+    # head and checkpoints, pending writes and their values, namespaces, threads, runs
+    assert len(derived) == 2 * 2 + 2 + 1 + 2 + 3
     before = {key: contents(fresh, key) for key in derived}
     listed = list(keep.list("t"))
     for key in derived:

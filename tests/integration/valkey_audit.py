@@ -102,6 +102,7 @@ class _Auditor:
                 self.say(f"{key} is in the index with another channel")
             if key in writes:
                 self._ends(f"w{member}", key, ends)
+        self._pending(keys, members, writes)
         self.found.unused |= {(keys.values, name) for name in set(values) - used - {"generation"}}
 
         self._head(keys, records)
@@ -141,6 +142,20 @@ class _Auditor:
             self.say(f"{key} is not in the index of its run {run_id!r}")
         return used
 
+    def _pending(self, keys: NamespaceKeys, members: set[str], writes: Mapping[str, Hash]) -> None:
+        """Compare what is kept beside the records of pending writes with them."""
+        expected = {}
+        for member in members:
+            if write := writes.get(keys.write(member)):
+                path, encoding, value = (write[name].decode() for name in ("task_path", "encoding", "value"))
+                if len(value) <= 65536:
+                    expected[member] = f":{part(path)}:{part(encoding)}:{len(value)}:{value} ".encode()
+        found = self._hash(keys.pending)
+        if self.expired:
+            found = {name: entry for name, entry in found.items() if name in expected or name not in members}
+        if found != expected:
+            self.say(f"{keys.pending} holds {found}, not {expected}")
+
     def _ends(self, entry: str, key: str, ends: Mapping[str, float]) -> None:
         """Compare a record's end with its entry in the expiry index."""
         if abs(ends.get(entry, math.inf) - self._end(key)) > 1:
@@ -163,6 +178,7 @@ class _Auditor:
             (keys.values, of_checkpoints),
             (keys.checkpoints, of_checkpoints),
             (keys.writes, of_writes),
+            (keys.pending, of_writes),
             (keys.namespaces, max(of_checkpoints, of_writes)),
         ]:
             if key in self.keys and self._end(key) < end:

@@ -51,17 +51,18 @@ def test_names() -> None:
     assert keys.checkpoint_pk("c.1") == "{t%3A%7B1%7D}:a%7Cb:c%2E1"
     assert keys.checkpoint("c.1") == "app:checkpoint:{t%3A%7B1%7D}:a%7Cb:c%2E1"
     assert keys.write("c%2E1:task:-1:items") == "app:pending_write:{t%3A%7B1%7D}:a%7Cb:c%2E1:task:-1"
-    assert keys.derived == [
+    assert keys.derived == (
         "app:head:{t%3A%7B1%7D}:a%7Cb",
         "app:channel-values:{t%3A%7B1%7D}:a%7Cb",
         "app:checkpoint-index:{t%3A%7B1%7D}:a%7Cb",
         "app:pending_write-index:{t%3A%7B1%7D}:a%7Cb",
         "app:expiry-index:{t%3A%7B1%7D}:a%7Cb",
         "app:namespace-index:{t%3A%7B1%7D}",
-    ]
+        "app:pending-values:{t%3A%7B1%7D}:a%7Cb",
+    )
     assert thread_key("app", "t") == "app:namespace-index:{t}"
     assert run_key("app", "r:1") == "app:run-index:r%3A1"
-    assert thread_index_keys("app") == ["app:thread-index:{threads}:time", "app:thread-index:{threads}:name"]
+    assert thread_index_keys("app") == ("app:thread-index:{threads}:time", "app:thread-index:{threads}:name")
 
 
 @given(TEXTS.filter(bool), TEXTS, TEXTS.filter(bool))

@@ -11,13 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statekeep import Channel, Checkpoint, CorruptRecord, InvalidInput, Payload, PendingWrite
-from statekeep.repositories.valkey.keys import namespace_keys, part
+from statekeep.repositories.valkey.keys import namespace_keys, part, unpart
 from statekeep.repositories.valkey.records import (
     READ_FIELDS,
+    SENT_FIELDS,
     decode_bytes,
     decode_checkpoint,
+    decode_lines,
     decode_time,
     decode_value,
+    decode_values,
     decode_write,
     encode_bytes,
     encode_channels,
@@ -84,10 +87,18 @@ def test_what_is_no_time_is_a_value_error(damaged: str) -> None:
         decode_time(damaged)
 
 
+def _fields(checkpoint: Checkpoint) -> dict[str, str | bytes]:
+    sent = dict(zip(SENT_FIELDS, encode_checkpoint(checkpoint), strict=True))
+    kept = {name: text for name, text in sent.items() if text or name in ("encoding", "header")}
+    parent: dict[str, str | bytes] = {"parent_id": checkpoint.parent_id} if checkpoint.parent_id else {}
+    return {"checkpoint_id": checkpoint.checkpoint_id, **parent, **kept}
+
+
 def _checkpoint(row: dict[str, Any], values: dict[str, bytes], checkpoint_id: str = "c") -> Checkpoint:
+    payloads = decode_values(list(values), list(values.values()), KEYS)
     fields = {name: value.encode() if isinstance(value, str) else value for name, value in row.items()}
     key = KEYS.checkpoint(checkpoint_id)
-    return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], values, [])
+    return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], payloads, [])
 
 
 @given(st.dictionaries(TEXTS, st.tuples(VERSIONS, PAYLOADS | st.none()), max_size=4), PAYLOADS | st.none())
@@ -102,10 +113,12 @@ def test_checkpoints_come_back(channels: dict[str, tuple[Any, Payload | None]], 
             for name, (version, payload) in channels.items()
         },
     )
-    args: list[Any] = encode_channels(made.channels)
-    values = {str(kind)[1:]: data for kind, data in zip(args[::2], args[1::2], strict=True) if str(kind)[0] == "="}
-    listed = "".join(f"{str(kind).removeprefix('=')} " for kind in args[::2])
-    saved = _checkpoint({**encode_checkpoint(KEYS, made), "channels": listed}, values)
+    letters, *args = encode_channels(made.channels)
+    fields = [str(token) for token in args[: len(letters)]]
+    stored = [field for letter, field in zip(str(letters), fields, strict=True) if letter == "="]
+    values = dict(zip(stored, map(bytes, args[len(letters) :]), strict=True))  # type: ignore[arg-type]
+    listed = "".join(f"{letter.strip('=')}{field} " for letter, field in zip(str(letters), fields, strict=True))
+    saved = _checkpoint({**_fields(made), "channels": listed}, values)
     assert {name: getattr(saved, name) for name in Checkpoint.model_fields} == {
         name: getattr(made, name) for name in Checkpoint.model_fields
     }
@@ -117,10 +130,7 @@ def test_fields_of_a_record() -> None:
     made = Checkpoint(
         thread_id="t", checkpoint_id="c", parent_id="p", created_at=moment, metadata={"step": 1, "run_id": "r"}
     )
-    assert encode_checkpoint(KEYS, made) == {
-        "pk": "{t}::c",
-        "thread_id": "t",
-        "namespace": "",
+    assert _fields(made) == {
         "checkpoint_id": "c",
         "parent_id": "p",
         "created_at": "1767323045.0",
@@ -136,18 +146,18 @@ def test_fields_of_a_record() -> None:
     "metadata", [{"run_id": 1}, {"run_id": ""}, {"run_id": "\ud800"}, {"step": True}, {"step": "1"}, {"step": 2**60}]
 )
 def test_what_is_no_run_and_no_step_is_metadata_only(metadata: dict[str, Any]) -> None:
-    fields = encode_checkpoint(KEYS, Checkpoint(thread_id="t", metadata=metadata))
+    fields = _fields(Checkpoint(thread_id="t", metadata=metadata))
     assert not {"run_id", "step"} & fields.keys()
     assert "metadata" in fields
 
 
 def test_metadata_that_cannot_be_written_is_invalid_input() -> None:
     with pytest.raises(InvalidInput) as raised:
-        encode_checkpoint(KEYS, Checkpoint(thread_id="t", metadata={"a": object()}))
+        encode_checkpoint(Checkpoint(thread_id="t", metadata={"a": object()}))
     assert raised.value.field == "metadata"
 
 
-WHOLE = {**encode_checkpoint(KEYS, Checkpoint(thread_id="t", checkpoint_id="c")), "channels": "a:i1 "}
+WHOLE = {**_fields(Checkpoint(thread_id="t", checkpoint_id="c")), "channels": "a:i1 "}
 VALUES = {"a:i1": encode_value(Payload(encoding="raw", data=b"v"))}
 
 
@@ -195,11 +205,13 @@ def test_tokens_of_different_versions_differ(one: Any, other: Any, name: str, an
 @given(TEXTS.filter(bool), TEXTS.filter(bool), TEXTS, TEXTS, st.integers(-9, 9), PAYLOADS)
 def test_writes_come_back(checkpoint: str, task: str, path: str, channel: str, idx: int, payload: Payload) -> None:
     made = PendingWrite(task_id=task, task_path=path, idx=idx, channel=channel, payload=payload)
-    name, pk, *fields = encode_write(KEYS, checkpoint, made)
-    assert name == member(checkpoint, made)
-    assert KEYS.write(str(name)) == f"app:pending_write:{pk!s}"
-    raw = [field if isinstance(field, bytes) else field.encode() for field in fields]
-    assert decode_write(KEYS, str(name), [raw[1], *raw[3:]]) == made
+    encoded_channel, given, value = (str(arg, "ascii") if isinstance(arg, bytes) else arg for arg in encode_write(made))
+    name = member(checkpoint, made)
+    assert name.endswith(f":{idx}:{encoded_channel}")
+    path_text, encoding = (unpart(text).encode() for text in given.split(":"))
+    assert decode_write(KEYS, name, [path_text, channel.encode(), encoding, value.encode()]) == made
+    line = f"{name}:{given}:{len(value)}:{value} ".encode()
+    assert decode_lines(line * 2, [part(checkpoint)]) == {part(checkpoint): [made] * 2}
 
 
 @pytest.mark.parametrize(

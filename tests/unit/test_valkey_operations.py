@@ -11,7 +11,7 @@ from statekeep import Channel, Checkpoint, CheckpointQuery, CorruptRecord, Missi
 from statekeep.repositories.operation import Operation, run
 from statekeep.repositories.valkey import ValkeyCheckpoints
 from statekeep.repositories.valkey.keys import namespace_keys, thread_index_keys
-from statekeep.repositories.valkey.records import READ_FIELDS, encode_checkpoint, encode_value
+from statekeep.repositories.valkey.records import READ_FIELDS, SENT_FIELDS, encode_checkpoint, encode_value
 from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request
 
 KEYS = namespace_keys("statekeep", "t", "")
@@ -62,10 +62,8 @@ def perform(script: Script, operation: Operation[Any]) -> Any:
 
 
 def row(checkpoint: Checkpoint, channels: str = "") -> list[bytes | None]:
-    fields = {
-        **encode_checkpoint(namespace_keys("statekeep", checkpoint.thread_id, ""), checkpoint),
-        "channels": channels,
-    }
+    sent = dict(zip(SENT_FIELDS, encode_checkpoint(checkpoint), strict=True))
+    fields = {**sent, "checkpoint_id": checkpoint.checkpoint_id, "channels": channels}
     found = [fields.get(name) for name in READ_FIELDS]
     return [value.encode() if isinstance(value, str) else value for value in found]
 
@@ -105,14 +103,14 @@ def test_put_sends_what_is_missing_again_with_all_else() -> None:
     script = Script([1], [])
     perform(script, ValkeyCheckpoints(script).put(MADE, supply))
     assert asked == [["b"]]
-    assert script.call(0).args[-4:] == ["=a:i1", encode_value(VALUE), "^b:i2", b""]
-    assert script.call(1).args[-4:] == ["=a:i1", encode_value(VALUE), "=b:i2", encode_value(VALUE)]
+    assert script.call(0).args[-4:] == ["=^", "a:i1", "b:i2", encode_value(VALUE)]
+    assert script.call(1).args[-5:] == ["==", "a:i1", "b:i2", encode_value(VALUE), encode_value(VALUE)]
 
 
 def test_put_makes_what_is_not_supplied_empty() -> None:
     script = Script([1], [])
     perform(script, ValkeyCheckpoints(script).put(MADE, lambda names: {}))
-    assert script.call(1).args[-2:] == ["!b:i2", b""]
+    assert script.call(1).args[-4:] == ["=!", "a:i1", "b:i2", encode_value(VALUE)]
 
 
 def test_put_without_supply_names_what_is_missing() -> None:
@@ -126,7 +124,7 @@ def test_put_without_supply_names_what_is_missing() -> None:
 def test_ttl_is_rounded_up_to_milliseconds() -> None:
     script = Script([])
     perform(script, ValkeyCheckpoints(script, ttl=0.0001).put(MADE, None))
-    assert script.call(0).args[3] == "1"
+    assert script.call(0).args[0] == "1"
 
 
 def write(idx: int) -> PendingWrite:
@@ -147,14 +145,53 @@ def test_put_writes_refreshes_those_behind_and_the_run() -> None:
     assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c"), "statekeep:pending_write:{t}::c:task:0"]
 
 
-def test_get_reads_pending_writes_with_a_second_call() -> None:
-    found = [[b"{t}::c", *row(MADE, "a:i1 ")], [encode_value(VALUE)], [b"c:task:1:items", b"c:task:0:items"]]
-    rows = [b"", b"items", b"raw", b"djE=", b"", b"items", b"raw", b"djA="]
-    script = Script(found, [rows, []])
+LINES = b"c:task:1:items::raw:4:djE= c:task:0:items:a%2Cb:raw:4:djA= "
+
+
+def test_get_reads_pending_writes_with_the_same_call() -> None:
+    script = Script([[*row(MADE, "a:i1 "), b"{t}::c"], [encode_value(VALUE)], LINES, []])
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
-    assert script.call(0).keys[-1] == KEYS.head
-    assert script.call(1).keys[1:] == [f"statekeep:pending_write:{{t}}::c:task:{idx}" for idx in (1, 0)]
+    assert script.call(0).keys == [KEYS.values, KEYS.checkpoints, KEYS.writes, KEYS.expiry, KEYS.pending, KEYS.head]
     assert saved.channels == {"a": Channel.of(1, VALUE)}
+    found = [(made.task_path, made.idx, made.payload.data) for made in saved.pending_writes]
+    assert found == [("", 1, b"v1"), ("a,b", 0, b"v0")]
+
+
+def test_get_reads_the_records_of_pending_writes_that_have_no_line() -> None:
+    found = [
+        [*row(MADE, "a:i1 "), b"{t}::c"],
+        [encode_value(VALUE)],
+        LINES[: LINES.index(b" ") + 1],
+        [b"c:task:0:items"],
+    ]
+    script = Script(found, [[b"", b"items", b"raw", b"djA="], []])
+    saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert script.call(1).keys[1:] == ["statekeep:pending_write:{t}::c:task:0"]
+    assert [(made.idx, made.payload.data) for made in saved.pending_writes] == [(0, b"v0"), (1, b"v1")]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        LINES[:-1],
+        LINES[1:],
+        LINES.replace(b"djE=", b"djE"),
+        LINES.replace(b"djE=", b"d E="),
+        LINES.replace(b"djE=", b"d!!="),
+        LINES.replace(b":0:", b":x:"),
+        LINES.replace(b"%2C", b"%FF"),
+        LINES + b"\xff ",
+        LINES.replace(b" c", b" d"),
+    ],
+)
+def test_get_reads_the_records_of_pending_writes_if_a_line_is_damaged(damaged: bytes) -> None:
+    found = [[*row(MADE, "a:i1 "), b"{t}::c"], [encode_value(VALUE)], damaged, []]
+    rows = [b"", b"items", b"raw", b"djE=", b"", b"items", b"raw", b"djA="]
+    script = Script(found, [b"c:task:1:items", b"c:task:0:items"], [rows, []])
+    saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
+    assert script.names == ["get", "members", "writes"]
+    assert script.call(1).args == ["of", "c"]
+    assert script.call(2).keys[1:] == [f"statekeep:pending_write:{{t}}::c:task:{idx}" for idx in (1, 0)]
     assert [(made.idx, made.payload.data) for made in saved.pending_writes] == [(0, b"v0"), (1, b"v1")]
 
 
@@ -167,7 +204,7 @@ def test_get_of_a_missing_id_is_none_at_once() -> None:
 def test_get_makes_the_copy_of_the_newest_again_until_it_is_there() -> None:
     gone = [3, [[b"x", b"c"]], b"c", 1]  # no copy; two ids; the newest has no record; the index forgets it
     again = [3, [[b"c"]], b"c"]  # another client deleted the copy: no copy; one id; the copy is made
-    found = [[b"{t}::c", *row(MADE)], [], []]
+    found = [[*row(MADE), b"{t}::c"], [], b"", []]
     script = Script(*gone, [[b"c"]], b"c", *again, found)
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert saved.checkpoint_id == "c"
@@ -182,7 +219,7 @@ def test_get_of_a_thread_whose_index_names_nothing_that_exists() -> None:
 
 @pytest.mark.parametrize("pk", [b"{t}::other", b"", None, b"\xff"])
 def test_a_copy_of_the_newest_whose_key_is_damaged_is_corrupt(pk: bytes | None) -> None:
-    script = Script([[pk, *row(MADE)], [], []])
+    script = Script([[*row(MADE), pk], [], b"", []])
     with pytest.raises(CorruptRecord) as raised:
         perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert raised.value.key == KEYS.head
@@ -200,7 +237,7 @@ def test_list_of_nothing_asks_nothing() -> None:
 
 
 def test_list_drops_from_the_index_what_is_gone() -> None:
-    reply = [[[*row(MADE), *[None] * len(READ_FIELDS)], [], [[], []]]]
+    reply = [[[[*row(MADE), b"{t}::c"], [None] * (len(READ_FIELDS) + 1)], [], b"", []]]
     # Two ids, of which one has no record: the index forgets it, and the copy of the newest is looked after.
     script = Script([[b"c", b"b"]], reply, 0, [[b"c"]], b"c")
     page = perform(script, ValkeyCheckpoints(script).list(CheckpointQuery(thread_id="t", namespace="", limit=2), None))
@@ -214,7 +251,7 @@ def test_list_merges_namespaces_by_id() -> None:
     script = Script(
         [[b"c"], [b"", b"n"]],  # the root's ids, and the namespaces
         [[b"c"], [b"d"]],
-        [[[*row(MADE)], [], [[]]], [[*row(nested)], [], [[]]]],
+        [[[[*row(MADE), b"{t}::c"]], [], b"", []], [[[*row(nested), b"{t}:n:d"]], [], b"", []]],
     )
     assert [saved.checkpoint_id for saved in listing(script, thread_id="t")] == ["d", "c"]
     assert script.names == ["ids", "ids", "records"]
@@ -237,7 +274,7 @@ def test_delete_thread_goes_on_until_nothing_is_left() -> None:
         *("read", "read", "ids", "members", "fields", "erase", "ids", "members", "erase"),
         *("drop", "read", "Commands", "read"),
     ]
-    assert max(len(request.keys) for request in script.requests if isinstance(request, Call)) == 506
+    assert max(len(request.keys) for request in script.requests if isinstance(request, Call)) == 507
     assert Commands([("SREM", "statekeep:run-index:r", "t")]) in script.requests
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
-from .model import Model, Name, Text
+from .model import Model, Name, Text, is_plain
 from .payload import Payload
 
 Version = Text | Annotated[int, Strict()] | Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -61,22 +61,28 @@ class Channel(Model):
     @classmethod
     def of(cls, version: str | int | float, payload: Payload) -> Channel:
         """A channel with its value."""
-        return cls(version=version, payload=payload, carry=Carry.VALUE)
+        return cls._made(version, Carry.VALUE, payload)
 
     @classmethod
     def empty(cls, version: str | int | float) -> Channel:
         """A channel that has no value at this version."""
-        return cls(version=version)
+        return cls._made(version, Carry.EMPTY)
 
     @classmethod
     def earlier(cls, version: str | int | float, *, required: bool = True) -> Channel:
         """A channel whose value an earlier checkpoint stored under this version; if not ``required``, maybe."""
-        return cls(version=version, carry=Carry.EARLIER if required else Carry.EARLIER_IF_ANY)
+        return cls._made(version, Carry.EARLIER if required else Carry.EARLIER_IF_ANY)
 
     @classmethod
     def replayed(cls, version: str | int | float) -> Channel:
         """A channel whose value is rebuilt from the ancestors' pending writes."""
-        return cls(version=version, carry=Carry.REPLAYED)
+        return cls._made(version, Carry.REPLAYED)
+
+    @classmethod
+    def _made(cls, version: str | int | float, carry: Carry, payload: Payload | None = None) -> Channel:
+        if (is_plain(version) or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
+            return cls.trusted(version=version, payload=payload, carry=carry)
+        return cls(version=version, payload=payload, carry=carry)
 
 
 class _Stamps:

@@ -22,6 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 import pybase64
+from pydantic_core import from_json, to_json
 
 from . import json_values
 from .errors import InvalidInput
@@ -29,6 +30,8 @@ from .json_values import is_json_text
 from .payload import Payload
 
 TAG = "$keep"
+
+_SMALL = 2**63
 
 Other = Callable[[Any], Payload]
 """What to do with an object of another type: serialize it into a payload."""
@@ -143,7 +146,28 @@ def dumps(value: Any, other: Other = _reject) -> str:
     Raises:
         InvalidInput: as :func:`encode`.
     """
+    if _is_simple(value):
+        return to_json(value).decode()
     return json_values.dumps(encode(value, other))
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether it is what metadata mostly are, which need no encoding, and which Pydantic's encoder writes as Python's does."""
+    if type(value) is not dict or TAG in value:
+        return False
+    for key, item in value.items():
+        if type(key) is not str or not key.isascii():
+            return False
+        kind = type(item)
+        if kind is str:
+            if not item.isascii():
+                return False
+        elif kind is int:
+            if not -_SMALL < item < _SMALL:
+                return False
+        elif kind is not bool and item is not None and not (kind is dict and not item):
+            return False
+    return True
 
 
 def loads(text: str | bytes) -> Any:
@@ -152,5 +176,9 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError: ``text`` is not JSON, or was not made by :func:`dumps`.
     """
-    plain = json.loads(text)
+    try:
+        plain = from_json(text)
+    except ValueError:
+        # Python's decoder takes more, lone surrogates for one, and says best what is wrong.
+        plain = json.loads(text)
     return decode(plain) if TAG in (text if isinstance(text, str) else text.decode()) else plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from .model import Model, Name
+from .model import Model, Name, is_plain
 
 
 class Payload(Model):
@@ -47,6 +47,8 @@ def dump(serializer: Serializer, obj: Any) -> Payload:
         Payload(encoding='json', data=b'[1,2]')
     """
     encoding, data = serializer.dumps_typed(obj)
+    if is_plain(encoding) and type(data) is bytes:
+        return Payload.trusted(encoding=encoding, data=data)
     return Payload(encoding=encoding, data=bytes(data))
 
 

@@ -29,8 +29,8 @@ from ..domain import (
     SavedCheckpoint,
     Serializer,
     dump,
-    load,
 )
+from ..domain.model import is_plain
 from . import metadata as _metadata
 from .configs import Address, config_of
 
@@ -51,7 +51,7 @@ def _dump(serde: Serializer, value: Any, what: str) -> Payload:
 def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
     """Deserialize; only a failure pays for saying ``what`` it was, with ``names`` in its braces."""
     try:
-        return load(serde, payload)
+        return serde.loads_typed((payload.encoding, payload.data))
     except Exception as error:
         raise CorruptRecord(
             f"cannot deserialize {what.format(*names)} of {_where(place)}: {type(error).__name__}: {error}"
@@ -152,7 +152,10 @@ def to_domain(
     header = {key: item for key, item in checkpoint.items() if key not in ("channel_values", "channel_versions")}
     if unversioned := {name: value for name, value in values.items() if name not in versions}:
         header["channel_values"] = unversioned
-    return Checkpoint(
+    # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
+    names = (address.thread_id, address.namespace or "-", checkpoint_id, address.checkpoint_id or "-", *versions)
+    make = Checkpoint.trusted if is_plain(*names) else Checkpoint
+    return make(
         thread_id=address.thread_id,
         namespace=address.namespace,
         checkpoint_id=checkpoint_id,
@@ -177,14 +180,17 @@ def writes_to_domain(
     if isinstance(writes, str | bytes) or not isinstance(writes, Iterable):
         raise InvalidInput(f"writes must be (channel, value) pairs, got {type(writes).__name__}", field="writes")
     found = []
+    task_is_plain = is_plain(task_id, task_path or "-")
     for position, write in enumerate(writes):
-        if isinstance(write, str | bytes) or not isinstance(write, Sequence) or len(write) != 2:
+        pair = type(write) is tuple or (isinstance(write, Sequence) and not isinstance(write, str | bytes))
+        if not pair or len(write) != 2:
             raise InvalidInput(f"writes[{position}] must be a (channel, value) pair, got {write!r:.80}", field="writes")
         channel, value = write
         if not isinstance(channel, str):
             raise InvalidInput(f"writes[{position}]: the channel must be text, got {channel!r:.80}", field="writes")
+        make = PendingWrite.trusted if task_is_plain and is_plain(channel) else PendingWrite
         found.append(
-            PendingWrite(
+            make(
                 task_id=task_id,
                 task_path=task_path,
                 idx=WRITES_IDX_MAP.get(channel, position),
@@ -210,12 +216,12 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     header = _load(serde, saved.header, saved, "the header")
     if not isinstance(header, dict):
         raise CorruptRecord(f"the header of {_where(saved)} is not a LangGraph checkpoint but {type(header).__name__}")
-    values = header.pop("channel_values", {}) | {
-        name: _load(serde, channel.payload, saved, "channel {!r}", name)
-        for name, channel in saved.channels.items()
-        if channel.payload is not None
-    }
-    versions = {name: channel.version for name, channel in saved.channels.items()}
+    values = header.pop("channel_values", {})
+    versions = {}
+    for name, channel in saved.channels.items():
+        versions[name] = channel.version
+        if channel.payload is not None:
+            values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
     try:
         metadata = _metadata.unpack(serde, saved.metadata)
     except Exception as error:
@@ -224,7 +230,7 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
         ) from error
     return CheckpointTuple(
         config=config_of(saved.thread_id, saved.namespace, saved.checkpoint_id),
-        checkpoint=cast(GraphCheckpoint, {**header, "channel_versions": versions, "channel_values": values}),
+        checkpoint=cast(GraphCheckpoint, header | {"channel_versions": versions, "channel_values": values}),
         metadata=metadata,
         parent_config=config_of(saved.thread_id, saved.namespace, saved.parent_id) if saved.parent_id else None,
         pending_writes=_writes(serde, saved.pending_writes, saved),

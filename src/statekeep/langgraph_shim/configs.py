@@ -93,11 +93,6 @@ class Address:
             _text(found, "checkpoint_id", "config") or None,
         )
 
-    @property
-    def config(self) -> RunnableConfig:
-        """The three keys by which LangGraph addresses a checkpoint."""
-        return config_of(self.thread_id, self.namespace, self.checkpoint_id)
-
 
 def config_of(thread_id: str, namespace: str, checkpoint_id: str | None) -> RunnableConfig:
     """Return the config that addresses a checkpoint."""

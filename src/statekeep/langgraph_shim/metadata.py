@@ -23,10 +23,12 @@ def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata"
     """
     if not isinstance(metadata, Mapping):
         raise InvalidInput(f"{field} must be a mapping, got {type(metadata).__name__}", field=field)
-    for key in metadata:
+    simple = True
+    for key, item in metadata.items():
         if not isinstance(key, str):
             raise InvalidInput(f"the keys of {field} must be text, got {key!r:.80}", field=field)
-    if all(type(item) in _SIMPLE or (type(item) is dict and not item) for item in metadata.values()):
+        simple = simple and (type(item) in _SIMPLE or (type(item) is dict and not item))
+    if simple:
         return dict(metadata)  # what LangGraph itself puts there, mostly
     packed: dict[str, Any] = exact_json.decode(exact_json.encode(dict(metadata), lambda item: dump(serde, item)))
     return packed

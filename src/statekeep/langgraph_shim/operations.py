@@ -31,7 +31,7 @@ from .checkpoints import (
     to_tuple,
     writes_to_domain,
 )
-from .configs import Address, WrongType, before_id, identifier, identifiers, selection
+from .configs import Address, WrongType, before_id, config_of, identifier, identifiers, selection
 
 _KEEP = {"keep_latest": 1, "delete": 0}
 
@@ -47,7 +47,7 @@ def put(
     stored = to_domain(serde, config, checkpoint, metadata, new_versions)
     values = channel_values(checkpoint)
     yield lambda keep: keep.put(stored, supply=lambda names: supplied(serde, values, names))
-    return Address(stored.thread_id, stored.namespace, stored.checkpoint_id).config
+    return config_of(stored.thread_id, stored.namespace, stored.checkpoint_id)
 
 
 def put_writes(

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..domain import InvalidInput
+from ..domain.model import is_plain
 
 
 def text(field: str, value: Any, *, empty: bool = False) -> str:
@@ -14,6 +15,8 @@ def text(field: str, value: Any, *, empty: bool = False) -> str:
     Raises:
         InvalidInput: it is something else; ``field`` is named.
     """
+    if is_plain(value):
+        return str(value)
     if not isinstance(value, str):
         raise InvalidInput(f"{field} must be text, got {type(value).__name__} {value!r:.80}", field=field)
     if not value and not empty:

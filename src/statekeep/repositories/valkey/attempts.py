@@ -11,9 +11,8 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Final
 
 from ...domain import StatekeepError, Unavailable
@@ -103,26 +102,29 @@ class SyncSide:
     def forked(self) -> None:
         self._slots = threading.BoundedSemaphore(self.driver.limit)
 
-    @contextmanager
-    def slot(self, attempt: Attempts) -> Iterator[None]:
+    def perform(self, request: Request, attempt: Attempts) -> Reply:
         slots = self._slots
+        if not slots.acquire(blocking=False):
+            self._queue(slots, attempt)
+        attempt.begin()
+        try:
+            reply = self.driver.perform(request)
+            self._progress = time.monotonic()
+        finally:
+            slots.release()
+        return reply
+
+    def _queue(self, slots: threading.Semaphore, attempt: Attempts) -> None:
         end = time.monotonic() + self._pool_timeout
         while not slots.acquire(timeout=max(attempt.patience(self._progress, end), 0.001)):
             if attempt.patience(self._progress, end) <= 0:
                 raise attempt.crowded(self.driver.server, self.driver.limit)
-        attempt.begin()
-        try:
-            yield
-            self._progress = time.monotonic()
-        finally:
-            slots.release()
 
     def execute(self, request: Request) -> Reply:
         attempt = Attempts(request, self._deadline)
         while True:
             try:
-                with self.slot(attempt):
-                    return self.driver.perform(request)
+                return self.perform(request, attempt)
             except Exception as error:
                 pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
             time.sleep(pause)

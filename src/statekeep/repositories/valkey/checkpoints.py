@@ -42,6 +42,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         "checkpoint-index": b"zset",
         "pending_write-index": b"zset",
         "expiry-index": b"zset",
+        "pending-values": b"hash",
         "namespace-index": b"zset",
         "thread-index": b"zset",
         "run-index": b"set",
@@ -61,20 +62,20 @@ class ValkeyCheckpoints(ValkeyBackend):
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
         """One script call; in a cluster, where the indexes of threads and runs live elsewhere, one more for each."""
-        yield from writing.put(self._settings, checkpoint, supply)
+        return writing.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
         """One script call."""
-        yield from writing.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+        return writing.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        """One script call, and one for pending writes."""
-        return (yield from reading.get(self._settings, thread_id, namespace, checkpoint_id))
+        """One script call."""
+        return reading.get(self._settings, thread_id, namespace, checkpoint_id)
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """Two script calls per page, and one for pending writes."""
+        """Two script calls per page."""
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(

@@ -23,7 +23,10 @@ def part(text: str) -> str:
     >>> part("user:42/{é}.")
     'user%3A42%2F%7B%C3%A9%7D%2E'
     """
-    return quote(text, safe="-_~").replace(".", "%2E")
+    return text if _plain(text) else quote(text, safe="-_~").replace(".", "%2E")
+
+
+_plain = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
 
 
 @lru_cache(maxsize=8192)
@@ -79,6 +82,9 @@ class NamespaceKeys:
     writes: str = field(init=False)
     expiry: str = field(init=False)
     namespaces: str = field(init=False)
+    pending: str = field(init=False)
+    derived: tuple[str, ...] = field(init=False)
+    """The seven keys that most scripts take first."""
 
     def __attrs_post_init__(self) -> None:
         place = f"{{{part(self.thread_id)}}}:{part(self.namespace)}"
@@ -90,8 +96,11 @@ class NamespaceKeys:
             ("writes", f"{self.prefix}:pending_write-index:{place}"),
             ("expiry", f"{self.prefix}:expiry-index:{place}"),
             ("namespaces", thread_key(self.prefix, self.thread_id)),
+            ("pending", f"{self.prefix}:pending-values:{place}"),
         ):
             object.__setattr__(self, name, value)
+        shared = (self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces, self.pending)
+        object.__setattr__(self, "derived", shared)
 
     def checkpoint_pk(self, checkpoint_id: str) -> str:
         """The primary key of a checkpoint record: ``{T}:NS:CID``."""
@@ -104,11 +113,6 @@ class NamespaceKeys:
     def write(self, member: str) -> str:
         """The key of the pending write with this member of the index (``CID:TASK:IDX:CHANNEL``)."""
         return f"{self.prefix}:pending_write:{self.place}:{member.rpartition(':')[0]}"
-
-    @property
-    def derived(self) -> list[str]:
-        """The six keys that most scripts take first, in the order of ``common.lua``."""
-        return [self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces]
 
 
 @lru_cache(maxsize=1024)
@@ -127,6 +131,7 @@ def run_key(prefix: str, run_id: str) -> str:
     return f"{prefix}:run-index:{part(run_id)}"
 
 
-def thread_index_keys(prefix: str) -> list[str]:
+@lru_cache(maxsize=16)
+def thread_index_keys(prefix: str) -> tuple[str, str]:
     """All threads by the time of the last put, and by name; one slot."""
-    return [f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"]
+    return f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"

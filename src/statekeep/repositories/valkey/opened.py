@@ -74,8 +74,7 @@ class UrlClient:
         while True:
             try:
                 side = self._sync or self._open_sync()
-                with side.slot(attempt):
-                    return side.driver.perform(request)
+                return side.perform(request, attempt)
             except Exception as error:
                 pause = attempt.failed(error, str(self._target), cluster=self.cluster)
             time.sleep(pause)

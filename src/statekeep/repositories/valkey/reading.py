@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from attrs import frozen
 
-from ...domain import PendingWrite, SavedCheckpoint
+from ...domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ..operation import Operation
 from .keys import NamespaceKeys, namespace_keys, part, run_key, text
 from .records import (
     READ_FIELDS,
     decode_checkpoint,
+    decode_lines,
+    decode_values,
     decode_write,
+    member,
     value_fields,
 )
 from .requests import Call, script
@@ -25,6 +28,14 @@ CHUNK = 500
 """How many records one script call touches at most, so that none holds up the server."""
 
 Row = Sequence[bytes | None]
+
+CHANNELS: Final = READ_FIELDS.index("channels")
+
+NOTHING: Final[Row] = [None] * len(READ_FIELDS)
+"""What is read of a record that is not there."""
+
+Writes = dict[tuple[NamespaceKeys, str], list[PendingWrite]]
+"""Pending writes by the encoded id of their checkpoint."""
 
 
 @frozen
@@ -64,7 +75,7 @@ def rows(flat: Sequence[bytes | None], width: int) -> Iterator[Row]:
 def read_writes(
     members: Sequence[tuple[NamespaceKeys, str]],
 ) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
-    """Read pending writes of a thread by their index members; the index forgets those whose record is gone."""
+    """Read the records of pending writes by their index members; the index forgets those whose record is gone."""
     found: dict[tuple[NamespaceKeys, str], PendingWrite] = {}
     gone: list[tuple[NamespaceKeys, str]] = []
     for chunk in chunks(members):
@@ -86,7 +97,7 @@ def _adopt(
 ) -> Operation[int]:
     count = 0
     for chunk in chunks(members):
-        shared = [index, keys.expiry, keys.namespaces]
+        shared = [index, keys.expiry, keys.namespaces, keys.pending]
         count += yield Call(script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk])
     return count
 
@@ -104,31 +115,58 @@ def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
 def get(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
 ) -> Operation[SavedCheckpoint | None]:
-    """Read one checkpoint: one round trip, and one more for pending writes."""
+    """Read one checkpoint: one round trip."""
     keys = settings.keys(thread_id, namespace)
     record, encoded_id = keys.head, ""
     if checkpoint_id is not None:
         record, encoded_id = keys.checkpoint(checkpoint_id), part(checkpoint_id)
     while True:
         reply = yield Call(
-            script("checkpoints/get"), [keys.values, keys.checkpoints, keys.writes, record], [encoded_id, *READ_FIELDS]
+            script("checkpoints/get"),
+            [keys.values, keys.checkpoints, keys.writes, keys.expiry, keys.pending, record],
+            [encoded_id],
         )
         if not isinstance(reply, int):
             break
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
         if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
             return None
-    [pk, *row], values, members = reply
+    [*row, pk], stored, lines, bare = reply
     if not encoded_id:
         encoded_id = text(pk or b"", record).rpartition(":")[2]
-    names = [text(name, keys.writes) for name in members]
-    fields = value_fields(row[-1], record)
-    writes = yield from read_writes([(keys, name) for name in names])
-    found = decode_checkpoint(
-        keys, record, encoded_id, row, dict(zip(fields, values, strict=True)), list(writes.values())
-    )
+    values = decode_values(value_fields(row[-1], record), stored, keys)
+    writes: Writes = {}
+    if lines or bare:
+        writes = yield from _pending_writes([(keys, [encoded_id], lines, bare)])
+    found = decode_checkpoint(keys, record, encoded_id, row, values, writes.get((keys, encoded_id), ()))
     if settings.refresh_on_read and settings.ttl_ms:
+        names = [member(found.checkpoint_id, write) for write in found.pending_writes]
         yield from refresh(settings, keys, found.checkpoint_id, names)
+    return found
+
+
+def _pending_writes(
+    groups: Sequence[tuple[NamespaceKeys, Sequence[str], bytes, Sequence[bytes]]],
+) -> Operation[Writes]:
+    """What scripts said about the pending writes of checkpoints.
+
+    Only what they could not say is read from records: of programs that kept no copies, or where something is damaged.
+
+    Args:
+        groups: keys of a namespace, encoded ids of checkpoints, lines, and members of pending writes without a line.
+    """
+    found: Writes = {}
+    places: list[tuple[NamespaceKeys, str]] = []
+    for keys, encoded_ids, lines, bare in groups:
+        try:
+            for encoded_id, writes in decode_lines(lines, encoded_ids).items():
+                found[keys, encoded_id] = writes
+        except (CorruptRecord, ValueError):
+            bare = yield Call(script("checkpoints/members"), [keys.writes], ["of", *encoded_ids])
+        places += [(keys, text(name, keys.writes)) for name in bare]
+    if places:
+        for (keys, name), write in (yield from read_writes(places)).items():
+            found.setdefault((keys, name.partition(":")[0]), []).append(write)
     return found
 
 
@@ -171,44 +209,42 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
 def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[list[SavedCheckpoint]]:
     """Read checkpoints of a thread in the given order, leaving out those that are gone.
 
-    One round trip, and one for pending writes.
+    One round trip.
     """
     order = {ref: position for position, ref in enumerate(refs)}
     groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
     call_keys: list[str] = []
-    call_args: list[str] = [str(len(READ_FIELDS)), *READ_FIELDS]
+    call_args: list[str] = []
     for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
         keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
         groups.append((keys, ids, records))
-        call_keys += [keys.values, keys.writes, *records]
+        call_keys += [keys.values, keys.writes, keys.expiry, keys.pending, *records]
         call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
     reply = yield Call(script("checkpoints/records"), call_keys, call_args)
 
-    places = [
-        (keys, text(name, keys.writes))
-        for (keys, _, _), (_, _, members_of_each) in zip(groups, reply, strict=True)
-        for members in members_of_each
-        for name in members
-    ]
-    writes = yield from read_writes(places)
+    writes = yield from _pending_writes(
+        [
+            (keys, [record.rpartition(":")[2] for record in records], lines, bare)
+            for (keys, _, records), (_, _, lines, bare) in zip(groups, reply, strict=True)
+        ]
+    )
     found: dict[int, SavedCheckpoint] = {}
-    for (keys, ids, records), (flat, stored, members_of_each) in zip(groups, reply, strict=True):
-        table = list(rows(flat, len(READ_FIELDS)))
+    for (keys, ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
         fields = list(
             dict.fromkeys(
-                name for record, row in zip(records, table, strict=True) for name in value_fields(row[-1], record)
+                name for record, row in zip(records, table, strict=True) for name in value_fields(row[CHANNELS], record)
             )
         )
-        values = dict(zip(fields, stored, strict=True))
+        values = decode_values(fields, stored, keys)
         gone: list[str] = []
-        for checkpoint_id, record, row, members in zip(ids, records, table, members_of_each, strict=True):
-            if all(value is None for value in row):
+        for checkpoint_id, record, [*row, pk] in zip(ids, records, table, strict=True):
+            if pk is None and row == NOTHING:
                 gone.append(checkpoint_id)
                 continue
-            own = [writes[place] for name in members if (place := (keys, name.decode())) in writes]
+            encoded_id = record.rpartition(":")[2]
             found[order[Ref(keys.namespace, checkpoint_id)]] = decode_checkpoint(
-                keys, record, part(checkpoint_id), row, values, own
+                keys, record, encoded_id, row, values, writes.get((keys, encoded_id), ())
             )
         if gone:
             # One that was removed by others may have been the newest.

@@ -7,8 +7,10 @@ base64, JSON as text. ``None`` is an absent field.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +30,7 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
+from ...domain.model import built
 from .keys import NamespaceKeys, part, unpart
 
 
@@ -118,8 +121,13 @@ RECORD_TYPES = (CHECKPOINT, PENDING_WRITE, ITEM, CACHE_ENTRY)
 READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels")
 """The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
 
+SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
+"""The fields of a checkpoint record that ``put.lua`` cannot tell from its key and that of its parent."""
+
 _VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
 """How a token of ``channels`` begins whose channel has no value."""
+
+_ORDER = attrgetter("task_path", "task_id", "idx")
 
 _KINDS = {Carry.VALUE: "=", Carry.EARLIER: "^", Carry.EARLIER_IF_ANY: "~", Carry.REPLAYED: "?", Carry.EMPTY: "!"}
 
@@ -140,6 +148,8 @@ def decode_bytes(text: bytes, key: str) -> bytes:
 def encode_time(moment: dt.datetime) -> str:
     """A datetime as redis-om writes it; as ISO 8601, which redis-om reads too, where a float would be inexact."""
     text = repr(moment.timestamp())
+    if 1970 <= moment.year < 2200:
+        return text
     try:
         exact = dt.datetime.fromtimestamp(float(text), dt.UTC) == moment
     except (ValueError, OverflowError):
@@ -164,6 +174,9 @@ def decode_time(text: str) -> dt.datetime:
         raise ValueError(f"not a time: {text}") from error
 
 
+_plain_version = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
 def token(name: str, version: str | int | float) -> str:
     """The field of the values hash for a channel's version: ``CHANNEL:VERSION``, the version with its type.
 
@@ -171,20 +184,21 @@ def token(name: str, version: str | int | float) -> str:
     ('messages:i3', 'messages:s3', 'messages:f3.0')
     """
     if type(version) is str:
-        return f"{part(name)}:s{quote(version, safe='')}"
+        return f"{part(name)}:s{version if _plain_version(version) else quote(version, safe='')}"
     return f"{part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
 
 
 @lru_cache(maxsize=8192)
-def _parse_token(text: str) -> tuple[str, str | int | float]:
-    name, _, version = text.partition("@")[0].partition(":")
+def _parse_token(text: str) -> tuple[str, str | int | float, Carry]:
+    carry = _VALUELESS.get(text[0], Carry.VALUE)
+    name, _, version = text.lstrip("!?").partition("@")[0].partition(":")
     kind, number = version[:1], version[1:]
     if kind == "s":
-        return unpart(name), unpart(number)
+        return unpart(name), unpart(number), carry
     if kind == "i":
-        return unpart(name), int(number)
+        return unpart(name), int(number), carry
     if kind == "f":
-        return unpart(name), float(number)
+        return unpart(name), float(number), carry
     raise ValueError(f"not a channel version: {text!r:.80}")
 
 
@@ -206,36 +220,27 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         first = data.index(b":", end) + 1
         if start >= end or len(data) - first != int(data[end : first - 1]):
             raise ValueError("wrong length")
-        return Payload.trusted(encoding=data[start:end].decode(), data=data[first:])
+        return built(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
     except ValueError as error:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
 
-def encode_checkpoint(keys: NamespaceKeys, checkpoint: Checkpoint) -> dict[str, str | bytes]:
-    """The fields of a checkpoint's record but ``channels``, which the script adds."""
-    metadata = checkpoint.metadata
-    fields: dict[str, str | bytes] = {
-        "pk": keys.checkpoint_pk(checkpoint.checkpoint_id),
-        "thread_id": checkpoint.thread_id,
-        "namespace": checkpoint.namespace,
-        "checkpoint_id": checkpoint.checkpoint_id,
-    }
-    if checkpoint.parent_id is not None:
-        fields["parent_id"] = checkpoint.parent_id
-    fields["created_at"] = encode_time(checkpoint.created_at)
-    if run_id := run_of(metadata):
-        fields["run_id"] = run_id
+def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
+    """The texts of :data:`SENT_FIELDS`; empty for what is optional and missing."""
+    metadata, header = checkpoint.metadata, checkpoint.header
     step = metadata.get("step")
-    if type(step) is int and abs(step) < 2**53:
-        fields["step"] = str(step)
     try:
-        fields["metadata"] = exact_json.dumps(metadata)
+        text = exact_json.dumps(metadata)
     except InvalidInput as error:
         raise InvalidInput(f"metadata: {error}", field="metadata") from error
-    header = checkpoint.header
-    fields["encoding"] = header.encoding if header else ""
-    fields["header"] = encode_bytes(header.data) if header else b""
-    return fields
+    return [
+        encode_time(checkpoint.created_at),
+        run_of(metadata) or "",
+        str(step) if type(step) is int and abs(step) < 2**53 else "",
+        text,
+        header.encoding if header else "",
+        encode_bytes(header.data) if header else b"",
+    ]
 
 
 def run_of(metadata: Mapping[str, Any]) -> str | None:
@@ -251,13 +256,13 @@ def run_of(metadata: Mapping[str, Any]) -> str | None:
 
 
 def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
-    """Kind with token, and bytes, for each channel, as ``put.lua`` wants them."""
-    kinds = _KINDS | {Carry.REPLAYED: "-"} if as_it_is else _KINDS
-    args: list[str | bytes] = []
-    for name, channel in channels.items():
-        args.append(kinds[channel.carry] + token(name, channel.version))
-        args.append(encode_value(channel.payload) if channel.payload else b"")
-    return args
+    """A letter for each channel, their tokens, and the values of those that have one, as ``put.lua`` wants them."""
+    letters = "".join([_KINDS[channel.carry] for channel in channels.values()])
+    return [
+        letters.replace("?", "-") if as_it_is else letters,
+        *[token(name, channel.version) for name, channel in channels.items()],
+        *[encode_value(channel.payload) for channel in channels.values() if channel.payload is not None],
+    ]
 
 
 @lru_cache(maxsize=1024)
@@ -290,21 +295,29 @@ def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
     return _with_value(tokens(channels, key))
 
 
+def decode_values(
+    fields: Sequence[str], stored: Sequence[bytes | None], keys: NamespaceKeys
+) -> dict[str, Payload | None]:
+    """Payloads by their field of the values hash; ``None`` for one that is gone."""
+    return {
+        field: None if value is None else decode_value(value, keys.values, field)
+        for field, value in zip(fields, stored, strict=True)
+    }
+
+
 def decode_channels(
-    channels: bytes | None, values: Mapping[str, bytes | None], keys: NamespaceKeys, key: str
+    channels: bytes | None, values: Mapping[str, Payload | None], keys: NamespaceKeys, key: str
 ) -> dict[str, Channel]:
-    """Channels by name, from the ``channels`` of the record at ``key`` and the values hash."""
+    """Channels by name, from the ``channels`` of the record at ``key`` and what the values hash holds."""
     found: dict[str, Channel] = {}
     for text in tokens(channels, key):
-        carry = _VALUELESS.get(text[0], Carry.VALUE)
-        name, version = _parse_token(text.lstrip("!?"))
+        name, version, carry = _parse_token(text)
         payload = None
         if carry is Carry.VALUE:
-            value = values.get(text)
-            if value is None:
+            payload = values.get(text)
+            if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            payload = decode_value(value, keys.values, text)
-        found[name] = Channel.trusted(version=version, payload=payload, carry=carry)
+        found[name] = built(Channel, {"version": version, "payload": payload, "carry": carry})
     return found
 
 
@@ -313,7 +326,7 @@ def decode_checkpoint(
     key: str,
     encoded_id: str,
     row: Sequence[bytes | None],
-    values: Mapping[str, bytes | None],
+    values: Mapping[str, Payload | None],
     writes: Sequence[PendingWrite],
 ) -> SavedCheckpoint:
     """Build a checkpoint from the :data:`READ_FIELDS` of the record at ``key``, the values hash, and pending writes.
@@ -343,7 +356,7 @@ def decode_checkpoint(
             metadata=found,
             header=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(header, key)) if encoding else None,
             channels=decode_channels(channels, values, keys, key),
-            pending_writes=tuple(sorted(writes, key=lambda write: write.order)),
+            pending_writes=tuple(sorted(writes, key=_ORDER)),
         )
     except CorruptRecord as error:
         error.key = error.key or key
@@ -357,19 +370,52 @@ def member(checkpoint_id: str, write: PendingWrite) -> str:
     return f"{part(checkpoint_id)}:{part(write.task_id)}:{write.idx}:{part(write.channel)}"
 
 
-def encode_write(keys: NamespaceKeys, checkpoint_id: str, write: PendingWrite) -> list[str | bytes]:
-    """Member, pk, task_id, task_path, idx, channel, encoding and value, as ``put_writes.lua`` wants them."""
-    name = member(checkpoint_id, write)
-    return [
-        name,
-        f"{keys.place}:{name.rpartition(':')[0]}",
-        write.task_id,
-        write.task_path,
-        str(write.idx),
-        write.channel,
-        write.payload.encoding,
-        encode_bytes(write.payload.data),
-    ]
+def encode_write(write: PendingWrite) -> list[str | bytes]:
+    """Channel, path with encoding, and value, as ``put_writes.lua`` wants them. The key says the rest."""
+    payload = write.payload
+    return [part(write.channel), f"{part(write.task_path)}:{part(payload.encoding)}", encode_bytes(payload.data)]
+
+
+def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[PendingWrite]]:
+    """Pending writes of some checkpoints by encoded id, from what ``lines_of`` in ``common.lua`` returns.
+
+    Raises:
+        ValueError, CorruptRecord: something is damaged; the records say which.
+    """
+    *parts, end = lines.decode("ascii").split(" ")
+    if end:
+        raise ValueError("cut off")
+    found: dict[str, list[PendingWrite]] = {}
+    checkpoint: str | None = None
+    own: list[PendingWrite] = []
+    payloads: dict[tuple[str, str], Payload] = {}
+    for line in parts:
+        owner, task, idx, channel, path, encoding, length, value = line.split(":")
+        if len(value) != int(length):
+            raise ValueError("wrong length")
+        if owner != checkpoint:
+            if owner not in encoded_ids:
+                raise ValueError("it has the id of another checkpoint")
+            checkpoint = owner
+            own = found.setdefault(checkpoint, [])
+        # Many tasks write the same: nothing, or that they are done.
+        payload = payloads.get((encoding, value))
+        if payload is None:
+            data = pybase64.b64decode(value, validate=True)
+            payload = payloads[encoding, value] = built(Payload, {"encoding": unpart(encoding), "data": data})
+        own.append(
+            built(
+                PendingWrite,
+                {
+                    "task_id": unpart(task),
+                    "task_path": unpart(path),
+                    "idx": int(idx),
+                    "channel": unpart(channel),
+                    "payload": payload,
+                },
+            )
+        )
+    return found
 
 
 def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) -> PendingWrite | None:

@@ -68,10 +68,13 @@ def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[Non
             for place, [channel] in zip(chunk, table, strict=True)
             if channel is not None
         )
+    copied = yield Call(script("checkpoints/read"), [keys.pending], ["HKEYS"])
     indexed = yield Call(script("checkpoints/read"), [keys.writes], ["ZRANGE", "0", "-1"])
     known = {text(name, keys.writes) for name in indexed}
     # Of a record that was written again with another channel, the index has a second member.
     stale = {name for name in known - members if name.rpartition(":")[0] in places}
     for chunk in chunks(sorted(stale)):
-        yield Commands([("ZREM", keys.writes, *chunk)])
+        yield Commands([("ZREM", keys.writes, *chunk), ("HDEL", keys.pending, *chunk)])
+    for chunk in chunks(sorted(set(copied) - {name.encode() for name in known | members})):
+        yield Commands([("HDEL", keys.pending, *chunk)])
     yield from adopt_writes(keys, sorted((known | members) - stale))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -79,7 +80,7 @@ Request = Call | Commands | Scan | Ask
 
 @cache
 def script(path: str, *, when_full: bool = False) -> Script:
-    """Load ``scripts/FOLDER/NAME.lua`` behind what all scripts share, and what those of its folder do.
+    """Load ``scripts/FOLDER/NAME.lua`` behind what it uses of what all scripts share, and what those of its folder do.
 
     Args:
         path: ``FOLDER/NAME``.
@@ -90,5 +91,23 @@ def script(path: str, *, when_full: bool = False) -> Script:
     flags, _, body = (scripts / folder / f"{name}.lua").read_text("utf-8").partition("\n")
     if when_full:
         flags = "#!lua flags=allow-oom"
-    shared = [scripts / "common.lua", scripts / folder / "common.lua"]
-    return Script(name, "\n".join([flags, *(file.read_text("utf-8") for file in shared if file.is_file()), body]))
+    for file in (scripts / folder / "common.lua", scripts / "common.lua"):
+        if file.is_file():
+            body = _with_shared(_COMMENT.sub("", file.read_text("utf-8")), body)
+    return Script(name, f"{flags}\n{body}")
+
+
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
+
+
+def _with_shared(shared: str, body: str) -> str:
+    """Put what a script uses of the shared functions in front of it: the server makes all that are there anew each time."""
+    pieces: list[str] = []
+    end = len(shared)
+    for function in reversed(list(_FUNCTION.finditer(shared))):
+        pieces.append(shared[function.end() : end])
+        if re.search(rf"\b{function[1]}\b", "".join([*pieces, body])):
+            pieces.append(function[0])
+        end = function.start()
+    return "".join([shared[:end], *reversed(pieces), body])

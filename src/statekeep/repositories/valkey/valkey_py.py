@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -18,6 +19,7 @@ from valkey.exceptions import (
     ConnectionError,
     NoScriptError,
     ReadOnlyError,
+    ResponseError,
     SlotNotCoveredError,
     TimeoutError,
     ValkeyClusterException,
@@ -38,6 +40,9 @@ MOST: Final = 64
 SCAN_COUNT: Final = "1000"
 
 SHORTEST_PATIENCE: Final = 5.0
+
+# Seconds for which a connection that answered is taken to be as it was left.
+FIT: Final = 1.0
 
 
 def _plainly(command: Sequence[Arg]) -> list[Arg]:
@@ -119,16 +124,18 @@ class Sync:
         match request:
             case Call(script, keys, args):
                 try:
-                    reply = self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args, **RAW)
+                    return self._evaluate("EVALSHA", script.sha, len(keys), *keys, *args)
                 except NoScriptError:
-                    reply = self._client.execute_command("EVAL", script.source, len(keys), *keys, *args, **RAW)
-                return plain(reply)
+                    return self._evaluate("EVAL", script.source, len(keys), *keys, *args)
             case Commands(commands):
                 return self._commands(commands)
             case Scan(pattern):
                 return list(self._scan(self._client, pattern))
             case Ask(command, near):
                 return plain(self._ask(command, near))
+
+    def _evaluate(self, *command: Any) -> Reply:
+        return plain(self._client.execute_command(*command, **RAW))
 
     def _ask(self, command: Sequence[Arg], near: str) -> Any:
         return self._client.execute_command(*_plainly(command), **RAW)
@@ -152,6 +159,73 @@ class Sync:
     def close(self) -> None:
         self._client.close()
         self._client.connection_pool.disconnect()
+
+
+class _Pool(valkey.ConnectionPool):
+    """Connections of a client that nobody else uses, and never more of them at a time than the pool may have.
+
+    There is no queue to wait in, and a connection is looked at only if it may have been closed, or left in the middle of
+    an answer, since it was used last.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._fit: dict[Any, float] = {}
+        super().__init__(**settings)
+
+    def reset(self) -> None:
+        super().reset()
+        self._fit = {}
+
+    def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:
+        try:
+            connection = self._available_connections.pop()
+        except IndexError:
+            with self._lock:
+                connection = self.make_connection()
+        self._in_use_connections.add(connection)
+        if time.monotonic() < self._fit.pop(connection, 0.0):
+            return connection
+        try:
+            connection.connect()
+            try:
+                if connection.can_read():
+                    raise ConnectionError("an answer that nobody waits for")
+            except (ConnectionError, OSError):
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any, *, fit: bool = False) -> None:
+        self._in_use_connections.discard(connection)
+        if fit:
+            self._fit[connection] = time.monotonic() + FIT
+        else:
+            # If the server has gone, it has closed all of them.
+            self._fit.clear()
+        self._available_connections.append(connection)
+
+
+class SyncOwn(Sync):
+    """A ``valkey.Valkey`` that was opened here, over a pool of our own."""
+
+    def _evaluate(self, *command: Any) -> Reply:
+        # What execute_command does, without its retries, which are made elsewhere.
+        pool: _Pool = self._client.connection_pool
+        connection = pool.get_connection("EVALSHA")
+        fit = False
+        try:
+            connection.send_command(*command)
+            reply = connection.read_response(disable_decoding=True)
+            fit = True
+        except ResponseError:
+            fit = True
+            raise
+        finally:
+            pool.release(connection, fit=fit)
+        return reply
 
 
 class SyncCluster(Sync):
@@ -357,8 +431,8 @@ def open_sync(target: Target) -> Sync:
     """Open a blocking client; the cluster client connects at once."""
     if not target.cluster:
         settings = {**_pool(target, valkey), "retry": Retry(NoBackoff(), 0)}
-        pool: Any = valkey.BlockingConnectionPool(**settings)
-        return Sync(valkey.Valkey.from_pool(pool))
+        del settings["timeout"]
+        return SyncOwn(valkey.Valkey.from_pool(_Pool(**settings)))
     node: Any = valkey.cluster.ClusterNode
     client = valkey.cluster.ValkeyCluster(
         startup_nodes=[node(host, port) for host, port in target.addresses],

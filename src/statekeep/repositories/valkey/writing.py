@@ -8,9 +8,9 @@ from typing import Any
 from ...domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ..checkpoints import Supply
 from ..operation import Operation
-from .keys import part, run_key, text, thread_index_keys
+from .keys import run_key, text, thread_index_keys
 from .reading import Settings, keep_run, refresh
-from .records import encode_channels, encode_checkpoint, encode_write, run_of
+from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .requests import Call, script
 
 
@@ -29,12 +29,12 @@ def put(
     record = keys.checkpoint(checkpoint.checkpoint_id)
     # No checkpoint has the empty id, so without a parent the script finds nothing there.
     parent = keys.checkpoint(checkpoint.parent_id or "")
-    fields = [argument for pair in encode_checkpoint(keys, checkpoint).items() for argument in pair]
+    fields = encode_checkpoint(checkpoint)
     ttl = str(settings.ttl_ms)
 
-    everywhere = thread_index_keys(settings.prefix)
+    everywhere: Sequence[str] = thread_index_keys(settings.prefix)
     times: Any = None
-    run_id = run_of(checkpoint.metadata)
+    run_id = str(fields[SENT_FIELDS.index("run_id")])
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
@@ -44,20 +44,11 @@ def put(
         everywhere, run = [], []
 
     channels = checkpoint.channels
-    head = [
-        checkpoint.checkpoint_id,
-        part(checkpoint.checkpoint_id),
-        checkpoint.namespace,
-        ttl,
-        checkpoint.thread_id,
-        str(len(fields) // 2),
-        *fields,
-    ]
     while True:
         call = Call(
             script("checkpoints/put"),
             [*keys.derived, record, parent, *everywhere, *run],
-            [*head, *encode_channels(channels, as_it_is=as_it_is)],
+            [ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
         )
         positions = yield call
         if not positions:
@@ -94,17 +85,15 @@ def put_writes(
     if not writes:
         return
     keys = settings.keys(thread_id, namespace)
-    encoded = [encode_write(keys, checkpoint_id, write) for write in writes]
-    records = [f"{settings.prefix}:pending_write:{write[1]!s}" for write in encoded]
-    arguments = [argument for write in encoded for argument in write]
+    records = [keys.write(member(checkpoint_id, write)) for write in writes]
     behind = yield Call(
         script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-        [checkpoint_id, part(checkpoint_id), namespace, str(settings.ttl_ms), thread_id, *arguments],
+        [str(settings.ttl_ms), *(argument for write in writes for argument in encode_write(write))],
     )
     if behind:
-        run_id, *members = [text(name, keys.writes) for name in behind]
+        run_id, *others = [text(name, keys.writes) for name in behind]
         if run_id:
             yield from keep_run(settings, run_id, thread_id)
-        if members:
-            yield from refresh(settings, keys, checkpoint_id, members)
+        if others:
+            yield from refresh(settings, keys, checkpoint_id, others)

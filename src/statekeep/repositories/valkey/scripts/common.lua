@@ -40,8 +40,7 @@ end
 
 -- Lengthen the life of a key that has an end; never shorten it.
 local function lengthen(key, ttl)
-  local left = call('PTTL', key)
-  if left >= 0 and left < ttl then call('PEXPIRE', key, ttl) end
+  call('PEXPIRE', key, ttl, 'GT')
 end
 
 -- Keep the expiry index for ever, if something that it describes is: nobody else would drop what ends in there.

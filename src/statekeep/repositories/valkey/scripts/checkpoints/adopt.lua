@@ -1,15 +1,30 @@
 #!lua flags=allow-oom
 -- Make index entries true: add those of records that exist, drop those of records that do not.
--- KEYS: index expiry namespaces record*   ARGV: kind (c or w), namespace, member*
+-- KEYS: index expiry namespaces pending record*   ARGV: kind (c or w), namespace, member*
 -- Returns how many exist.
-local index, expiry, namespaces = unpack(KEYS, 1, 3)
+local index, expiry, namespaces, pending = unpack(KEYS, 1, 4)
 local kind, namespace = ARGV[1], ARGV[2]
 local now = math.floor(now_us() / 1000)
-local before = {ttl_of(index), ttl_of(expiry), ttl_of(namespaces)}
+local before = {ttl_of(index), ttl_of(expiry), ttl_of(namespaces), ttl_of(pending)}
 local count, longest = 0, -1
+
+local function encoded(text)
+  return (string.gsub(text, '[^%w_~-]', function(byte) return string.format('%%%02X', string.byte(byte)) end))
+end
+
+-- Let what readers look at be what the record says; of a record that is damaged they have to look at itself.
+local function copy_write(record, member)
+  local path, encoding, value = unpack(call('HMGET', record, 'task_path', 'encoding', 'value'))
+  local whole = path and value and (encoding or '') ~= '' and string.find(value, '^[%w+/]*=*$')
+  local entry = whole and entry_of(encoded(path) .. ':' .. encoded(encoding), value)
+  if entry then call('HSET', pending, member, entry) else call('HDEL', pending, member) end
+end
+
 for i = 3, #ARGV do
-  local left = call('PTTL', KEYS[i + 1])
+  local left = call('PTTL', KEYS[i + 2])
+  if kind == 'w' and left ~= -2 then copy_write(KEYS[i + 2], ARGV[i]) end
   if left == -2 then
+    if kind == 'w' then call('HDEL', pending, ARGV[i]) end
     call('ZREM', index, ARGV[i])
     call('ZREM', expiry, kind .. ARGV[i])
   else
@@ -27,7 +42,7 @@ end
 if count > 0 then
   if kind == 'c' then call('ZADD', namespaces, 1, namespace)
   else call('ZADD', namespaces, 'NX', 0, namespace) end
-  for i = 1, 3 do hold(KEYS[i], before[i], longest) end
+  for i = 1, kind == 'w' and 4 or 3 do hold(KEYS[i], before[i], longest) end
   outlast(expiry, {index})
 end
 return count

@@ -9,12 +9,14 @@ end
 -- so that their index entries and values can be dropped without looking at their records. It also holds when the indexes
 -- of runs (r) end, which live in another slot, so that they can be kept as long as the checkpoints.
 -- A call drops more than it may add, so that they do not grow, and not much more.
-local function drop_expired(values, checkpoints, writes, expiry, now, added)
+local function drop_expired(values, checkpoints, writes, pending, expiry, now, added)
   local ended = call('ZRANGEBYSCORE', expiry, '-inf', '(' .. string.format('%.0f', now), 'LIMIT', 0, 100 + added)
   for _, entry in ipairs(ended) do
     local kind, name = string.sub(entry, 1, 1), string.sub(entry, 2)
     if kind == 'c' then call('ZREM', checkpoints, name)
-    elseif kind == 'w' then call('ZREM', writes, name)
+    elseif kind == 'w' then
+      call('ZREM', writes, name)
+      call('HDEL', pending, name)
     elseif kind == 'v' then call('HDEL', values, name) end
     call('ZREM', expiry, entry)
   end
@@ -36,12 +38,15 @@ end
 local function fields_of(channels)
   local fields = {}
   for token in string.gmatch(channels or '', '%S+') do
-    if not string.find(token, '^[?!]') then fields[#fields + 1] = token end
+    local first = string.byte(token)
+    if first ~= 33 and first ~= 63 then fields[#fields + 1] = token end
   end
   return fields
 end
 
 local function values_of(key, fields)
+  if #fields == 0 then return fields end
+  if #fields <= 2000 then return call('HMGET', key, unpack(fields)) end
   local found = {}
   each_chunk(fields, function(first, last)
     for _, value in ipairs(call('HMGET', key, unpack(fields, first, last))) do
@@ -51,9 +56,86 @@ local function values_of(key, fields)
   return found
 end
 
+-- The primary key of a record: it begins with the hash tag, and no prefix has a brace.
+local function pk_of(key)
+  return string.sub(key, (string.find(key, '{', 1, true)))
+end
+
+-- What stands behind the last colon. (Without an anchor in front, Lua would begin anew at each character.)
+local function last_part(text)
+  return string.match(text, '^.*:(.*)$') or text
+end
+
+-- Undo the encoding of a part of a key.
+local function decoded(part)
+  if not string.find(part, '%', 1, true) then return part end
+  return (string.gsub(part, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- Thread id and namespace of the key of a record, and the checkpoint id as it stands there.
+local function parts_of(key)
+  local thread, namespace, encoded_id = string.match(key, '{(.-)}:([^:]*):([^:]*)')
+  return decoded(thread), decoded(namespace), encoded_id
+end
+
+-- HSET or ZADD with any number of arguments.
+local function add(command, key, list)
+  if #list <= 2000 then
+    if #list > 0 then call(command, key, unpack(list)) end
+  else
+    each_chunk(list, function(first, last) call(command, key, unpack(list, first, last)) end)
+  end
+end
+
 -- The index members of a checkpoint's pending writes, or of one task's: all that start with `CID:`.
 local function members_of(writes, prefix)
   return call('ZRANGEBYLEX', writes, '[' .. prefix .. ':', '(' .. prefix .. ';')
+end
+
+-- When the first so many of some pending writes end, false for never.
+local function ends_of(expiry, members, count)
+  local found = {}
+  for first = 1, count, 2000 do
+    local names = {}
+    for i = first, math.min(first + 1999, count) do names[#names + 1] = 'w' .. members[i] end
+    for _, score in ipairs(call('ZMSCORE', expiry, unpack(names))) do found[#found + 1] = score end
+  end
+  return found
+end
+
+-- What a line about a pending write says behind its index member: what it was given, `PATH:ENCODING`, and the value in
+-- base64 as in the record. A large value is read from the record: it would take its memory twice.
+local function entry_of(given, value)
+  if #value <= 65536 then return ':' .. given .. ':' .. #value .. ':' .. value .. ' ' end
+end
+
+-- What readers need of a checkpoint: `READ_FIELDS` of records.py.
+local function row_of(record)
+  return call('HMGET', record, 'checkpoint_id', 'parent_id', 'created_at', 'metadata', 'encoding', 'header', 'channels', 'pk')
+end
+
+-- Pending writes by their index members: a text with a line for each that has an entry, the others by their members.
+-- What ended is left out. Of many, only the first ones are looked at.
+local function lines_of(pending, expiry, members)
+  local bare, lines, size = {}, {}, 0
+  local count = math.min(#members, 500)
+  if count == 0 then return '', bare end
+  local entries = call('HMGET', pending, unpack(members, 1, count))
+  local ends, now
+  if call('EXISTS', expiry) == 1 then
+    ends, now = ends_of(expiry, members, count), math.floor(now_us() / 1000)
+  end
+  for i = 1, count do
+    local entry = entries[i]
+    if not entry then
+      bare[#bare + 1] = members[i]
+    elseif not (ends and ends[i] and tonumber(ends[i]) < now) then
+      lines[size + 1], lines[size + 2] = members[i], entry
+      size = size + 2
+    end
+  end
+  for i = count + 1, #members do bare[#bare + 1] = members[i] end
+  return table.concat(lines), bare
 end
 
 -- The index of a run lasts longer than what it was made for, so that not every refresh has to lengthen it.
@@ -63,12 +145,12 @@ end
 
 -- Let a checkpoint that is used live for another ttl, with the values that it refers to.
 -- Returns its run, if the index of that has to live longer, too.
-local function refresh(record, head, values, checkpoints, writes, expiry, namespaces, id, ttl, now)
+local function refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now)
   local row = call('HMGET', record, 'checkpoint_id', 'channels', 'run_id')
   if not row[1] then return end
   lengthen(record, ttl)
   if call('HGET', head, 'checkpoint_id') == id then lengthen(head, ttl) end
-  for _, key in ipairs({values, checkpoints, writes, expiry, namespaces}) do lengthen(key, ttl) end
+  for _, key in ipairs({values, checkpoints, writes, expiry, namespaces, pending}) do lengthen(key, ttl) end
   local entries = {'c' .. id}
   for _, name in ipairs(fields_of(row[2])) do entries[#entries + 1] = 'v' .. name end
   prolong(expiry, entries, string.format('%.0f', now + ttl))

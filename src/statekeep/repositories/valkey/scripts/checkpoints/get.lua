@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
--- Read a checkpoint with its channel values and the index members of its pending writes.
--- KEYS: values checkpoints writes record-or-head
--- ARGV: encoded id ('' for the newest), field* (checkpoint_id first, channels last)
--- Returns {pk, field*}, {value*}, {member*}; without a record, the number of checkpoints in the index.
-local values, checkpoints, writes, record = unpack(KEYS, 1, 4)
-local row = call('HMGET', record, 'pk', unpack(ARGV, 2))
-if not row[2] and call('EXISTS', record) == 0 then return call('ZCARD', checkpoints) end
+-- Read a checkpoint with its channel values and its pending writes.
+-- KEYS: values checkpoints writes expiry pending record-or-head
+-- ARGV: encoded id ('' for the newest)
+-- Returns {field*, pk}, {value*}, lines of pending writes, {member of a pending write without a line*}; without a record,
+-- the number of checkpoints in the index.
+local values, checkpoints, writes, expiry, pending, record = unpack(KEYS, 1, 6)
+local row = row_of(record)
+if not row[1] and call('EXISTS', record) == 0 then return call('ZCARD', checkpoints) end
 local encoded_id = ARGV[1]
-if encoded_id == '' then encoded_id = string.match(row[1] or '', '[^:]*$') end
-return {row, values_of(values, fields_of(row[#ARGV])), members_of(writes, encoded_id)}
+if encoded_id == '' then encoded_id = last_part(row[8] or '') end
+local lines, bare = lines_of(pending, expiry, members_of(writes, encoded_id))
+return {row, values_of(values, fields_of(row[7])), lines, bare}

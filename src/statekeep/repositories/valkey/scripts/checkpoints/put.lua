@@ -1,30 +1,33 @@
 #!lua
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
--- KEYS: head values checkpoints writes expiry namespaces record parent [thread-index x2 [run]]
--- ARGV: id, encoded id, namespace, ttl in ms, thread, number of fields, (field, text)*, (kind and token, bytes)*
---   kinds: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
-local head, values, checkpoints, writes, expiry, namespaces, record, parent = unpack(KEYS, 1, 8)
-local id, encoded_id, namespace, ttl, thread = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local first_channel = 7 + 2 * tonumber(ARGV[6])
+-- KEYS: head values checkpoints writes expiry namespaces pending record parent [thread-index x2 [run]]
+-- ARGV: ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter per channel, token*, value*
+--   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
+local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
+local thread, namespace, encoded_id = parts_of(record)
+local id, parent_id = decoded(encoded_id), decoded(last_part(parent))
+local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonumber(ARGV[1]), unpack(ARGV, 2, 8)
+local count = #letters
 local us = now_us()
-local now = math.floor(us / 1000)
-local ends = string.format('%.0f', now + ttl)
 
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
-if mortal then drop_expired(values, checkpoints, writes, expiry, now, #ARGV) end
+local now, ends
+if mortal then
+  now = math.floor(us / 1000)
+  ends = string.format('%.0f', now + ttl)
+  drop_expired(values, checkpoints, writes, pending, expiry, now, #ARGV)
+end
 
-local refers_to_earlier = {['^'] = true, ['~'] = true, ['?'] = true}
-local kinds, tokens, refers = {}, {}, false
-for i = first_channel, #ARGV, 2 do
-  local kind = string.sub(ARGV[i], 1, 1)
-  kinds[#kinds + 1], tokens[#tokens + 1] = kind, string.sub(ARGV[i], 2)
-  refers = refers or refers_to_earlier[kind]
+-- What becomes of a channel: its letter, or `+` for a value that is stored already.
+local kinds, tokens = {}, {}
+for i = 1, count do
+  kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[8 + i]
 end
 
 -- A value whose channel version was taken by another value has a field of its own, TOKEN@ID. The children of that
 -- checkpoint find it through their parent's record.
 local missing = {}
-if refers then
+if string.find(letters, '[%^~?]') then
   local inherited = {}
   local parents = call('HGET', parent, 'channels')
   if parents and string.find(parents, '@', 1, true) then
@@ -33,16 +36,17 @@ if refers then
       if token then inherited[token] = name end
     end
   end
-  for i, kind in ipairs(kinds) do
-    if refers_to_earlier[kind] then
+  for i = 1, count do
+    local kind = kinds[i]
+    if kind == '^' or kind == '~' or kind == '?' then
       local name = inherited[tokens[i]] or tokens[i]
-      if call('HEXISTS', values, name) == 1 then tokens[i], kinds[i] = name, '^'
+      if call('HEXISTS', values, name) == 1 then tokens[i], kinds[i] = name, '+'
       elseif kind == '^' then missing[#missing + 1] = i - 1
       elseif kind == '~' then kinds[i] = '!' end
     end
   end
+  if #missing > 0 then return missing end
 end
-if #missing > 0 then return missing end
 
 local shared = {values, checkpoints, expiry, namespaces}
 local before = {}
@@ -50,34 +54,60 @@ if mortal then
   for i, key in ipairs(shared) do before[i] = ttl_of(key) end
 end
 
-local channels, fresh, used = {}, {}, {}
-for i, kind in ipairs(kinds) do
-  local token = tokens[i]
-  if kind == '!' or kind == '?' or kind == '-' then
-    channels[i] = (kind == '!' and '!' or '?') .. token .. ' '
-  else
-    local added = 0
-    if kind == '=' then
-      local value, own = ARGV[first_channel + 2 * i - 1], '@' .. encoded_id
-      added = call('HSETNX', values, token, value)
-      while added == 0 and call('HGET', values, token) ~= value do
-        token, own = token .. own, '@'
-        added = call('HSETNX', values, token, value)
-      end
-    end
-    local list = added == 1 and fresh or used
-    list[#list + 1] = 'v' .. token
-    channels[i] = token .. ' '
-  end
+-- The new values, and what is stored under their names; mostly nothing.
+local names = {'generation'}
+for i = 1, count do
+  if kinds[i] == '=' then names[#names + 1] = tokens[i] end
 end
+local stored = values_of(values, names)
+
 -- Whoever collects unused values sees by this count that a checkpoint came in between.
 -- It begins anywhere, so that the values of a thread that was deleted and made again are told apart, too.
-if call('HINCRBY', values, 'generation', 1) == 1 then
-  call('HSET', values, 'generation', string.format('%.0f', us))
+local added = {'generation', number((tonumber(stored[1] or '') or us) + 1)}
+local fresh, used = {}, {}
+local nth = 1
+for i = 1, count do
+  local kind, token = kinds[i], tokens[i]
+  if kind == '=' then
+    nth = nth + 1
+    local value, there, own = ARGV[7 + count + nth], stored[nth], '@' .. encoded_id
+    while there and there ~= value do
+      token, own = token .. own, '@'
+      there = call('HGET', values, token)
+    end
+    tokens[i] = token
+    if there then
+      used[#used + 1] = 'v' .. token
+    else
+      added[#added + 1], added[#added + 2] = token, value
+      fresh[#fresh + 1] = 'v' .. token
+    end
+  elseif kind == '+' then
+    used[#used + 1] = 'v' .. token
+  else
+    tokens[i] = (kind == '!' and '!' or '?') .. token
+  end
 end
+add('HSET', values, added)
 
-call('DEL', record)
-call('HSET', record, 'channels', table.concat(channels), unpack(ARGV, 7, first_channel - 1))
+tokens[count + 1] = ''
+local optional = {}
+local function add_optional(name, text)
+  if text ~= '' then optional[#optional + 1], optional[#optional + 2] = name, text end
+end
+add_optional('parent_id', parent_id)
+add_optional('run_id', run_id)
+add_optional('step', step)
+local function write(run)
+  return run('HSET', record, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
+    'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
+    'header', header, unpack(optional))
+end
+-- The record is replaced as a whole, if there is one: then not all fields are new to it.
+if write(redis.pcall) ~= 9 + #optional / 2 then
+  call('DEL', record)
+  write(call)
+end
 if ttl > 0 then call('PEXPIRE', record, ttl) end
 call('ZADD', checkpoints, 0, id)
 if call('ZRANGE', checkpoints, -1, -1)[1] == id then call('COPY', record, head, 'REPLACE') end
@@ -88,11 +118,7 @@ if mortal then
     call('ZADD', expiry, ends, 'c' .. id)
     for _, entry in ipairs(fresh) do call('ZADD', expiry, ends, entry) end
     prolong(expiry, used, ends)
-    for i = 7, first_channel - 2, 2 do
-      if ARGV[i] == 'run_id' then
-        call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. ARGV[i + 1])
-      end
-    end
+    if run_id ~= '' then call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. run_id) end
   else
     call('ZREM', expiry, 'c' .. id)
     prolong(expiry, used, '+inf')
@@ -101,6 +127,6 @@ if mortal then
   outlast(expiry, {values, checkpoints})
 end
 
-if KEYS[9] then touch_thread(KEYS[9], KEYS[10], thread, us) end
-if KEYS[11] then join_run(KEYS[11], thread, ttl) end
+if KEYS[10] then touch_thread(KEYS[10], KEYS[11], thread, us) end
+if KEYS[12] then join_run(KEYS[12], thread, ttl) end
 return missing

@@ -1,34 +1,57 @@
 #!lua
 -- Store pending writes of one checkpoint. Returns nothing, or its run, if the index of that has to live longer (else ''),
 -- and the index members of its other writes that would end long before it.
--- KEYS: head values checkpoints writes expiry namespaces record, one record per write
--- ARGV: id, encoded id, namespace, ttl in ms, thread, (member, pk, task_id, task_path, idx, channel, encoding, value)*
-local head, values, checkpoints, writes, expiry, namespaces, record = unpack(KEYS, 1, 7)
-local id, encoded_id, namespace, ttl, thread = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local now = math.floor(now_us() / 1000)
-local ends = string.format('%.0f', now + ttl)
+-- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write
+-- ARGV: ttl in ms, (CHANNEL, PATH:ENCODING, value)*, all but the values encoded as parts of keys are
+local head, values, checkpoints, writes, expiry, namespaces, pending, record = unpack(KEYS, 1, 8)
+local thread, namespace, encoded_id = parts_of(record)
+local id, ttl = decoded(encoded_id), tonumber(ARGV[1])
 
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
-local shared = {writes, expiry, namespaces}
-local before = {}
+local shared = {writes, expiry, namespaces, pending}
+local before, now, ends = {}
 if mortal then
-  drop_expired(values, checkpoints, writes, expiry, now, #ARGV)
+  now = math.floor(now_us() / 1000)
+  ends = string.format('%.0f', now + ttl)
+  drop_expired(values, checkpoints, writes, pending, expiry, now, #ARGV)
   for i, key in ipairs(shared) do before[i] = ttl_of(key) end
 end
 
-for i = 8, #KEYS do
-  local key, at = KEYS[i], 6 + 8 * (i - 8)
-  local member, idx = ARGV[at], ARGV[at + 4]
-  local last_wins = string.sub(idx, 1, 1) == '-'
-  if last_wins or call('EXISTS', key) == 0 then
+-- How many of the records are there already; mostly none, and then there is no need to ask for each.
+local there = 0
+for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first, math.min(first + 1999, #KEYS))) end
+
+-- All keys of the records are the same up to the checkpoint id.
+local pk_at = string.find(KEYS[9], '{', 1, true)
+local _, place_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
+
+local index, entries, seen = {}, {}, {}
+for i = 9, #KEYS do
+  local key, at = KEYS[i], 2 + 3 * (i - 9)
+  local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local place = string.sub(key, place_at + 1)
+  local task, idx = string.match(place, '^[^:]*:([^:]*):(.*)$')
+  local member, last_wins = place .. ':' .. channel, string.byte(idx) == 45
+  if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
+    seen[key] = true
+    local entry = entry_of(given, value)
     if last_wins then
-      for _, old in ipairs(members_of(writes, string.match(member, '^(.*):'))) do call('ZREM', writes, old) end
+      for _, old in ipairs(members_of(writes, place)) do
+        call('ZREM', writes, old)
+        call('HDEL', pending, old)
+      end
       call('DEL', key)
+      call('ZADD', writes, 0, member)
+      if entry then call('HSET', pending, member, entry) end
+    else
+      index[#index + 1], index[#index + 2] = 0, member
+      if entry then entries[#entries + 1], entries[#entries + 2] = member, entry
+      else call('HDEL', pending, member) end
     end
-    call('HSET', key, 'pk', ARGV[at + 1], 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
-      'task_id', ARGV[at + 2], 'task_path', ARGV[at + 3], 'idx', idx, 'channel', ARGV[at + 5],
-      'encoding', ARGV[at + 6], 'value', ARGV[at + 7])
-    call('ZADD', writes, 0, member)
+    local path, encoding = string.match(given, '^([^:]*):(.*)$')
+    call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
+      'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
+      'encoding', decoded(encoding), 'value', value)
     if ttl > 0 then
       call('PEXPIRE', key, ttl)
       call('ZADD', expiry, ends, 'w' .. member)
@@ -37,18 +60,19 @@ for i = 8, #KEYS do
     end
   end
 end
+add('ZADD', writes, index)
+add('HSET', pending, entries)
 call('ZADD', namespaces, 'NX', 0, namespace)
-if mortal then
-  for i, key in ipairs(shared) do hold(key, before[i], ttl) end
-  outlast(expiry, {values, writes})
-end
+if not mortal then return {} end
+for i, key in ipairs(shared) do hold(key, before[i], ttl) end
+outlast(expiry, {values, writes})
 
 local behind = {}
 if ttl > 0 then
-  behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, id, ttl, now) or ''
-  for _, member in ipairs(members_of(writes, encoded_id)) do
-    local score = call('ZSCORE', expiry, 'w' .. member)
-    if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = member end
+  behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now) or ''
+  local members = members_of(writes, encoded_id)
+  for i, score in ipairs(ends_of(expiry, members, #members)) do
+    if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = members[i] end
   end
   if #behind == 1 and behind[1] == '' then return {} end
 end

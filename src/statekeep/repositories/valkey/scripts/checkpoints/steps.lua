@@ -15,7 +15,7 @@ for i = 2, #KEYS do
     if wanted[string.match(name, '^[^:]*')] then stored[#stored + 1] = name end
   end
   for _, member in ipairs(members_of(writes, ARGV[count + i])) do
-    if wanted[string.match(member, '[^:]*$')] then members[#members + 1] = member end
+    if wanted[last_part(member)] then members[#members + 1] = member end
   end
   if row[1] or row[3] or call('EXISTS', KEYS[i]) == 1 then
     reply[#reply + 1] = {{row[1] or '', row[2] or '', whole and 1 or 0}, stored, members}

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Note that a namespace has no checkpoints in the index. Values stay: `reindex` may find records that need them.
--- KEYS: head values checkpoints writes expiry namespaces   ARGV: namespace
+-- KEYS: head values checkpoints writes expiry namespaces pending   ARGV: namespace
 local head, values, checkpoints, writes, _, namespaces = unpack(KEYS, 1, 6)
 if call('ZCARD', checkpoints) > 0 then return 0 end
 call('UNLINK', head)
