@@ -218,6 +218,19 @@ def test_connections() -> None:
         assert item.value["number"] is not True
 
 
+def test_connections_that_keep_no_items() -> None:
+    with AwsEmulator() as aws, statekeep.connect("memory:") as memory:
+        with statekeep.connect(f"agentcore://{aws.memory_id}", session=aws.session()) as agentcore:
+            chain(memory.checkpoints, "t", 3)
+            with pytest.raises(statekeep.Unsupported, match="and no items"):
+                statekeep.copy(memory, agentcore)
+            assert everything(agentcore.checkpoints) == []
+            chain(agentcore.checkpoints, "other", 2)
+            assert statekeep.copy(agentcore, memory).checkpoints == 2
+            assert len(everything(memory.checkpoints)) == 5
+        assert (memory.keeps_items, agentcore.keeps_items) == (True, False)
+
+
 def test_items_are_found_by_the_index_of_the_target() -> None:
     index = {"dims": DIMS, "embed": letter_counts, "fields": ["text"]}
     with statekeep.connect("memory:") as old, statekeep.connect("memory:", index=index) as new:

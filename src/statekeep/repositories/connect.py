@@ -49,6 +49,11 @@ class Connection:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
     @property
+    def keeps_items(self) -> bool:
+        """Whether there are :attr:`items`."""
+        return self._items is not None
+
+    @property
     def items(self) -> ItemRepository:
         """JSON values under namespaces and keys, for longer than one thread.
 
@@ -95,6 +100,11 @@ class AsyncConnection:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
+
+    @property
+    def keeps_items(self) -> bool:
+        """Whether there are :attr:`items`."""
+        return self._items is not None
 
     @property
     def items(self) -> AsyncItemRepository:

@@ -291,7 +291,9 @@ def _copied(source: Any, target: Any, report: _Report, position: int) -> Operati
     connection = (Connection, AsyncConnection)[position]
     pairs: list[tuple[Any, Any]]
     if isinstance(source, connection) and isinstance(target, connection):
-        pairs = [(source.checkpoints, target.checkpoints), (source.items, target.items)]
+        pairs = [(source.checkpoints, target.checkpoints)]
+        if source.keeps_items:
+            pairs.append((source.items, target.items))
     else:
         pairs = [(source, target)]
     for one, other in pairs:
@@ -353,7 +355,8 @@ def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyP
     that value, as in every put. Cache entries are not copied: they cannot be listed, and can be made again.
 
     Args:
-        source: what to read: a repository of checkpoints or of items, or a connection, of which both are copied.
+        source: what to read: a repository of checkpoints or of items, or a connection, of which both are copied; one
+            that keeps no items is copied to any other.
         target: what to write; of the same kind.
         progress: called with how far the copy has come, after each checkpoint and each page of items.
 
@@ -362,6 +365,7 @@ def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyP
 
     Raises:
         InvalidInput: an argument is wrong.
+        Unsupported: the source keeps items, and the target does not; nothing was copied.
         StatekeepError: reading or writing failed; a note says at which thread or namespace.
 
     Example:
