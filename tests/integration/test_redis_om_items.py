@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Sequence
+from importlib import resources
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +24,6 @@ from statekeep.domain.json_values import dumps
 from statekeep.repositories.ttl import LONGEST
 from statekeep.repositories.valkey.item_keys import item_keys, namespace_index_keys
 from statekeep.repositories.valkey.records import ITEM, encode_time
-from statekeep.repositories.valkey.requests import script
 from statekeep.testing import strategies
 from statekeep.testing.embedding import DIMS, letter_counts
 from statekeep.testing.servers import ValkeyServer
@@ -219,7 +219,7 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def seconds(server: ValkeyServer, microseconds: Sequence[int]) -> list[str]:
     """What the scripts make of times."""
-    shared = script("items/count").source.rpartition("local dropped")[0]
+    shared = (resources.files("statekeep.repositories.valkey") / "scripts" / "common.lua").read_text("utf-8")
     source = f"{shared} for i = 1, #ARGV do ARGV[i] = seconds(ARGV[i] + 0) end return ARGV"
     with server.client() as client:
         reply: Any = client.eval(source, 0, *map(str, microseconds))
