@@ -29,8 +29,8 @@ PACKAGES = (
     "boto3",
     "psycopg",
 )
-BUSY = 0.5
-"""Load from which the machine counts as busy."""
+BUSY = 1.0
+"""Load of the minute before a run from which the machine counts as busy: what ended in that minute is still in it."""
 
 
 def environment(servers: Servers) -> Environment:
