@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -66,6 +67,15 @@ def _leave_nothing_for_the_next_module() -> Iterator[None]:
     for server in _shared:
         with server.client() as client:
             client.flushall()
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """For a test that recurses as deep as Python lets it: down there the destructors of what others left would fail."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

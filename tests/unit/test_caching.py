@@ -527,6 +527,7 @@ def test_recursion(cache: CacheRepository) -> None:
     assert sorted(calls) == list(range(31))
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_a_call_never_waits_for_itself(cache: CacheRepository, acache: AsyncCacheRepository) -> None:
     @cached(cache)
     def endless(x: int) -> int:

@@ -83,6 +83,7 @@ def test_other_types_can_be_serialized() -> None:
     assert loads(dumps({"a": (Color.RED,)}, other)) == {"a": (Payload(encoding="str", data=b"red"),)}
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_what_contains_itself_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)

@@ -136,6 +136,7 @@ print(fingerprint({"a": {"x", "y", "z", "w"}, "b": {1: {"k": 1, "l": 2}, "2": b"
     assert found == {"961cb3e567e5b1930db6ab270a3bdbd3acb0295f\n"}
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_what_has_no_value() -> None:
     circle: list[Any] = []
     circle.append(circle)

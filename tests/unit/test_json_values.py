@@ -153,6 +153,7 @@ def test_what_contains_itself() -> None:
         plain(value, "value")
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_a_stack_that_is_nearly_full() -> None:
     value = nested("list", DEEPEST)
     limit = sys.getrecursionlimit()

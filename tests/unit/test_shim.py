@@ -435,6 +435,7 @@ class TestMetadata:
         assert type(packed["b"]) is Payload
         assert unpack(SERDE, packed) == {"a": [1], "b": Colour.RED}
 
+    @pytest.mark.usefixtures("no_collection")
     def test_a_circle(self, saver: RepositorySaver) -> None:
         circle: list[Any] = []
         circle.append(circle)
