@@ -46,12 +46,22 @@ def actor_of(config: Any) -> str | None:
     Raises:
         InvalidInput: ``actor_id`` is not text, or empty.
     """
-    found = config.get("configurable") if isinstance(config, Mapping) else None
-    if not isinstance(found, Mapping):
-        return None
+    found = _configurable(config)
     if "actor_id" in found:
         return identifier(found["actor_id"], "config.configurable.actor_id")
     return _owner_of(found.get("thread_id"))
+
+
+def means_all_threads(config: Any) -> bool:
+    """Whether a config says whose threads are meant, and not which."""
+    found = _configurable(config)
+    return "actor_id" in found and found.get("thread_id") is None
+
+
+def _configurable(config: Any) -> Mapping[str, Any]:
+    """What is wrong with a config is told by whoever needs a thread; here it says nothing of actors."""
+    found = config.get("configurable") if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _owner_of(thread_id: Any) -> str | None:
@@ -78,9 +88,15 @@ def _backend(keep: Repository) -> AgentCoreCheckpoints:
 
 def _ask(keep: Repository, operation: Operation[ResultT]) -> ResultT | Awaitable[ResultT]:
     """Run an operation of the backend."""
-    if isinstance(keep, CheckpointRepository):
-        return run(operation, keep.backend.execute)
-    return arun(operation, keep.backend.aexecute)
+    backend = keep.backend
+    return _driven(keep, operation, backend.execute if isinstance(keep, CheckpointRepository) else backend.aexecute)
+
+
+def _driven(keep: Repository, operation: Operation[ResultT], execute: Any) -> ResultT | Awaitable[ResultT]:
+    """Run an operation as the face of a repository does."""
+    driver: Any = run if isinstance(keep, CheckpointRepository) else arun
+    done: ResultT | Awaitable[ResultT] = driver(operation, execute)
+    return done
 
 
 def _on(actor_id: str | None, operation: Operation[ResultT]) -> Operation[ResultT]:
@@ -88,9 +104,7 @@ def _on(actor_id: str | None, operation: Operation[ResultT]) -> Operation[Result
 
     def request(keep: Repository) -> ResultT | Awaitable[ResultT]:
         place = keep if actor_id is None else of_actor(keep, actor_id)
-        driver: Any = run if isinstance(keep, CheckpointRepository) else arun
-        done: ResultT | Awaitable[ResultT] = driver(operation, lambda inner: inner(place))
-        return done
+        return _driven(keep, operation, lambda inner: inner(place))
 
     result: ResultT = yield request
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from copy import copy
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -138,7 +138,7 @@ class AgentCoreMemorySaver(RepositorySaver):
 
         A config with ``actor_id`` and without ``thread_id`` stands for all threads of an actor.
         """
-        if _is_an_actor(config):
+        if actors.means_all_threads(config):
             return RepositorySaver.list(self._at(config), None, filter=filter, before=before, limit=limit)
         found = super().list(config, filter=filter, before=before, limit=limit)
         return found if config else self._everywhere(filter, before, limit)
@@ -163,7 +163,7 @@ class AgentCoreMemorySaver(RepositorySaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`: an async generator."""
-        if _is_an_actor(config):
+        if actors.means_all_threads(config):
             return RepositorySaver.alist(self._at(config), None, filter=filter, before=before, limit=limit)
         found = super().alist(config, filter=filter, before=before, limit=limit)
         return found if config else self._aeverywhere(filter, before, limit)
@@ -239,9 +239,3 @@ class AgentCoreMemorySaver(RepositorySaver):
     ) -> None:
         """As :meth:`prune`."""
         await self._arun(actors.prune(thread_ids, strategy, actor_id))
-
-
-def _is_an_actor(config: Any) -> bool:
-    """Whether a config says whose threads are meant, and not which."""
-    found = config.get("configurable") if isinstance(config, Mapping) else None
-    return isinstance(found, Mapping) and "actor_id" in found and found.get("thread_id") is None
