@@ -19,7 +19,7 @@ from .moments import new_stamp, time_of
 from .names import Lane
 from .places import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
 from .reading import Progress, Settings, chunks, read_heads, read_known
-from .records import Head, actor_record, orphan_record, run_of, run_record, update_record
+from .records import Head, actor_record, orphan_record, run_record, update_record
 
 
 @define
@@ -108,10 +108,10 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
         indexes = yield from _indexes(settings, place, listed.orders)
         for namespace, indexed in indexes.items():
             heads = yield from _heads(settings, place, namespace, indexed)
-            gone = {id_ for id_, head in heads.items() if _run_of(head) in runs}
+            gone = {id_ for id_, head in heads.items() if head.run_id in runs}
             gone -= _with_sources(heads, heads.keys() - gone)
             yield from _remove(sweep, place, namespace, indexed, heads, gone)
-            left |= {run for id_, head in heads.items() if id_ not in gone and (run := _run_of(head))}
+            left |= {run for id_, head in heads.items() if id_ not in gone and (run := head.run_id)}
         yield from _leave_runs(sweep, place, runs - left)
         settings.recent.forget(place)
 
@@ -135,13 +135,13 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         heads = yield from _heads(settings, place, namespace, indexed)
         newest = sorted(heads, reverse=True)[:keep]
         kept = _with_sources(heads, newest)
-        runs |= {run for head in heads.values() if (run := _run_of(head))}
+        runs |= {run for head in heads.values() if (run := head.run_id)}
         if namespace == "":
             roots, kept_roots = heads, kept
         elif ":" in namespace and newest and _caller(heads[newest[0]]) in roots.keys() - kept_roots:
             yield from _delete_namespace(sweep, place, namespace, indexed, heads)
             continue
-        left |= {run for id_ in kept if (run := _run_of(heads[id_]))}
+        left |= {run for id_ in kept if (run := heads[id_].run_id)}
         if namespace:
             yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
     if roots:
@@ -169,10 +169,6 @@ def _heads(
             channels = {name: evolve(channel, payload=None) for name, channel in head.channels.items()}
             found[head.checkpoint_id] = evolve(head, channels=channels, header=None)
     return found
-
-
-def _run_of(head: Head) -> str | None:
-    return run_of(head.decoded_metadata())
 
 
 def _caller(head: Head) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
@@ -71,6 +72,11 @@ class Head:
     def decoded_metadata(self) -> dict[str, Any]:
         decoded: dict[str, Any] = exact_json.loads(self.metadata)
         return decoded
+
+    @cached_property
+    def run_id(self) -> str | None:
+        """The run that it belongs to, if its metadata names one."""
+        return run_of(self.decoded_metadata())
 
     @property
     def values(self) -> set[str]:
@@ -241,7 +247,7 @@ def index_record(head: Head, order: str) -> Record:
             "order": order,
             "namespace": head.namespace,
             "checkpoint_id": head.checkpoint_id,
-            "run_id": run_of(head.decoded_metadata()),
+            "run_id": head.run_id,
             "metadata": head.metadata if len(head.metadata) <= INDEXED else None,
             "values": sorted(head.values),
         }

@@ -30,7 +30,6 @@ from .records import (
     head_record,
     index_record,
     namespace_record,
-    run_of,
     run_record,
     stored,
     value_record,
@@ -63,9 +62,8 @@ def facts_of(settings: Settings, place: ThreadPlace, head: Head, now: int) -> li
         (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
         (actors_lane(place.thread_id), actor_record(place.actor)),
     ]
-    run_id = run_of(head.decoded_metadata())
-    if run_id is not None:
-        facts.append((run_lane(run_id), run_record(place.actor, place.thread_id)))
+    if head.run_id is not None:
+        facts.append((run_lane(head.run_id), run_record(place.actor, place.thread_id)))
     period = {"period": now // settings.renewal}
     return [Fact(lane, Record({**record.head, **period})) for lane, record in facts]
 
