@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import valkey
 import valkey.asyncio
@@ -25,11 +25,15 @@ from valkey.exceptions import (
     ValkeyClusterException,
 )
 from valkey.retry import Retry
+from valkey.utils import LIBVALKEY_AVAILABLE
 
 from .drivers import plain, version
 from .failures import Refused
 from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan
 from .url import Target
+
+if TYPE_CHECKING:
+    from .multiplexed import Connections
 
 # The reply as bytes, also of a client that was made with decode_responses=True.
 RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
@@ -55,6 +59,12 @@ def _plainly(command: Sequence[Arg]) -> list[Arg]:
     return [f"{name} ", *command[1:]]
 
 
+def _reply(reply: Any) -> Reply:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, Exception):
@@ -63,7 +73,7 @@ def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[
 
 
 def _scan(cursor: Arg, pattern: str) -> list[Arg]:
-    return _plainly(["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"])
+    return ["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"]
 
 
 def _where(kwargs: dict[str, Any]) -> str:
@@ -151,7 +161,7 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
-            cursor, keys = plain(node.execute_command(*_scan(cursor, pattern), **RAW))
+            cursor, keys = plain(node.execute_command(*_plainly(_scan(cursor, pattern)), **RAW))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
                 return found
@@ -276,39 +286,32 @@ class Async:
         self.limit = _limit(client)
         self.server = _where(client.connection_pool.connection_kwargs)
 
-    @asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
-        # Clients made without socket_timeout would wait for ever for a server that hangs.
-        async with asyncio.timeout(self.patience):
-            yield
-
     async def perform(self, request: Request) -> Reply:
         match request:
             case Call(script, keys, args):
-                async with self._bounded():
-                    try:
-                        reply = await self._client.execute_command(
-                            "EVALSHA", script.sha, len(keys), *keys, *args, **RAW
-                        )
-                    except NoScriptError:
-                        reply = await self._client.execute_command(
-                            "EVAL", script.source, len(keys), *keys, *args, **RAW
-                        )
-                return plain(reply)
+                try:
+                    return await self._evaluate("EVALSHA", script.sha, len(keys), *keys, *args)
+                except NoScriptError:
+                    return await self._evaluate("EVAL", script.source, len(keys), *keys, *args)
             case Commands(commands):
-                async with self._bounded():
-                    return await self._commands(commands)
+                return await self._commands(commands)
             case Scan(pattern):
                 return list(await self._scan(self._client, pattern))
             case Ask(command, near):
-                async with self._bounded():
-                    return plain(await self._ask(command, near))
+                return await self._ask(command, near)
 
-    async def _ask(self, command: Sequence[Arg], near: str) -> Any:
-        return await self._client.execute_command(*_plainly(command), **RAW)
+    # Clients made without socket_timeout would wait for ever for a server that hangs, hence the timeouts.
+
+    async def _evaluate(self, *command: Any) -> Reply:
+        async with asyncio.timeout(self.patience):
+            return plain(await self._client.execute_command(*command, **RAW))
+
+    async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
+        async with asyncio.timeout(self.patience):
+            return plain(await self._client.execute_command(*_plainly(command), **RAW))
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        async with self._client.pipeline(transaction=False) as pipeline:
+        async with asyncio.timeout(self.patience), self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*_plainly(command), **RAW)
             replies = await pipeline.execute(raise_on_error=False)
@@ -318,16 +321,45 @@ class Async:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
-            async with self._bounded():
-                reply = await node.execute_command(*_scan(cursor, pattern), **RAW)
-            cursor, keys = plain(reply)
+            cursor, keys = await self._scan_on(node, _scan(cursor, pattern))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
                 return found
 
+    async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        async with asyncio.timeout(self.patience):
+            return plain(await node.execute_command(*_plainly(command), **RAW))
+
     async def close(self) -> None:
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
+
+
+class AsyncOwn(Async):
+    """Connections that were opened here, for one event loop. They look after hanging servers themselves."""
+
+    def __init__(self, connections: Connections, server: str, patience: float, limit: int) -> None:
+        self._client = connections
+        self.server = server
+        self.patience = patience
+        self.limit = limit
+
+    async def _evaluate(self, *command: Any) -> Reply:
+        [reply] = await self._client.ask([command])
+        return _reply(reply)
+
+    async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
+        [reply] = await self._client.ask_alone([command])
+        return _reply(reply)
+
+    async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        return _replies(commands, await self._client.ask(commands) if commands else [])
+
+    async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        return await self._evaluate(*command)
+
+    async def close(self) -> None:
+        await self._client.close()
 
 
 class AsyncCluster(Async):
@@ -350,28 +382,30 @@ class AsyncCluster(Async):
             return await super().perform(request)
 
     async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
-        async with self._bounded():
+        async with asyncio.timeout(self.patience):
             await self._client.initialize()
         found: dict[bytes, None] = {}
         for primary in self._client.get_primaries():
             found.update(await super()._scan(primary, pattern))
         return found
 
-    async def _ask(self, command: Sequence[Arg], near: str) -> Any:
-        await self._client.initialize()
-        try:
-            node = self._client.get_node_from_key(near)
-            return await self._client.execute_command(*_plainly(command), target_nodes=node, **RAW)
-        except (SlotNotCoveredError, ReadOnlyError):
-            # Such a command is never redirected, so that nothing else tells the client that its tables are old.
-            await self._client._reset_for_reinitialize()
-            raise
+    async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
+        async with asyncio.timeout(self.patience):
+            await self._client.initialize()
+            try:
+                node = self._client.get_node_from_key(near)
+                return plain(await self._client.execute_command(*_plainly(command), target_nodes=node, **RAW))
+            except (SlotNotCoveredError, ReadOnlyError):
+                # Such a command is never redirected, so that nothing else tells the client that its tables are old.
+                await self._client._reset_for_reinitialize()
+                raise
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         # Cancelled in its midst, a cluster pipeline loses the connections that it uses.
         task = asyncio.ensure_future(self._pipeline(commands))
         task.add_done_callback(_seen)
-        return await asyncio.shield(task)
+        async with asyncio.timeout(self.patience):
+            return await asyncio.shield(task)
 
     async def _pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         async with self._client.pipeline() as pipeline:
@@ -445,11 +479,23 @@ def open_sync(target: Target) -> Sync:
     return SyncCluster(client)
 
 
+def _own(target: Target, settings: dict[str, Any], patience: float) -> AsyncOwn:
+    from .multiplexed import DEPTH, Connections
+
+    server = _where(settings)
+    kind, most = settings.pop("connection_class"), settings.pop("max_connections")
+    del settings["timeout"]
+    connections = Connections(lambda: kind(**settings), most, target.attempt)
+    return AsyncOwn(connections, server, patience, most * DEPTH)
+
+
 def open_async(target: Target) -> Async:
     """Make a client for the running event loop; it connects with the first request."""
     patience = target.attempt + target.connect_timeout + 1
     if not target.cluster:
         settings = {**_pool(target, valkey.asyncio), "retry": AsyncRetry(NoBackoff(), 0)}
+        if LIBVALKEY_AVAILABLE:
+            return _own(target, settings, patience)
         return Async(valkey.asyncio.Valkey.from_pool(valkey.asyncio.BlockingConnectionPool(**settings)), patience)
     nodes = [valkey.asyncio.cluster.ClusterNode(host, port) for host, port in target.addresses]
     client = valkey.asyncio.cluster.ValkeyCluster(
