@@ -173,12 +173,15 @@ def test_all_parameters_are_attributes() -> None:
 @pytest.mark.parametrize(
     ("installed", "wanted", "chosen"),
     [
+        ({"glide", "glide_sync", "valkey", "libvalkey"}, None, "valkey-py"),
         ({"glide", "glide_sync", "valkey"}, None, "glide"),
-        ({"glide_sync"}, None, "glide"),
+        ({"glide_sync", "libvalkey"}, None, "glide"),
         ({"glide"}, "glide", "glide"),
+        ({"glide", "glide_sync", "valkey", "libvalkey"}, "glide", "glide"),
         ({"valkey"}, None, "valkey-py"),
         ({"glide", "glide_sync", "valkey"}, "valkey-py", "valkey-py"),
         (set(), None, ("valkey-glide", "valkey")),
+        ({"libvalkey"}, None, ("valkey-glide", "valkey")),
         ({"valkey"}, "glide", ("valkey-glide", "valkey")),
         ({"glide", "glide_sync"}, "valkey-py", ("valkey", "valkey-py")),
     ],
@@ -188,9 +191,18 @@ def test_the_installed_driver_is_chosen(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
     if isinstance(chosen, str):
-        assert opened.installed_driver(wanted) == chosen
+        assert opened.installed_driver(wanted, cluster=False) == chosen
         client_from_url("valkey://h", client=wanted)
         return
     with pytest.raises(MissingDependency) as caught:
-        opened.installed_driver(wanted)
+        opened.installed_driver(wanted, cluster=False)
     assert (caught.value.package, caught.value.extra) == chosen
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [({"glide", "glide_sync", "valkey", "libvalkey"}, "glide"), ({"valkey", "libvalkey"}, "valkey-py")],
+)
+def test_the_driver_of_a_cluster(installed: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
+    assert opened.installed_driver(None, cluster=True) == chosen

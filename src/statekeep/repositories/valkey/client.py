@@ -162,7 +162,8 @@ def client_from_url(
         url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,
             ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. The other arguments
             may be parameters in its query, too.
-        client: ``"glide"`` or ``"valkey-py"``; by default glide if it is installed.
+        client: ``"glide"`` or ``"valkey-py"``; by default valkey-py for one server if libvalkey is installed,
+            and glide for a cluster.
         db: number of the database, default 0.
         username: for servers with more users than the default one.
         password: of the user.
@@ -208,4 +209,4 @@ def client_from_url(
         **aliases,
     }
     found = target(url, keywords)
-    return UrlClient(found, installed_driver(found.client))
+    return UrlClient(found, installed_driver(found.client, cluster=found.cluster))

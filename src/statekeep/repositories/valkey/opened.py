@@ -174,16 +174,26 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def installed_driver(wanted: Driver | None) -> Driver:
-    if wanted != "valkey-py" and (_installed("glide_sync") or _installed("glide")):
-        return "glide"
-    if wanted == "glide":
+def installed_driver(wanted: Driver | None, *, cluster: bool) -> Driver:
+    """Return the wanted driver, or the best one that is installed.
+
+    For one server that is valkey-py, which takes less time, if it has its parser in C. For a cluster it is glide, which
+    follows changes of the topology better.
+
+    Raises:
+        MissingDependency: it is not installed, or none is.
+    """
+    glide = _installed("glide_sync") or _installed("glide")
+    valkey_py = _installed("valkey")
+    if wanted is None:
+        if valkey_py and (not glide or (not cluster and _installed("libvalkey"))):
+            return "valkey-py"
+        wanted = "glide"
+    if wanted == "glide" and not glide:
         raise MissingDependency("valkey-glide", "valkey")
-    if _installed("valkey"):
-        return "valkey-py"
-    if wanted == "valkey-py":
+    if wanted == "valkey-py" and not valkey_py:
         raise MissingDependency("valkey", "valkey-py")
-    raise MissingDependency("valkey-glide", "valkey")
+    return wanted
 
 
 def _sync_driver(name: Driver, target: Target) -> SyncDriver:
