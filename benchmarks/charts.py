@@ -67,7 +67,7 @@ def charts(report: Report) -> dict[str, Chart]:
     savers = (INCUMBENT, VALKEY_PY, GLIDE)
     for key, name, contenders in (
         ("document/sync", "blocking", (*savers, SQLITE, POSTGRES, FLOORS[VALKEY_PY])),
-        ("document/async", "async", (*savers, SQLITE, POSTGRES, FLOORS[GLIDE])),
+        ("document/async", "async", (*savers, SQLITE, POSTGRES, FLOORS[VALKEY_PY])),
     ):
         if table := report.tables.get(key):
             operations = [operation for operation in table.cells if operation != "delete_thread"]
@@ -79,7 +79,7 @@ def charts(report: Report) -> dict[str, Chart]:
         if rows:
             made["throughput"] = Bars(f"{table.title}: done in a second, more is better", "runs per second", rows)
     if table := report.tables.get("stored"):
-        rows = _rows(table, table.cells, (INCUMBENT, GLIDE, SQLITE, POSTGRES))
+        rows = _rows(table, table.cells, (INCUMBENT, VALKEY_PY, SQLITE, POSTGRES))
         megabytes = {label: {name: value / 1e6 for name, value in row.items()} for label, row in rows.items()}
         if rows:
             made["stored"] = Bars("What is stored, less is better", "MB", megabytes)

@@ -21,7 +21,7 @@ WIDTH = 120
 """Of the lines of the pages."""
 
 WORKLOADS = {"chat": "short chat", "document": "100 KB document", "fan-out": "30 tasks"}
-FACES = {"sync": ("blocking", FLOORS[VALKEY_PY]), "async": ("async", FLOORS[GLIDE])}
+FACES = {"sync": ("blocking", FLOORS[VALKEY_PY]), "async": ("async", FLOORS[VALKEY_PY])}
 
 
 def updated(text: str, section: str) -> str:
@@ -162,16 +162,16 @@ def _growth(report: Report) -> str:
     exponents = [
         f"{operation} {exponent:+.2f}"
         for operation in ("get latest", "put", "put_writes", "list(10)")
-        if (exponent := growth.exponent(operation, GLIDE)) is not None
+        if (exponent := growth.exponent(operation, VALKEY_PY)) is not None
     ]
     return (
         f"From {growth.sizes[0]:,} to {growth.sizes[-1]:,} checkpoints in a thread, times grow with its length to the power"
-        f" of: {', '.join(exponents)} (glide)."
+        f" of: {', '.join(exponents)} (valkey-py)."
     )
 
 
 def _pair(table: Table | None, operation: str) -> tuple[float, float] | None:
-    mine = table.median(operation, GLIDE) if table else None
+    mine = table.median(operation, VALKEY_PY) if table else None
     others = table.median(operation, INCUMBENT) if table else None
     return None if mine is None or others is None else (mine, others)
 
@@ -193,9 +193,9 @@ def _throughput(report: Report) -> str:
     if pair is None or table is None:
         return ""
     mine, others = map(number, pair)
-    times = number(table.times_better("runs of a graph", GLIDE))
+    times = number(table.times_better("runs of a graph", VALKEY_PY))
     return (
-        f"{table.title}: {mine} are done in a second with glide, {others} with langgraph-checkpoint-aws; round by round"
+        f"{table.title}: {mine} are done in a second with valkey-py, {others} with langgraph-checkpoint-aws; round by round"
         f" that is {times} times as many."
     )
 
