@@ -51,7 +51,7 @@ def median_exponent(sizes: Sequence[float], rounds: Sequence[Sequence[float]]) -
         rounds: for each size the values of all rounds.
 
     Example:
-        >>> median_exponent([10, 100], [[1, 1, 2], [10, 1, 20]])
+        >>> round(median_exponent([10, 100], [[1, 1, 2], [10, 1, 20]]), 3)
         1.0
     """
     return statistics.median(exponent(sizes, values) for values in zip(*rounds, strict=True))

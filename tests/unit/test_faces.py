@@ -115,8 +115,9 @@ def test_same_documentation(blocking: Method, awaited: Method) -> None:
 
 def plain(method: Method) -> str:
     """The body of a method without what makes it async, and without its documentation."""
-    source = inspect.getsource(method).replace(method.__doc__ or "", "")
+    source = inspect.getsource(method)
     for pattern, replacement in [
+        (r'"""(?s:.*?)"""', ""),
         (r"\b(async|await) ", ""),
         (r"\barun\(", "run("),
         (r"\b(_?)aexecute\b", r"\1execute"),
