@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,12 +84,38 @@ def test_other_types_can_be_serialized() -> None:
     assert loads(dumps({"a": (Color.RED,)}, other)) == {"a": (Payload(encoding="str", data=b"red"),)}
 
 
-@pytest.mark.usefixtures("no_collection")
 def test_what_contains_itself_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
     with pytest.raises(InvalidInput, match="contains itself"):
         dumps(circle)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "levels"),
+    [
+        (lambda inner: [inner], 200),
+        (lambda inner: {"a": inner}, 200),
+        (lambda inner: (inner,), 67),
+        (lambda inner: frozenset({inner}), 67),
+        (lambda inner: {1: inner}, 50),
+    ],
+    ids=["list", "dict", "tuple", "frozenset", "dict by numbers"],
+)
+def test_what_can_be_written_can_be_read_wherever_that_is(wrap: Callable[[Any], Any], levels: int) -> None:
+    def deep(levels: int) -> Any:
+        value = None
+        for _ in range(levels):
+            value = wrap(value)
+        return value
+
+    def below(frames: int, call: Callable[[], Any]) -> Any:
+        return call() if frames == 0 else below(frames - 1, call)
+
+    text = dumps(deep(levels))
+    assert below(400, lambda: loads(text)) == deep(levels)
+    with pytest.raises(InvalidInput, match="nested deeper than 200 levels"):
+        dumps(deep(levels + 1))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from pydantic_core import from_json, to_json
 
 from . import json_values
 from .errors import InvalidInput
-from .json_values import is_json_text
+from .json_values import DEEPEST, is_json_text
 from .payload import Payload
 
 TAG = "$keep"
@@ -56,15 +56,21 @@ def encode(value: Any, other: Other = _reject) -> Any:
     """Return plain JSON for ``value``; objects of unknown types go through ``other``.
 
     Raises:
-        InvalidInput: a value is of an unknown type and no ``other`` was given, or contains itself.
+        InvalidInput: a value is of an unknown type and no ``other`` was given, is nested too deeply to be read back
+            anywhere, or contains itself.
     """
     try:
-        return _encode(value, other)
-    except RecursionError:
-        raise InvalidInput("value is nested too deeply, or contains itself") from None
+        return _encode(value, other, DEEPEST)
+    except RecursionError:  # of `other`, with an object that contains itself
+        raise _too_deep() from None
 
 
-def _encode(value: Any, other: Other) -> Any:
+def _too_deep() -> InvalidInput:
+    return InvalidInput(f"value is nested deeper than {DEEPEST} levels of JSON, or contains itself")
+
+
+def _encode(value: Any, other: Other, deeper: int) -> Any:
+    # deeper: how many levels of JSON may follow. A tag takes two of them.
     kind = type(value)
     if kind is bool or kind is int or value is None:
         return value
@@ -72,16 +78,19 @@ def _encode(value: Any, other: Other) -> Any:
         return value if is_json_text(value) else {TAG: ["str", _b64(value.encode("utf-8", "surrogatepass"))]}
     if kind is float:
         return value if math.isfinite(value) else {TAG: ["float", repr(value)]}
+    if deeper < 1:
+        raise _too_deep()
     if kind is dict:
         if all(type(key) is str and is_json_text(key) for key in value) and TAG not in value:
-            return {key: _encode(item, other) for key, item in value.items()}
-        return {TAG: ["dict", [[_encode(key, other), _encode(item, other)] for key, item in value.items()]]}
+            return {key: _encode(item, other, deeper - 1) for key, item in value.items()}
+        pairs = [[_encode(key, other, deeper - 4), _encode(item, other, deeper - 4)] for key, item in value.items()]
+        return {TAG: ["dict", pairs]}
     if kind is list:
-        return [_encode(item, other) for item in value]
+        return [_encode(item, other, deeper - 1) for item in value]
     if kind is tuple:
-        return {TAG: ["tuple", [_encode(item, other) for item in value]]}
+        return {TAG: ["tuple", [_encode(item, other, deeper - 3) for item in value]]}
     if kind is set or kind is frozenset:
-        items = sorted((_encode(item, other) for item in value), key=json.dumps)
+        items = sorted((_encode(item, other, deeper - 3) for item in value), key=json.dumps)
         return {TAG: [kind.__name__, items]}
     if kind is bytes or kind is bytearray:
         return {TAG: [kind.__name__, _b64(bytes(value))]}
