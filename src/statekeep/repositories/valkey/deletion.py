@@ -201,9 +201,8 @@ def _delete_namespaces(
         ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
         runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, thread_id, found)))
-        is_full = sum(map(len, page)) == CHUNK
-        # The last one of a full page may have more.
-        places = places[len(found) - is_full :]
+        # The last namespace of a full page may hold more.
+        places = places[len(found) :] if sum(map(len, page)) < CHUNK else places[len(found) - 1 :]
         page = ()
     return runs
 

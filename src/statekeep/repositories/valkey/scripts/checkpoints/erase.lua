@@ -10,9 +10,10 @@ local key, at = 1, 2
 while at <= #ARGV do
   local head, values, checkpoints, writes, expiry, pending
   head, values, checkpoints, writes, expiry, namespaces, pending = unpack(KEYS, key, key + 6)
-  local count = tonumber(ARGV[at + 1])
-  local first, last = at + 3, at + 2 + count + ARGV[at + 2]
-  local first_write = first + count
+  -- Places in ARGV; those in KEYS are so many behind.
+  local first = at + 3
+  local first_write = first + tonumber(ARGV[at + 1])
+  local last = first_write + tonumber(ARGV[at + 2]) - 1
   local shift = key + 7 - first
 
   local newest = call('HGET', head, 'checkpoint_id')
@@ -26,7 +27,7 @@ while at <= #ARGV do
     if ARGV[i] == newest then call('UNLINK', head) end
   end
 
-  if count > 0 then call('ZREM', checkpoints, unpack(ARGV, first, first_write - 1)) end
+  if first_write > first then call('ZREM', checkpoints, unpack(ARGV, first, first_write - 1)) end
   if last >= first_write then call('ZREM', writes, unpack(ARGV, first_write, last)) end
   if last >= first then call('UNLINK', unpack(KEYS, first + shift, last + shift)) end
 
