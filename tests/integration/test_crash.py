@@ -17,6 +17,7 @@ import pytest
 from statekeep import Channel, Checkpoint, CorruptRecord
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for, deletion
+from statekeep.repositories.valkey.keys import namespace_keys
 from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -350,7 +351,7 @@ def test_no_checkpoint_is_seen_without_its_pending_writes_while_its_thread_is_de
 ) -> None:
     monkeypatch.setattr(deletion, "CHUNK", size)
     monkeypatch.setattr(deletion, "NAMESPACES", 2)
-    repository = open_repository(client, prefix)
+    repository = open_repository(client, prefix, ttl=1000)
     _fill(repository)
     operation = repository.backend.delete_thread("t")
     request = next(operation)
@@ -361,6 +362,12 @@ def test_no_checkpoint_is_seen_without_its_pending_writes_while_its_thread_is_de
             found = list(repository.list("t"))
             seen.add(len(found))
             assert {len(saved.pending_writes) for saved in found} <= {2}
+            _check(audit(client, prefix))
+            for namespace in ("", "child", "child:1"):
+                keys = namespace_keys(prefix, "t", namespace)
+                indexed = {b"c" + name for name in client.zrange(keys.checkpoints, 0, -1)}
+                indexed |= {b"w" + name for name in client.zrange(keys.writes, 0, -1)}
+                assert {entry for entry in client.zrange(keys.expiry, 0, -1) if entry[:1] in b"cw"} == indexed
     assert len(seen) > 2
     assert not list(client.scan_iter(f"{prefix}:*"))
 
