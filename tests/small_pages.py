@@ -1,4 +1,4 @@
-"""Listings of few records on a page, so that little data takes many pages."""
+"""Listings and deletions of few records on a page, so that little data takes many pages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 from statekeep.repositories.agentcore import listing as agentcore_listing
 from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
-from statekeep.repositories.valkey import item_listing, item_search, listing
+from statekeep.repositories.valkey import deletion, item_listing, item_search, listing
 
 SIZES = (
     (memory_checkpoints, "_PAGE"),
     (memory_items, "_PAGE"),
     (agentcore_listing, "SIZE"),
+    (deletion, "CHUNK"),
+    (deletion, "NAMESPACES"),
+    (deletion, "SCAN"),
     (listing, "PAGE"),
     (listing, "SCAN"),
     (listing, "THREADS"),

@@ -16,7 +16,8 @@ import pytest
 
 from statekeep import Channel, Checkpoint, CorruptRecord
 from statekeep.repositories.checkpoints import CheckpointRepository
-from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
+from statekeep.repositories.valkey import ValkeyCheckpoints, client_for, deletion
+from statekeep.repositories.valkey.keys import namespace_keys
 from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -253,16 +254,21 @@ def test_writing_while_others_delete(valkey_server: ValkeyServer, prefix: str, d
 class Interrupted(Mortal):
     """A client before one of whose requests somebody else puts a checkpoint."""
 
-    def __init__(self, client: Any, other: CheckpointRepository, turn: int) -> None:
-        super().__init__(client, cluster=False)
+    def __init__(
+        self, client: Any, other: CheckpointRepository, turn: int, *, cluster: bool = False, **metadata: Any
+    ) -> None:
+        super().__init__(client, cluster)
         self.other = other
         self.turn = turn
+        self.metadata = metadata
 
     def execute(self, request: Request) -> Reply:
         if self.made + 1 == self.turn:
             channels = {"constant": Channel.earlier(1), "counter": Channel.earlier(2)}
             self.other.put(
-                Checkpoint(thread_id="t", checkpoint_id="9", parent_id="00002", channels=channels),
+                Checkpoint(
+                    thread_id="t", checkpoint_id="9", parent_id="00002", channels=channels, metadata=self.metadata
+                ),
                 supply=lambda names: dict.fromkeys(names, payload(b"constant")),
             )
         return super().execute(request)
@@ -287,6 +293,83 @@ def test_a_value_that_a_put_needs_is_not_collected_under_it(client: Any, prefix:
             assert saved is None
             assert turn in (0, *range(interrupted.made + 1, 20))
         _check(audit(client, name))
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+@pytest.mark.parametrize("run_id", ["run", "other"])
+def test_indexes_know_what_is_put_between_two_requests_of_a_deletion(
+    client: Any, prefix: str, cluster: bool, run_id: str
+) -> None:
+    requests = 7 if cluster else 3
+    for turn in range(1, requests + 2):
+        name = f"{prefix}-{turn}"
+        plain = open_repository(client, name)
+        for made in chain("t", 3, run_id="run"):
+            plain.put(made)
+        interrupted = Interrupted(client, plain, turn, cluster=cluster, run_id=run_id)
+        CheckpointRepository(ValkeyCheckpoints(interrupted, prefix=name)).delete_thread("t")
+        assert turn <= requests or interrupted.made == requests
+        # What was put before the deletion looked goes with the rest.
+        expected = ["9"] if turn - cluster > 1 and turn <= requests else []
+        assert [saved.checkpoint_id for saved in plain.list("t")] == expected
+        assert [thread.thread_id for thread in plain.list_threads()] == (["t"] if expected else [])
+        _check(audit(client, name))
+        plain.delete_runs([run_id])
+        assert list(plain.list("t")) == []
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_run_may_name_a_thread_that_is_gone_until_it_is_deleted(client: Any, prefix: str, cluster: bool) -> None:
+    repository = CheckpointRepository(ValkeyCheckpoints(Mortal(client, cluster), prefix=prefix))
+    backend = repository.backend
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="1", metadata={"run_id": "run"}))
+
+    operation = backend.delete_thread("t")
+    request = next(operation)
+    with pytest.raises(StopIteration):
+        while True:
+            reply = backend.execute(request)
+            if isinstance(request, Call) and request.script.name == "erase":
+                # The first answer was lost on the way, so the client asked again.
+                assert reply == [b"run"]
+                reply = backend.execute(request)
+                assert reply == []
+            request = operation.send(reply)
+    assert list(repository.list_threads()) == []
+    assert [key.decode() for key in client.scan_iter(f"{prefix}:*")] == [f"{prefix}:run-index:run"]
+
+    repository.put(Checkpoint(thread_id="t", checkpoint_id="2"))
+    repository.delete_runs(["run"])
+    assert [saved.checkpoint_id for saved in repository.list("t")] == ["2"]
+    assert not client.exists(f"{prefix}:run-index:run")
+    _check(audit(client, prefix))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_no_checkpoint_is_seen_without_its_pending_writes_while_its_thread_is_deleted(
+    client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(deletion, "CHUNK", size)
+    monkeypatch.setattr(deletion, "NAMESPACES", 2)
+    repository = open_repository(client, prefix, ttl=1000)
+    _fill(repository)
+    operation = repository.backend.delete_thread("t")
+    request = next(operation)
+    seen = set()
+    with pytest.raises(StopIteration):
+        while True:
+            request = operation.send(repository.backend.execute(request))
+            found = list(repository.list("t"))
+            seen.add(len(found))
+            assert {len(saved.pending_writes) for saved in found} <= {2}
+            _check(audit(client, prefix))
+            for namespace in ("", "child", "child:1"):
+                keys = namespace_keys(prefix, "t", namespace)
+                indexed = {b"c" + name for name in client.zrange(keys.checkpoints, 0, -1)}
+                indexed |= {b"w" + name for name in client.zrange(keys.writes, 0, -1)}
+                assert {entry for entry in client.zrange(keys.expiry, 0, -1) if entry[:1] in b"cw"} == indexed
+    assert len(seen) > 2
+    assert not list(client.scan_iter(f"{prefix}:*"))
 
 
 def test_the_audit_finds_what_is_wrong(client: Any, prefix: str) -> None:
@@ -351,17 +434,21 @@ def test_a_value_that_is_referred_to_just_now_is_not_collected(client: Any, pref
     assert audit(client, prefix).problems == []
 
 
-def test_a_deletion_that_is_cut_off_does_not_hide_what_was_put_meanwhile(client: Any, prefix: str) -> None:
-    repository = open_repository(client, prefix)
+@pytest.mark.parametrize(("cluster", "last"), [(False, "erase"), (True, "erase"), (True, "drop")])
+def test_a_deletion_that_is_cut_off_does_not_hide_what_was_put_meanwhile(
+    client: Any, prefix: str, cluster: bool, last: str
+) -> None:
+    repository = CheckpointRepository(ValkeyCheckpoints(Mortal(client, cluster), prefix=prefix))
     backend = repository.backend
     repository.put(Checkpoint(thread_id="t", checkpoint_id="1"))
 
     operation = backend.delete_thread("t")
     request = next(operation)
-    while not (isinstance(request, Call) and request.script.name == "drop"):
+    while not (isinstance(request, Call) and request.script.name == last):
         request = operation.send(backend.execute(request))
     repository.put(Checkpoint(thread_id="t", checkpoint_id="2"))
     backend.execute(request)
     operation.close()
 
     assert [thread.thread_id for thread in repository.list_threads()] == ["t"]
+    assert [saved.checkpoint_id for saved in repository.list("t")] == ["2"]

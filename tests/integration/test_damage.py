@@ -380,3 +380,14 @@ def test_operations_on_damaged_records_say_so_or_work(
             for name, dump in saved.items():
                 client.restore(name, 0, dump)
     assert all(named == damaged for named, damaged in reported)
+
+
+def test_a_thread_is_deleted_with_records_that_are_no_hashes(
+    repository: CheckpointRepository, client: Any, prefix: str
+) -> None:
+    keys = namespace_keys(prefix, THREAD, "")
+    for key in (keys.checkpoint("00001"), keys.write("00001:task:0:items")):
+        client.delete(key)
+        client.set(key, "text")
+    repository.delete_thread(THREAD)
+    assert not list(client.scan_iter(f"{prefix}:*"))

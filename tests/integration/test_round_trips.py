@@ -243,15 +243,57 @@ async def test_ancestors_are_two_round_trips_a_page(turns: Turns) -> None:
     assert count == 4
 
 
+@pytest.mark.parametrize(("metadata", "trips"), [({}, 2), ({"run_id": "run"}, 3)])
+async def test_delete_thread_is_two_round_trips_and_one_for_runs(
+    turns: Turns, metadata: dict[str, str], trips: int
+) -> None:
+    for checkpoint in chain(turns.prefix, 10, **metadata):
+        await turns.repository.put(checkpoint)
+        writes = [write("task", index) for index in range(4)]
+        await turns.repository.put_writes(turns.prefix, checkpoint.checkpoint_id, writes)
+    count, _ = await turns.of(turns.repository.delete_thread(turns.prefix))
+    assert await collect(turns.repository.list(turns.prefix)) == []
+    assert count == trips
+    count, _ = await turns.of(turns.repository.delete_thread(turns.prefix))
+    assert count == 2
+
+
+async def test_delete_thread_with_several_namespaces_is_three_round_trips(turns: Turns) -> None:
+    for namespace in ("", *(f"child:{number}" for number in range(19))):
+        for checkpoint in chain(turns.prefix, 4, namespace):
+            await turns.repository.put(checkpoint)
+            await turns.repository.put_writes(
+                turns.prefix, checkpoint.checkpoint_id, [write("task", 0)], namespace=namespace
+            )
+    count, _ = await turns.of(turns.repository.delete_thread(turns.prefix))
+    assert await collect(turns.repository.list(turns.prefix)) == []
+    assert count == 3
+
+
+@pytest.mark.parametrize(("metadata", "trips"), [({}, 5), ({"run_id": "run"}, 7)])
+def test_delete_thread_in_a_cluster_is_five_round_trips_and_two_for_runs(
+    valkey_server: ValkeyServer, prefix: str, metadata: dict[str, str], trips: int
+) -> None:
+    with valkey.Valkey(port=valkey_server.port) as client:
+        recording = Recording(client)
+        recording.cluster = True
+        repository = CheckpointRepository(ValkeyCheckpoints(recording, prefix=prefix))
+        for checkpoint in chain("t", 10, **metadata):
+            repository.put(checkpoint)
+        recording.requests.clear()
+        repository.delete_thread("t")
+        assert len(recording.requests) == trips
+        assert not list(client.scan_iter(f"{prefix}:*"))
+
+
 ERASING = ("erase", "adopt", "orphan", "collect")
 
 
 class Recording:
     """A client that notes the requests, and no other."""
 
-    cluster = False
-
     def __init__(self, client: valkey.Valkey) -> None:
+        self.cluster = False
         self.client = client_for(client)
         self.requests: list[Request] = []
 
@@ -277,8 +319,12 @@ def test_long_deletions_go_in_bounded_steps(valkey_server: ValkeyServer, prefix:
             for checkpoint in chain(thread, 2000, run_id=f"of {thread}"):
                 repository.put(checkpoint)
             repository.put_writes(thread, "01000", [write("task", index) for index in range(1200)])
+        for number in range(45):
+            for checkpoint in chain("nested", 30, f"child:{number}", run_id=f"of child {number}"):
+                repository.put(checkpoint)
         recording.requests.clear()
         repository.delete_thread("deleted")
+        repository.delete_thread("nested")
         repository.prune(["pruned"])
         repository.delete_runs(["of runs"])
         keys = [len(request.keys) for request in recording.requests if isinstance(request, Call)]
@@ -287,7 +333,8 @@ def test_long_deletions_go_in_bounded_steps(valkey_server: ValkeyServer, prefix:
         assert len(keys) + len(commands) == len(recording.requests)
         assert max(keys) <= 1000  # reading
         calls = [request for request in recording.requests if isinstance(request, Call)]
-        assert max(len(call.keys) for call in calls if call.script.name in ERASING) <= 507
+        # 500 records, seven keys of each of 20 namespaces, and the thread index.
+        assert max(len(call.keys) for call in calls if call.script.name in ERASING) <= 642
         assert max(values) <= 1010
         assert max(commands, default=0) <= 500
         kept = {key.decode() for key in client.scan_iter(f"{prefix}:*") if b"{pruned}" not in key}

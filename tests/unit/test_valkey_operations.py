@@ -260,21 +260,46 @@ def test_list_merges_namespaces_by_id() -> None:
 def test_delete_thread_goes_on_until_nothing_is_left() -> None:
     ids = [b"%03d" % number for number in range(500)]
     script = Script(
+        *(
+            [ids, [], [b""]],
+            [b"r"],
+        ),  # a full page of ids, no pending writes, the namespaces; the runs of what was erased
+        *([[], []], []),
+        1,  # the indexes of threads and of the run forget it
+    )
+    perform(script, ValkeyCheckpoints(script).delete_thread("t"))
+    assert script.names == ["contents", "erase", "contents", "erase", "forget"]
+    assert len(script.call(1).keys) == 509
+    assert script.call(4).keys == [KEYS.namespaces, *thread_index_keys("statekeep"), "statekeep:run-index:r"]
+
+
+def test_delete_thread_looks_again_at_the_namespace_in_which_a_page_ends() -> None:
+    names = [b"%03d" % number for number in range(499)]
+    script = Script(
+        [[], [], [b"", b"a", b"b"]],
+        *([[b"c"], [], names, []], []),  # full before the pending writes of "a"
+        *([[], [b"c:task:0:items"], [b"c"], []], []),
+    )
+    perform(script, ValkeyCheckpoints(script).delete_thread("t"))
+    assert script.names == ["contents", "contents", "erase", "contents", "erase"]
+    a, b = namespace_keys("statekeep", "t", "a"), namespace_keys("statekeep", "t", "b")
+    assert script.call(3).keys == [a.checkpoints, a.writes, b.checkpoints, b.writes]
+    assert script.call(4).args == ["t", "a", "0", "1", "c:task:0:items", "b", "1", "0", "c"]
+
+
+def test_delete_thread_in_a_cluster() -> None:
+    script = Script(
         b"1000",  # when the thread was updated
-        [b""],  # its namespaces
-        *([ids], [], [b"r"] * 500, [0, 0]),  # a full page: ids, pending writes, runs, deleted
-        *([[]], [], [0, 0]),
+        *([[b"c"], [], [b""]], [b"r"]),
         1,  # the index forgets it
         0,  # nobody put a checkpoint meanwhile
         [1],  # nor does the run know it
         [],
     )
+    script.cluster = True
     perform(script, ValkeyCheckpoints(script).delete_thread("t"))
-    assert script.names == [
-        *("read", "read", "ids", "members", "fields", "erase", "ids", "members", "erase"),
-        *("drop", "read", "Commands", "read"),
-    ]
-    assert max(len(request.keys) for request in script.requests if isinstance(request, Call)) == 507
+    assert script.names == ["read", "contents", "erase", "drop", "read", "Commands", "read"]
+    assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c")]
     assert Commands([("SREM", "statekeep:run-index:r", "t")]) in script.requests
 
 

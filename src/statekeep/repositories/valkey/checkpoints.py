@@ -89,7 +89,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         return (yield from listing.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
-        """In steps of 500 records."""
+        """Two script calls per 500 records; one more for runs, one for nested namespaces, and three in a cluster."""
         yield from deletion.delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import frozen
 
-from ...domain import CorruptRecord, exact_json
+from ...domain import CorruptRecord, Thread, exact_json
 from ..operation import Operation
 from .keys import NamespaceKeys, part, run_key, text, thread_index_keys, thread_key
 from .listing import drop_threads, find_thread, list_namespaces, threads_of_run
@@ -16,6 +16,9 @@ from .requests import Call, Commands, script
 
 SCAN = 1000
 """Ids read from an index in one step."""
+
+NAMESPACES = 20
+"""Namespaces that are deleted in one step; each has seven keys besides its records."""
 
 ATTEMPTS = 5
 """How often the search for unused values is repeated when checkpoints are put meanwhile. What is left behind
@@ -90,16 +93,29 @@ def _needed(nodes: Mapping[str, Node], kept: Collection[str]) -> set[str]:
     return needed
 
 
-def _erase(keys: NamespaceKeys, ids: Sequence[str], members: Sequence[str]) -> Operation[None]:
-    """Delete records with their index entries, some at a time; the pending writes of a checkpoint first."""
-    entries = [(False, name) for name in members] + [(True, name) for name in ids]
-    for chunk in chunks(entries):
-        gone = [name for is_checkpoint, name in chunk if is_checkpoint]
-        written = [name for is_checkpoint, name in chunk if not is_checkpoint]
-        records = [*map(keys.checkpoint, gone), *map(keys.write, written)]
-        yield Call(
-            script("checkpoints/erase"), [*keys.derived, *records], [keys.namespace, str(len(gone)), *gone, *written]
-        )
+@frozen
+class Records:
+    """Some of what a namespace holds: ids of checkpoints and index members of pending writes."""
+
+    keys: NamespaceKeys
+    ids: Sequence[str]
+    members: Sequence[str]
+
+
+def _erase(settings: Settings, thread_id: str, found: Sequence[Records]) -> Call:
+    """Delete records with their index entries. The answer names the runs of the checkpoints.
+
+    What is empty then goes too, so this is worth a call even without records.
+    """
+    call_keys: list[str] = []
+    call_args = [thread_id]
+    for some in found:
+        keys = some.keys
+        call_keys += [*keys.derived, *map(keys.checkpoint, some.ids), *map(keys.write, some.members)]
+        call_args += [keys.namespace, str(len(some.ids)), str(len(some.members)), *some.ids, *some.members]
+    if not settings.cluster:
+        call_keys += thread_index_keys(settings.prefix)
+    return Call(script("checkpoints/erase"), call_keys, call_args)
 
 
 def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]:
@@ -110,7 +126,9 @@ def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]
     return found
 
 
-def _remove(keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]) -> Operation[None]:
+def _remove(
+    settings: Settings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
+) -> Operation[None]:
     """Delete some checkpoints of a namespace, their pending writes, and the values that only they used."""
     if not gone:
         return
@@ -122,7 +140,12 @@ def _remove(keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str
         yield Call(script("checkpoints/orphan"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
     for chunk in chunks([name for name in nodes if name in gone]):
         members = yield from _members_of(keys, chunk)
-        yield from _erase(keys, chunk, members)
+        # The pending writes first: who repeats this finds them by their checkpoint.
+        entries = [(False, name) for name in members] + [(True, name) for name in chunk]
+        for few in chunks(entries):
+            ids = [name for is_checkpoint, name in few if is_checkpoint]
+            writes = [name for is_checkpoint, name in few if not is_checkpoint]
+            yield _erase(settings, keys.thread_id, [Records(keys, ids, writes)])
     yield from crown(keys)
     yield from collect(keys, {name for node in nodes.values() if node.checkpoint_id in gone for name in node.fields})
 
@@ -148,33 +171,68 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
             return
 
 
-def _delete_namespace(keys: NamespaceKeys) -> Operation[set[str]]:
-    """Delete all of a namespace, some records at a time; return the runs that had put something there."""
+def _contents(places: Sequence[NamespaceKeys], *namespaces: str) -> Call:
+    """Ask what namespaces hold, and which there are if the key of the list is given."""
+    indexes = [key for keys in places for key in (keys.checkpoints, keys.writes)]
+    return Call(script("checkpoints/contents"), [*indexes, *namespaces], [str(CHUNK)])
+
+
+def _delete_namespaces(
+    settings: Settings, thread_id: str, places: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
+) -> Operation[set[str]]:
+    """Delete all of some namespaces, some records at a time.
+
+    Args:
+        settings: of the repository.
+        thread_id: whose namespaces they are.
+        places: their keys.
+        page: what they hold, if that is known.
+
+    Returns:
+        The runs that had put something there. Nobody knows them any more when this was cut off. The indexes of these
+        runs name the thread then, until the runs are deleted; that is all.
+    """
     runs: set[str] = set()
-    while True:
-        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
-        members = yield Call(script("checkpoints/members"), [keys.writes], ["after", "", str(CHUNK)])
-        names = [text(name, keys.checkpoints) for name in ids]
-        table = yield from read_fields([keys.checkpoint(name) for name in names], ["run_id"])
+    while places:
+        page = page or (yield _contents(places[:NAMESPACES]))
+        found = [
+            Records(keys, [text(name, keys.checkpoints) for name in ids], [text(name, keys.writes) for name in members])
+            for keys, ids, members in zip(places, page[::2], page[1::2], strict=False)
+        ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
-        runs.update(run_id.decode(errors="replace") for [run_id] in table if run_id)
-        yield from _erase(keys, names, [text(name, keys.writes) for name in members])
-        if len(ids) < CHUNK and len(members) < CHUNK:
-            # Also when both are empty: this call removes what the namespace's records shared.
-            yield Call(script("checkpoints/erase"), keys.derived, [keys.namespace, "0"])
-            return runs
+        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, thread_id, found)))
+        # The last namespace of a full page may hold more.
+        places = places[len(found) :] if sum(map(len, page)) < CHUNK else places[len(found) - 1 :]
+        page = ()
+    return runs
 
 
 def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     """Delete all namespaces of a thread, some records at a time."""
-    entry = yield from find_thread(settings, thread_id)
-    runs: set[str] = set()
-    for namespace in (yield from list_namespaces(settings, thread_id)):
-        runs |= yield from _delete_namespace(settings.keys(thread_id, namespace))
+    entry = (yield from find_thread(settings, thread_id)) if settings.cluster else None
+    # Most threads have just the root namespace: what it holds comes with the list of namespaces.
+    root = settings.keys(thread_id, "")
+    *page, names = yield _contents([root], root.namespaces)
+    namespaces = sorted(text(name, root.namespaces) for name in names)
+    places = [settings.keys(thread_id, namespace) for namespace in namespaces]
+    runs = yield from _delete_namespaces(settings, thread_id, places, page if namespaces == [""] else ())
+    if settings.cluster:
+        yield from _forget_in_cluster(settings, thread_id, entry, runs)
+    elif runs or not namespaces:
+        # Otherwise the thread index forgot it with the last checkpoint.
+        for chunk in list(chunks(sorted(runs))) or [[]]:
+            of_runs = [run_key(settings.prefix, run_id) for run_id in chunk]
+            indexes = [root.namespaces, *thread_index_keys(settings.prefix), *of_runs]
+            yield Call(script("checkpoints/forget"), indexes, [thread_id])
+
+
+def _forget_in_cluster(
+    settings: Settings, thread_id: str, entry: Thread | None, runs: Collection[str]
+) -> Operation[None]:
+    """Let the indexes in other slots forget a thread, unless somebody put a checkpoint meanwhile."""
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
     if (yield Call(script("checkpoints/read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
-        # Somebody put a checkpoint meanwhile.
         yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
         return
     yield from _leave_runs(settings, thread_id, runs, {})
@@ -214,7 +272,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
             nodes = yield from _nodes(keys)
             gone = {node.checkpoint_id for node in nodes.values() if node.run_id in runs}
             gone -= _needed(nodes, nodes.keys() - gone)
-            yield from _remove(keys, nodes, gone)
+            yield from _remove(settings, keys, nodes, gone)
             left |= {node.run_id for node in nodes.values() if node.checkpoint_id not in gone and node.run_id}
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
@@ -226,6 +284,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         return
     roots: dict[str, Node] = {}
     kept_roots: set[str] = set()
+    gone: list[NamespaceKeys] = []
     # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
     # still say which nested namespaces go with them.
     for namespace in (yield from list_namespaces(settings, thread_id)):
@@ -239,10 +298,11 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         if ":" in namespace and newest:
             root = yield from _root_of(keys, newest[0])
             if root in roots and root not in kept_roots:
-                yield from _delete_namespace(keys)
+                gone.append(keys)
                 continue
-        yield from _remove(keys, nodes, nodes.keys() - kept)
-    yield from _remove(settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
+        yield from _remove(settings, keys, nodes, nodes.keys() - kept)
+    yield from _delete_namespaces(settings, thread_id, gone)
+    yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
 
 
 def _root_of(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:

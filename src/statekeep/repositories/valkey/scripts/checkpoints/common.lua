@@ -170,3 +170,11 @@ local function join_run(run, thread, ttl)
   call('SADD', run, thread)
   hold(run, before, run_ttl(ttl))
 end
+
+-- Let the thread index forget a thread that has no checkpoints. Returns whether it has none.
+local function forget_thread(namespaces, by_time, by_name, thread)
+  if call('ZCOUNT', namespaces, 1, 1) > 0 then return false end
+  call('ZREM', by_time, thread)
+  call('ZREM', by_name, thread)
+  return true
+end

@@ -1,27 +1,49 @@
 #!lua flags=allow-oom
--- Delete checkpoint and pending write records with their index entries; with the last one, all that was shared.
--- KEYS: head values checkpoints writes expiry namespaces pending, record*
--- ARGV: namespace, number of checkpoints, id*, member* (the records in the same order)
--- Returns how many checkpoints and pending writes the namespace still has.
-local head, values, checkpoints, writes, expiry, namespaces, pending = unpack(KEYS, 1, 7)
-local namespace, count = ARGV[1], tonumber(ARGV[2])
-local newest = call('HGET', head, 'checkpoint_id')
-for i = 3, #ARGV do
-  local is_checkpoint = i <= count + 2
-  call('ZREM', is_checkpoint and checkpoints or writes, ARGV[i])
-  call('ZREM', expiry, (is_checkpoint and 'c' or 'w') .. ARGV[i])
-  call('UNLINK', KEYS[i + 5])
-  if not is_checkpoint then call('HDEL', pending, ARGV[i]) end
-  if is_checkpoint and ARGV[i] == newest then call('UNLINK', head) end
-end
-local left = {call('ZCARD', checkpoints), call('ZCARD', writes)}
-if left[1] == 0 then
-  call('UNLINK', head, values)
-  if left[2] == 0 then
-    call('UNLINK', checkpoints, writes, pending, expiry)
-    call('ZREM', namespaces, namespace)
-  else
-    call('ZADD', namespaces, 'XX', 0, namespace)
+-- Delete checkpoint and pending write records with their index entries; with the last one of a namespace, all that they
+-- shared; with the last checkpoint of the thread, its entry in the thread index, if that is given.
+-- KEYS: per namespace: head values checkpoints writes expiry namespaces pending, record*; [thread-index x2]
+-- ARGV: thread, per namespace: namespace, number of checkpoints, of pending writes, id*, member* (in the records' order)
+-- Returns the runs of the checkpoints.
+local runs, seen = {}, {}
+local namespaces
+local key, at = 1, 2
+while at <= #ARGV do
+  local head, values, checkpoints, writes, expiry, pending
+  head, values, checkpoints, writes, expiry, namespaces, pending = unpack(KEYS, key, key + 6)
+  -- Places in ARGV; those in KEYS are so many behind.
+  local first = at + 3
+  local first_write = first + tonumber(ARGV[at + 1])
+  local last = first_write + tonumber(ARGV[at + 2]) - 1
+  local shift = key + 7 - first
+
+  local newest = call('HGET', head, 'checkpoint_id')
+  for i = first, first_write - 1 do
+    -- What is no hash has no run, and goes all the same.
+    local run = redis.pcall('HGET', KEYS[i + shift], 'run_id')
+    if type(run) == 'string' and not seen[run] then
+      seen[run] = true
+      runs[#runs + 1] = run
+    end
+    if ARGV[i] == newest then call('UNLINK', head) end
   end
+
+  if first_write > first then call('ZREM', checkpoints, unpack(ARGV, first, first_write - 1)) end
+  if last >= first_write then call('ZREM', writes, unpack(ARGV, first_write, last)) end
+  if last >= first then call('UNLINK', unpack(KEYS, first + shift, last + shift)) end
+
+  local any_checkpoint, any_write = call('EXISTS', checkpoints) == 1, call('EXISTS', writes) == 1
+  if not any_checkpoint then call('UNLINK', head, values) end
+  if not any_checkpoint and not any_write then
+    call('UNLINK', pending, expiry)
+    call('ZREM', namespaces, ARGV[at])
+  else
+    if not any_checkpoint then call('ZADD', namespaces, 'XX', 0, ARGV[at]) end
+    if last >= first_write then call('HDEL', pending, unpack(ARGV, first_write, last)) end
+    local entries = {}
+    for i = first, last do entries[#entries + 1] = (i < first_write and 'c' or 'w') .. ARGV[i] end
+    if #entries > 0 then call('ZREM', expiry, unpack(entries)) end
+  end
+  key, at = last + shift + 1, last + 1
 end
-return left
+if KEYS[key] then forget_thread(namespaces, KEYS[key], KEYS[key + 1], ARGV[1]) end
+return runs

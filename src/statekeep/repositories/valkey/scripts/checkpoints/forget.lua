@@ -1,0 +1,6 @@
+#!lua flags=allow-oom
+-- Let the thread index and runs forget a thread, unless it has checkpoints.
+-- KEYS: namespaces thread-index x2 run*   ARGV: thread
+if not forget_thread(KEYS[1], KEYS[2], KEYS[3], ARGV[1]) then return 0 end
+for i = 4, #KEYS do call('SREM', KEYS[i], ARGV[1]) end
+return 1
