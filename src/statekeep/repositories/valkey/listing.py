@@ -6,6 +6,7 @@ import datetime as dt
 import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from attrs import evolve, field, frozen
 
@@ -172,13 +173,12 @@ def _choose(
 ) -> Operation[Place]:
     """Merge the namespaces' ids, newest first, and keep those whose metadata fits."""
     step = _step(query, place)
-    # UTF-8 sorts as the text does, so bytes can be compared as they are.
-    merged = sorted(((name, namespace) for namespace, ids in found.items() for name in ids), key=lambda pair: pair[1])
-    merged.sort(key=lambda pair: pair[0], reverse=True)
-    refs = [
-        Ref(namespace, text(name, settings.keys(place.thread_id, namespace).checkpoints))
-        for name, namespace in merged[:step]
-    ]
+    keys = {namespace: settings.keys(place.thread_id, namespace) for namespace in sorted(found)}
+    merged = [(name, namespace) for namespace in keys for name in found[namespace]]
+    if len(keys) > 1:
+        # UTF-8 sorts as the text does, so bytes can be compared as they are.
+        merged.sort(key=itemgetter(0), reverse=True)
+    refs = [Ref(namespace, text(name, keys[namespace].checkpoints)) for name, namespace in merged[:step]]
     counts = Counter(ref.namespace for ref in refs)
     # Every namespace goes on behind the last of all: what is put meanwhile into one of them must not come too late.
     bounds = {
@@ -187,7 +187,7 @@ def _choose(
         if not counts[namespace] == len(ids) < step
     }
     if query.metadata:
-        records = [settings.keys(place.thread_id, ref.namespace).checkpoint(ref.checkpoint_id) for ref in refs]
+        records = [keys[ref.namespace].checkpoint(ref.checkpoint_id) for ref in refs]
         table = yield from read_fields(records, ["metadata"])
         refs = [ref for ref, key, [metadata] in zip(refs, records, table, strict=True) if _fits(query, metadata, key)]
     return evolve(place, ready=refs, bounds=bounds)

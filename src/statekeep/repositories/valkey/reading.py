@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, TypeVar
 
 from attrs import frozen
@@ -211,46 +211,45 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
 
     One round trip.
     """
-    order = {ref: position for position, ref in enumerate(refs)}
-    groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
+    wanted: dict[str, dict[str, int]] = {}
+    for position, ref in enumerate(refs):
+        wanted.setdefault(ref.namespace, {})[ref.checkpoint_id] = position
+    groups: list[tuple[NamespaceKeys, dict[str, int], list[str], list[str]]] = []
     call_keys: list[str] = []
     call_args: list[str] = []
-    for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
-        keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
-        records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
-        groups.append((keys, ids, records))
+    for namespace, positions in sorted(wanted.items()):
+        keys, encoded_ids = settings.keys(thread_id, namespace), [part(checkpoint_id) for checkpoint_id in positions]
+        records = [keys.checkpoint(checkpoint_id) for checkpoint_id in positions]
+        groups.append((keys, positions, encoded_ids, records))
         call_keys += [keys.values, keys.writes, keys.expiry, keys.pending, *records]
-        call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
+        call_args += [str(len(records)), *encoded_ids]
     reply = yield Call(script("checkpoints/records"), call_keys, call_args)
 
     writes = yield from _pending_writes(
         [
-            (keys, [record.rpartition(":")[2] for record in records], lines, bare)
-            for (keys, _, records), (_, _, lines, bare) in zip(groups, reply, strict=True)
+            (keys, encoded_ids, lines, bare)
+            for (keys, _, encoded_ids, _), (_, _, lines, bare) in zip(groups, reply, strict=True)
         ]
     )
-    found: dict[int, SavedCheckpoint] = {}
-    for (keys, ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
-        fields = list(
-            dict.fromkeys(
-                name for record, row in zip(records, table, strict=True) for name in value_fields(row[CHANNELS], record)
-            )
-        )
-        values = decode_values(fields, stored, keys)
+    found: list[SavedCheckpoint | None] = [None] * len(refs)
+    for (keys, positions, encoded_ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
+        listed = [value_fields(row[CHANNELS], record) for record, row in zip(records, table, strict=True)]
+        values = decode_values(list(dict.fromkeys(chain.from_iterable(listed))), stored, keys)
         gone: list[str] = []
-        for checkpoint_id, record, [*row, pk] in zip(ids, records, table, strict=True):
+        for (checkpoint_id, position), encoded_id, record, [*row, pk] in zip(
+            positions.items(), encoded_ids, records, table, strict=True
+        ):
             if pk is None and row == NOTHING:
                 gone.append(checkpoint_id)
                 continue
-            encoded_id = record.rpartition(":")[2]
-            found[order[Ref(keys.namespace, checkpoint_id)]] = decode_checkpoint(
+            found[position] = decode_checkpoint(
                 keys, record, encoded_id, row, values, writes.get((keys, encoded_id), ())
             )
         if gone:
             # One that was removed by others may have been the newest.
             yield from adopt_checkpoints(keys, gone)
             yield from crown(keys)
-    return [found[position] for position in sorted(found)]
+    return [saved for saved in found if saved is not None]
 
 
 def read_fields(keys_of_records: Sequence[str], fields: Sequence[str]) -> Operation[list[Row]]:
