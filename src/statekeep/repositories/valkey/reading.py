@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ...domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ..operation import Operation
 from .keys import NamespaceKeys, namespace_keys, part, run_key, text
+from .newest import Newest
 from .records import (
     READ_FIELDS,
     decode_checkpoint,
@@ -20,7 +21,7 @@ from .records import (
     member,
     value_fields,
 )
-from .requests import Call, script
+from .requests import Call, Reply, script
 
 ItemT = TypeVar("ItemT")
 
@@ -47,6 +48,7 @@ class Settings:
     """0: for ever."""
     refresh_on_read: bool
     cluster: bool
+    newest: Newest = field(eq=False, repr=False)
 
     def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
         """The keys of a namespace."""
@@ -206,10 +208,17 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
         yield from adopt_checkpoints(keys, names)
 
 
-def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[list[SavedCheckpoint]]:
+def records_keys(keys: NamespaceKeys, records: Sequence[str]) -> list[str]:
+    """The keys that reading checkpoints of a namespace takes."""
+    return [keys.values, keys.writes, keys.expiry, keys.pending, *records]
+
+
+def read(
+    settings: Settings, thread_id: str, refs: Sequence[Ref], reply: Reply = None
+) -> Operation[list[SavedCheckpoint]]:
     """Read checkpoints of a thread in the given order, leaving out those that are gone.
 
-    One round trip.
+    One round trip, or none if ``reply`` is what ``records.lua`` says about them.
     """
     wanted: dict[str, dict[str, int]] = {}
     for position, ref in enumerate(refs):
@@ -221,9 +230,10 @@ def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[l
         keys, encoded_ids = settings.keys(thread_id, namespace), [part(checkpoint_id) for checkpoint_id in positions]
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in positions]
         groups.append((keys, positions, encoded_ids, records))
-        call_keys += [keys.values, keys.writes, keys.expiry, keys.pending, *records]
+        call_keys += records_keys(keys, records)
         call_args += [str(len(records)), *encoded_ids]
-    reply = yield Call(script("checkpoints/records"), call_keys, call_args)
+    if reply is None:
+        reply = yield Call(script("checkpoints/records"), call_keys, call_args)
 
     writes = yield from _pending_writes(
         [
