@@ -83,7 +83,7 @@ class ValkeyCheckpoints(ValkeyBackend):
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
-        """Two script calls for each 200 ancestors, one for their writes and one for stored values."""
+        """Two script calls for each 200 ancestors, and one for each 500 of their writes, with stored values."""
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:

@@ -78,20 +78,32 @@ def read_writes(
     members: Sequence[tuple[NamespaceKeys, str]],
 ) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
     """Read the records of pending writes by their index members; the index forgets those whose record is gone."""
+    if not members:
+        return {}
+    writes, _ = yield from read_writes_and_values(members, members[0][0], ())
+    return writes
+
+
+def read_writes_and_values(
+    members: Sequence[tuple[NamespaceKeys, str]], keys: NamespaceKeys, fields: Sequence[str]
+) -> Operation[tuple[dict[tuple[NamespaceKeys, str], PendingWrite], Sequence[bytes | None]]]:
+    """As :func:`read_writes`, and fields of a values hash in the same round trip."""
     found: dict[tuple[NamespaceKeys, str], PendingWrite] = {}
     gone: list[tuple[NamespaceKeys, str]] = []
-    for chunk in chunks(members):
-        records = [keys.write(name) for keys, name in chunk]
-        flat, _ = yield Call(script("checkpoints/writes"), [chunk[0][0].values, *records], [])
+    values: Sequence[bytes | None] = ()
+    for chunk in list(chunks(members)) or [()]:
+        records = [place.write(name) for place, name in chunk]
+        flat, stored = yield Call(script("checkpoints/writes"), [keys.values, *records], () if values else fields)
+        values = values or stored
         for place, row in zip(chunk, rows(flat, 4), strict=True):
             write = decode_write(*place, row)
             if write is None:
                 gone.append(place)
             else:
                 found[place] = write
-    for keys, places in groupby(gone, key=lambda place: place[0]):
-        yield from adopt_writes(keys, [name for _, name in places])
-    return found
+    for owner, places in groupby(gone, key=lambda place: place[0]):
+        yield from adopt_writes(owner, [name for _, name in places])
+    return found, values
 
 
 def _adopt(
