@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from itertools import islice
 
 from attrs import define, field
 
@@ -84,29 +83,27 @@ def _look(
     keys: NamespaceKeys, ids: Sequence[str], channels: Sequence[str]
 ) -> Operation[dict[str, _Step | CorruptRecord]]:
     """Read what the walk needs of checkpoints that exist."""
-    records = [keys.checkpoint(name) for name in ids]
-    arguments = [str(len(channels)), *map(part, channels), *(record.rpartition(":")[2] for record in records)]
+    records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
+    arguments = [str(len(channels)), *map(part, channels), *map(part, ids)]
     reply = yield Call(script("checkpoints/steps"), [keys.writes, *records], arguments)
     found: dict[str, _Step | CorruptRecord] = {}
-    answers = iter(reply)
+    at = 0
     for checkpoint_id, key in zip(ids, records, strict=True):
-        own_id = next(answers)
-        if own_id == 0:
+        if reply[at] == 0:
+            at += 1
             continue
-        parent_id, whole = islice(answers, 2)
-        stored = list(islice(answers, len(channels)))
-        members = list(islice(answers, next(answers)))
+        own_id, parent_id, whole = reply[at : at + 3]
+        *stored, count = reply[at + 3 : at + 4 + len(channels)]
+        first = at + 4 + len(channels)
+        at = first + count
         try:
             if own_id != checkpoint_id.encode() or not whole:
                 raise CorruptRecord(
                     "checkpoint is damaged: a field is missing, cut off or that of another one", key=key
                 )
-            found[checkpoint_id] = _Step(
-                key,
-                text(parent_id, key) or None,
-                {name: text(field, key) for name, field in zip(channels, stored, strict=True) if field},
-                [text(name, keys.writes) for name in members],
-            )
+            seeds = {name: text(field, key) for name, field in zip(channels, stored, strict=True) if field}
+            members = [text(name, keys.writes) for name in reply[first:at]]
+            found[checkpoint_id] = _Step(key, text(parent_id, key) or None, seeds, members)
         except CorruptRecord as error:
             # It may be none of the ancestors.
             found[checkpoint_id] = error
@@ -136,8 +133,10 @@ def _collect(
         seeds[name] = decode_value(value, keys.values, stored)
     found: dict[str, list[PendingWrite]] = {name: [] for name in channels}
     for step, wanted in reversed(chain):
-        own = [writes[keys, name] for name in step.members if (keys, name) in writes]
-        for write in sorted(own, key=lambda write: write.order):
+        own = [write for name in step.members if (write := writes.get((keys, name)))]
+        if len(own) > 1:
+            own.sort(key=lambda write: write.order)
+        for write in own:
             if write.channel in wanted:
                 found[write.channel].append(write)
     return {name: ChannelHistory(writes=tuple(found[name]), seed=seeds.get(name)) for name in channels}

@@ -432,12 +432,16 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         if task_path is None or channel is None or not encoding or value is None:
             raise ValueError("a field is missing")
         _, task_id, idx, _ = name.split(":")
-        return PendingWrite.trusted(
-            task_id=unpart(task_id),
-            task_path=task_path.decode(),
-            idx=int(idx),
-            channel=channel.decode(),
-            payload=Payload.trusted(encoding=encoding.decode(), data=pybase64.b64decode(value, validate=True)),
+        data = pybase64.b64decode(value, validate=True)
+        return built(
+            PendingWrite,
+            {
+                "task_id": unpart(task_id),
+                "task_path": task_path.decode(),
+                "idx": int(idx),
+                "channel": channel.decode(),
+                "payload": built(Payload, {"encoding": encoding.decode(), "data": data}),
+            },
         )
     except CorruptRecord as error:
         error.key = error.key or keys.write(name)
