@@ -83,15 +83,15 @@ class Channel(Model):
     def _made(cls, version: str | int | float, carry: Carry, payload: Payload | None = None) -> Channel:
         plain = is_plain(version)
         if plain and carry is not Carry.VALUE:
-            return _without_value(cls, str(version), carry)
+            return _without_value(cls, version, carry)
         if (plain or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
             return cls.trusted(version=version, payload=payload, carry=carry)
         return cls(version=version, payload=payload, carry=carry)
 
 
 @lru_cache(maxsize=4096)
-def _without_value(kind: type[Channel], version: str, carry: Carry) -> Channel:
-    # Most channels of a large graph stay as they are from one checkpoint to the next.
+def _without_value(kind: type[Channel], version: str | int | float, carry: Carry) -> Channel:
+    # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
     return kind.trusted(version=version, payload=None, carry=carry)
 
 
