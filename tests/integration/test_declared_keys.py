@@ -165,7 +165,7 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         repository.delete_thread(THREAD)
         assert list(repository.list_threads()) == []
         expected = {
-            *("adopt", "collect", "contents", "crown", "erase", "fields", "get", "ids", "lineage"),
+            *("adopt", "collect", "contents", "crown", "erase", "fields", "get", "ids", "lineage", "page"),
             *("members", "orphan", "put", "put_writes", "read", "records", "steps", "writes", "join"),
         }
         expected |= {"refresh"} if ttl else set()

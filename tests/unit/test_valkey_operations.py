@@ -239,22 +239,22 @@ def test_list_of_nothing_asks_nothing() -> None:
 def test_list_drops_from_the_index_what_is_gone() -> None:
     reply = [[[[*row(MADE), b"{t}::c"], [None] * (len(READ_FIELDS) + 1)], [], b"", []]]
     # Two ids, of which one has no record: the index forgets it, and the copy of the newest is looked after.
-    script = Script([[b"c", b"b"]], reply, 0, [[b"c"]], b"c")
+    script = Script([[b"c", b"b"], [], []], reply, 0, [[b"c"]], b"c")
     page = perform(script, ValkeyCheckpoints(script).list(CheckpointQuery(thread_id="t", namespace="", limit=2), None))
     assert [saved.checkpoint_id for saved in page.items] == ["c"]
-    assert script.names == ["ids", "records", "adopt", "ids", "crown"]
+    assert script.names == ["page", "records", "adopt", "ids", "crown"]
     assert script.call(2).args == ["c", "", "b"]
 
 
 def test_list_merges_namespaces_by_id() -> None:
     nested = Checkpoint(thread_id="t", namespace="n", checkpoint_id="d")
     script = Script(
-        [[b"c"], [b"", b"n"]],  # the root's ids, and the namespaces
+        [[b"c"], [b"", b"n"], []],  # the root's ids, and the namespaces
         [[b"c"], [b"d"]],
         [[[[*row(MADE), b"{t}::c"]], [], b"", []], [[[*row(nested), b"{t}:n:d"]], [], b"", []]],
     )
     assert [saved.checkpoint_id for saved in listing(script, thread_id="t")] == ["d", "c"]
-    assert script.names == ["ids", "ids", "records"]
+    assert script.names == ["page", "ids", "records"]
 
 
 def test_delete_thread_goes_on_until_nothing_is_left() -> None:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
@@ -80,9 +81,18 @@ class Channel(Model):
 
     @classmethod
     def _made(cls, version: str | int | float, carry: Carry, payload: Payload | None = None) -> Channel:
-        if (is_plain(version) or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
+        plain = is_plain(version)
+        if plain and carry is not Carry.VALUE:
+            return _without_value(cls, version, carry)
+        if (plain or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
             return cls.trusted(version=version, payload=payload, carry=carry)
         return cls(version=version, payload=payload, carry=carry)
+
+
+@lru_cache(maxsize=4096)
+def _without_value(kind: type[Channel], version: str | int | float, carry: Carry) -> Channel:
+    # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
+    return kind.trusted(version=version, payload=None, carry=carry)
 
 
 class _Stamps:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Set
 
 from attrs import define, field
 
 from ...domain import ChannelHistory, CorruptRecord, Payload, PendingWrite
 from ..operation import Operation
 from .keys import NamespaceKeys, part, text, unpart
-from .reading import Settings, crown, read_fields, read_writes
+from .reading import Settings, crown, read_fields, read_writes_and_values
 from .records import decode_value, tokens
 from .requests import Call, script
 
@@ -33,7 +32,7 @@ class _Step:
 def ancestors(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """What the ancestors contributed to ``channels``: two round trips for each page, one for writes, one for values."""
+    """What the ancestors contributed to ``channels``: two round trips for each page, one for writes and values."""
     histories = {name: ChannelHistory() for name in channels}
     if not histories:
         return histories
@@ -52,8 +51,9 @@ def ancestors(
     # Most parents are just below their children: a page of smaller ids holds the next steps of the walk.
     steps: dict[str, _Step | CorruptRecord] = {}
     guesses = [text(name, keys.checkpoints) for name in smaller]
-    chain: list[tuple[_Step, set[str]]] = []
-    open_channels, seen = set(histories), {text(own_id, start)}
+    chain: list[tuple[_Step, Set[str]]] = []
+    open_channels: Set[str] = histories.keys()
+    seen = {text(own_id, start)}
     current = text(parent_id, start) if parent_id else None
     while current is not None and open_channels and current not in seen:
         seen.add(current)
@@ -65,8 +65,9 @@ def ancestors(
             break
         if isinstance(step, CorruptRecord):
             raise step
-        chain.append((step, set(open_channels)))
-        open_channels -= step.seeds.keys()
+        chain.append((step, open_channels))
+        if step.seeds:
+            open_channels = open_channels - step.seeds.keys()
         current = step.parent_id
         if current is not None and current not in steps and open_channels:
             [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(PAGE), f"({current}"])
@@ -82,56 +83,60 @@ def _look(
     keys: NamespaceKeys, ids: Sequence[str], channels: Sequence[str]
 ) -> Operation[dict[str, _Step | CorruptRecord]]:
     """Read what the walk needs of checkpoints that exist."""
-    records = [keys.checkpoint(name) for name in ids]
-    arguments = [str(len(channels)), *map(part, channels), *(record.rpartition(":")[2] for record in records)]
+    records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
+    arguments = [str(len(channels)), *map(part, channels), *map(part, ids)]
     reply = yield Call(script("checkpoints/steps"), [keys.writes, *records], arguments)
     found: dict[str, _Step | CorruptRecord] = {}
-    for checkpoint_id, key, row in zip(ids, records, reply, strict=True):
-        if row == 0:
+    at = 0
+    for checkpoint_id, key in zip(ids, records, strict=True):
+        if reply[at] == 0:
+            at += 1
             continue
+        own_id, parent_id, whole = reply[at : at + 3]
+        *stored, count = reply[at + 3 : at + 4 + len(channels)]
+        first = at + 4 + len(channels)
+        at = first + count
         try:
-            found[checkpoint_id] = _step(keys, checkpoint_id, key, row)
+            if own_id != checkpoint_id.encode() or not whole:
+                raise CorruptRecord(
+                    "checkpoint is damaged: a field is missing, cut off or that of another one", key=key
+                )
+            seeds = {name: text(field, key) for name, field in zip(channels, stored, strict=True) if field}
+            members = [text(name, keys.writes) for name in reply[first:at]]
+            found[checkpoint_id] = _Step(key, text(parent_id, key) or None, seeds, members)
         except CorruptRecord as error:
             # It may be none of the ancestors.
             found[checkpoint_id] = error
     return found
 
 
-def _step(keys: NamespaceKeys, checkpoint_id: str, key: str, row: Sequence[Any]) -> _Step:
-    (own_id, parent_id, whole), stored, members = row
-    if own_id != checkpoint_id.encode() or not whole:
-        raise CorruptRecord("checkpoint is damaged: a field is missing, cut off or that of another one", key=key)
-    seeds = {unpart(name.partition(":")[0]): name for name in (text(field, key) for field in stored)}
-    return _Step(key, text(parent_id, key) or None, seeds, [text(name, keys.writes) for name in members])
-
-
 def _collect(
-    keys: NamespaceKeys, chain: Sequence[tuple[_Step, set[str]]], channels: Sequence[str]
+    keys: NamespaceKeys, chain: Sequence[tuple[_Step, Set[str]]], channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory] | None]:
     """Read the writes and seeds that were found on the way; ``None`` if a seed's checkpoint is gone."""
     members = [
         (keys, name) for step, wanted in chain for name in step.members if unpart(name.rpartition(":")[2]) in wanted
     ]
-    writes = yield from read_writes(members)
     sources = {
         name: (stored, step.key) for step, wanted in chain for name, stored in step.seeds.items() if name in wanted
     }
+    if not members and not sources:
+        return {name: ChannelHistory() for name in channels}
+    writes, values = yield from read_writes_and_values(members, keys, [stored for stored, _ in sources.values()])
     seeds: dict[str, Payload] = {}
-    if sources:
-        values = yield Call(
-            script("checkpoints/read"), [keys.values], ["HMGET", *(stored for stored, _ in sources.values())]
-        )
-        for (name, (stored, record)), value in zip(sources.items(), values, strict=True):
-            if value is None:
-                [[listed]] = yield from read_fields([record], ["channels"])
-                if stored not in tokens(listed, record):
-                    return None
-                raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            seeds[name] = decode_value(value, keys.values, stored)
+    for (name, (stored, record)), value in zip(sources.items(), values, strict=True):
+        if value is None:
+            [[listed]] = yield from read_fields([record], ["channels"])
+            if stored not in tokens(listed, record):
+                return None
+            raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
+        seeds[name] = decode_value(value, keys.values, stored)
     found: dict[str, list[PendingWrite]] = {name: [] for name in channels}
     for step, wanted in reversed(chain):
-        own = [writes[keys, name] for name in step.members if (keys, name) in writes]
-        for write in sorted(own, key=lambda write: write.order):
+        own = [write for name in step.members if (write := writes.get((keys, name)))]
+        if len(own) > 1:
+            own.sort(key=lambda write: write.order)
+        for write in own:
             if write.channel in wanted:
                 found[write.channel].append(write)
     return {name: ChannelHistory(writes=tuple(found[name]), seed=seeds.get(name)) for name in channels}

@@ -18,6 +18,7 @@ from ..operation import Operation, Page
 from . import ancestors, copying, deletion, listing, reading, reindexing, writing
 from .backend import ValkeyBackend
 from .client import Client
+from .newest import Newest
 from .reading import Settings
 
 
@@ -58,6 +59,7 @@ class ValkeyCheckpoints(ValkeyBackend):
             ttl_ms=self.ttl_ms,
             refresh_on_read=self.refresh_on_read,
             cluster=client.cluster,
+            newest=Newest(listing.PAGE),
         )
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
@@ -75,13 +77,13 @@ class ValkeyCheckpoints(ValkeyBackend):
         return reading.get(self._settings, thread_id, namespace, checkpoint_id)
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """Two script calls per page."""
+        """Two script calls per page; one for the first if these are the checkpoints that this process knows of."""
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
-        """Two script calls for each 200 ancestors, one for their writes and one for stored values."""
+        """Two script calls for each 200 ancestors, and one for each 500 of their writes, with stored values."""
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:

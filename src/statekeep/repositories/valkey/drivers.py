@@ -59,7 +59,7 @@ def plain(reply: Reply) -> Reply:
     if kind is bytes or kind is int:
         return reply
     if kind is list:
-        return [plain(item) for item in reply]
+        return [item if type(item) is bytes else plain(item) for item in reply]
     if kind is str:
         return reply.encode()
     if kind is bool:

@@ -6,14 +6,15 @@ import datetime as dt
 import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from attrs import evolve, field, frozen
 
 from ...domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, exact_json
 from ..operation import Operation, Page
-from .keys import run_key, text, thread_index_keys, thread_key
-from .reading import Ref, Settings, chunks, read, read_fields
-from .requests import Call, Commands, script
+from .keys import part, run_key, text, thread_index_keys, thread_key
+from .reading import Ref, Settings, chunks, read, read_fields, records_keys
+from .requests import Call, Commands, Reply, script
 
 PAGE = 20
 """Checkpoints read at once: their values may be large."""
@@ -58,7 +59,8 @@ class Place:
         left: how many checkpoints may still be listed; ``None`` for all.
         thread_id: the thread being listed; empty before the first.
         bounds: per namespace that may have more, the upper limit of its ids: ``"+"``, ``"(ID"`` or ``"[ID"``.
-        ready: checkpoints that were found but not read yet.
+        ready: checkpoints that were found but not handed out yet.
+        reply: what the server said about these, if they were read already.
         queue: in a listing of all threads, those to come next.
         after: the thread behind which the queue is filled again.
         last_thread: whether no thread is left behind the queue.
@@ -69,6 +71,7 @@ class Place:
     thread_id: str = ""
     bounds: Mapping[str, str] = field(factory=dict)
     ready: Sequence[Ref] = ()
+    reply: Reply = None
     queue: Sequence[Thread] = ()
     after: Thread | None = None
     last_thread: bool = False
@@ -84,12 +87,11 @@ def list_checkpoints(
     while place.left != 0:
         if place.ready:
             size = PAGE if place.left is None else min(PAGE, place.left)
-            found = yield from read(settings, place.thread_id, place.ready[:size])
+            found = yield from read(settings, place.thread_id, place.ready[:size], place.reply)
             # What was listed by a filter may have been replaced since.
             found = [checkpoint for checkpoint in found if query.matches(checkpoint.metadata)]
-            place = evolve(
-                place, ready=place.ready[size:], left=None if place.left is None else place.left - len(found)
-            )
+            left = None if place.left is None else place.left - len(found)
+            place = evolve(place, ready=place.ready[size:], reply=None, left=left)
             if found:
                 return Page(found, _unless_ended(place))
         elif place.bounds:
@@ -129,25 +131,41 @@ def _begin_thread(settings: Settings, query: CheckpointQuery, place: Place) -> O
     """Go on to the next thread."""
     thread_id = query.thread_id if query.thread_id is not None else place.queue[0].thread_id
     place = evolve(place, thread_id=thread_id, queue=place.queue[1:])
-    top = f"({query.before}" if query.before is not None else "+"
-    if query.namespace is not None:
-        namespaces = [query.namespace]
-    elif query.checkpoint_id is not None:
-        namespaces = yield from list_namespaces(settings, thread_id)
-    else:
-        # Most threads have just the root namespace: its ids come with the list of namespaces.
-        root = settings.keys(thread_id, "")
-        ids, names = yield Call(
-            script("checkpoints/ids"), [root.checkpoints, root.namespaces], [str(_step(query, place)), top]
-        )
-        namespaces = sorted(text(name, root.namespaces) for name in names)
-        if namespaces == [""]:
-            return (yield from _choose(settings, query, evolve(place, bounds={"": top}), {"": ids}))
     if query.checkpoint_id is not None:
-        wanted = query.before is None or query.checkpoint_id < query.before
-        ready = [Ref(namespace, query.checkpoint_id) for namespace in namespaces] if wanted else []
-        return evolve(place, ready=ready)
-    return evolve(place, bounds=dict.fromkeys(namespaces, top))
+        if query.before is not None and query.checkpoint_id >= query.before:
+            return place
+        if query.namespace is not None:
+            namespaces = [query.namespace]
+        else:
+            namespaces = yield from list_namespaces(settings, thread_id)
+        return evolve(place, ready=[Ref(namespace, query.checkpoint_id) for namespace in namespaces])
+    return (yield from _find_newest(settings, query, place))
+
+
+def _find_newest(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
+    """Find the first checkpoints of the thread; they come at once if they are those that this process knows of."""
+    # Most threads have just the root namespace: its ids come with the list of namespaces.
+    namespace = query.namespace or ""
+    keys, step = settings.keys(place.thread_id, namespace), _step(query, place)
+    expected = () if query.metadata else settings.newest.before(keys, query.before, step)
+    top = f"({query.before}" if query.before is not None else "+"
+    ids, names, reply = yield Call(
+        script("checkpoints/page"),
+        [
+            keys.checkpoints,
+            *records_keys(keys, [keys.checkpoint(checkpoint_id) for checkpoint_id in expected]),
+            *([keys.namespaces] if query.namespace is None else ()),
+        ],
+        [str(step), top, *map(part, expected)],
+    )
+    if query.namespace is None:
+        namespaces = sorted(text(name, keys.namespaces) for name in names)
+        if namespaces != [""]:
+            return evolve(place, bounds=dict.fromkeys(namespaces, top))
+    place = yield from _choose(settings, query, evolve(place, bounds={namespace: top}), {namespace: ids})
+    if query.before is None and not query.metadata:
+        settings.newest.listed(keys, [ref.checkpoint_id for ref in place.ready], whole=not place.bounds)
+    return evolve(place, reply=reply or None)
 
 
 def _step(query: CheckpointQuery, place: Place) -> int:
@@ -172,13 +190,12 @@ def _choose(
 ) -> Operation[Place]:
     """Merge the namespaces' ids, newest first, and keep those whose metadata fits."""
     step = _step(query, place)
-    # UTF-8 sorts as the text does, so bytes can be compared as they are.
-    merged = sorted(((name, namespace) for namespace, ids in found.items() for name in ids), key=lambda pair: pair[1])
-    merged.sort(key=lambda pair: pair[0], reverse=True)
-    refs = [
-        Ref(namespace, text(name, settings.keys(place.thread_id, namespace).checkpoints))
-        for name, namespace in merged[:step]
-    ]
+    keys = {namespace: settings.keys(place.thread_id, namespace) for namespace in sorted(found)}
+    merged = [(name, namespace) for namespace in keys for name in found[namespace]]
+    if len(keys) > 1:
+        # UTF-8 sorts as the text does, so bytes can be compared as they are.
+        merged.sort(key=itemgetter(0), reverse=True)
+    refs = [Ref(namespace, text(name, keys[namespace].checkpoints)) for name, namespace in merged[:step]]
     counts = Counter(ref.namespace for ref in refs)
     # Every namespace goes on behind the last of all: what is put meanwhile into one of them must not come too late.
     bounds = {
@@ -187,7 +204,7 @@ def _choose(
         if not counts[namespace] == len(ids) < step
     }
     if query.metadata:
-        records = [settings.keys(place.thread_id, ref.namespace).checkpoint(ref.checkpoint_id) for ref in refs]
+        records = [keys[ref.namespace].checkpoint(ref.checkpoint_id) for ref in refs]
         table = yield from read_fields(records, ["metadata"])
         refs = [ref for ref, key, [metadata] in zip(refs, records, table, strict=True) if _fits(query, metadata, key)]
     return evolve(place, ready=refs, bounds=bounds)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ...domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ..operation import Operation
 from .keys import NamespaceKeys, namespace_keys, part, run_key, text
+from .newest import Newest
 from .records import (
     READ_FIELDS,
     decode_checkpoint,
@@ -20,7 +21,7 @@ from .records import (
     member,
     value_fields,
 )
-from .requests import Call, script
+from .requests import Call, Reply, script
 
 ItemT = TypeVar("ItemT")
 
@@ -47,6 +48,7 @@ class Settings:
     """0: for ever."""
     refresh_on_read: bool
     cluster: bool
+    newest: Newest = field(eq=False, repr=False)
 
     def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
         """The keys of a namespace."""
@@ -76,20 +78,32 @@ def read_writes(
     members: Sequence[tuple[NamespaceKeys, str]],
 ) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
     """Read the records of pending writes by their index members; the index forgets those whose record is gone."""
+    if not members:
+        return {}
+    writes, _ = yield from read_writes_and_values(members, members[0][0], ())
+    return writes
+
+
+def read_writes_and_values(
+    members: Sequence[tuple[NamespaceKeys, str]], keys: NamespaceKeys, fields: Sequence[str]
+) -> Operation[tuple[dict[tuple[NamespaceKeys, str], PendingWrite], Sequence[bytes | None]]]:
+    """As :func:`read_writes`, and fields of a values hash in the same round trip."""
     found: dict[tuple[NamespaceKeys, str], PendingWrite] = {}
     gone: list[tuple[NamespaceKeys, str]] = []
-    for chunk in chunks(members):
-        records = [keys.write(name) for keys, name in chunk]
-        flat, _ = yield Call(script("checkpoints/writes"), [chunk[0][0].values, *records], [])
+    values: Sequence[bytes | None] = ()
+    for chunk in list(chunks(members)) or [()]:
+        records = [place.write(name) for place, name in chunk]
+        flat, stored = yield Call(script("checkpoints/writes"), [keys.values, *records], () if values else fields)
+        values = values or stored
         for place, row in zip(chunk, rows(flat, 4), strict=True):
             write = decode_write(*place, row)
             if write is None:
                 gone.append(place)
             else:
                 found[place] = write
-    for keys, places in groupby(gone, key=lambda place: place[0]):
-        yield from adopt_writes(keys, [name for _, name in places])
-    return found
+    for owner, places in groupby(gone, key=lambda place: place[0]):
+        yield from adopt_writes(owner, [name for _, name in places])
+    return found, values
 
 
 def _adopt(
@@ -206,51 +220,58 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
         yield from adopt_checkpoints(keys, names)
 
 
-def read(settings: Settings, thread_id: str, refs: Sequence[Ref]) -> Operation[list[SavedCheckpoint]]:
+def records_keys(keys: NamespaceKeys, records: Sequence[str]) -> list[str]:
+    """The keys that reading checkpoints of a namespace takes."""
+    return [keys.values, keys.writes, keys.expiry, keys.pending, *records]
+
+
+def read(
+    settings: Settings, thread_id: str, refs: Sequence[Ref], reply: Reply = None
+) -> Operation[list[SavedCheckpoint]]:
     """Read checkpoints of a thread in the given order, leaving out those that are gone.
 
-    One round trip.
+    One round trip, or none if ``reply`` is what ``records.lua`` says about them.
     """
-    order = {ref: position for position, ref in enumerate(refs)}
-    groups: list[tuple[NamespaceKeys, list[str], list[str]]] = []
+    wanted: dict[str, dict[str, int]] = {}
+    for position, ref in enumerate(refs):
+        wanted.setdefault(ref.namespace, {})[ref.checkpoint_id] = position
+    groups: list[tuple[NamespaceKeys, dict[str, int], list[str], list[str]]] = []
     call_keys: list[str] = []
     call_args: list[str] = []
-    for namespace, members in groupby(sorted(order, key=lambda ref: ref.namespace), key=lambda ref: ref.namespace):
-        keys, ids = settings.keys(thread_id, namespace), [ref.checkpoint_id for ref in members]
-        records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
-        groups.append((keys, ids, records))
-        call_keys += [keys.values, keys.writes, keys.expiry, keys.pending, *records]
-        call_args += [str(len(ids)), *(record.rpartition(":")[2] for record in records)]
-    reply = yield Call(script("checkpoints/records"), call_keys, call_args)
+    for namespace, positions in sorted(wanted.items()):
+        keys, encoded_ids = settings.keys(thread_id, namespace), [part(checkpoint_id) for checkpoint_id in positions]
+        records = [keys.checkpoint(checkpoint_id) for checkpoint_id in positions]
+        groups.append((keys, positions, encoded_ids, records))
+        call_keys += records_keys(keys, records)
+        call_args += [str(len(records)), *encoded_ids]
+    if reply is None:
+        reply = yield Call(script("checkpoints/records"), call_keys, call_args)
 
     writes = yield from _pending_writes(
         [
-            (keys, [record.rpartition(":")[2] for record in records], lines, bare)
-            for (keys, _, records), (_, _, lines, bare) in zip(groups, reply, strict=True)
+            (keys, encoded_ids, lines, bare)
+            for (keys, _, encoded_ids, _), (_, _, lines, bare) in zip(groups, reply, strict=True)
         ]
     )
-    found: dict[int, SavedCheckpoint] = {}
-    for (keys, ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
-        fields = list(
-            dict.fromkeys(
-                name for record, row in zip(records, table, strict=True) for name in value_fields(row[CHANNELS], record)
-            )
-        )
-        values = decode_values(fields, stored, keys)
+    found: list[SavedCheckpoint | None] = [None] * len(refs)
+    for (keys, positions, encoded_ids, records), (table, stored, _, _) in zip(groups, reply, strict=True):
+        listed = [value_fields(row[CHANNELS], record) for record, row in zip(records, table, strict=True)]
+        values = decode_values(list(dict.fromkeys(chain.from_iterable(listed))), stored, keys)
         gone: list[str] = []
-        for checkpoint_id, record, [*row, pk] in zip(ids, records, table, strict=True):
+        for (checkpoint_id, position), encoded_id, record, [*row, pk] in zip(
+            positions.items(), encoded_ids, records, table, strict=True
+        ):
             if pk is None and row == NOTHING:
                 gone.append(checkpoint_id)
                 continue
-            encoded_id = record.rpartition(":")[2]
-            found[order[Ref(keys.namespace, checkpoint_id)]] = decode_checkpoint(
+            found[position] = decode_checkpoint(
                 keys, record, encoded_id, row, values, writes.get((keys, encoded_id), ())
             )
         if gone:
             # One that was removed by others may have been the newest.
             yield from adopt_checkpoints(keys, gone)
             yield from crown(keys)
-    return [found[position] for position in sorted(found)]
+    return [saved for saved in found if saved is not None]
 
 
 def read_fields(keys_of_records: Sequence[str], fields: Sequence[str]) -> Operation[list[Row]]:

@@ -189,17 +189,22 @@ def token(name: str, version: str | int | float) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _parse_token(text: str) -> tuple[str, str | int | float, Carry]:
-    carry = _VALUELESS.get(text[0], Carry.VALUE)
+def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
+    """Name and version of a channel, and the channel itself if it has no value."""
     name, _, version = text.lstrip("!?").partition("@")[0].partition(":")
+    channel = unpart(name)
     kind, number = version[:1], version[1:]
+    found: str | int | float
     if kind == "s":
-        return unpart(name), unpart(number), carry
-    if kind == "i":
-        return unpart(name), int(number), carry
-    if kind == "f":
-        return unpart(name), float(number), carry
-    raise ValueError(f"not a channel version: {text!r:.80}")
+        found = unpart(number)
+    elif kind == "i":
+        found = int(number)
+    elif kind == "f":
+        found = float(number)
+    else:
+        raise ValueError(f"not a channel version: {text!r:.80}")
+    carry = _VALUELESS.get(text[0])
+    return channel, found, built(Channel, {"version": found, "payload": None, "carry": carry}) if carry else None
 
 
 def encode_value(payload: Payload) -> bytes:
@@ -311,13 +316,13 @@ def decode_channels(
     """Channels by name, from the ``channels`` of the record at ``key`` and what the values hash holds."""
     found: dict[str, Channel] = {}
     for text in tokens(channels, key):
-        name, version, carry = _parse_token(text)
-        payload = None
-        if carry is Carry.VALUE:
+        name, version, channel = _parse_token(text)
+        if channel is None:
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-        found[name] = built(Channel, {"version": version, "payload": payload, "carry": carry})
+            channel = built(Channel, {"version": version, "payload": payload, "carry": Carry.VALUE})
+        found[name] = channel
     return found
 
 
@@ -427,12 +432,16 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         if task_path is None or channel is None or not encoding or value is None:
             raise ValueError("a field is missing")
         _, task_id, idx, _ = name.split(":")
-        return PendingWrite.trusted(
-            task_id=unpart(task_id),
-            task_path=task_path.decode(),
-            idx=int(idx),
-            channel=channel.decode(),
-            payload=Payload.trusted(encoding=encoding.decode(), data=pybase64.b64decode(value, validate=True)),
+        data = pybase64.b64decode(value, validate=True)
+        return built(
+            PendingWrite,
+            {
+                "task_id": unpart(task_id),
+                "task_path": task_path.decode(),
+                "idx": int(idx),
+                "channel": channel.decode(),
+                "payload": built(Payload, {"encoding": encoding.decode(), "data": data}),
+            },
         )
     except CorruptRecord as error:
         error.key = error.key or keys.write(name)

@@ -52,6 +52,7 @@ def put(
         )
         positions = yield call
         if not positions:
+            settings.newest.put(keys, checkpoint.checkpoint_id)
             return
         names = list(channels)
         missing = [names[position] for position in positions]

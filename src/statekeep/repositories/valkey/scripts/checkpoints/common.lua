@@ -138,6 +138,27 @@ local function lines_of(pending, expiry, members)
   return table.concat(lines), bare
 end
 
+-- Checkpoints of a namespace: their rows, the channel values of all of them, and what `lines_of` returns.
+-- From `key` on in KEYS: values, writes, expiry, pending, one record per checkpoint; from `at` on in ARGV: encoded id*
+local function records_at(key, at, number)
+  local values, writes, expiry, pending = unpack(KEYS, key, key + 3)
+  local rows, members, size, fields, seen = {}, {}, 0, {}, {}
+  for i = 1, number do
+    rows[i] = row_of(KEYS[key + 3 + i])
+    for _, name in ipairs(fields_of(rows[i][7])) do
+      if not seen[name] then
+        seen[name] = true
+        fields[#fields + 1] = name
+      end
+    end
+    local own = members_of(writes, ARGV[at + i - 1])
+    for j = 1, #own do members[size + j] = own[j] end
+    size = size + #own
+  end
+  local lines, bare = lines_of(pending, expiry, members)
+  return {rows, values_of(values, fields), lines, bare}
+end
+
 -- The index of a run lasts longer than what it was made for, so that not every refresh has to lengthen it.
 local function run_ttl(ttl)
   return math.ceil(ttl * 1.25)

@@ -1,9 +1,8 @@
 #!lua flags=allow-oom
--- List checkpoint ids, newest first, of several namespaces, and (with one more key) the thread's namespaces.
--- KEYS: checkpoints*, [namespaces]   ARGV: how many of each, upper limit per namespace ('+', '(ID' or '[ID')
+-- List checkpoint ids, newest first, of several namespaces.
+-- KEYS: checkpoints*   ARGV: how many of each, upper limit per namespace ('+', '(ID' or '[ID')
 local reply = {}
 for i = 2, #ARGV do
   reply[i - 1] = call('ZREVRANGEBYLEX', KEYS[i - 1], ARGV[i], '-', 'LIMIT', 0, ARGV[1])
 end
-if #KEYS == #ARGV then reply[#ARGV] = call('ZRANGE', KEYS[#KEYS], 0, -1) end
 return reply

@@ -6,22 +6,7 @@
 local at, key, reply = 1, 1, {}
 while at <= #ARGV do
   local number = tonumber(ARGV[at])
-  local values, writes, expiry, pending = unpack(KEYS, key, key + 3)
-  local rows, members, size, fields, seen = {}, {}, 0, {}, {}
-  for i = 1, number do
-    rows[i] = row_of(KEYS[key + 3 + i])
-    for _, name in ipairs(fields_of(rows[i][7])) do
-      if not seen[name] then
-        seen[name] = true
-        fields[#fields + 1] = name
-      end
-    end
-    local own = members_of(writes, ARGV[at + i])
-    for j = 1, #own do members[size + j] = own[j] end
-    size = size + #own
-  end
-  local lines, bare = lines_of(pending, expiry, members)
-  reply[#reply + 1] = {rows, values_of(values, fields), lines, bare}
+  reply[#reply + 1] = records_at(key, at + 1, number)
   at, key = at + number + 1, key + number + 4
 end
 return reply

@@ -1,0 +1,48 @@
+"""What this process knows of the newest checkpoints, so that a listing can ask for them without asking for their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from .keys import NamespaceKeys
+
+NAMESPACES = 1024
+"""How many namespaces are remembered."""
+
+
+class Newest:
+    """Ids of the newest checkpoints of the namespaces in use, in descending order.
+
+    Only a guess: others put and delete, too. The server compares it with its index, so a wrong one costs a round trip
+    and nothing else. Threads that share it may lose each other's news.
+
+    Args:
+        size: how many ids of a namespace are remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._cell = lru_cache(maxsize=NAMESPACES)(_cell)
+
+    def put(self, keys: NamespaceKeys, checkpoint_id: str) -> None:
+        """A checkpoint was put."""
+        cell = self._cell(keys)
+        [known] = cell
+        if checkpoint_id not in known:
+            cell[0] = sorted([*known, checkpoint_id], reverse=True)[: self._size]
+
+    def listed(self, keys: NamespaceKeys, ids: Sequence[str], *, whole: bool) -> None:
+        """These are the newest ones; ``whole``: and there are no others."""
+        cell = self._cell(keys)
+        if whole or cell[0][: len(ids)] != ids:
+            cell[0] = ids
+
+    def before(self, keys: NamespaceKeys, bound: str | None, count: int) -> Sequence[str]:
+        """At most so many of the newest ids that are smaller than ``bound``."""
+        [known] = self._cell(keys)
+        return [known_id for known_id in known if bound is None or known_id < bound][:count]
+
+
+def _cell(keys: NamespaceKeys) -> list[Sequence[str]]:
+    return [[]]
