@@ -23,7 +23,7 @@ from statekeep.repositories.valkey.multiplexed import DEPTH, Connections
 from statekeep.repositories.valkey.requests import Call, Commands, Script
 from statekeep.testing.servers import ValkeyServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("error:unclosed Connection:ResourceWarning")]
 
 ECHO = Script("echo", "#!lua\nreturn {KEYS[1], ARGV[1]}")
 
@@ -35,6 +35,7 @@ async def opened(port: int, name: str, most: int = 4, patience: float = 5.0) -> 
         yield connections
     finally:
         await connections.close()
+        gc.collect()  # a connection that was not closed complains
 
 
 def count(server: ValkeyServer, name: str) -> int:
@@ -197,6 +198,27 @@ async def test_closing_ends_what_is_under_way(valkey_server: ValkeyServer, prefi
             with pytest.raises(ConnectionError, match="closed here"):
                 await asking
     await until(lambda: count(valkey_server, prefix) == 0)
+
+
+async def test_closing_ends_what_is_connecting(prefix: str) -> None:
+    arrived, left = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        while await reader.read(1 << 16):
+            pass  # a server that hangs before its first answer
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, opened(server.sockets[0].getsockname()[1], prefix) as connections:
+        asking = asyncio.ensure_future(connections.ask([["PING"]]))
+        await arrived.wait()
+        await connections.close()
+        with pytest.raises(ConnectionError, match="closed here"):
+            await asking
+        gc.collect()
+        await asyncio.wait_for(left.wait(), 5)
 
 
 async def test_connecting_fails_for_all_who_wait(prefix: str) -> None:

@@ -233,11 +233,7 @@ class Connections:
 
     async def _connect(self) -> Connection:
         connected = self._make()
-        try:
-            await connected.connect()
-        except BaseException:
-            connected._close()
-            raise
+        await connected.connect()  # whatever fails in there, it closes what it opened
         connection = Connection(connected, self._patience, self._open.remove)
         self._open.append(connection)
         return connection
@@ -245,9 +241,11 @@ class Connections:
     async def close(self) -> None:
         """End all connections, whatever is under way."""
         self._is_closed = True
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
+        opening = self._opening
+        while opening is not None and not opening.done():
+            # More than once: the client uses asyncio.wait_for, which may overlook one before Python 3.12.
+            opening.cancel()
+            await asyncio.wait([opening], timeout=0.05)
         for connection in list(self._open):
             await connection.close()
 
