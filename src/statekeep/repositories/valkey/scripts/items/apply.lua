@@ -26,25 +26,49 @@ local function answer(reply)
   if plan.call then call('SET', KEYS[plan.call], cmsgpack.pack(reply), 'PX', 120000) end
   return reply
 end
-local us = tonumber(plan.time)
-local now = math.floor(now_us() / 1000)
+local present = now_us()
+local us, now = tonumber(plan.time), math.floor(present / 1000)
 local deleted = plan.deletion and tonumber(call('GET', KEYS[plan.deletion]) or nil)
 -- The deletion may have removed from the indexes above what was announced before, too; a later time tells the caller.
 if deleted and us <= deleted then us = deleted + 1 end
 
 -- All that could fail for a key of another type does so before anything is written.
-for _, space in ipairs(plan.spaces) do
-  space.index, space.vectors = space.chain[1][3], space.chain[1][4]
-  call('STRLEN', KEYS[space.sequence])
-  for _, link in ipairs(space.chain) do
-    for _, key in ipairs(link) do call('ZCARD', KEYS[key]) end
+local links = {}
+
+local function link_of(keys)
+  local link = {recency = KEYS[keys[1]], expiry = KEYS[keys[2]], index = KEYS[keys[3]], vectors = KEYS[keys[4]]}
+  call('ZCARD', link.recency)
+  link.is_mortal = call('ZCARD', link.expiry) > 0
+  link.ended = link.is_mortal and ended_in(link.expiry, now) or {}
+  if #link.ended > 0 then
+    call('ZCARD', link.index)
+    if link.vectors then call('ZCARD', link.vectors) end
   end
-  us = us or next_time(KEYS[space.chain[#space.chain][1]])
+  return link
 end
-local names, times, ends = plan.names, nil, nil
+
+for _, space in ipairs(plan.spaces) do
+  for place, keys in ipairs(space.chain) do
+    local recency = keys[1]
+    links[recency] = links[recency] or link_of(keys)
+    space.chain[place] = links[recency]
+  end
+  space.index, space.vectors = space.chain[1].index, space.chain[1].vectors
+  call('ZCARD', space.index)
+  if space.vectors then call('ZCARD', space.vectors) end
+end
+local names, times, ends, any_ends = plan.names, nil, nil, false
 if names then
   names, times, ends = KEYS[plan.names], KEYS[plan.times], KEYS[plan.ends]
-  for _, key in ipairs({names, times, ends}) do call('ZCARD', key) end
+  call('ZCARD', names)
+  call('ZCARD', times)
+  any_ends = call('ZCARD', ends) > 0
+end
+for _, action in ipairs(plan.actions) do
+  if action.kind == 'put' and not us then
+    local chain = plan.spaces[action.space].chain
+    us = next_time(chain[#chain].recency, present)
+  end
 end
 
 local last_number = nil
@@ -89,16 +113,44 @@ local function left_over(action, before)
   return vectors_in(before, plan.collection) > #action.documents and before or ''
 end
 
+-- What is there before an action: of one that reads the FIELDS, of one that writes those that matter to it. Whoever
+-- writes a record forgets what was known of it.
+local rows, heads = {}, {}
+
+local function row_of(record)
+  rows[record] = rows[record] or call('HMGET', record, unpack(FIELDS))
+  return rows[record]
+end
+
+local function head_of(record)
+  if not heads[record] then
+    local values = call('HMGET', record, 'version', 'vectors', 'created_at', 'updated_at')
+    heads[record] = {version = values[1], vectors = values[2], created_at = values[3], updated_at = values[4]}
+  end
+  return heads[record]
+end
+
+local function changed(record)
+  rows[record], heads[record] = nil, nil
+end
+
 local versions, unknown = {}, {}
 for number_, action in ipairs(plan.actions) do
   local record = KEYS[action.record]
-  if versions[record] == nil then versions[record] = call('HGET', record, 'version') or false end
-  local there = versions[record] and (version_of(versions[record]) or 0) or 0
-  if action.expected and action.expected ~= there then return {'conflict', number_, there} end
-  if action.kind == 'put' then versions[record] = there + 1
-  elseif action.kind == 'delete' then versions[record] = false end
-  if action.kind ~= 'get' and not action.known then
-    local text = left_over(action, call('HGET', record, 'vectors'))
+  local vectors
+  if action.kind == 'put' or action.kind == 'delete' then
+    local head = head_of(record)
+    if versions[record] == nil then versions[record] = head.version end
+    local there = versions[record] and (version_of(versions[record]) or 0) or 0
+    if action.expected and action.expected ~= there then return {'conflict', number_, there} end
+    versions[record] = action.kind == 'put' and there + 1
+    vectors = head.vectors
+  else
+    vectors = action.kind == 'refresh' and row_of(record)[8]
+    if action.kind == 'get' then row_of(record) end
+  end
+  if not action.known then
+    local text = left_over(action, vectors)
     if text ~= '' then
       unknown[#unknown + 1] = number_
       unknown[#unknown + 1] = text
@@ -108,15 +160,11 @@ for number_, action in ipairs(plan.actions) do
 end
 if #unknown > 0 then return {'vectors', unpack(unknown)} end
 
-local function tidy(space)
-  for place, link in ipairs(space.chain) do
-    local dropped = drop_ended(KEYS[link[1]], KEYS[link[2]], KEYS[link[3]], link[4] and KEYS[link[4]], now)
-    if place == 1 and dropped > 0 and call('EXISTS', KEYS[space.index]) == 0 then call('DEL', KEYS[space.sequence]) end
+local function tidy()
+  for _, link in pairs(links) do drop(link.recency, link.expiry, link.index, link.vectors, link.ended) end
+  for _, space in ipairs(plan.spaces) do
+    if #space.chain[1].ended > 0 and call('EXISTS', space.index) == 0 then call('DEL', KEYS[space.sequence]) end
   end
-end
-
-local function read(record)
-  return call('HMGET', record, unpack(FIELDS))
 end
 
 -- Remove the records of vectors behind the first `count`. What has no record of ours here is left to the caller.
@@ -124,15 +172,15 @@ local function remove_vectors(space, action, count, before)
   local had = vectors_in(before, plan.collection)
   for place = count + 1, math.min(#action.documents, had) do
     call('DEL', KEYS[action.documents[place]])
-    call('ZREM', KEYS[space.vectors], ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
+    call('ZREM', space.vectors, ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
   end
 end
 
 local function put(space, action)
   local record = KEYS[action.record]
-  local before = read(record)
-  local created, version = before[3], version_of(before[5])
-  local last = sane((tonumber(before[4]) or -1) * 1000000)
+  local before = head_of(record)
+  local created, version = before.created_at, version_of(before.version)
+  local last = sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then us = math.max(us, math.floor(last + 0.5) + 1) end
   local stamp = seconds(us)
   local item_ends = action.life > 0 and now + action.life or 0
@@ -156,19 +204,24 @@ local function put(space, action)
   call('DEL', record)
   call('HSET', record, unpack(fields))
   if item_ends > 0 then call('PEXPIREAT', record, number(item_ends)) end
+  changed(record)
 
-  local index = KEYS[space.index]
-  local index_before = ttl_of(index)
+  local index = space.index
+  local index_before = item_ends > 0 and ttl_of(index)
   call('ZADD', index, 0, ARGV[action.fields[3]])
-  hold(index, index_before, action.life)
+  if item_ends > 0 then hold(index, index_before, action.life) else call('PERSIST', index) end
   for place, link in ipairs(space.chain) do
-    enter(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], us, item_ends, now)
+    link.is_mortal = link.is_mortal or item_ends > 0
+    enter(link.recency, link.is_mortal and link.expiry, ARGV[action.members[place]], us, item_ends, now)
   end
-  if names then enter_namespace(names, times, ends, ARGV[space.name], us, item_ends, now) end
+  if names then
+    any_ends = any_ends or item_ends > 0
+    enter_namespace(names, times, any_ends and ends, ARGV[space.name], us, item_ends, now)
+  end
 
-  remove_vectors(space, action, action.count, before[8])
+  remove_vectors(space, action, action.count, before.vectors)
   if action.count > 0 then
-    local vectors = KEYS[space.vectors]
+    local vectors = space.vectors
     local vectors_before = ttl_of(vectors)
     for place = 1, action.count do
       local document = KEYS[action.documents[place]]
@@ -181,27 +234,30 @@ local function put(space, action)
     hold(vectors, vectors_before, action.life)
   end
   us = us + 1
-  return {number(version), created, stamp, expires, left_over(action, before[8])}
+  return {number(version), created, stamp, expires, left_over(action, before.vectors)}
 end
 
 local function delete(space, action)
   local record = KEYS[action.record]
-  local before = call('HMGET', record, 'vectors', 'updated_at')
-  local last = plan.deletion and sane((tonumber(before[2]) or -1) * 1000000)
+  local before = head_of(record)
+  local last = plan.deletion and sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then
     deleted = math.max(deleted or 0, math.floor(last + 0.5))
     call('SET', KEYS[plan.deletion], number(deleted), 'PX', 120000)
   end
-  local index = KEYS[space.index]
+  local index = space.index
   local found = call('DEL', record)
+  changed(record)
   call('ZREM', index, ARGV[action.key])
-  for place, link in ipairs(space.chain) do leave(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]]) end
-  remove_vectors(space, action, 0, before[1])
+  for place, link in ipairs(space.chain) do
+    leave(link.recency, link.is_mortal and link.expiry, ARGV[action.members[place]])
+  end
+  remove_vectors(space, action, 0, before.vectors)
   if call('EXISTS', index) == 0 then
     call('DEL', KEYS[space.sequence])
     if names then forget_namespaces(names, times, ends, {ARGV[space.name]}) end
   end
-  return {found, left_over(action, before[1] or ''), before[2] or ''}
+  return {found, left_over(action, before.vectors), before.updated_at or ''}
 end
 
 -- Returns whether the record speaks of vectors that the caller has to name first.
@@ -212,17 +268,18 @@ local function refresh(space, action, row)
   local record, item_ends = KEYS[action.record], now + math.ceil(life * 1000)
   call('HSET', record, 'expires_at', seconds(item_ends * 1000))
   call('PEXPIREAT', record, number(item_ends))
+  changed(record)
   row[6] = seconds(item_ends * 1000)
   for place = 1, math.min(#action.documents, vectors_in(row[8], plan.collection)) do
     if call('PTTL', KEYS[action.documents[place]]) >= 0 then
       call('PEXPIREAT', KEYS[action.documents[place]], number(item_ends))
     end
   end
-  lengthen(KEYS[space.index], item_ends - now)
+  lengthen(space.index, item_ends - now)
   lengthen(KEYS[space.sequence], item_ends - now)
-  if space.vectors then lengthen(KEYS[space.vectors], item_ends - now) end
+  if space.vectors then lengthen(space.vectors, item_ends - now) end
   for place, link in ipairs(space.chain) do
-    put_off(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], item_ends, now)
+    put_off(link.recency, link.expiry, ARGV[action.members[place]], item_ends, now)
   end
   if names and call('ZSCORE', ends, ARGV[space.name]) then
     call('ZADD', ends, 'GT', number(item_ends), ARGV[space.name])
@@ -230,7 +287,7 @@ local function refresh(space, action, row)
   return 0
 end
 
-for _, space in ipairs(plan.spaces) do tidy(space) end
+tidy()
 local replies = {'done'}
 if plan.append then
   local sequence, life = KEYS[plan.spaces[1].sequence], plan.actions[1].life
@@ -240,10 +297,10 @@ if plan.append then
   replies[2] = number(last_number)
 end
 if plan.pop then
-  local index = KEYS[plan.spaces[1].index]
+  local index = plan.spaces[1].index
   for number_, action in ipairs(plan.actions) do
     if call('ZREVRANGE', index, 0, 0)[1] == ARGV[action.key] then
-      local row = read(KEYS[action.record])
+      local row = row_of(KEYS[action.record])
       local reply = delete(plan.spaces[1], action)
       if reply[1] == 1 then return answer({'done', number_, row, reply}) end
     end
@@ -257,7 +314,7 @@ for _, action in ipairs(plan.actions) do
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
   else
-    local row = read(KEYS[action.record])
+    local row = row_of(KEYS[action.record])
     local waits = action.kind == 'refresh' and refresh(space, action, row) or 0
     replies[#replies + 1] = {row, waits}
   end
