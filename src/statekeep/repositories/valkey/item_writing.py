@@ -29,8 +29,6 @@ CHUNK: Final = 500
 
 def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
     """Do actions one after the other; those of one namespace in one call of at most 500."""
-    if all(isinstance(action, Get) and not settings.refreshes(action.refresh) for action in actions):
-        return (yield from _get(settings, actions))
     results: dict[int, Any] = {}
     for group in _groups(settings, actions):
         part_of = [actions[position] for position in group]
@@ -48,11 +46,22 @@ def _groups(settings: Settings, actions: Sequence[Action]) -> list[Sequence[int]
     return [chunk for positions in by_namespace.values() for chunk in chunks(positions, CHUNK)]
 
 
-def _get(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    keys = [settings.keys(action.namespace) for action in actions]
-    records = [its.record(action.key) for its, action in zip(keys, actions, strict=True)]
+def read(settings: Settings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
+    """Read items, and let those that end live anew if they are to; returns whether there were some."""
+    keys = [settings.keys(get.namespace) for get in gets]
+    records = [its.record(get.key) for its, get in zip(keys, gets, strict=True)]
     rows = yield from read_rows(settings, records)
-    return [decode_item(its, action.key, row) for its, action, row in zip(keys, actions, rows, strict=True)]
+    items = [decode_item(its, get.key, row) for its, get, row in zip(keys, gets, rows, strict=True)]
+    mortal = [
+        position
+        for position, (get, row) in enumerate(zip(gets, rows, strict=True))
+        if row[TTL] and settings.refreshes(get.refresh)
+    ]
+    if mortal:
+        again = yield from apply(settings, [gets[position] for position in mortal])
+        for position, item in zip(mortal, again, strict=True):
+            items[position] = item
+    return items, bool(mortal)
 
 
 def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
