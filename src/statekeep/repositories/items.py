@@ -235,9 +235,7 @@ class _Operations:
     def _embedded(self, actions: Sequence[ActionT | _Draft]) -> Operation[Sequence[ActionT | Put]]:
         """Make the vectors of all texts at once; equal texts share one."""
         wanted = list(dict.fromkeys(text for draft in actions if isinstance(draft, _Draft) for text in draft.texts))
-        if not wanted:
-            return [action for action in actions if not isinstance(action, _Draft)]
-        vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True))
+        vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True)) if wanted else {}
         return [
             evolve(action.put, vectors=list(dict.fromkeys(vectors[text] for text in action.texts)))
             if isinstance(action, _Draft)

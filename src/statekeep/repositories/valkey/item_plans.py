@@ -96,16 +96,14 @@ class Plan:
         self.args: list[Arg] = []
         self.spaces: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
-        self._places: dict[str, int] = {}
+        self._records: dict[str, int] = {}
+        self._links: dict[ItemKeys, int] = {}
         self._spaces: dict[ItemKeys, int] = {}
 
     def _key(self, *keys: str) -> int:
-        """The position of the first; the others follow, always the same ones."""
-        place = self._places.get(keys[0])
-        if place is None:
-            place = self._places[keys[0]] = len(self.keys) + 1
-            self.keys.extend(keys)
-        return place
+        """The position of the first."""
+        self.keys.extend(keys)
+        return len(self.keys) - len(keys) + 1
 
     def _arg(self, *args: Arg) -> int:
         """The position of the first; the plan itself will be before all."""
@@ -113,8 +111,18 @@ class Plan:
         return len(self.args) - len(args) + 2
 
     def _record(self, keys: ItemKeys, key: str, documents: int) -> int:
-        """Declare an item's record, and those of its vectors."""
-        return self._key(keys.record(key), *self.settings.documents(keys, key, documents))
+        """Declare an item's record, and those of its vectors: of the same item always as many."""
+        record = keys.record(key)
+        place = self._records.get(record)
+        if place is None:
+            place = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
+        return place
+
+    def _link(self, keys: ItemKeys) -> int:
+        place = self._links.get(keys)
+        if place is None:
+            place = self._links[keys] = self._key(*self.settings.indexes(keys))
+        return place
 
     def _space(self, keys: ItemKeys) -> int:
         number = self._spaces.get(keys)
@@ -124,7 +132,7 @@ class Plan:
                 {
                     "name": self._arg(keys.ordered),
                     "sequence": self._key(keys.sequence),
-                    "chain": [self._key(*self.settings.indexes(link)) for link in chain],
+                    "chain": [self._link(link) for link in chain],
                 }
             )
             number = self._spaces[keys] = len(self.spaces)
@@ -218,6 +226,10 @@ def plan_of(
             :data:`SPARE`; ``None``: some that are not of this repository's collection.
     """
     plan = Plan(settings, time)
+    if settings.index is None:
+        for action in actions:
+            plan.add(action)
+        return plan
     documents: dict[tuple[Namespace, str], int] = {}
     for position, action in enumerate(actions):
         there = (former or {}).get(position) or 0

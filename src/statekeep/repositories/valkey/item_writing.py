@@ -114,10 +114,12 @@ def results_of(settings: Settings, actions: Sequence[Action], replies: Sequence[
         if isinstance(action, Put):
             stored = Stored(*reply)
             results.append(_item(keys, action, stored))
-            yield from erase_vectors(keys, action.key, stored.left_over)
+            if stored.left_over:
+                yield from erase_vectors(keys, action.key, stored.left_over)
         elif isinstance(action, Delete):
             results.append(bool(reply[0]))
-            yield from erase_vectors(keys, action.key, reply[1])
+            if reply[1]:
+                yield from erase_vectors(keys, action.key, reply[1])
         else:
             row, waits = reply
             if settings.refreshes(action.refresh) and row[TTL]:
