@@ -133,7 +133,7 @@ def _call(name: str, lines: Iterable[_Line], empty: Iterable[IndexKeys] = ()) ->
     for index, members in groups.items():
         keys += [index.index, index.namespaces]
         args += [index.name, str(len(members))]
-    for index, members in groups.items():
+    for members in groups.values():
         keys += [line.record for line in members]
         args += [arg for line in members for arg in line.args]
     return Call(script(f"cache/{name}"), keys, args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from ..operation import Operation
 from .item_plans import Settings
 from .item_records import READ_FIELDS, Row

@@ -61,14 +61,12 @@ class ValkeyItems(ValkeyBackend):
         self.index = index
         self._settings = Settings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
         self._last: dict[Namespace, int] = {}
+        # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None
         self._module = search_module.NO_MODULE
 
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
-        """Reads that refresh nothing in one round trip. Else one script call; in a cluster some for each namespace.
-
-        As long as no item with an end was seen, reads that would refresh look first whether there is one.
-        """
+        """Plain reads in one round trip. Else one script call; in a cluster some for each namespace."""
         gets = [action for action in actions if isinstance(action, Get)]
         if len(gets) == len(actions):
             refreshes = any(self._settings.refreshes(get.refresh) for get in gets)
@@ -76,8 +74,9 @@ class ValkeyItems(ValkeyBackend):
                 items, any_ended = yield from item_writing.read(self._settings, gets)
                 self._any_ends = self._any_ends or any_ended
                 return items
-        elif not self._any_ends:
-            self._any_ends = any(isinstance(each, Put) and self._settings.life(each.ttl) is not None for each in actions)
+        else:
+            puts = (action for action in actions if isinstance(action, Put))
+            self._any_ends = self._any_ends or any(self._settings.life(put.ttl) is not None for put in puts)
         return (yield from item_writing.apply(self._settings, actions))
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:

@@ -10,13 +10,13 @@ local indexes = tonumber(ARGV[1])
 local WIDTH = 5
 
 -- When entries of a life end: as an index has it, and as a record does. Most are of the same life.
-local ends, expires = {}, {}
+local ends, expiry = {}, {}
 for entry = 2 + 2 * indexes, #ARGV, WIDTH do
   local text = ARGV[entry + 4]
   if not ends[text] then
     local life = tonumber(text)
-    ends[text] = life > 0 and number(now + life) or 'inf'
-    expires[text] = life > 0 and seconds((now + life) * 1000)
+    if life > 0 then ends[text], expiry[text] = number(now + life), {'expires_at', seconds((now + life) * 1000)}
+    else ends[text], expiry[text] = 'inf', {} end
   end
 end
 
@@ -45,15 +45,9 @@ for i = 1, indexes do
   local namespace = ARGV[2 * i]
   for _ = 1, tonumber(ARGV[2 * i + 1]) do
     local life = ARGV[entry + 4]
-    local fields = {
-      'pk', ARGV[entry], 'namespace', namespace, 'item_key', ARGV[entry + 1],
-      'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created
-    }
-    if expires[life] then
-      fields[13], fields[14] = 'expires_at', expires[life]
-    end
-    call('HSET', KEYS[record], unpack(fields))
-    if expires[life] then call('PEXPIREAT', KEYS[record], ends[life]) end
+    call('HSET', KEYS[record], 'pk', ARGV[entry], 'namespace', namespace, 'item_key', ARGV[entry + 1],
+      'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created, unpack(expiry[life]))
+    if ends[life] ~= 'inf' then call('PEXPIREAT', KEYS[record], ends[life]) end
     entry = entry + WIDTH
     record = record + 1
   end

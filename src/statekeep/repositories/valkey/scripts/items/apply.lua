@@ -204,22 +204,18 @@ local function put(space, action)
   version = version and version + 1 or 1
   if version == 1 or not is_time(created) then created = stamp end
 
-  local fields = {
-    'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
-    'created_at', created, 'updated_at', stamp, 'version', number(version)
-  }
-  local expires = ''
+  local count, expires, more = action.count or 0, '', {}
   if item_ends > 0 then
     expires = seconds(item_ends * 1000)
-    for _, word in ipairs({'expires_at', expires, 'ttl', action.ttl}) do fields[#fields + 1] = word end
+    more = {'expires_at', expires, 'ttl', action.ttl}
   end
-  local count = action.count or 0
   if count > 0 then
-    fields[#fields + 1] = 'vectors'
-    fields[#fields + 1] = plan.collection .. ':' .. number(count)
+    more[#more + 1] = 'vectors'
+    more[#more + 1] = plan.collection .. ':' .. number(count)
   end
   call('DEL', record)
-  call('HSET', record, unpack(fields))
+  call('HSET', record, 'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
+    'created_at', created, 'updated_at', stamp, 'version', number(version), unpack(more))
   if item_ends > 0 then call('PEXPIREAT', record, number(item_ends)) end
   changed(record)
 
