@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...domain import Conflict, CorruptRecord, Item
 from ...domain.items import ANY, Namespace
+from ...domain.model import built
 from ..items import Action, Delete, Get, Put
 from ..operation import Operation
 from ..ttl import ms_of
@@ -29,8 +30,11 @@ CHUNK: Final = 500
 
 def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
     """Do actions one after the other; those of one namespace in one call of at most 500."""
+    groups = _groups(settings, actions)
+    if len(groups) == 1:
+        return (yield from _apply(settings, actions))
     results: dict[int, Any] = {}
-    for group in _groups(settings, actions):
+    for group in groups:
         part_of = [actions[position] for position in group]
         results.update(zip(group, (yield from _apply(settings, part_of)), strict=True))
     return [results[position] for position in range(len(actions))]
@@ -139,18 +143,23 @@ def _is_written_later(actions: Sequence[Action], position: int) -> bool:
 
 
 def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
-    try:
-        created_at = decode_time(stored.created_at.decode())
-    except ValueError as error:
-        raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
-    return Item.trusted(
-        namespace=put.namespace,
-        key=put.key,
-        value=put.value,
-        created_at=created_at,
-        updated_at=decode_time(stored.updated_at.decode()),
-        version=int(stored.version),
-        expires_at=decode_time(stored.expires_at.decode()) if stored.expires_at else None,
+    updated_at = created_at = decode_time(stored.updated_at.decode())
+    if stored.created_at != stored.updated_at:
+        try:
+            created_at = decode_time(stored.created_at.decode())
+        except ValueError as error:
+            raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
+    return built(
+        Item,
+        {
+            "namespace": put.namespace,
+            "key": put.key,
+            "value": put.value,
+            "created_at": created_at,
+            "updated_at": updated_at,
+            "version": int(stored.version),
+            "expires_at": decode_time(stored.expires_at.decode()) if stored.expires_at else None,
+        },
     )
 
 
