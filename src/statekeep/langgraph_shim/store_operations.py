@@ -158,7 +158,8 @@ def _write(op: PutOp) -> Write:
     key = str(op.key)
     are_plain = is_plain(key, *namespace)
     if op.value is None:
-        return (DeleteItem.trusted if are_plain else DeleteItem)(namespace=namespace, key=key, expected=ANY)
+        delete = DeleteItem.trusted if are_plain else DeleteItem
+        return delete(namespace=namespace, key=key, expected=ANY)
     if not isinstance(op.value, Mapping):
         raise InvalidInput(
             f"value must be a mapping with text keys, or None to delete, got {type(op.value).__name__}", field="value"
@@ -167,11 +168,9 @@ def _write(op: PutOp) -> Write:
     if index is not None and index is not False:
         for path in texts("index", index):
             steps(path, "index")
-    ttl = _seconds(op.ttl)
-    if not are_plain:
-        return PutItem(namespace=namespace, key=key, value=op.value, ttl=ttl, index=index)
-    value = plain(op.value, "value")
-    return PutItem.trusted(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
+    ttl, value = _seconds(op.ttl), plain(op.value, "value")
+    put = PutItem.trusted if are_plain else PutItem
+    return put(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
 
 
 def _seconds(ttl: Any) -> Ttl:

@@ -97,8 +97,8 @@ class Plan:
         self.spaces: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
         self._records: dict[str, int] = {}
-        self._links: dict[ItemKeys, int] = {}
-        self._spaces: dict[ItemKeys, int] = {}
+        self._links: dict[str, int] = {}
+        self._spaces: dict[Namespace, int] = {}
 
     def _key(self, *keys: str) -> int:
         """The position of the first."""
@@ -119,13 +119,13 @@ class Plan:
         return place
 
     def _link(self, keys: ItemKeys) -> int:
-        place = self._links.get(keys)
+        place = self._links.get(keys.recency)
         if place is None:
-            place = self._links[keys] = self._key(*self.settings.indexes(keys))
+            place = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
         return place
 
     def _space(self, keys: ItemKeys) -> int:
-        number = self._spaces.get(keys)
+        number = self._spaces.get(keys.namespace)
         if number is None:
             chain = keys.chain if self.time is None else (keys,)
             self.spaces.append(
@@ -135,7 +135,7 @@ class Plan:
                     "chain": [self._link(link) for link in chain],
                 }
             )
-            number = self._spaces[keys] = len(self.spaces)
+            number = self._spaces[keys.namespace] = len(self.spaces)
         return number
 
     def add(self, action: Action, *, documents: int = SPARE, is_known: bool = False) -> None:
@@ -186,7 +186,7 @@ class Plan:
         """The call of the script, with ``more`` entries of the plan."""
         plan: dict[str, Any] = {"spaces": self.spaces, "actions": self.actions, **more}
         kinds = {action["kind"] for action in self.actions}
-        first = next(iter(self._spaces))
+        first = self.settings.keys(next(iter(self._spaces)))
         # A client that lost the answer sends the call again. Doing it twice would be wrong, but for plain puts.
         if (
             {"append", "pop"} & more.keys()

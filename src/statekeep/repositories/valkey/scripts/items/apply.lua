@@ -4,11 +4,11 @@
 --   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, or absent
 --   spaces: {name, sequence, chain = for each link, the namespace's own first, the first of its keys, which are recency,
 --     expiry, index, and vectors if there is a collection}
---   actions: {kind = get | put | delete | refresh, space, record, documents = how many records of vectors that there
---     are or may be follow the record, or absent, expected = version, 0 for none, absent for any,
---     and for put: value, and of what is mortal life = milliseconds, ttl = as text,
---     and with vectors: count, data = the first of them, tags = the first of namespaces and attributes,
---     known = true if vectors of the former value that have no keys here may be left to the caller}
+--   actions: {kind = get | put | delete | refresh, space, record, documents = how many keys of vectors that there are or
+--     may be follow that of the record, or absent, expected = version, 0 for none, absent for any,
+--     known = true if vectors of the former value that have no keys here may be left to the caller,
+--     and for put: value; of an item that ends: life = milliseconds, ttl = as text;
+--     of one with vectors: count, data = the first of them, tags = the first of namespaces and attributes}
 --   collection: of the vectors, or absent
 --   deletion: in a cluster, the key that holds for a while when the last of the deleted items had been put
 --   append: absent, or the puts get the next keys: base = the number before the first one that is declared, records =
