@@ -20,7 +20,7 @@ from .test_declared_keys import checker
 
 SCRIPTS = {path.stem for path in (Path(requests.__file__).parent / "scripts" / "items").glob("*.lua")} - {"common"}
 IN_A_CLUSTER = {"announce", "settle", "put_off"}
-ON_ONE_SERVER = {"rows"}
+ON_ONE_SERVER = {"rows", "sizes"}
 NAMES = ("{a}:*", "b.[c]?", "\\ é%")
 
 

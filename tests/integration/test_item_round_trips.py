@@ -289,6 +289,46 @@ def test_requests_are_bounded(valkey_server: ValkeyServer, prefix: str) -> None:
         assert [key for key in client.scan_iter(f"{prefix}:*") if b":item-call:" not in key] == []
 
 
+@pytest.mark.parametrize("cluster", [False, True])
+def test_refreshing_reads_of_what_never_ends_are_plain_reads(
+    cluster: bool, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster, prefix: str
+) -> None:
+    with valkey_cluster.client() if cluster else valkey_server.client() as client:
+        others = ItemRepository(ValkeyItems(client_for(client), prefix=prefix))
+        watched = Watched(client, cluster=cluster)
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix, refresh_on_read=True))
+        others.put(("n",), "lasts", 1)
+        others.put(("n",), "ends", 2, ttl=1000)
+
+        def requests(*names: str) -> int:
+            watched.requests.clear()
+            found = items.batch([GetItem(namespace=("n",), key=name) for name in names])
+            assert [item and item.key for item in found] == [None if name == "none" else name for name in names]
+            return len(watched.requests)
+
+        assert requests("lasts") == requests("none") == requests("lasts", "none") == 1
+        # Somebody else put an item that ends, which is found out only now. From then on a script is asked at once.
+        refreshing = 3 if cluster else 1
+        assert requests("lasts", "ends") == 1 + refreshing
+        assert requests("lasts", "ends") == requests("ends") == refreshing
+        assert requests("lasts") == (2 if cluster else 1)
+        # One whose own items end does so from the beginning.
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix, refresh_on_read=True, ttl=1000))
+        assert requests("ends") == refreshing
+
+
+def test_many_namespaces_are_looked_at_together(valkey_server: ValkeyServer, prefix: str) -> None:
+    with valkey.Valkey(port=valkey_server.port) as client:
+        watched = Watched(client)
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix))
+        items.batch([PutItem(namespace=(f"{n:03}",), key="k", value=1) for n in range(300)])
+        items.batch([PutItem(namespace=(f"{n:03}", "x"), key="k", value=1, ttl=0.001) for n in range(300)])
+        time.sleep(0.01)
+        watched.requests.clear()
+        assert items.list_namespaces(limit=200) == [(f"{n:03}",) for n in range(200)]
+        assert [type(request) for request in watched.requests[:2]] == [Call, Call]
+
+
 CLUSTER_TURNS = {
     "get": 1,
     "put": 4,

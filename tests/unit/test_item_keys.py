@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statekeep import CorruptRecord
+from statekeep.repositories.items import Put
 from statekeep.repositories.valkey.item_keys import (
     ItemKeys,
     item_keys,
@@ -18,7 +19,7 @@ from statekeep.repositories.valkey.item_keys import (
     ordered,
     place,
 )
-from statekeep.repositories.valkey.item_plans import sequence_key
+from statekeep.repositories.valkey.item_plans import Plan, Settings, sequence_key
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TRICKY = st.sampled_from(["\x00", "\x01", "\x02", ".", ":", "%", "a", "{", "}", "\uffff", "\U0010ffff"])
@@ -124,3 +125,15 @@ def test_keys_of_appended_values_sort_by_their_numbers() -> None:
     keys = list(map(sequence_key, numbers))
     assert {len(key) for key in keys} == {20}
     assert all(one < other for one, other in pairwise(keys))
+
+
+def test_a_plan_declares_no_key_twice() -> None:
+    """Also if keys of namespaces are made anew meanwhile: the script would take one index for two."""
+    plan = Plan(Settings("app", None, False, False, None))
+    plan.add(Put(("a", "b"), "k", 1))
+    item_keys.cache_clear()
+    plan.add(Put(("a", "c"), "k", 1))
+    plan.add(Put(("a", "b"), "k", 2))
+    call = plan.call()
+    assert len(call.keys) == len(set(call.keys))
+    assert [action["space"] for action in plan.actions] == [1, 2, 1]

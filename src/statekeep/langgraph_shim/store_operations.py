@@ -21,9 +21,11 @@ from langgraph.store.base import (
 )
 
 from .. import domain
-from ..domain import DeleteItem, GetItem, InvalidInput, NamespaceMatch, PutItem
+from ..domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, PutItem
 from ..domain.filters import checked
 from ..domain.items import Default, Ttl
+from ..domain.json_values import plain
+from ..domain.model import is_plain
 from ..domain.paths import steps
 from ..repositories.arguments import boolean_or_none, count, text, texts
 from ..repositories.operation import Operation
@@ -120,7 +122,9 @@ def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
 
 def _get(op: GetOp) -> GetItem:
     namespace = _labels(op, "namespace", op.namespace)
-    return GetItem(namespace=namespace, key=str(op.key), refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
+    key = str(op.key)
+    make = GetItem.trusted if is_plain(key, *namespace) else GetItem
+    return make(namespace=namespace, key=key, refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
 
 
 def _search(op: SearchOp) -> Search:
@@ -152,8 +156,10 @@ def _listing(op: ListNamespacesOp) -> Listing:
 def _write(op: PutOp) -> Write:
     namespace = _labels(op, "namespace", op.namespace)
     key = str(op.key)
+    are_plain = is_plain(key, *namespace)
     if op.value is None:
-        return DeleteItem(namespace=namespace, key=key)
+        delete = DeleteItem.trusted if are_plain else DeleteItem
+        return delete(namespace=namespace, key=key, expected=ANY)
     if not isinstance(op.value, Mapping):
         raise InvalidInput(
             f"value must be a mapping with text keys, or None to delete, got {type(op.value).__name__}", field="value"
@@ -162,7 +168,9 @@ def _write(op: PutOp) -> Write:
     if index is not None and index is not False:
         for path in texts("index", index):
             steps(path, "index")
-    return PutItem(namespace=namespace, key=key, value=op.value, ttl=_seconds(op.ttl), index=index)
+    ttl, value = _seconds(op.ttl), plain(op.value, "value")
+    put = PutItem.trusted if are_plain else PutItem
+    return put(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
 
 
 def _seconds(ttl: Any) -> Ttl:

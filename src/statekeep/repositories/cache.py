@@ -12,6 +12,7 @@ from attrs import frozen
 from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepError, Throttled, Unavailable
 from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
+from ..domain.model import is_plain
 from .arguments import text, texts
 from .operation import Operation, arun, run
 from .ttl import ttl_seconds
@@ -105,6 +106,8 @@ def _key(value: Any) -> CacheKey:
     if not isinstance(value, tuple) or len(value) != 2:
         raise InvalidInput(f"keys must be pairs of a namespace and a key, got {value!r:.80}", field="keys")
     namespace, key = value
+    if type(namespace) is tuple and is_plain(key, *namespace):
+        return namespace, key
     return tuple(texts("namespace", namespace)), text("key", key, empty=True)
 
 

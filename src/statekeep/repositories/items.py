@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ..domain import (
     ANY,
@@ -72,6 +72,8 @@ class Delete:
 
 
 Action = Get | Put | Delete
+
+ActionT = TypeVar("ActionT", bound=Action)
 
 
 @frozen
@@ -193,7 +195,7 @@ class _Draft:
     """A put, with the texts whose vectors it still lacks."""
 
     put: Put
-    texts: Sequence[str] = field(factory=tuple)
+    texts: Sequence[str]
 
 
 class _Operations:
@@ -220,36 +222,33 @@ class _Operations:
 
     # -- what becomes vectors
 
-    def _draft(self, put: Put, index: Any) -> _Draft:
+    def _draft(self, put: Put, index: Any) -> Put | _Draft:
         if index is not None and index is not False:
             paths = tuple(steps(path, "index") for path in texts("index", index))
         else:
             paths = self._paths
         if self._embedder is None or index is False:
-            return _Draft(put)
-        return _Draft(put, [found for path in paths for found in texts_at(put.value, path)])
+            return put
+        found = [text for path in paths for text in texts_at(put.value, path)]
+        return _Draft(put, found) if found else put
 
-    def _embedded(self, drafts: Sequence[_Draft]) -> Operation[list[Put]]:
+    def _embedded(self, actions: Sequence[ActionT | _Draft]) -> Operation[Sequence[ActionT | Put]]:
         """Make the vectors of all texts at once; equal texts share one."""
-        wanted = list(dict.fromkeys(found for draft in drafts for found in draft.texts))
+        wanted = list(dict.fromkeys(text for draft in actions if isinstance(draft, _Draft) for text in draft.texts))
         vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True)) if wanted else {}
         return [
-            evolve(draft.put, vectors=list(dict.fromkeys(vectors[found] for found in draft.texts)))
-            if draft.texts
-            else draft.put
-            for draft in drafts
+            evolve(action.put, vectors=list(dict.fromkeys(vectors[text] for text in action.texts)))
+            if isinstance(action, _Draft)
+            else action
+            for action in actions
         ]
 
     # -- operations
 
-    def _apply(self, actions: Sequence[Get | Delete | _Draft]) -> Operation[list[Any]]:
-        puts = yield from self._embedded([action for action in actions if isinstance(action, _Draft)])
-        ready = iter(puts)
-        return (
-            yield from self.backend.apply([next(ready) if isinstance(action, _Draft) else action for action in actions])
-        )
+    def _apply(self, actions: Sequence[Action | _Draft]) -> Operation[list[Any]]:
+        return (yield from self.backend.apply((yield from self._embedded(actions))))
 
-    def _one(self, action: Get | Delete | _Draft) -> Operation[Any]:
+    def _one(self, action: Action | _Draft) -> Operation[Any]:
         (result,) = yield from self._apply([action])
         return result
 
@@ -280,7 +279,8 @@ class _Operations:
                 f"operations must be a sequence of GetItem, PutItem and DeleteItem, got {type(operations).__name__}",
                 field="operations",
             )
-        actions: list[Get | Delete | _Draft] = []
+        actions: list[Action | _Draft] = []
+        is_expecting = False
         for operation in operations:
             match operation:
                 case GetItem():
@@ -288,14 +288,16 @@ class _Operations:
                 case PutItem(namespace=namespace, key=key, value=value):
                     put = Put(namespace, key, value, _ttl(operation.ttl), operation.expected)
                     actions.append(self._draft(put, operation.index))
+                    is_expecting = is_expecting or operation.expected is not ANY
                 case DeleteItem():
                     actions.append(Delete(operation.namespace, operation.key, operation.expected))
+                    is_expecting = is_expecting or operation.expected is not ANY
                 case _:
                     raise InvalidInput(
                         f"operations must be GetItem, PutItem or DeleteItem, got {type(operation).__name__}",
                         field="operations",
                     )
-        if any(operation.expected is not ANY for operation in operations if not isinstance(operation, GetItem)):
+        if is_expecting:
             if len({operation.namespace for operation in operations}) > 1:
                 raise InvalidInput(
                     "operations with expected must all be of one namespace: only then can all or none be done",
@@ -321,7 +323,7 @@ class _Operations:
         ]
         return named("append", self._appended(place, drafts))
 
-    def _appended(self, namespace: Namespace, drafts: Sequence[_Draft]) -> Operation[list[str]]:
+    def _appended(self, namespace: Namespace, drafts: Sequence[Put | _Draft]) -> Operation[list[str]]:
         if not drafts:
             return []
         puts = yield from self._embedded(drafts)

@@ -31,7 +31,7 @@ def shard_of(text: str) -> str:
     return SHARDS[crc32(text.encode()) % len(SHARDS)]
 
 
-@frozen
+@frozen(cache_hash=True)
 class IndexKeys:
     """The keys of the part of a namespace that is in one shard.
 
@@ -61,7 +61,11 @@ class IndexKeys:
 
     def record(self, key: str) -> str:
         """The key of an entry's record."""
-        return f"{self.prefix}:cache_entry:{self.pk(key)}"
+        return self.record_of(self.pk(key))
+
+    def record_of(self, pk: str) -> str:
+        """The key of the record with a primary key."""
+        return f"{self.prefix}:cache_entry:{pk}"
 
 
 @lru_cache(maxsize=4096)
@@ -70,10 +74,13 @@ def index_keys(prefix: str, shard: str, name: str) -> IndexKeys:
     return IndexKeys(prefix, shard, name)
 
 
+_name = lru_cache(maxsize=4096)(place)
+
+
 def keys_of(prefix: str, entry: CacheKey) -> IndexKeys:
     """The keys of the part of a namespace in which an entry is."""
     namespace, key = entry
-    name = place(namespace)
+    name = _name(namespace)
     return index_keys(prefix, shard_of(f"{name}:{part(key)}"), name)
 
 

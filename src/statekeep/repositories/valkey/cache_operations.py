@@ -47,15 +47,15 @@ class CacheSettings:
 
 
 def get(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
-    """Read entries in one round trip; one more, and one for what is left, if a key holds what is no record."""
+    """Read entries in one round trip, and in some more if a key holds what is no record."""
     records = {place: keys_of(settings.prefix, place).record(place[1]) for place in places}
     if not records:
         return {}
     try:
-        rows = yield _read(list(records.values()))
+        rows = yield _read(settings, list(records.values()))
     except CorruptRecord:
         # A driver reports the first of such keys, and nothing of the others.
-        rows = yield from _read_hashes(list(records.values()))
+        rows = yield from _read_hashes(settings, list(records.values()))
     found: dict[CacheKey, CacheEntry] = {}
     for (place, record), row in zip(records.items(), rows, strict=True):
         try:
@@ -68,17 +68,20 @@ def get(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[dict[C
     return found
 
 
-def _read(records: Sequence[str]) -> Commands:
-    return Commands([("HMGET", record, *READ_FIELDS) for record in records])
+def _read(settings: CacheSettings, records: Sequence[str]) -> Call | Commands:
+    # A script takes less of the client. It would hold up the server if there were many.
+    if settings.cluster or not 1 < len(records) <= CHUNK:
+        return Commands([("HMGET", record, *READ_FIELDS) for record in records])
+    return Call(script("cache/get"), records, READ_FIELDS)
 
 
-def _read_hashes(records: Sequence[str]) -> Operation[list[Row]]:
+def _read_hashes(settings: CacheSettings, records: Sequence[str]) -> Operation[list[Row]]:
     types = yield Commands([("TYPE", record) for record in records])
     hashes = [record for record, found in zip(records, types, strict=True) if found == b"hash"]
     for record, found in zip(records, types, strict=True):
         if found not in (b"hash", b"none"):
             unreadable(CorruptRecord(f"it is a {found.decode()}, not a hash"), record)
-    rows = dict(zip(hashes, (yield _read(hashes)), strict=True)) if hashes else {}
+    rows = dict(zip(hashes, (yield _read(settings, hashes)), strict=True)) if hashes else {}
     missing: Row = [None] * len(READ_FIELDS)
     return [rows.get(record, missing) for record in records]
 
@@ -88,15 +91,19 @@ def _read_hashes(records: Sequence[str]) -> Operation[list[Row]]:
 
 @frozen
 class _Line:
-    """An entry, and what a script is told of it."""
+    """An entry, and what a script is told of it.
+
+    Attributes:
+        index: that knows the entry.
+        record: its key.
+        args: of the script.
+        size: of its value, if that is written.
+    """
 
     index: IndexKeys
-    key: str
+    record: str
     args: Sequence[Arg]
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.args))
+    size: int = 0
 
 
 def _together(settings: CacheSettings, lines: Iterable[_Line]) -> Iterator[list[_Line]]:
@@ -126,8 +133,8 @@ def _call(name: str, lines: Iterable[_Line], empty: Iterable[IndexKeys] = ()) ->
     for index, members in groups.items():
         keys += [index.index, index.namespaces]
         args += [index.name, str(len(members))]
-    for index, members in groups.items():
-        keys += [index.record(line.key) for line in members]
+    for members in groups.values():
+        keys += [line.record for line in members]
         args += [arg for line in members for arg in line.args]
     return Call(script(f"cache/{name}"), keys, args)
 
@@ -139,17 +146,17 @@ def set_entries(settings: CacheSettings, entries: Sequence[Write]) -> Operation[
     """Store entries: one call for each 500, or for each 8 MB; in a cluster, for those of each shard."""
     lines = []
     for write in entries:
-        index = keys_of(settings.prefix, (write.namespace, write.key))
-        value = encode_bytes(write.payload.data)
-        args: list[Arg] = [index.pk(write.key), write.key, write.payload.encoding, value, str(settings.life(write.ttl))]
-        lines.append(_Line(index, write.key, args))
+        index, payload = keys_of(settings.prefix, (write.namespace, write.key)), write.payload
+        pk, value = index.pk(write.key), encode_bytes(payload.data)
+        args = (pk, write.key, payload.encoding, value, str(settings.life(write.ttl)))
+        lines.append(_Line(index, index.record_of(pk), args, len(value)))
     for chunk in _together(settings, lines):
         yield _call("set", chunk)
 
 
 def _delete(settings: CacheSettings, entries: Iterable[tuple[IndexKeys, str]]) -> Operation[int]:
     count = 0
-    for chunk in _together(settings, (_Line(index, key, [key]) for index, key in entries)):
+    for chunk in _together(settings, (_Line(index, index.record(key), (key,)) for index, key in entries)):
         count += yield _call("delete", chunk)
     return count
 
@@ -229,6 +236,6 @@ def reindex(settings: CacheSettings) -> Operation[int]:
             (members,) = yield Commands([("ZRANGE", index.index, "0", "-1")])
             entries.update(((index, text(member, index.index)), None) for member in members)
     count = 0
-    for chunk in _together(settings, (_Line(index, key, [key]) for index, key in entries)):
+    for chunk in _together(settings, (_Line(index, index.record(key), (key,)) for index, key in entries)):
         count += yield _call("adopt", chunk)
     return count

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from ...domain import CacheEntry, CorruptRecord, Payload
 from ...domain.cache import CacheKey
+from ...domain.model import built
 from .records import decode_bytes, decode_time
 
 READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at")
 """The fields of a record from which :func:`decode_entry` builds an entry."""
+
+
+@lru_cache(maxsize=64)
+def _time(text: bytes) -> datetime:
+    # Entries that were set together have the same times.
+    return decode_time(text.decode())
 
 
 def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
@@ -19,7 +28,7 @@ def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> C
     Raises:
         CorruptRecord: a part is damaged or missing, or the record is that of another entry.
     """
-    if all(value is None for value in row):
+    if row.count(None) == len(row):
         return None
     namespace, key = place
     item_key, encoding, value, created_at, expires_at = row
@@ -28,12 +37,16 @@ def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> C
             raise ValueError("a field is missing")
         if item_key.decode() != key:
             raise ValueError("it has the key of another entry")
-        return CacheEntry.trusted(
-            namespace=namespace,
-            key=key,
-            payload=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, record)),
-            created_at=decode_time(created_at.decode()),
-            expires_at=decode_time(expires_at.decode()) if expires_at else None,
+        payload = built(Payload, {"encoding": encoding.decode(), "data": decode_bytes(value, record)})
+        return built(
+            CacheEntry,
+            {
+                "namespace": namespace,
+                "key": key,
+                "payload": payload,
+                "created_at": _time(created_at),
+                "expires_at": _time(expires_at) if expires_at else None,
+            },
         )
     except ValueError as error:
         raise CorruptRecord(f"cache entry is damaged: {error}", key=record) from error

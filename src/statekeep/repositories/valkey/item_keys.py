@@ -62,6 +62,8 @@ class ItemKeys:
     """The number of the last value appended."""
     deletion: str = field(init=False)
     """In a cluster: when the last of its items that were deleted a moment ago had been put."""
+    indexes: tuple[str, ...] = field(init=False)
+    """Recency, expiry, and that of its keys, as scripts take them."""
 
     def __attrs_post_init__(self) -> None:
         found = place(self.namespace)
@@ -75,6 +77,12 @@ class ItemKeys:
             ("deletion", f"{self.prefix}:item-deletion:{tag}"),
         ):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "indexes", (self.recency, self.expiry, self.index))
+
+    @cached_property
+    def ordered(self) -> str:
+        """Its name in the index of namespaces."""
+        return ordered(self.namespace)
 
     @cached_property
     def chain(self) -> tuple[ItemKeys, ...]:
@@ -115,6 +123,7 @@ def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
     return ItemKeys(prefix, namespace)
 
 
-def namespace_index_keys(prefix: str) -> list[str]:
+@lru_cache(maxsize=16)
+def namespace_index_keys(prefix: str) -> tuple[str, ...]:
     """All namespaces by name, by the time of the last put, and by their end; in the slot of the empty one."""
-    return [f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end")]
+    return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))

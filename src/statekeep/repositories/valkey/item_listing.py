@@ -288,11 +288,21 @@ def _beginning(query: NamespaceQuery) -> Namespace:
 
 def _alive(settings: Settings, namespaces: Sequence[Namespace], now: int) -> Operation[list[Namespace]]:
     """Those that hold items; the index forgets the others."""
-    commands: list[list[Arg]] = []
-    for namespace in namespaces:
-        keys = settings.keys(namespace)
-        commands += [["ZCARD", keys.index], ["ZCOUNT", keys.expiry, "-inf", f"({now}"]]
-    counts = (yield Commands(commands)) if commands else []
+    if not namespaces:
+        return []
+    spaces = [settings.keys(namespace) for namespace in namespaces]
+    if settings.cluster:
+        counts = yield Commands(
+            [
+                command
+                for keys in spaces
+                for command in (["ZCARD", keys.index], ["ZCOUNT", keys.expiry, "-inf", f"({now}"])
+            ]
+        )
+    else:
+        counts = yield Call(
+            script("items/sizes"), [key for keys in spaces for key in (keys.index, keys.expiry)], [str(now)]
+        )
     alive: list[Namespace] = []
     empty: list[Namespace] = []
     for namespace, items, ended in zip(namespaces, counts[::2], counts[1::2], strict=True):

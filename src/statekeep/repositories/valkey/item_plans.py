@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
+from pydantic_core import to_json
 
 from ...domain import DEFAULT, VectorIndex
 from ...domain.items import ANY, Namespace, Ttl
 from ...domain.json_values import dumps
 from ..items import Action, Get, Put
 from ..ttl import ms_of
-from .item_keys import ItemKeys, item_keys, namespace_index_keys, ordered
+from .item_keys import ItemKeys, item_keys, namespace_index_keys
 from .keys import part
 from .requests import Arg, Call, script
 from .search_module import attribute_tags, namespace_tags
@@ -42,10 +42,15 @@ class Settings:
         """The keys of a namespace."""
         return item_keys(self.prefix, namespace)
 
-    def indexes(self, keys: ItemKeys) -> list[str]:
+    def indexes(self, keys: ItemKeys) -> Sequence[str]:
         """The indexes of a namespace: recency, expiry, that of its keys, and that of its vectors if there are any."""
-        vectors = [] if self.index is None else [keys.vectors(self.index.collection_name)]
-        return [keys.recency, keys.expiry, keys.index, *vectors]
+        return keys.indexes if self.index is None else (*keys.indexes, keys.vectors(self.index.collection_name))
+
+    def documents(self, keys: ItemKeys, key: str, count: int) -> Sequence[str]:
+        """The keys of the first vectors of an item, if there may be some."""
+        if self.index is None:
+            return ()
+        return [keys.vector(self.index.collection_name, f"{part(key)}:{place}") for place in range(count)]
 
     def is_split(self, namespace: Namespace) -> bool:
         """Whether the indexes of the namespaces above this one live in other slots."""
@@ -91,40 +96,47 @@ class Plan:
         self.args: list[Arg] = []
         self.spaces: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
-        self._places: dict[str, int] = {}
+        self._records: dict[str, int] = {}
+        self._links: dict[str, int] = {}
         self._spaces: dict[Namespace, int] = {}
 
-    def _key(self, key: str) -> int:
-        if key not in self._places:
-            self.keys.append(key)
-            self._places[key] = len(self.keys)
-        return self._places[key]
+    def _key(self, *keys: str) -> int:
+        """The position of the first."""
+        self.keys.extend(keys)
+        return len(self.keys) - len(keys) + 1
 
     def _arg(self, *args: Arg) -> int:
-        """Returns the position of the first; the plan itself will be before all."""
+        """The position of the first; the plan itself will be before all."""
         self.args.extend(args)
         return len(self.args) - len(args) + 2
 
-    def _chain(self, keys: ItemKeys) -> Sequence[ItemKeys]:
-        return keys.chain if self.time is None else (keys,)
+    def _record(self, keys: ItemKeys, key: str, documents: int) -> int:
+        """Declare an item's record, and those of its vectors: of the same item always as many."""
+        record = keys.record(key)
+        place = self._records.get(record)
+        if place is None:
+            place = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
+        return place
 
-    def _documents(self, keys: ItemKeys, key: str, count: int) -> list[int]:
-        """Declare the records of an item's vectors."""
-        index = self.settings.index
-        if index is None:
-            return []
-        return [self._key(keys.vector(index.collection_name, f"{part(key)}:{place}")) for place in range(count)]
+    def _link(self, keys: ItemKeys) -> int:
+        place = self._links.get(keys.recency)
+        if place is None:
+            place = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
+        return place
 
     def _space(self, keys: ItemKeys) -> int:
-        if keys.namespace not in self._spaces:
-            space: dict[str, Any] = {
-                "name": self._arg(ordered(keys.namespace)),
-                "sequence": self._key(keys.sequence),
-                "chain": [[*map(self._key, self.settings.indexes(link))] for link in self._chain(keys)],
-            }
-            self.spaces.append(space)
-            self._spaces[keys.namespace] = len(self.spaces)
-        return self._spaces[keys.namespace]
+        number = self._spaces.get(keys.namespace)
+        if number is None:
+            chain = keys.chain if self.time is None else (keys,)
+            self.spaces.append(
+                {
+                    "name": self._arg(keys.ordered),
+                    "sequence": self._key(keys.sequence),
+                    "chain": [self._link(link) for link in chain],
+                }
+            )
+            number = self._spaces[keys.namespace] = len(self.spaces)
+        return number
 
     def add(self, action: Action, *, documents: int = SPARE, is_known: bool = False) -> None:
         """Add an action.
@@ -137,14 +149,11 @@ class Plan:
         keys = self.settings.keys(action.namespace)
         if isinstance(action, Put):
             documents = max(documents, len(action.vectors))
-        entry: dict[str, Any] = {
-            "space": self._space(keys),
-            "record": self._key(keys.record(action.key)),
-            "members": [self._arg(link.member(action.namespace, action.key)) for link in self._chain(keys)],
-            "documents": self._documents(keys, action.key, documents),
-        }
-        if is_known or self.settings.index is None:
-            entry["known"] = True
+        entry: dict[str, Any] = {"space": self._space(keys), "record": self._record(keys, action.key, documents)}
+        if self.settings.index is not None:
+            entry["documents"] = documents
+            if is_known:
+                entry["known"] = True
         if isinstance(action, Get):
             entry["kind"] = "refresh" if self.settings.refreshes(action.refresh) else "get"
         else:
@@ -152,37 +161,32 @@ class Plan:
                 entry["expected"] = action.expected or 0
             entry["kind"] = "put" if isinstance(action, Put) else "delete"
             if isinstance(action, Put):
-                self._fill(entry, keys, action)
-            else:
-                entry["key"] = self._arg(action.key)
+                self._fill(entry, action)
         self.actions.append(entry)
 
-    def _fill(self, entry: dict[str, Any], keys: ItemKeys, put: Put) -> None:
+    def _fill(self, entry: dict[str, Any], put: Put) -> None:
         life = self.settings.life(put.ttl)
-        first = self._arg(keys.pk(put.key), keys.place, put.key, dumps(put.value))
-        entry["fields"] = [first, first + 1, first + 2, first + 3]
-        entry["life"] = ms_of(life)
-        entry["ttl"] = repr(life)
-        entry["count"] = len(put.vectors)
+        entry["value"] = self._arg(dumps(put.value))
+        if life is not None:
+            entry["life"] = ms_of(life)
+            entry["ttl"] = repr(life)
         if put.vectors:
+            entry["count"] = len(put.vectors)
             entry["data"] = self._arg(*put.vectors)
             entry["tags"] = self._arg(",".join(namespace_tags(put.namespace)), ",".join(attribute_tags(put.value)))
 
     def declare(self, namespace: Namespace, base: int, count: int, documents: int) -> dict[str, Any]:
         """Declare the keys of numbers behind ``base``, for values to be appended."""
         keys = self.settings.keys(namespace)
-        found = []
-        for number in range(base + 1, base + count + 1):
-            key = sequence_key(number)
-            members = [self._arg(link.member(namespace, key)) for link in self._chain(keys)]
-            vectors = self._documents(keys, key, documents)
-            found.append([self._key(keys.record(key)), members, vectors, self._arg(keys.pk(key)), self._arg(key)])
-        return {"base": str(base), "keys": found}
+        numbers = range(base + 1, base + count + 1)
+        records = [self._record(keys, sequence_key(number), documents) for number in numbers]
+        return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
     def call(self, **more: Any) -> Call:
         """The call of the script, with ``more`` entries of the plan."""
         plan: dict[str, Any] = {"spaces": self.spaces, "actions": self.actions, **more}
         kinds = {action["kind"] for action in self.actions}
+        first = self.settings.keys(next(iter(self._spaces)))
         # A client that lost the answer sends the call again. Doing it twice would be wrong, but for plain puts.
         if (
             {"append", "pop"} & more.keys()
@@ -190,21 +194,15 @@ class Plan:
             or ("put" in kinds and len(kinds) > 1)
             or any("expected" in action for action in self.actions)
         ):
-            place = next(map(self.settings.keys, self._spaces)).place
-            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{place}}}:{secrets.token_hex(12)}")
+            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{first.place}}}:{secrets.token_hex(12)}")
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
         if self.time is not None:
             plan["time"] = str(self.time)
-            plan["deletion"] = self._key(next(map(self.settings.keys, self._spaces)).deletion)
+            plan["deletion"] = self._key(first.deletion)
         else:
-            positions = map(self._key, namespace_index_keys(self.settings.prefix))
-            plan["names"], plan["times"], plan["ends"] = positions
-        return Call(
-            script("items/apply", when_full="put" not in kinds),
-            self.keys,
-            [json.dumps(plan, separators=(",", ":")), *self.args],
-        )
+            plan["names"] = self._key(*namespace_index_keys(self.settings.prefix))
+        return Call(script("items/apply", when_full="put" not in kinds), self.keys, [to_json(plan), *self.args])
 
 
 def sequence_key(number: int) -> str:
@@ -228,6 +226,10 @@ def plan_of(
             :data:`SPARE`; ``None``: some that are not of this repository's collection.
     """
     plan = Plan(settings, time)
+    if settings.index is None:
+        for action in actions:
+            plan.add(action)
+        return plan
     documents: dict[tuple[Namespace, str], int] = {}
     for position, action in enumerate(actions):
         there = (former or {}).get(position) or 0

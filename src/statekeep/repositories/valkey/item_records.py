@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...domain import CorruptRecord, Item, SearchItem
+from ...domain.model import built
 from ..ttl import LONGEST
 from .item_keys import ItemKeys
 from .records import decode_time
@@ -23,7 +24,7 @@ Row = Sequence[bytes | None]
 
 def is_there(row: Row) -> bool:
     """Whether a row was read from a record at all."""
-    return any(part is not None for part in row)
+    return row.count(None) != len(row)
 
 
 def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
@@ -43,14 +44,18 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         number = int(version)
         if number < 1:
             raise ValueError("version is not positive")
-        return Item.trusted(
-            namespace=keys.namespace,
-            key=key,
-            value=json.loads(value.decode()),
-            created_at=decode_time(created_at.decode()),
-            updated_at=decode_time(updated_at.decode()),
-            version=number,
-            expires_at=decode_time(expires_at.decode()) if expires_at else None,
+        created = decode_time(created_at.decode())
+        return built(
+            Item,
+            {
+                "namespace": keys.namespace,
+                "key": key,
+                "value": json.loads(value.decode()),
+                "created_at": created,
+                "updated_at": created if updated_at == created_at else decode_time(updated_at.decode()),
+                "version": number,
+                "expires_at": decode_time(expires_at.decode()) if expires_at else None,
+            },
         )
     except (ValueError, RecursionError) as error:
         raise CorruptRecord(f"item is damaged: {error}", key=keys.record(key)) from error

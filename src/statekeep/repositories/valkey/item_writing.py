@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...domain import Conflict, CorruptRecord, Item
 from ...domain.items import ANY, Namespace
+from ...domain.model import built
 from ..items import Action, Delete, Get, Put
 from ..operation import Operation
 from ..ttl import ms_of
@@ -29,10 +30,11 @@ CHUNK: Final = 500
 
 def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
     """Do actions one after the other; those of one namespace in one call of at most 500."""
-    if all(isinstance(action, Get) and not settings.refreshes(action.refresh) for action in actions):
-        return (yield from _get(settings, actions))
+    groups = _groups(settings, actions)
+    if len(groups) == 1:
+        return (yield from _apply(settings, actions))
     results: dict[int, Any] = {}
-    for group in _groups(settings, actions):
+    for group in groups:
         part_of = [actions[position] for position in group]
         results.update(zip(group, (yield from _apply(settings, part_of)), strict=True))
     return [results[position] for position in range(len(actions))]
@@ -48,11 +50,22 @@ def _groups(settings: Settings, actions: Sequence[Action]) -> list[Sequence[int]
     return [chunk for positions in by_namespace.values() for chunk in chunks(positions, CHUNK)]
 
 
-def _get(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    keys = [settings.keys(action.namespace) for action in actions]
-    records = [its.record(action.key) for its, action in zip(keys, actions, strict=True)]
+def read(settings: Settings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
+    """Read items, and let those that end live anew if they are to; returns whether there were some."""
+    keys = [settings.keys(get.namespace) for get in gets]
+    records = [its.record(get.key) for its, get in zip(keys, gets, strict=True)]
     rows = yield from read_rows(settings, records)
-    return [decode_item(its, action.key, row) for its, action, row in zip(keys, actions, rows, strict=True)]
+    items = [decode_item(its, get.key, row) for its, get, row in zip(keys, gets, rows, strict=True)]
+    mortal = [
+        position
+        for position, (get, row) in enumerate(zip(gets, rows, strict=True))
+        if row[TTL] and settings.refreshes(get.refresh)
+    ]
+    if mortal:
+        again = yield from apply(settings, [gets[position] for position in mortal])
+        for position, item in zip(mortal, again, strict=True):
+            items[position] = item
+    return items, bool(mortal)
 
 
 def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
@@ -105,10 +118,12 @@ def results_of(settings: Settings, actions: Sequence[Action], replies: Sequence[
         if isinstance(action, Put):
             stored = Stored(*reply)
             results.append(_item(keys, action, stored))
-            yield from erase_vectors(keys, action.key, stored.left_over)
+            if stored.left_over:
+                yield from erase_vectors(keys, action.key, stored.left_over)
         elif isinstance(action, Delete):
             results.append(bool(reply[0]))
-            yield from erase_vectors(keys, action.key, reply[1])
+            if reply[1]:
+                yield from erase_vectors(keys, action.key, reply[1])
         else:
             row, waits = reply
             if settings.refreshes(action.refresh) and row[TTL]:
@@ -128,18 +143,23 @@ def _is_written_later(actions: Sequence[Action], position: int) -> bool:
 
 
 def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
-    try:
-        created_at = decode_time(stored.created_at.decode())
-    except ValueError as error:
-        raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
-    return Item.trusted(
-        namespace=put.namespace,
-        key=put.key,
-        value=put.value,
-        created_at=created_at,
-        updated_at=decode_time(stored.updated_at.decode()),
-        version=int(stored.version),
-        expires_at=decode_time(stored.expires_at.decode()) if stored.expires_at else None,
+    updated_at = created_at = decode_time(stored.updated_at.decode())
+    if stored.created_at != stored.updated_at:
+        try:
+            created_at = decode_time(stored.created_at.decode())
+        except ValueError as error:
+            raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
+    return built(
+        Item,
+        {
+            "namespace": put.namespace,
+            "key": put.key,
+            "value": put.value,
+            "created_at": created_at,
+            "updated_at": updated_at,
+            "version": int(stored.version),
+            "expires_at": decode_time(stored.expires_at.decode()) if stored.expires_at else None,
+        },
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from ...domain import Item, SearchItem, VectorIndex
 from ...domain.items import Namespace
-from ..items import Action, ItemRange, ItemSearch, NamespaceQuery, Put
+from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Operation, Page
 from . import item_listing, item_reindexing, item_search, item_sequences, item_writing, search_module
 from .backend import ValkeyBackend
@@ -61,10 +61,22 @@ class ValkeyItems(ValkeyBackend):
         self.index = index
         self._settings = Settings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
         self._last: dict[Namespace, int] = {}
+        # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
+        self._any_ends = self.ttl is not None
         self._module = search_module.NO_MODULE
 
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
-        """Plain reads in one pipeline. Else one script call; in a cluster some for each namespace."""
+        """Plain reads in one round trip. Else one script call; in a cluster some for each namespace."""
+        gets = [action for action in actions if isinstance(action, Get)]
+        if len(gets) == len(actions):
+            refreshes = any(self._settings.refreshes(get.refresh) for get in gets)
+            if not (refreshes and self._any_ends):
+                items, any_ended = yield from item_writing.read(self._settings, gets)
+                self._any_ends = self._any_ends or any_ended
+                return items
+        else:
+            puts = (action for action in actions if isinstance(action, Put))
+            self._any_ends = self._any_ends or any(self._settings.life(put.ttl) is not None for put in puts)
         return (yield from item_writing.apply(self._settings, actions))
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:

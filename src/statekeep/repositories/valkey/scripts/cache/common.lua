@@ -3,9 +3,10 @@
 -- An index has the keys of one namespace, as far as they are in one shard, by their end; an index of namespaces has
 -- those by the end of their last entry. Ends are milliseconds since 1970, or 'inf' for never.
 
--- Forget what has ended: some more than is added, so that an index that is used gets rid of everything in time.
-local function drop_ended(key, now, added)
-  local ended = call('ZRANGEBYSCORE', key, '-inf', '(' .. number(now), 'LIMIT', 0, added + 100)
+-- Forget what has ended, which is below `bound`: some more than is added, so that an index that is used gets rid of
+-- everything in time.
+local function drop_ended(key, bound, added)
+  local ended = call('ZRANGEBYSCORE', key, '-inf', bound, 'LIMIT', 0, added + 100)
   if #ended > 0 then call('ZREM', key, unpack(ended)) end
 end
 

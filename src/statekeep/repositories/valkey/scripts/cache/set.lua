@@ -9,21 +9,26 @@ local created = seconds(us)
 local indexes = tonumber(ARGV[1])
 local WIDTH = 5
 
-local function ends_of(entry)
-  local life = tonumber(ARGV[entry + 4])
-  return life > 0 and number(now + life) or 'inf'
+-- When entries of a life end: as an index has it, and as a record does. Most are of the same life.
+local ends, expiry = {}, {}
+for entry = 2 + 2 * indexes, #ARGV, WIDTH do
+  local text = ARGV[entry + 4]
+  if not ends[text] then
+    local life = tonumber(text)
+    if life > 0 then ends[text], expiry[text] = number(now + life), {'expires_at', seconds((now + life) * 1000)}
+    else ends[text], expiry[text] = 'inf', {} end
+  end
 end
 
 -- The indexes first: a key of another type is met here, before any record is written.
-local entry = 2 + 2 * indexes
+local entry, bound = 2 + 2 * indexes, '(' .. number(now)
 for i = 1, indexes do
   local index, namespaces, name = KEYS[2 * i - 1], KEYS[2 * i], ARGV[2 * i]
-  local count = tonumber(ARGV[2 * i + 1])
-  drop_ended(index, now, count)
-  drop_ended(namespaces, now, 1)
-  local members = {}
+  local count, members = tonumber(ARGV[2 * i + 1]), {}
+  drop_ended(index, bound, count)
+  drop_ended(namespaces, bound, 1)
   for _ = 1, count do
-    members[#members + 1] = ends_of(entry)
+    members[#members + 1] = ends[ARGV[entry + 4]]
     members[#members + 1] = ARGV[entry + 1]
     entry = entry + WIDTH
   end
@@ -31,22 +36,18 @@ for i = 1, indexes do
   settle(index, namespaces, name)
 end
 
+-- Whatever is there goes, with all fields that others may have added.
+local first = 2 * indexes + 1
+if #KEYS >= first then call('UNLINK', unpack(KEYS, first)) end
 entry = 2 + 2 * indexes
-local record = 2 * indexes + 1
+local record = first
 for i = 1, indexes do
+  local namespace = ARGV[2 * i]
   for _ = 1, tonumber(ARGV[2 * i + 1]) do
-    local ends = ends_of(entry)
-    local fields = {
-      'pk', ARGV[entry], 'namespace', ARGV[2 * i], 'item_key', ARGV[entry + 1],
-      'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created
-    }
-    if ends ~= 'inf' then
-      fields[#fields + 1] = 'expires_at'
-      fields[#fields + 1] = seconds(tonumber(ends) * 1000)
-    end
-    call('UNLINK', KEYS[record])
-    call('HSET', KEYS[record], unpack(fields))
-    if ends ~= 'inf' then call('PEXPIREAT', KEYS[record], ends) end
+    local life = ARGV[entry + 4]
+    call('HSET', KEYS[record], 'pk', ARGV[entry], 'namespace', namespace, 'item_key', ARGV[entry + 1],
+      'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created, unpack(expiry[life]))
+    if ends[life] ~= 'inf' then call('PEXPIREAT', KEYS[record], ends[life]) end
     entry = entry + WIDTH
     record = record + 1
   end

@@ -7,9 +7,10 @@
 -- there seem to end later, or never: they keep that, as the put may not come about.
 local recency, expiry, index = KEYS[1], KEYS[2], KEYS[3]
 local vectors = #KEYS % 3 == 1 and KEYS[4]
-local now = math.floor(now_us() / 1000)
+local present = now_us()
+local now = math.floor(present / 1000)
 drop_ended(recency, expiry, index, vectors, now)
-local first, kept = tonumber(ARGV[1]) or next_time(recency), 0
+local first, kept = tonumber(ARGV[1]) or next_time(recency, present), 0
 for i = 3, #ARGV, 2 do
   local member, life, us = ARGV[i], tonumber(ARGV[i + 1]), first + (i - 3) / 2
   local ends = life > 0 and now + life + GRACE or 0

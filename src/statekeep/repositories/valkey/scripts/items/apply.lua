@@ -1,17 +1,18 @@
 #!lua
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
---   time: microseconds, or absent for now; names, times, ends: the indexes of namespaces, or absent
---   spaces: {name, sequence, chain = {{recency, expiry, index, vectors or absent}*}, the namespace's own first}
---   actions: {kind = get | put | delete | refresh, space, record, key, members = one per link of the chain,
---     expected = version, 0 for none, absent for any, documents = records of vectors that there are or may be,
---     and for put: fields = {pk, namespace, item_key, value}, life = milliseconds or 0, ttl = as text,
---     count = vectors, data = the first of them, tags = the first of namespaces and attributes,
---     known = true if vectors of the former value that have no keys here may be left to the caller}
---   collection: of the vectors
+--   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, or absent
+--   spaces: {name, sequence, chain = for each link, the namespace's own first, the first of its keys, which are recency,
+--     expiry, index, and vectors if there is a collection}
+--   actions: {kind = get | put | delete | refresh, space, record, documents = how many keys of vectors that there are or
+--     may be follow that of the record, or absent, expected = version, 0 for none, absent for any,
+--     known = true if vectors of the former value that have no keys here may be left to the caller,
+--     and for put: value; of an item that ends: life = milliseconds, ttl = as text;
+--     of one with vectors: count, data = the first of them, tags = the first of namespaces and attributes}
+--   collection: of the vectors, or absent
 --   deletion: in a cluster, the key that holds for a while when the last of the deleted items had been put
---   append: absent, or the puts get the next keys: base = the number before the first one that is declared, and for
---     each declared one {record, members, documents, pk, item_key}
+--   append: absent, or the puts get the next keys: base = the number before the first one that is declared, records =
+--     each record that is declared, documents
 --   pop: absent, or only the first of the actions, all of them deletions, is done whose item is the last of all
 --   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again
 --   despite: absent, or what is refreshed is so although there are vectors that have no keys here
@@ -26,25 +27,49 @@ local function answer(reply)
   if plan.call then call('SET', KEYS[plan.call], cmsgpack.pack(reply), 'PX', 120000) end
   return reply
 end
-local us = tonumber(plan.time)
-local now = math.floor(now_us() / 1000)
+local present = now_us()
+local us, now = tonumber(plan.time), math.floor(present / 1000)
 local deleted = plan.deletion and tonumber(call('GET', KEYS[plan.deletion]) or nil)
 -- The deletion may have removed from the indexes above what was announced before, too; a later time tells the caller.
 if deleted and us <= deleted then us = deleted + 1 end
 
 -- All that could fail for a key of another type does so before anything is written.
-for _, space in ipairs(plan.spaces) do
-  space.index, space.vectors = space.chain[1][3], space.chain[1][4]
-  call('STRLEN', KEYS[space.sequence])
-  for _, link in ipairs(space.chain) do
-    for _, key in ipairs(link) do call('ZCARD', KEYS[key]) end
+local links = {}
+
+local function link_of(first)
+  local link = {recency = KEYS[first], expiry = KEYS[first + 1], index = KEYS[first + 2]}
+  link.vectors = plan.collection and KEYS[first + 3]
+  call('ZCARD', link.recency)
+  link.is_mortal = call('ZCARD', link.expiry) > 0
+  link.ended = link.is_mortal and ended_in(link.expiry, now) or {}
+  if #link.ended > 0 then
+    call('ZCARD', link.index)
+    if link.vectors then call('ZCARD', link.vectors) end
   end
-  us = us or next_time(KEYS[space.chain[#space.chain][1]])
+  return link
 end
-local names, times, ends = plan.names, nil, nil
+
+for _, space in ipairs(plan.spaces) do
+  for place, first in ipairs(space.chain) do
+    links[first] = links[first] or link_of(first)
+    space.chain[place] = links[first]
+  end
+  space.index, space.vectors = space.chain[1].index, space.chain[1].vectors
+  call('ZCARD', space.index)
+  if space.vectors then call('ZCARD', space.vectors) end
+end
+local names, times, ends, any_ends = plan.names, nil, nil, false
 if names then
-  names, times, ends = KEYS[plan.names], KEYS[plan.times], KEYS[plan.ends]
-  for _, key in ipairs({names, times, ends}) do call('ZCARD', key) end
+  names, times, ends = KEYS[plan.names], KEYS[plan.names + 1], KEYS[plan.names + 2]
+  call('ZCARD', names)
+  call('ZCARD', times)
+  any_ends = call('ZCARD', ends) > 0
+end
+for _, action in ipairs(plan.actions) do
+  if action.kind == 'put' and not us then
+    local chain = plan.spaces[action.space].chain
+    us = next_time(chain[#chain].recency, present)
+  end
 end
 
 local last_number = nil
@@ -57,16 +82,14 @@ if plan.append then
     call('SET', sequence, number(us), 'PX', 60000)
   end
   local skipped = last_number - tonumber(plan.append.base)
-  if skipped < 0 or skipped + #plan.actions > #plan.append.keys then return {'append', number(last_number)} end
+  if skipped < 0 or skipped + #plan.actions > #plan.append.records then return {'append', number(last_number)} end
   for i, action in ipairs(plan.actions) do
-    local declared = plan.append.keys[skipped + i]
-    if call('EXISTS', KEYS[declared[1]]) == 1 then
+    action.record, action.documents = plan.append.records[skipped + i], plan.append.documents
+    if call('EXISTS', KEYS[action.record]) == 1 then
       -- Somebody put an item under this very key.
       call('SET', sequence, number(last_number + i), 'KEEPTTL')
       return {'append', number(last_number + i)}
     end
-    action.record, action.members, action.documents = declared[1], declared[2], declared[3]
-    action.fields[1], action.fields[3] = declared[4], declared[5]
   end
 end
 
@@ -86,122 +109,168 @@ end
 local function left_over(action, before)
   if not before or before == '' then return '' end
   if string.find(before, ' ', 1, true) or string.match(before, '^(.*):%d+$') ~= plan.collection then return before end
-  return vectors_in(before, plan.collection) > #action.documents and before or ''
+  return vectors_in(before, plan.collection) > (action.documents or 0) and before or ''
+end
+
+-- What is there before an action: of one that reads the FIELDS, of one that writes those that matter to it. Whoever
+-- writes a record forgets what was known of it.
+local rows, heads = {}, {}
+
+local function row_of(record)
+  rows[record] = rows[record] or call('HMGET', record, unpack(FIELDS))
+  return rows[record]
+end
+
+local function head_of(record)
+  if not heads[record] then
+    local values = call('HMGET', record, 'version', 'vectors', 'created_at', 'updated_at')
+    heads[record] = {version = values[1], vectors = values[2], created_at = values[3], updated_at = values[4]}
+  end
+  return heads[record]
+end
+
+local function changed(record)
+  rows[record], heads[record] = nil, nil
 end
 
 local versions, unknown = {}, {}
 for number_, action in ipairs(plan.actions) do
   local record = KEYS[action.record]
-  if versions[record] == nil then versions[record] = call('HGET', record, 'version') or false end
-  local there = versions[record] and (version_of(versions[record]) or 0) or 0
-  if action.expected and action.expected ~= there then return {'conflict', number_, there} end
-  if action.kind == 'put' then versions[record] = there + 1
-  elseif action.kind == 'delete' then versions[record] = false end
-  if action.kind ~= 'get' and not action.known then
-    local text = left_over(action, call('HGET', record, 'vectors'))
+  local vectors
+  if action.kind == 'put' or action.kind == 'delete' then
+    local head = head_of(record)
+    if versions[record] == nil then versions[record] = head.version end
+    local there = versions[record] and (version_of(versions[record]) or 0) or 0
+    if action.expected and action.expected ~= there then return {'conflict', number_, there} end
+    versions[record] = action.kind == 'put' and there + 1
+    vectors = head.vectors
+  else
+    vectors = action.kind == 'refresh' and row_of(record)[8]
+    if action.kind == 'get' then row_of(record) end
+  end
+  if plan.collection and not action.known then
+    local text = left_over(action, vectors)
     if text ~= '' then
       unknown[#unknown + 1] = number_
       unknown[#unknown + 1] = text
     end
   end
-  for _, document in ipairs(action.documents) do call('HLEN', KEYS[document]) end
+  for place = 1, action.documents or 0 do call('HLEN', KEYS[action.record + place]) end
 end
 if #unknown > 0 then return {'vectors', unpack(unknown)} end
 
-local function tidy(space)
-  for place, link in ipairs(space.chain) do
-    local dropped = drop_ended(KEYS[link[1]], KEYS[link[2]], KEYS[link[3]], link[4] and KEYS[link[4]], now)
-    if place == 1 and dropped > 0 and call('EXISTS', KEYS[space.index]) == 0 then call('DEL', KEYS[space.sequence]) end
+local function tidy()
+  for _, link in pairs(links) do drop(link.recency, link.expiry, link.index, link.vectors, link.ended) end
+  for _, space in ipairs(plan.spaces) do
+    if #space.chain[1].ended > 0 and call('EXISTS', space.index) == 0 then call('DEL', KEYS[space.sequence]) end
   end
-end
-
-local function read(record)
-  return call('HMGET', record, unpack(FIELDS))
 end
 
 -- Remove the records of vectors behind the first `count`. What has no record of ours here is left to the caller.
-local function remove_vectors(space, action, count, before)
-  local had = vectors_in(before, plan.collection)
-  for place = count + 1, math.min(#action.documents, had) do
-    call('DEL', KEYS[action.documents[place]])
-    call('ZREM', KEYS[space.vectors], ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
+local function remove_vectors(space, action, name, count, before)
+  for place = count + 1, math.min(action.documents or 0, vectors_in(before, plan.collection)) do
+    call('DEL', KEYS[action.record + place])
+    call('ZREM', space.vectors, name .. ':' .. (place - 1))
   end
+end
+
+-- What the key of a record says: the item's primary key, its namespace and its key, encoded.
+local function parts_of(record)
+  return string.match(record, '^[^{]*({(.*)}:(.*))$')
+end
+
+-- What stands for an item in the indexes of the links of a chain.
+local function members_of(chain, place, name)
+  local members = {':' .. name}
+  local member = place .. members[1]
+  for link = #chain, 2, -1 do
+    members[link] = member
+    member = string.gsub(member, '^[^.:]*%.?', '', 1)
+  end
+  return members
 end
 
 local function put(space, action)
   local record = KEYS[action.record]
-  local before = read(record)
-  local created, version = before[3], version_of(before[5])
-  local last = sane((tonumber(before[4]) or -1) * 1000000)
+  local pk, place, name = parts_of(record)
+  local members, key = members_of(space.chain, place, name), decoded(name)
+  local before = head_of(record)
+  local created, version = before.created_at, version_of(before.version)
+  local last = sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then us = math.max(us, math.floor(last + 0.5) + 1) end
   local stamp = seconds(us)
-  local item_ends = action.life > 0 and now + action.life or 0
+  local life = action.life or 0
+  local item_ends = life > 0 and now + life or 0
   version = version and version + 1 or 1
   if version == 1 or not is_time(created) then created = stamp end
 
-  local fields = {'created_at', created, 'updated_at', stamp, 'version', number(version)}
-  for place, name in ipairs({'pk', 'namespace', 'item_key', 'value'}) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = ARGV[action.fields[place]]
-  end
-  local expires = ''
+  local count, expires, more = action.count or 0, '', {}
   if item_ends > 0 then
     expires = seconds(item_ends * 1000)
-    for _, word in ipairs({'expires_at', expires, 'ttl', action.ttl}) do fields[#fields + 1] = word end
+    more = {'expires_at', expires, 'ttl', action.ttl}
   end
-  if action.count > 0 then
-    fields[#fields + 1] = 'vectors'
-    fields[#fields + 1] = plan.collection .. ':' .. number(action.count)
+  if count > 0 then
+    more[#more + 1] = 'vectors'
+    more[#more + 1] = plan.collection .. ':' .. number(count)
   end
   call('DEL', record)
-  call('HSET', record, unpack(fields))
+  call('HSET', record, 'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
+    'created_at', created, 'updated_at', stamp, 'version', number(version), unpack(more))
   if item_ends > 0 then call('PEXPIREAT', record, number(item_ends)) end
+  changed(record)
 
-  local index = KEYS[space.index]
-  local index_before = ttl_of(index)
-  call('ZADD', index, 0, ARGV[action.fields[3]])
-  hold(index, index_before, action.life)
-  for place, link in ipairs(space.chain) do
-    enter(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], us, item_ends, now)
+  local index = space.index
+  local index_before = item_ends > 0 and ttl_of(index)
+  call('ZADD', index, 0, key)
+  if item_ends > 0 then hold(index, index_before, life) else call('PERSIST', index) end
+  for i, link in ipairs(space.chain) do
+    link.is_mortal = link.is_mortal or item_ends > 0
+    enter(link.recency, link.is_mortal and link.expiry, members[i], us, item_ends, now)
   end
-  if names then enter_namespace(names, times, ends, ARGV[space.name], us, item_ends, now) end
+  if names then
+    any_ends = any_ends or item_ends > 0
+    enter_namespace(names, times, any_ends and ends, ARGV[space.name], us, item_ends, now)
+  end
 
-  remove_vectors(space, action, action.count, before[8])
-  if action.count > 0 then
-    local vectors = KEYS[space.vectors]
+  remove_vectors(space, action, name, count, before.vectors)
+  if count > 0 then
+    local vectors = space.vectors
     local vectors_before = ttl_of(vectors)
-    for place = 1, action.count do
-      local document = KEYS[action.documents[place]]
+    for i = 1, count do
+      local document = KEYS[action.record + i]
       call('DEL', document)
-      call('HSET', document, 'vector', ARGV[action.data + place - 1], 'namespaces', ARGV[action.tags],
+      call('HSET', document, 'vector', ARGV[action.data + i - 1], 'namespaces', ARGV[action.tags],
         'attributes', ARGV[action.tags + 1], 'updated_at', stamp)
       if item_ends > 0 then call('PEXPIREAT', document, number(item_ends)) end
-      call('ZADD', vectors, 0, ARGV[action.members[1]]:sub(2) .. ':' .. (place - 1))
+      call('ZADD', vectors, 0, name .. ':' .. (i - 1))
     end
-    hold(vectors, vectors_before, action.life)
+    hold(vectors, vectors_before, life)
   end
   us = us + 1
-  return {number(version), created, stamp, expires, left_over(action, before[8])}
+  return {number(version), created, stamp, expires, left_over(action, before.vectors)}
 end
 
 local function delete(space, action)
   local record = KEYS[action.record]
-  local before = call('HMGET', record, 'vectors', 'updated_at')
-  local last = plan.deletion and sane((tonumber(before[2]) or -1) * 1000000)
+  local _, place, name = parts_of(record)
+  local members = members_of(space.chain, place, name)
+  local before = head_of(record)
+  local last = plan.deletion and sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then
     deleted = math.max(deleted or 0, math.floor(last + 0.5))
     call('SET', KEYS[plan.deletion], number(deleted), 'PX', 120000)
   end
-  local index = KEYS[space.index]
+  local index = space.index
   local found = call('DEL', record)
-  call('ZREM', index, ARGV[action.key])
-  for place, link in ipairs(space.chain) do leave(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]]) end
-  remove_vectors(space, action, 0, before[1])
+  changed(record)
+  call('ZREM', index, decoded(name))
+  for i, link in ipairs(space.chain) do leave(link.recency, link.is_mortal and link.expiry, members[i]) end
+  remove_vectors(space, action, name, 0, before.vectors)
   if call('EXISTS', index) == 0 then
     call('DEL', KEYS[space.sequence])
     if names then forget_namespaces(names, times, ends, {ARGV[space.name]}) end
   end
-  return {found, left_over(action, before[1] or ''), before[2] or ''}
+  return {found, left_over(action, before.vectors), before.updated_at or ''}
 end
 
 -- Returns whether the record speaks of vectors that the caller has to name first.
@@ -212,38 +281,38 @@ local function refresh(space, action, row)
   local record, item_ends = KEYS[action.record], now + math.ceil(life * 1000)
   call('HSET', record, 'expires_at', seconds(item_ends * 1000))
   call('PEXPIREAT', record, number(item_ends))
+  changed(record)
   row[6] = seconds(item_ends * 1000)
-  for place = 1, math.min(#action.documents, vectors_in(row[8], plan.collection)) do
-    if call('PTTL', KEYS[action.documents[place]]) >= 0 then
-      call('PEXPIREAT', KEYS[action.documents[place]], number(item_ends))
-    end
+  for i = 1, math.min(action.documents or 0, vectors_in(row[8], plan.collection)) do
+    if call('PTTL', KEYS[action.record + i]) >= 0 then call('PEXPIREAT', KEYS[action.record + i], number(item_ends)) end
   end
-  lengthen(KEYS[space.index], item_ends - now)
+  lengthen(space.index, item_ends - now)
   lengthen(KEYS[space.sequence], item_ends - now)
-  if space.vectors then lengthen(KEYS[space.vectors], item_ends - now) end
-  for place, link in ipairs(space.chain) do
-    put_off(KEYS[link[1]], KEYS[link[2]], ARGV[action.members[place]], item_ends, now)
-  end
+  if space.vectors then lengthen(space.vectors, item_ends - now) end
+  local _, place, name = parts_of(record)
+  local members = members_of(space.chain, place, name)
+  for i, link in ipairs(space.chain) do put_off(link.recency, link.expiry, members[i], item_ends, now) end
   if names and call('ZSCORE', ends, ARGV[space.name]) then
     call('ZADD', ends, 'GT', number(item_ends), ARGV[space.name])
   end
   return 0
 end
 
-for _, space in ipairs(plan.spaces) do tidy(space) end
+tidy()
 local replies = {'done'}
 if plan.append then
-  local sequence, life = KEYS[plan.spaces[1].sequence], plan.actions[1].life
+  local sequence, life = KEYS[plan.spaces[1].sequence], plan.actions[1].life or 0
   local before = ttl_of(sequence)
   call('SET', sequence, number(last_number + #plan.actions), 'KEEPTTL')
   hold(sequence, before, life)
   replies[2] = number(last_number)
 end
 if plan.pop then
-  local index = KEYS[plan.spaces[1].index]
+  local index = plan.spaces[1].index
   for number_, action in ipairs(plan.actions) do
-    if call('ZREVRANGE', index, 0, 0)[1] == ARGV[action.key] then
-      local row = read(KEYS[action.record])
+    local _, _, name = parts_of(KEYS[action.record])
+    if call('ZREVRANGE', index, 0, 0)[1] == decoded(name) then
+      local row = row_of(KEYS[action.record])
       local reply = delete(plan.spaces[1], action)
       if reply[1] == 1 then return answer({'done', number_, row, reply}) end
     end
@@ -257,7 +326,7 @@ for _, action in ipairs(plan.actions) do
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
   else
-    local row = read(KEYS[action.record])
+    local row = row_of(KEYS[action.record])
     local waits = action.kind == 'refresh' and refresh(space, action, row) or 0
     replies[#replies + 1] = {row, waits}
   end

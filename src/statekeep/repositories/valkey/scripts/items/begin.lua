@@ -3,6 +3,6 @@
 -- keys are behind all that were appended, and removed, before. KEYS: sequence recency
 local last = call('GET', KEYS[1])
 if last then return last end
-local first = number(next_time(KEYS[2]))
+local first = number(next_time(KEYS[2], now_us()))
 call('SET', KEYS[1], first, 'PX', 60000)
 return first

@@ -18,35 +18,49 @@ local function strike(index, vectors, member)
   if vectors then call('ZREMRANGEBYLEX', vectors, '[' .. name .. ':', '(' .. name .. ';') end
 end
 
--- Forget some of what has ended at or below a namespace; `vectors` may be absent.
-local function drop_ended(recency, expiry, index, vectors, now)
-  local ended = call('ZRANGEBYSCORE', expiry, '-inf', '(' .. number(now), 'LIMIT', 0, 100)
-  if #ended == 0 then return 0 end
+-- Some of what has ended at or below a namespace.
+local function ended_in(expiry, now)
+  return call('ZRANGEBYSCORE', expiry, '-inf', '(' .. number(now), 'LIMIT', 0, 100)
+end
+
+-- Forget what has ended at or below a namespace; `vectors` may be absent.
+local function drop(recency, expiry, index, vectors, ended)
+  if #ended == 0 then return end
   call('ZREM', recency, unpack(ended))
   call('ZREM', expiry, unpack(ended))
   for _, member in ipairs(ended) do strike(index, vectors, member) end
+end
+
+local function drop_ended(recency, expiry, index, vectors, now)
+  local ended = ended_in(expiry, now)
+  drop(recency, expiry, index, vectors, ended)
   return #ended
 end
 
--- Enter an item that was put into the indexes of a namespace. `ends` is 0 for never.
+-- Enter an item that was put into the indexes of a namespace. `ends` is 0 for never; then `expiry` is absent if nothing
+-- else ends there.
 local function enter(recency, expiry, member, us, ends, now)
+  if ends == 0 then
+    call('ZADD', recency, number(us), member)
+    call('PERSIST', recency)
+    if expiry then
+      call('ZREM', expiry, member)
+      call('PERSIST', expiry)
+    end
+    return
+  end
   local before, expiry_before = ttl_of(recency), ttl_of(expiry)
   call('ZADD', recency, number(us), member)
-  if ends > 0 then call('ZADD', expiry, number(ends), member)
-  elseif expiry_before ~= -2 then call('ZREM', expiry, member) end
-  local ttl = ends > 0 and ends - now or 0
-  hold(recency, before, ttl)
-  if ends > 0 then
-    hold(expiry, expiry_before, ttl)
-    outlast(expiry, {recency})
-  elseif expiry_before >= 0 then
-    call('PERSIST', expiry)
-  end
+  call('ZADD', expiry, number(ends), member)
+  hold(recency, before, ends - now)
+  hold(expiry, expiry_before, ends - now)
+  outlast(expiry, {recency})
 end
 
+-- `expiry` is absent if nothing ends there.
 local function leave(recency, expiry, member)
   call('ZREM', recency, member)
-  call('ZREM', expiry, member)
+  if expiry then call('ZREM', expiry, member) end
 end
 
 -- Forget an item whose record is gone. If it did not end, others deleted it, and its vectors are still there.
@@ -71,11 +85,15 @@ local function forget_namespaces(names, times, ends, list)
   for _, key in ipairs({names, times, ends}) do call('ZREM', key, unpack(list)) end
 end
 
+-- `ends` is absent if none of them ends, and the item does not.
 local function enter_namespace(names, times, ends, name, us, item_ends, now)
-  local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now - GRACE), 'LIMIT', 0, 20)
-  if #ended > 0 then forget_namespaces(names, times, ends, ended) end
+  if ends then
+    local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now - GRACE), 'LIMIT', 0, 20)
+    if #ended > 0 then forget_namespaces(names, times, ends, ended) end
+  end
   local is_new = call('ZADD', names, 0, name) == 1
   call('ZADD', times, 'GT', number(us), name)
+  if not ends then return end
   if item_ends == 0 then call('ZREM', ends, name)
   elseif is_new or call('ZSCORE', ends, name) then call('ZADD', ends, 'GT', number(item_ends), name) end
 end
@@ -85,10 +103,10 @@ local function sane(us)
   return us and us >= 0 and us < 253370764800000000 and us or nil
 end
 
--- A time that no item at or below a namespace has yet, in microseconds.
-local function next_time(recency)
+-- A time that no item at or below a namespace has yet, in microseconds: the present one, if possible.
+local function next_time(recency, us)
   local last = call('ZREVRANGE', recency, 0, 0, 'WITHSCORES')
-  return math.max(now_us(), (sane(tonumber(last[2])) or 0) + 1)
+  return math.max(us, (sane(tonumber(last[2])) or 0) + 1)
 end
 
 -- How many vectors of a collection a record's `vectors` speaks of. Others may have written any text, of any length:
