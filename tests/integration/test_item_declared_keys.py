@@ -80,9 +80,9 @@ def test_scripts_of_items_touch_only_declared_keys(
         assert admin.zscore(keys.recency, "gone:k") is None
         # One that is emptied by time.
         items.put(("ended",), "lasting", 1, ttl=None)
-        items.put(("ended",), "ending", 1, ttl=0.01)
+        items.put(("ended",), "ending", 1, ttl=0.3)
         items.delete(("ended",), "lasting")
-        time.sleep(0.05)
+        time.sleep(0.4)
         assert len(items.list_namespaces()) == 8
         for space in spaces:
             items.clear(space)
