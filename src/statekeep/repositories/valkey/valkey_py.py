@@ -218,24 +218,40 @@ class _Pool(valkey.ConnectionPool):
         self._available_connections.append(connection)
 
 
+def _received(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error.with_traceback(None)  # otherwise it would hold on to whoever keeps it
+
+
 class SyncOwn(Sync):
     """A ``valkey.Valkey`` that was opened here, over a pool of our own."""
 
     def _evaluate(self, *command: Any) -> Reply:
-        # What execute_command does, without its retries, which are made elsewhere.
+        [reply] = self._exchange([command])
+        return _reply(reply)
+
+    def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        return self._evaluate(*command)
+
+    def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        return _replies(commands, self._exchange(commands) if commands else [])
+
+    def _exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        # What execute_command and pipelines do, without their retries, which are made elsewhere.
         pool: _Pool = self._client.connection_pool
-        connection = pool.get_connection("EVALSHA")
+        connection = pool.get_connection("")
         fit = False
         try:
-            connection.send_command(*command)
-            reply = connection.read_response(disable_decoding=True)
+            # In one piece: what comes in several may be answered in several.
+            packed = [piece for command in commands for piece in connection.pack_command(*command)]
+            connection.send_packed_command([b"".join(packed)])
+            replies = [_received(connection) for _ in commands]
             fit = True
-        except ResponseError:
-            fit = True
-            raise
         finally:
             pool.release(connection, fit=fit)
-        return reply
+        return replies
 
 
 class SyncCluster(Sync):
