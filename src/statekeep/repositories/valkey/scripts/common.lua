@@ -11,6 +11,12 @@ local function number(value)
   return string.format('%.0f', value)
 end
 
+-- Undo the encoding of a part of a key.
+local function decoded(part)
+  if not string.find(part, '%', 1, true) then return part end
+  return (string.gsub(part, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
 -- Microseconds as seconds, the way Python writes them.
 local function seconds(us)
   local text = string.format('%.0f.%06.0f', math.floor(us / 1000000), us % 1000000)

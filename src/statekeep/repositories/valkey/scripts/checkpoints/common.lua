@@ -66,12 +66,6 @@ local function last_part(text)
   return string.match(text, '^.*:(.*)$') or text
 end
 
--- Undo the encoding of a part of a key.
-local function decoded(part)
-  if not string.find(part, '%', 1, true) then return part end
-  return (string.gsub(part, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
-end
-
 -- Thread id and namespace of the key of a record, and the checkpoint id as it stands there.
 local function parts_of(key)
   local thread, namespace, encoded_id = string.match(key, '{(.-)}:([^:]*):([^:]*)')

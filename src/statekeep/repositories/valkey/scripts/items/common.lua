@@ -6,10 +6,6 @@
 
 local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors'}
 
-local function decoded(text)
-  return (string.gsub(text, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
-end
-
 -- What is directly in a namespace is in the index of its keys, too, and in that of its vectors.
 local function strike(index, vectors, member)
   if string.sub(member, 1, 1) ~= ':' then return end
