@@ -102,13 +102,13 @@ class Records:
     members: Sequence[str]
 
 
-def _erase(settings: Settings, thread_id: str, found: Sequence[Records]) -> Call:
-    """Delete records with their index entries. The answer names the runs of the checkpoints.
+def _erase(settings: Settings, found: Sequence[Records]) -> Call:
+    """Delete records of a thread with their index entries. The answer names the runs of the checkpoints.
 
     What is empty then goes too, so this is worth a call even without records.
     """
     call_keys: list[str] = []
-    call_args = [thread_id]
+    call_args = [found[0].keys.thread_id]
     for some in found:
         keys = some.keys
         call_keys += [*keys.derived, *map(keys.checkpoint, some.ids), *map(keys.write, some.members)]
@@ -145,7 +145,7 @@ def _remove(
         for few in chunks(entries):
             ids = [name for is_checkpoint, name in few if is_checkpoint]
             writes = [name for is_checkpoint, name in few if not is_checkpoint]
-            yield _erase(settings, keys.thread_id, [Records(keys, ids, writes)])
+            yield _erase(settings, [Records(keys, ids, writes)])
     yield from crown(keys)
     yield from collect(keys, {name for node in nodes.values() if node.checkpoint_id in gone for name in node.fields})
 
@@ -178,14 +178,13 @@ def _contents(places: Sequence[NamespaceKeys], *namespaces: str) -> Call:
 
 
 def _delete_namespaces(
-    settings: Settings, thread_id: str, places: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
+    settings: Settings, places: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
 ) -> Operation[set[str]]:
-    """Delete all of some namespaces, some records at a time.
+    """Delete all of some namespaces of a thread, some records at a time.
 
     Args:
         settings: of the repository.
-        thread_id: whose namespaces they are.
-        places: their keys.
+        places: the keys of the namespaces.
         page: what they hold, if that is known.
 
     Returns:
@@ -200,7 +199,7 @@ def _delete_namespaces(
             for keys, ids, members in zip(places, page[::2], page[1::2], strict=False)
         ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
-        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, thread_id, found)))
+        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, found)))
         # The last namespace of a full page may hold more.
         places = places[len(found) :] if sum(map(len, page)) < CHUNK else places[len(found) - 1 :]
         page = ()
@@ -215,7 +214,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     *page, names = yield _contents([root], root.namespaces)
     namespaces = sorted(text(name, root.namespaces) for name in names)
     places = [settings.keys(thread_id, namespace) for namespace in namespaces]
-    runs = yield from _delete_namespaces(settings, thread_id, places, page if namespaces == [""] else ())
+    runs = yield from _delete_namespaces(settings, places, page if namespaces == [""] else ())
     if settings.cluster:
         yield from _forget_in_cluster(settings, thread_id, entry, runs)
     elif runs or not namespaces:
@@ -301,7 +300,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
                 gone.append(keys)
                 continue
         yield from _remove(settings, keys, nodes, nodes.keys() - kept)
-    yield from _delete_namespaces(settings, thread_id, gone)
+    yield from _delete_namespaces(settings, gone)
     yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
 
 
