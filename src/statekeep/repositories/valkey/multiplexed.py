@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import libvalkey
@@ -24,6 +25,8 @@ DEPTH: Final = 64
 CLOSED: Final = "the connection was closed here"
 
 _INCOMPLETE: Final = object()
+
+_LOAD: Final = attrgetter("load")
 
 
 class _Answer:
@@ -188,7 +191,7 @@ class Connections:
 
     async def ask(self, commands: Sequence[Sequence[Arg | int]]) -> list[Reply]:
         """Return the replies to the commands of a request. Raises as :meth:`Connection.send`, or what connecting did."""
-        best = min(self._open, key=_load, default=None)
+        best = min(self._open, key=_LOAD, default=None)
         if best is None or (best.is_occupied and self._may_open()):
             best = await self._opened()
         elif best.load >= DEPTH and self._may_open():
@@ -197,7 +200,7 @@ class Connections:
 
     async def ask_alone(self, commands: Sequence[Sequence[Arg | int]]) -> list[Reply]:
         """As :meth:`ask`, for what may take long: it holds up no others, if there may be another connection."""
-        best = min(self._open, key=_load, default=None)
+        best = min(self._open, key=_LOAD, default=None)
         if best is None or (best.load and self._may_open()):
             best = await self._opened()
         return await best.occupy(commands)
@@ -248,7 +251,3 @@ class Connections:
             await asyncio.wait([opening], timeout=0.05)
         for connection in list(self._open):
             await connection.close()
-
-
-def _load(connection: Connection) -> int:
-    return connection.load

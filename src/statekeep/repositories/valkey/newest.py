@@ -23,26 +23,24 @@ class Newest:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._cell = lru_cache(maxsize=NAMESPACES)(_cell)
+        self._known = lru_cache(maxsize=NAMESPACES)(_nothing_yet)
 
     def put(self, keys: NamespaceKeys, checkpoint_id: str) -> None:
         """A checkpoint was put."""
-        cell = self._cell(keys)
-        [known] = cell
+        known = self._known(keys)
         if checkpoint_id not in known:
-            cell[0] = sorted([*known, checkpoint_id], reverse=True)[: self._size]
+            known[:] = sorted([*known, checkpoint_id], reverse=True)[: self._size]
 
     def listed(self, keys: NamespaceKeys, ids: Sequence[str], *, whole: bool) -> None:
         """These are the newest ones; ``whole``: and there are no others."""
-        cell = self._cell(keys)
-        if whole or cell[0][: len(ids)] != ids:
-            cell[0] = ids
+        known = self._known(keys)
+        if whole or known[: len(ids)] != ids:
+            known[:] = ids
 
     def before(self, keys: NamespaceKeys, bound: str | None, count: int) -> Sequence[str]:
         """At most so many of the newest ids that are smaller than ``bound``."""
-        [known] = self._cell(keys)
-        return [known_id for known_id in known if bound is None or known_id < bound][:count]
+        return [known_id for known_id in self._known(keys) if bound is None or known_id < bound][:count]
 
 
-def _cell(keys: NamespaceKeys) -> list[Sequence[str]]:
-    return [[]]
+def _nothing_yet(keys: NamespaceKeys) -> list[str]:
+    return []
