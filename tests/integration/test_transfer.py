@@ -17,7 +17,6 @@ from statekeep import (
     CopyProgress,
     InvalidInput,
     ItemRepository,
-    Payload,
     PendingWrite,
     Unavailable,
 )
@@ -29,9 +28,7 @@ from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.embedding import DIMS, letter_counts
 from tests.small_pages import small_pages
 
-
-def payload(data: bytes) -> Payload:
-    return Payload(encoding="raw", data=data)
+from .valkey_kinds import payload
 
 
 def chain(keep: CheckpointRepository, thread_id: str, count: int, *, size: int = 10, namespace: str = "") -> None:
