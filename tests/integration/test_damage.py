@@ -30,9 +30,8 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 NOT_READ = {
-    (model, name) for model in ("checkpoint", "head") for name in ("pk", "thread_id", "namespace", "run_id", "step")
-} | {("pending_write", name) for name in ("pk", "thread_id", "namespace", "checkpoint_id", "task_id", "idx")}
-NOT_READ.remove(("head", "pk"))
+    (model, name) for model in ("checkpoint", "head") for name in ("thread_id", "namespace", "run_id", "step")
+} | {("pending_write", name) for name in ("thread_id", "namespace", "checkpoint_id", "task_id", "idx")}
 """Fields that reading a checkpoint or write does not need: the key says it, or the metadata."""
 
 FREE = {

@@ -79,7 +79,7 @@ def restore(client: Any, prefix: str, state: State) -> None:
         client.restore(key, max(end, 0), dump, absttl=end > 0)
 
 
-NOT_READ = {"pk", "namespace", "ttl", "vectors"}
+NOT_READ = {"namespace", "ttl", "vectors"}
 """Fields of records that reading an item does not need."""
 
 FREE = {"created_at", "expires_at", "value", "version"}

@@ -148,8 +148,8 @@ class _Auditor:
         for member in members:
             if write := writes.get(keys.write(member)):
                 path, encoding, value = (write[name].decode() for name in ("task_path", "encoding", "value"))
-                if len(value) <= 65536:
-                    expected[member] = f":{part(path)}:{part(encoding)}:{len(value)}:{value} ".encode()
+                entry = f":{part(path)}:{part(encoding)}:{len(value)}:{value} " if len(value) <= 65536 else ""
+                expected[member] = entry.encode()
         found = self._hash(keys.pending)
         if self.expired:
             found = {name: entry for name, entry in found.items() if name in expected or name not in members}

@@ -96,7 +96,8 @@ def _fields(checkpoint: Checkpoint) -> dict[str, str | bytes]:
 
 def _checkpoint(row: dict[str, Any], values: dict[str, bytes], checkpoint_id: str = "c") -> Checkpoint:
     payloads = decode_values(list(values), list(values.values()), KEYS)
-    fields = {name: value.encode() if isinstance(value, str) else value for name, value in row.items()}
+    own = {"pk": f"{{t}}::{part(checkpoint_id)}", **row}
+    fields = {name: value.encode() if isinstance(value, str) else value for name, value in own.items()}
     key = KEYS.checkpoint(checkpoint_id)
     return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], payloads, [])
 
@@ -166,6 +167,11 @@ VALUES = {"a:i1": encode_value(Payload(encoding="raw", data=b"v"))}
     [
         *((field, None) for field in READ_FIELDS if field != "parent_id"),
         ("checkpoint_id", "another"),
+        ("pk", "{t}::another"),
+        ("pk", "{bob}::c"),
+        ("pk", "{t}:sub:c"),
+        ("pk", ":c"),
+        ("pk", b"\xff"),
         ("checkpoint_id", b"\xff"),
         ("parent_id", b"\xff"),
         ("created_at", "soon"),
@@ -209,7 +215,8 @@ def test_writes_come_back(checkpoint: str, task: str, path: str, channel: str, i
     name = member(checkpoint, made)
     assert name.endswith(f":{idx}:{encoded_channel}")
     path_text, encoding = (unpart(text).encode() for text in given.split(":"))
-    assert decode_write(KEYS, name, [path_text, channel.encode(), encoding, value.encode()]) == made
+    pk = KEYS.write(name).removeprefix(f"{KEYS.prefix}:pending_write:").encode()
+    assert decode_write(KEYS, name, [path_text, channel.encode(), encoding, value.encode(), pk]) == made
     line = f"{name}:{given}:{len(value)}:{value} ".encode()
     assert decode_lines(line * 2, [part(checkpoint)]) == {part(checkpoint): [made] * 2}
 
@@ -217,25 +224,28 @@ def test_writes_come_back(checkpoint: str, task: str, path: str, channel: str, i
 @pytest.mark.parametrize(
     ("name", "row"),
     [
-        ("c:task:0:items", [b"", b"items", b"raw", None]),
-        ("c:task:0:items", [b"", b"items", None, b"AAAA"]),
-        ("c:task:0:items", [b"", b"items", b"", b"AAAA"]),
-        ("c:task:0:items", [b"", None, b"raw", b"AAAA"]),
-        ("c:task:0:items", [None, b"items", b"raw", b"AAAA"]),
-        ("c:task:0:items", [b"", b"items", b"raw", b"AAA"]),
-        ("c:task:0:items", [b"", b"items", b"\xff", b"AAAA"]),
-        ("c:task:0:items", [b"\xff", b"items", b"raw", b"AAAA"]),
-        ("c:task:x:items", [b"", b"items", b"raw", b"AAAA"]),
-        ("c:task:items", [b"", b"items", b"raw", b"AAAA"]),
-        ("c:%ff:0:items", [b"", b"items", b"raw", b"AAAA"]),
+        ("c:task:0:items", [b"", b"items", b"raw", None, b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"", b"items", None, b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"", b"items", b"", b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"", None, b"raw", b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [None, b"items", b"raw", b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"", b"items", b"raw", b"AAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"", b"items", b"\xff", b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:0:items", [b"\xff", b"items", b"raw", b"AAAA", b"{t}::c:task:0"]),
+        ("c:task:x:items", [b"", b"items", b"raw", b"AAAA", b"{t}::c:task:x"]),
+        ("c:task:items", [b"", b"items", b"raw", b"AAAA", b"{t}::c:task"]),
+        ("c:%ff:0:items", [b"", b"items", b"raw", b"AAAA", b"{t}::c:%ff:0"]),
+        ("c:task:0:items", [b"", b"items", b"raw", b"AAAA", b"{bob}::c:task:0"]),
+        ("c:task:0:items", [b"", b"items", b"raw", b"AAAA", b"{t}::c:task:1"]),
+        ("c:task:0:items", [b"", b"items", b"raw", b"AAAA", None]),
     ],
 )
 def test_damaged_writes_are_corrupt(name: str, row: list[bytes | None]) -> None:
-    assert decode_write(KEYS, "c:task:0:items", [b"", b"items", b"raw", b"AAAA"])
+    assert decode_write(KEYS, "c:task:0:items", [b"", b"items", b"raw", b"AAAA", b"{t}::c:task:0"])
     with pytest.raises(CorruptRecord) as raised:
         decode_write(KEYS, name, row)
     assert raised.value.key == KEYS.write(name)
 
 
 def test_a_write_that_is_gone_is_none() -> None:
-    assert decode_write(KEYS, "c:task:0:items", [None, None, None, None]) is None
+    assert decode_write(KEYS, "c:task:0:items", [None] * 5) is None

@@ -63,7 +63,9 @@ def perform(script: Script, operation: Operation[Any]) -> Any:
 
 def row(checkpoint: Checkpoint, channels: str = "") -> list[bytes | None]:
     sent = dict(zip(SENT_FIELDS, encode_checkpoint(checkpoint), strict=True))
-    fields = {**sent, "checkpoint_id": checkpoint.checkpoint_id, "channels": channels}
+    keys = namespace_keys("statekeep", checkpoint.thread_id, checkpoint.namespace)
+    pk = keys.checkpoint_pk(checkpoint.checkpoint_id)
+    fields = {**sent, "checkpoint_id": checkpoint.checkpoint_id, "channels": channels, "pk": pk}
     found = [fields.get(name) for name in READ_FIELDS]
     return [value.encode() if isinstance(value, str) else value for value in found]
 
@@ -149,7 +151,7 @@ LINES = b"c:task:1:items::raw:4:djE= c:task:0:items:a%2Cb:raw:4:djA= "
 
 
 def test_get_reads_pending_writes_with_the_same_call() -> None:
-    script = Script([[*row(MADE, "a:i1 "), b"{t}::c"], [encode_value(VALUE)], LINES, []])
+    script = Script([row(MADE, "a:i1 "), [encode_value(VALUE)], LINES, []])
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert script.call(0).keys == [KEYS.values, KEYS.checkpoints, KEYS.writes, KEYS.expiry, KEYS.pending, KEYS.head]
     assert saved.channels == {"a": Channel.of(1, VALUE)}
@@ -159,12 +161,12 @@ def test_get_reads_pending_writes_with_the_same_call() -> None:
 
 def test_get_reads_the_records_of_pending_writes_that_have_no_line() -> None:
     found = [
-        [*row(MADE, "a:i1 "), b"{t}::c"],
+        row(MADE, "a:i1 "),
         [encode_value(VALUE)],
         LINES[: LINES.index(b" ") + 1],
         [b"c:task:0:items"],
     ]
-    script = Script(found, [[b"", b"items", b"raw", b"djA="], []])
+    script = Script(found, [[b"", b"items", b"raw", b"djA=", b"{t}::c:task:0"], []])
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert script.call(1).keys[1:] == ["statekeep:pending_write:{t}::c:task:0"]
     assert [(made.idx, made.payload.data) for made in saved.pending_writes] == [(0, b"v0"), (1, b"v1")]
@@ -185,8 +187,8 @@ def test_get_reads_the_records_of_pending_writes_that_have_no_line() -> None:
     ],
 )
 def test_get_reads_the_records_of_pending_writes_if_a_line_is_damaged(damaged: bytes) -> None:
-    found = [[*row(MADE, "a:i1 "), b"{t}::c"], [encode_value(VALUE)], damaged, []]
-    rows = [b"", b"items", b"raw", b"djE=", b"", b"items", b"raw", b"djA="]
+    found = [row(MADE, "a:i1 "), [encode_value(VALUE)], damaged, []]
+    rows = [b"", b"items", b"raw", b"djE=", b"{t}::c:task:1", b"", b"items", b"raw", b"djA=", b"{t}::c:task:0"]
     script = Script(found, [b"c:task:1:items", b"c:task:0:items"], [rows, []])
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert script.names == ["get", "members", "writes"]
@@ -202,9 +204,9 @@ def test_get_of_a_missing_id_is_none_at_once() -> None:
 
 
 def test_get_makes_the_copy_of_the_newest_again_until_it_is_there() -> None:
-    gone = [3, [[b"x", b"c"]], b"c", 1]  # no copy; two ids; the newest has no record; the index forgets it
+    gone = [3, [[b"x", b"c"]], b"c", [1, []]]  # no copy; two ids; the newest has no record; the index forgets it
     again = [3, [[b"c"]], b"c"]  # another client deleted the copy: no copy; one id; the copy is made
-    found = [[*row(MADE), b"{t}::c"], [], b"", []]
+    found = [row(MADE), [], b"", []]
     script = Script(*gone, [[b"c"]], b"c", *again, found)
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert saved.checkpoint_id == "c"
@@ -212,14 +214,14 @@ def test_get_makes_the_copy_of_the_newest_again_until_it_is_there() -> None:
 
 
 def test_get_of_a_thread_whose_index_names_nothing_that_exists() -> None:
-    script = Script(1, [[b"x"]], None, 0, [[]], 1)
+    script = Script(1, [[b"x"]], None, [0, []], [[]], 1)
     assert perform(script, ValkeyCheckpoints(script).get("t", "", None)) is None
     assert script.names == ["get", "ids", "crown", "adopt", "ids", "vacate"]
 
 
 @pytest.mark.parametrize("pk", [b"{t}::other", b"", None, b"\xff"])
 def test_a_copy_of_the_newest_whose_key_is_damaged_is_corrupt(pk: bytes | None) -> None:
-    script = Script([[*row(MADE), pk], [], b"", []])
+    script = Script([[*row(MADE)[:-1], pk], [], b"", []])
     with pytest.raises(CorruptRecord) as raised:
         perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert raised.value.key == KEYS.head
@@ -236,13 +238,16 @@ def test_list_of_nothing_asks_nothing() -> None:
     assert listing(Script(), thread_id="t", limit=0) == ()
 
 
-def test_list_drops_from_the_index_what_is_gone() -> None:
-    reply = [[[[*row(MADE), b"{t}::c"], [None] * (len(READ_FIELDS) + 1)], [], b"", []]]
-    # Two ids, of which one has no record: the index forgets it, and the copy of the newest is looked after.
-    script = Script([[b"c", b"b"], [], []], reply, 0, [[b"c"]], b"c")
+@pytest.mark.parametrize(
+    ("copy", "names"), [([[b"c"]], ["fields"]), ([[None], [[b"c"]], b"c"], ["fields", "ids", "crown"])]
+)
+def test_list_drops_from_the_index_what_is_gone(copy: list[Any], names: list[str]) -> None:
+    reply = [[[row(MADE), [None] * len(READ_FIELDS)], [], b"", []]]
+    # Two ids, of which one has no record: the index forgets it, and the copy of the newest is looked for.
+    script = Script([[b"c", b"b"], [], []], reply, [0, [b"b"]], *copy)
     page = perform(script, ValkeyCheckpoints(script).list(CheckpointQuery(thread_id="t", namespace="", limit=2), None))
     assert [saved.checkpoint_id for saved in page.items] == ["c"]
-    assert script.names == ["page", "records", "adopt", "ids", "crown"]
+    assert script.names == ["page", "records", "adopt", *names]
     assert script.call(2).args == ["c", "", "b"]
 
 
@@ -251,7 +256,7 @@ def test_list_merges_namespaces_by_id() -> None:
     script = Script(
         [[b"c"], [b"", b"n"], []],  # the root's ids, and the namespaces
         [[b"c"], [b"d"]],
-        [[[[*row(MADE), b"{t}::c"]], [], b"", []], [[[*row(nested), b"{t}:n:d"]], [], b"", []]],
+        [[[row(MADE)], [], b"", []], [[row(nested)], [], b"", []]],
     )
     assert [saved.checkpoint_id for saved in listing(script, thread_id="t")] == ["d", "c"]
     assert script.names == ["page", "ids", "records"]

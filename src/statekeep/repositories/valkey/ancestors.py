@@ -85,7 +85,7 @@ def _look(
     """Read what the walk needs of checkpoints that exist."""
     records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
     arguments = [str(len(channels)), *map(part, channels), *map(part, ids)]
-    reply = yield Call(script("checkpoints/steps"), [keys.writes, *records], arguments)
+    reply = yield Call(script("checkpoints/steps"), [keys.writes, keys.pending, *records], arguments)
     found: dict[str, _Step | CorruptRecord] = {}
     at = 0
     for checkpoint_id, key in zip(ids, records, strict=True):

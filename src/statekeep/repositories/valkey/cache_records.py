@@ -10,9 +10,9 @@ from typing import Final
 from ...domain import CacheEntry, CorruptRecord, Payload
 from ...domain.cache import CacheKey
 from ...domain.model import built
-from .records import decode_bytes, decode_time
+from .records import belongs, decode_bytes, decode_time
 
-READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at")
+READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
 """The fields of a record from which :func:`decode_entry` builds an entry."""
 
 
@@ -31,12 +31,12 @@ def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> C
     if row.count(None) == len(row):
         return None
     namespace, key = place
-    item_key, encoding, value, created_at, expires_at = row
+    item_key, encoding, value, created_at, expires_at, pk = row
     try:
         if item_key is None or not encoding or value is None or created_at is None:
             raise ValueError("a field is missing")
-        if item_key.decode() != key:
-            raise ValueError("it has the key of another entry")
+        if item_key.decode() != key or not belongs(pk, record):
+            raise ValueError("it is that of another entry")
         payload = built(Payload, {"encoding": encoding.decode(), "data": decode_bytes(value, record)})
         return built(
             CacheEntry,

@@ -86,7 +86,7 @@ def _copy_writes(settings: Settings, source_id: str, target_id: str, namespace: 
     keys = settings.keys(source_id, namespace)
     after = ""
     while True:
-        found = yield Call(script("checkpoints/members"), [keys.writes], ["after", after, str(CHUNK)])
+        found = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["after", after, str(CHUNK)])
         members = [text(name, keys.writes) for name in found]
         writes = yield from read_writes([(keys, name) for name in members])
         for encoded_id, group in groupby(members, key=lambda name: name.partition(":")[0]):

@@ -121,7 +121,7 @@ def _erase(settings: Settings, found: Sequence[Records]) -> Call:
 def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]:
     found: list[str] = []
     for chunk in chunks(ids):
-        members = yield Call(script("checkpoints/members"), [keys.writes], ["of", *map(part, chunk)])
+        members = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *map(part, chunk)])
         found += [text(name, keys.writes) for name in members]
     return found
 

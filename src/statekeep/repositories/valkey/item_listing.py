@@ -19,6 +19,7 @@ from .item_reading import look, read_rows
 from .item_records import TTL, Row, decode_item, found
 from .item_writing import apply
 from .keys import text
+from .losses import report
 from .reading import chunks
 from .requests import Arg, Call, Commands, Reply, script
 
@@ -108,7 +109,8 @@ def sweep(settings: Settings, keys: ItemKeys, gone: Sequence[str]) -> Operation[
     """Have a namespace's indexes forget keys, if their records are gone."""
     for chunk in chunks(gone):
         members = [keys.member(keys.namespace, key) for key in chunk]
-        yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
+        lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
+        report("items", keys.index, [text(name, keys.index) for name in lost])
 
 
 # -- by time
@@ -219,7 +221,10 @@ def _unlist(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]])
     """Have the index forget items that have no record, if they have had none for a minute."""
     if gone:
         args = [str(arg) for (namespace, key), time in gone for arg in (keys.member(namespace, key), time)]
-        yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
+        lost = yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
+        # Those of namespaces below are not told at the same moment in a cluster.
+        lost = [name for name in lost if name.startswith(b":") or not settings.cluster]
+        report("items", keys.recency, [text(name, keys.recency) for name in lost])
 
 
 def search(

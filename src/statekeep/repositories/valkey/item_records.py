@@ -10,9 +10,9 @@ from ...domain import CorruptRecord, Item, SearchItem
 from ...domain.model import built
 from ..ttl import LONGEST
 from .item_keys import ItemKeys
-from .records import decode_time
+from .records import belongs, decode_time
 
-READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors")
+READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors", "pk")
 """What is read of a record, in the order of ``FIELDS`` in ``scripts/items/common.lua``."""
 
 STAMP: Final = READ_FIELDS.index("updated_at")
@@ -35,12 +35,12 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
     """
     if not is_there(row):
         return None
-    item_key, value, created_at, updated_at, version, expires_at, *_ = row
+    item_key, value, created_at, updated_at, version, expires_at, *_, pk = row
     try:
         if item_key is None or value is None or created_at is None or updated_at is None or version is None:
             raise ValueError("a field is missing")
-        if item_key.decode() != key:
-            raise ValueError("it has the key of another item")
+        if item_key.decode() != key or not belongs(pk, keys.record(key)):
+            raise ValueError("it is that of another item")
         number = int(version)
         if number < 1:
             raise ValueError("version is not positive")

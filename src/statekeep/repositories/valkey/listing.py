@@ -14,6 +14,7 @@ from ...domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, e
 from ..operation import Operation, Page
 from .keys import part, run_key, text, thread_index_keys, thread_key
 from .reading import Ref, Settings, chunks, read, read_fields, records_keys
+from .records import belongs
 from .requests import Call, Commands, Reply, script
 
 PAGE = 20
@@ -205,14 +206,18 @@ def _choose(
     }
     if query.metadata:
         records = [keys[ref.namespace].checkpoint(ref.checkpoint_id) for ref in refs]
-        table = yield from read_fields(records, ["metadata"])
-        refs = [ref for ref, key, [metadata] in zip(refs, records, table, strict=True) if _fits(query, metadata, key)]
+        table = yield from read_fields(records, ["metadata", "pk"])
+        refs = [
+            ref
+            for ref, key, [metadata, pk] in zip(refs, records, table, strict=True)
+            if not belongs(pk, key) or _fits(query, metadata, key)  # reading it finds out what it is
+        ]
     return evolve(place, ready=refs, bounds=bounds)
 
 
 def _fits(query: CheckpointQuery, metadata: bytes | None, key: str) -> bool:
     if metadata is None:
-        return True  # Gone or damaged: reading it finds out which.
+        return True
     try:
         return query.matches(exact_json.loads(metadata.decode()))
     except (ValueError, AttributeError, RecursionError) as error:

@@ -11,9 +11,11 @@ from attrs import field, frozen
 from ...domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ..operation import Operation
 from .keys import NamespaceKeys, namespace_keys, part, run_key, text
+from .losses import report
 from .newest import Newest
 from .records import (
     READ_FIELDS,
+    WRITE_FIELDS,
     decode_checkpoint,
     decode_lines,
     decode_values,
@@ -31,6 +33,7 @@ CHUNK = 500
 Row = Sequence[bytes | None]
 
 CHANNELS: Final = READ_FIELDS.index("channels")
+PK: Final = READ_FIELDS.index("pk")
 
 NOTHING: Final[Row] = [None] * len(READ_FIELDS)
 """What is read of a record that is not there."""
@@ -95,7 +98,7 @@ def read_writes_and_values(
         records = [place.write(name) for place, name in chunk]
         flat, stored = yield Call(script("checkpoints/writes"), [keys.values, *records], () if values else fields)
         values = values or stored
-        for place, row in zip(chunk, rows(flat, 4), strict=True):
+        for place, row in zip(chunk, rows(flat, len(WRITE_FIELDS)), strict=True):
             write = decode_write(*place, row)
             if write is None:
                 gone.append(place)
@@ -112,7 +115,11 @@ def _adopt(
     count = 0
     for chunk in chunks(members):
         shared = [index, keys.expiry, keys.namespaces, keys.pending]
-        count += yield Call(script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk])
+        there, lost = yield Call(
+            script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk]
+        )
+        count += there
+        report("checkpoints" if kind == "c" else "pending writes", index, [text(name, index) for name in lost])
     return count
 
 
@@ -145,10 +152,10 @@ def get(
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
         if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
             return None
-    [*row, pk], stored, lines, bare = reply
+    row, stored, lines, bare = reply
     if not encoded_id:
-        encoded_id = text(pk or b"", record).rpartition(":")[2]
-    values = decode_values(value_fields(row[-1], record), stored, keys)
+        encoded_id = text(row[PK] or b"", record).rpartition(":")[2]
+    values = decode_values(value_fields(row[CHANNELS], record), stored, keys)
     writes: Writes = {}
     if lines or bare:
         writes = yield from _pending_writes([(keys, [encoded_id], lines, bare)])
@@ -176,7 +183,7 @@ def _pending_writes(
             for encoded_id, writes in decode_lines(lines, encoded_ids).items():
                 found[keys, encoded_id] = writes
         except (CorruptRecord, ValueError):
-            bare = yield Call(script("checkpoints/members"), [keys.writes], ["of", *encoded_ids])
+            bare = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *encoded_ids])
         places += [(keys, text(name, keys.writes)) for name in bare]
     if places:
         for (keys, name), write in (yield from read_writes(places)).items():
@@ -258,19 +265,21 @@ def read(
         listed = [value_fields(row[CHANNELS], record) for record, row in zip(records, table, strict=True)]
         values = decode_values(list(dict.fromkeys(chain.from_iterable(listed))), stored, keys)
         gone: list[str] = []
-        for (checkpoint_id, position), encoded_id, record, [*row, pk] in zip(
+        for (checkpoint_id, position), encoded_id, record, row in zip(
             positions.items(), encoded_ids, records, table, strict=True
         ):
-            if pk is None and row == NOTHING:
+            if row == NOTHING:
                 gone.append(checkpoint_id)
                 continue
             found[position] = decode_checkpoint(
                 keys, record, encoded_id, row, values, writes.get((keys, encoded_id), ())
             )
         if gone:
-            # One that was removed by others may have been the newest.
             yield from adopt_checkpoints(keys, gone)
-            yield from crown(keys)
+            # If the newest is among them, the copy of it stays: after an eviction that is all there is of it.
+            [[held]] = yield from read_fields([keys.head], ["checkpoint_id"])
+            if held is None:
+                yield from crown(keys)
     return [saved for saved in found if saved is not None]
 
 

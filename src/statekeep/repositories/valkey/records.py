@@ -118,8 +118,11 @@ CACHE_ENTRY = RecordType(
 
 RECORD_TYPES = (CHECKPOINT, PENDING_WRITE, ITEM, CACHE_ENTRY)
 
-READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels")
+READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels", "pk")
 """The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
+
+WRITE_FIELDS = ("task_path", "channel", "encoding", "value", "pk")
+"""The fields of a pending write record from which :func:`decode_write` builds a pending write, as ``writes.lua`` reads them."""
 
 SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
 """The fields of a checkpoint record that ``put.lua`` cannot tell from its key and that of its parent."""
@@ -230,6 +233,14 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
 
+def belongs(pk: bytes | None, key: str) -> bool:
+    """Whether a record's primary key is the one in the key under which it was read.
+
+    If not, the answer is about something else, whatever brought it here.
+    """
+    return pk is not None and pk.startswith(b"{") and key.endswith(f":{pk.decode(errors='replace')}")
+
+
 def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
     """The texts of :data:`SENT_FIELDS`; empty for what is optional and missing."""
     metadata, header = checkpoint.metadata, checkpoint.header
@@ -337,9 +348,9 @@ def decode_checkpoint(
     """Build a checkpoint from the :data:`READ_FIELDS` of the record at ``key``, the values hash, and pending writes.
 
     Raises:
-        CorruptRecord: a part is damaged or missing, or the record is that of another id.
+        CorruptRecord: a part is damaged or missing, or the record is that of another checkpoint.
     """
-    checkpoint_id, parent_id, created_at, metadata, encoding, header, channels = row
+    checkpoint_id, parent_id, created_at, metadata, encoding, header, channels, pk = row
     try:
         if checkpoint_id is None or created_at is None or metadata is None:
             raise ValueError("a field is missing")
@@ -347,8 +358,8 @@ def decode_checkpoint(
             raise ValueError("a field is missing")
         if header and not encoding:
             raise ValueError("the header has no encoding")
-        if part(checkpoint_id.decode()) != encoded_id:
-            raise ValueError("it has the id of another checkpoint")
+        if part(checkpoint_id.decode()) != encoded_id or not belongs(pk, f":{keys.place}:{encoded_id}"):
+            raise ValueError("it is that of another checkpoint")
         found = exact_json.loads(metadata.decode())
         if not isinstance(found, dict):
             raise ValueError("metadata is no object")
@@ -424,14 +435,16 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
 
 
 def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) -> PendingWrite | None:
-    """Build a pending write from its index member and (task_path, channel, encoding, value); ``None`` if it is gone."""
-    task_path, channel, encoding, value = row
+    """Build a pending write from its index member and its :data:`WRITE_FIELDS`; ``None`` if it is gone."""
+    task_path, channel, encoding, value, pk = row
     if value is None and encoding is None and channel is None:
         return None
     try:
         if task_path is None or channel is None or not encoding or value is None:
             raise ValueError("a field is missing")
         _, task_id, idx, _ = name.split(":")
+        if not belongs(pk, keys.write(name)):
+            raise ValueError("it is that of another pending write")
         data = pybase64.b64decode(value, validate=True)
         return built(
             PendingWrite,

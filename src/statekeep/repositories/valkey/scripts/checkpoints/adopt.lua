@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Make index entries true: add those of records that exist, drop those of records that do not.
 -- KEYS: index expiry namespaces pending record*   ARGV: kind (c or w), namespace, member*
--- Returns how many exist.
+-- Returns how many exist, and the members that the index had, and that have not ended, without a record.
 local index, expiry, namespaces, pending = unpack(KEYS, 1, 4)
 local kind, namespace = ARGV[1], ARGV[2]
 local now = math.floor(now_us() / 1000)
 local before = {ttl_of(index), ttl_of(expiry), ttl_of(namespaces), ttl_of(pending)}
-local count, longest = 0, -1
+local count, longest, lost = 0, -1, {}
 
 local function encoded(text)
   return (string.gsub(text, '[^%w_~-]', function(byte) return string.format('%%%02X', string.byte(byte)) end))
@@ -16,8 +16,7 @@ end
 local function copy_write(record, member)
   local path, encoding, value = unpack(call('HMGET', record, 'task_path', 'encoding', 'value'))
   local whole = path and value and (encoding or '') ~= '' and string.find(value, '^[%w+/]*=*$')
-  local entry = whole and entry_of(encoded(path) .. ':' .. encoded(encoding), value)
-  if entry then call('HSET', pending, member, entry) else call('HDEL', pending, member) end
+  call('HSET', pending, member, whole and entry_of(encoded(path) .. ':' .. encoded(encoding), value) or '')
 end
 
 for i = 3, #ARGV do
@@ -25,7 +24,8 @@ for i = 3, #ARGV do
   if kind == 'w' and left ~= -2 then copy_write(KEYS[i + 2], ARGV[i]) end
   if left == -2 then
     if kind == 'w' then call('HDEL', pending, ARGV[i]) end
-    call('ZREM', index, ARGV[i])
+    local ends = tonumber(call('ZSCORE', expiry, kind .. ARGV[i]) or nil)
+    if call('ZREM', index, ARGV[i]) == 1 and (not ends or ends > now + 1000) then lost[#lost + 1] = ARGV[i] end
     call('ZREM', expiry, kind .. ARGV[i])
   else
     count = count + 1
@@ -45,4 +45,4 @@ if count > 0 then
   for i = 1, kind == 'w' and 4 or 3 do hold(KEYS[i], before[i], longest) end
   outlast(expiry, {index})
 end
-return count
+return {count, lost}

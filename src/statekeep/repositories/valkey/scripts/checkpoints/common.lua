@@ -98,9 +98,28 @@ local function ends_of(expiry, members, count)
 end
 
 -- What a line about a pending write says behind its index member: what it was given, `PATH:ENCODING`, and the value in
--- base64 as in the record. A large value is read from the record: it would take its memory twice.
+-- base64 as in the record. It says nothing of a large value, which is read from the record: it would take its memory twice.
 local function entry_of(given, value)
-  if #value <= 65536 then return ':' .. given .. ':' .. #value .. ':' .. value .. ' ' end
+  return #value <= 65536 and ':' .. given .. ':' .. #value .. ':' .. value .. ' ' or ''
+end
+
+-- Make the index of pending writes anew from the names of their copies, if the server evicted it: the copies go with the
+-- last of the index otherwise. Returns whether it did.
+local function restore_writes(writes, pending)
+  if call('EXISTS', writes) == 1 then return false end
+  local members = call('HKEYS', pending)
+  if #members == 0 then return false end
+  each_chunk(members, function(first, last)
+    local args = {}
+    for i = first, last do
+      args[#args + 1] = 0
+      args[#args + 1] = members[i]
+    end
+    call('ZADD', writes, unpack(args))
+  end)
+  local left = ttl_of(pending)
+  if left >= 0 then call('PEXPIRE', writes, left) end
+  return true
 end
 
 -- What readers need of a checkpoint: `READ_FIELDS` of records.py.
@@ -121,7 +140,7 @@ local function lines_of(pending, expiry, members)
   end
   for i = 1, count do
     local entry = entries[i]
-    if not entry then
+    if not entry or entry == '' then
       bare[#bare + 1] = members[i]
     elseif not (ends and ends[i] and tonumber(ends[i]) < now) then
       lines[size + 1], lines[size + 2] = members[i], entry
@@ -130,6 +149,13 @@ local function lines_of(pending, expiry, members)
   end
   for i = count + 1, #members do bare[#bare + 1] = members[i] end
   return table.concat(lines), bare
+end
+
+-- The index members of the pending writes of a checkpoint, also if the index has to be made anew for them.
+local function writes_of(writes, pending, encoded_id)
+  local members = members_of(writes, encoded_id)
+  if #members == 0 and restore_writes(writes, pending) then return members_of(writes, encoded_id) end
+  return members
 end
 
 -- Checkpoints of a namespace: their rows, the channel values of all of them, and what `lines_of` returns.
@@ -145,7 +171,7 @@ local function records_at(key, at, number)
         fields[#fields + 1] = name
       end
     end
-    local own = members_of(writes, ARGV[at + i - 1])
+    local own = writes_of(writes, pending, ARGV[at + i - 1])
     for j = 1, #own do members[size + j] = own[j] end
     size = size + #own
   end

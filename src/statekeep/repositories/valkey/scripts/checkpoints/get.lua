@@ -9,5 +9,5 @@ local row = row_of(record)
 if not row[1] and call('EXISTS', record) == 0 then return call('ZCARD', checkpoints) end
 local encoded_id = ARGV[1]
 if encoded_id == '' then encoded_id = last_part(row[8] or '') end
-local lines, bare = lines_of(pending, expiry, members_of(writes, encoded_id))
+local lines, bare = lines_of(pending, expiry, writes_of(writes, pending, encoded_id))
 return {row, values_of(values, fields_of(row[7])), lines, bare}

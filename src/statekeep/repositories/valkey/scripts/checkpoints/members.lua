@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- List index members of pending writes: those of some checkpoints, or all behind a member.
--- KEYS: writes   ARGV: 'of', encoded id*   or: 'after', member or '', how many
+-- KEYS: writes pending   ARGV: 'of', encoded id*   or: 'after', member or '', how many
+restore_writes(KEYS[1], KEYS[2])
 local found = {}
 if ARGV[1] == 'after' then
   local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]

@@ -17,6 +17,8 @@ if mortal then
   for i, key in ipairs(shared) do before[i] = ttl_of(key) end
 end
 
+restore_writes(writes, pending)
+
 -- How many of the records are there already; mostly none, and then there is no need to ask for each.
 local there = 0
 for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first, math.min(first + 1999, #KEYS))) end
@@ -42,11 +44,10 @@ for i = 9, #KEYS do
       end
       call('DEL', key)
       call('ZADD', writes, 0, member)
-      if entry then call('HSET', pending, member, entry) end
+      call('HSET', pending, member, entry)
     else
       index[#index + 1], index[#index + 2] = 0, member
-      if entry then entries[#entries + 1], entries[#entries + 2] = member, entry
-      else call('HDEL', pending, member) end
+      entries[#entries + 1], entries[#entries + 2] = member, entry
     end
     local path, encoding = string.match(given, '^([^:]*):(.*)$')
     call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,

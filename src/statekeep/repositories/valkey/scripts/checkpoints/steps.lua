@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
 -- Read what the walk to the ancestors needs of many checkpoints.
--- KEYS: writes, record*   ARGV: number of channels, encoded channel*, one encoded id per record
+-- KEYS: writes, pending, record*   ARGV: number of channels, encoded channel*, one encoded id per record
 -- Returns one list, per record: id or '', parent id or '', whether its list of channels is whole, for each channel the
 -- field of its stored value or '', number of members, member* (of the channels' pending writes); 0 for one that is not
 -- there.
 local writes, count = KEYS[1], tonumber(ARGV[1])
+restore_writes(writes, KEYS[2])
 local wanted, starts = {}, {}
 for i = 1, count do
   local channel = ARGV[1 + i]
   wanted[channel], starts[i] = true, ' ' .. channel .. ':'
 end
 local reply, size = {}, 0
-for i = 2, #KEYS do
+for i = 3, #KEYS do
   local row = call('HMGET', KEYS[i], 'checkpoint_id', 'parent_id', 'channels')
   local channels = row[3]
   if row[1] or channels or call('EXISTS', KEYS[i]) == 1 then
@@ -25,7 +26,7 @@ for i = 2, #KEYS do
     end
     local at = size + 4 + count
     size = at
-    for _, member in ipairs(members_of(writes, ARGV[count + i])) do
+    for _, member in ipairs(members_of(writes, ARGV[count + i - 1])) do
       if wanted[last_part(member)] then
         size = size + 1
         reply[size] = member

@@ -4,7 +4,7 @@
 -- (recency, in microseconds) and what ends when (expiry, in milliseconds), of all items at or below it.
 -- Their members are the labels that follow, a colon, and the key, all encoded.
 
-local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors'}
+local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors', 'pk'}
 
 -- What is directly in a namespace is in the index of its keys, too, and in that of its vectors.
 local function strike(index, vectors, member)
@@ -59,11 +59,13 @@ local function leave(recency, expiry, member)
   if expiry then call('ZREM', expiry, member) end
 end
 
--- Forget an item whose record is gone. If it did not end, others deleted it, and its vectors are still there.
+-- Forget an item whose record is gone. If it did not end, others deleted it, or the server evicted it, and its vectors are
+-- still there. Returns whether an index knew it, as one that has not ended.
 local function miss(recency, expiry, index, vectors, member, now)
-  local ends = tonumber(call('ZSCORE', expiry, member) or nil)
+  local ends, known = tonumber(call('ZSCORE', expiry, member) or nil), call('ZSCORE', recency, member)
   strike(index, ends and ends < now and vectors, member)
   leave(recency, expiry, member)
+  return known and not (ends and ends <= now + 1000)
 end
 
 -- Put off the end of an item in the indexes of a namespace.

@@ -1,0 +1,29 @@
+"""Reports of records that an index knows and the server no longer has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+logger: Final = logging.getLogger("statekeep.valkey")
+"""Says that records are gone which nobody deleted through Statekeep."""
+
+
+def report(kind: str, index: str, members: Sequence[str]) -> None:
+    """Log a warning about records that are gone before their time.
+
+    Args:
+        kind: of the records, in the plural.
+        index: the key of the index that names them.
+        members: of the index; none, no report.
+    """
+    if members:
+        logger.warning(
+            "%d %s of %s are gone: the server evicted them (its maxmemory-policy is to be noeviction), or another "
+            "program deleted them; the first is %.200r",
+            len(members),
+            kind,
+            index,
+            members[0],
+        )
