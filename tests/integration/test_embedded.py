@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import valkey
 
 from statekeep.domain.errors import InvalidInput, Unavailable, Unsupported
-from statekeep.repositories.valkey import _embedded_keeper
 from statekeep.repositories.valkey.embedded import EmbeddedServer
+
+from .embedded_probes import alive, answers, connect, eventually, pid_of
 
 USER = """
 import sys
@@ -58,33 +55,6 @@ def user(directory: Path, body: str = "") -> Iterator[tuple[subprocess.Popen[str
             yield process, socket_path, int(pid)
         finally:
             process.kill()
-
-
-@contextmanager
-def connect(server: EmbeddedServer) -> Iterator[valkey.Valkey]:
-    with valkey.Valkey.from_url(server.url, socket_timeout=5.0) as client:
-        yield client
-
-
-def pid_of(server: EmbeddedServer) -> int:
-    with connect(server) as client:
-        info: Any = client.info("server")
-        return int(info["process_id"])
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie, whose parent has not asked for its status, does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 class TestInMemory:
@@ -165,53 +135,10 @@ class TestDirectory:
             with connect(server) as client:
                 assert client.get("key") == b"value"
 
-    def test_the_server_never_keeps_back_what_it_has_acknowledged(self, tmp_path: Path) -> None:
-        # With "everysec" it does, while the disk is busy, and a SIGKILL loses it.
+    def test_the_server_answers_when_its_log_is_on_the_disk(self, tmp_path: Path) -> None:
         with EmbeddedServer(tmp_path) as server, connect(server) as client:
             assert client.config_get("appendonly") == {"appendonly": "yes"}
-            assert client.config_get("appendfsync") == {"appendfsync": "no"}
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="needs inotify")
-    def test_the_log_is_looked_after_while_the_server_runs(self, tmp_path: Path) -> None:
-        with EmbeddedServer(tmp_path) as server, connect(server) as client:
-            (log,) = tmp_path.glob("appendonlydir/*.incr.aof")
-            libc = ctypes.CDLL(None)
-            watch = libc.inotify_init1(os.O_NONBLOCK)
-            closed_unwritten = 0x10  # the server has it open for writing, so this is the keeper
-            assert libc.inotify_add_watch(watch, os.fsencode(log), closed_unwritten) > 0
-            client.set("key", "value")
-            found, _, _ = select.select([watch], [], [], 10)
-            os.close(watch)
-            assert found
-
-    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds the names of open files in /proc")
-    def test_the_keeper_brings_the_log_to_the_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "appendonlydir").mkdir()
-        files = {name: tmp_path / "appendonlydir" / name for name in ("a.base.aof", "a.incr.aof", "a.manifest")}
-        for path in files.values():
-            path.write_bytes(b"x")
-        synced: list[str] = []
-        monkeypatch.setattr("os.fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
-        log = _embedded_keeper.Log({"appendonly": "yes", "appendfsync": "no"})
-
-        log.sync()
-        assert synced == []  # it is not yet time
-        log.last -= 1
-        log.sync()
-        assert sorted(synced) == [str(files["a.base.aof"]), str(files["a.incr.aof"])]
-        synced.clear()
-        log.last -= 1
-        log.sync()
-        assert synced == []  # nothing was written
-        os.utime(files["a.incr.aof"], ns=(1, 1))
-        log.last -= 1
-        log.sync()
-        assert synced == [str(files["a.incr.aof"])]
-        assert log.pause is not None
-        assert 0 < log.pause <= 1001
-        for other in ({}, {"appendonly": "yes", "appendfsync": "always"}):
-            assert _embedded_keeper.Log(other).pause is None
+            assert client.config_get("appendfsync") == {"appendfsync": "always"}
 
     @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children of a process in /proc")
     def test_data_survives_sigkills_of_a_server_that_is_not_ready(self, tmp_path: Path) -> None:
@@ -405,6 +332,7 @@ class TestSettings:
             {"port": "6379"},
             {"dir": "/"},
             {"requirepass": "x"},
+            {"min-replicas-to-write": "0"},
             {"save\nport": "1"},
             {"maxmemory": "1\nport 1"},
             {"": ""},
@@ -470,18 +398,6 @@ class TestFailures:
             with pytest.raises(Unavailable, match="in use"):
                 EmbeddedServer(tmp_path, timeout=0.2).start()
 
-    def test_a_stale_record_that_points_at_something_else(self, tmp_path: Path) -> None:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(tmp_path / "other.sock"))
-            (tmp_path / "keeper.json").write_text(json.dumps({"keeper": str(tmp_path / "other.sock"), "pid": 1}))
-            with EmbeddedServer(tmp_path) as server:
-                assert answers(server)
-
-    def test_a_record_that_is_damaged(self, tmp_path: Path) -> None:
-        (tmp_path / "keeper.json").write_text("")
-        with EmbeddedServer(tmp_path) as server:
-            assert answers(server)
-
     def test_no_server_for_the_platform(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("platform.machine", lambda: "riscv64")
         with pytest.raises(Unsupported, match="riscv64"):
@@ -491,14 +407,6 @@ class TestFailures:
         with pytest.raises(Unavailable, match="not started"):
             _ = EmbeddedServer().url
         assert repr(EmbeddedServer()) == "<EmbeddedServer in memory stopped>"
-
-
-def answers(server: EmbeddedServer) -> bool:
-    try:
-        with connect(server) as client:
-            return bool(client.ping())
-    except valkey.ConnectionError:
-        return False
 
 
 def test_the_lock_is_free_when_stop_returns(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from statekeep.domain import (
 )
 from statekeep.repositories.valkey import failures
 from statekeep.repositories.valkey.drivers import plain
-from statekeep.repositories.valkey.failures import CLASSES, TEXTUAL, Refused, failure, meaning_of
+from statekeep.repositories.valkey.failures import CLASSES, TEXTUAL, Refused, TooFewReplicas, failure, meaning_of
 from statekeep.repositories.valkey.requests import Call, Commands, Scan, Script
 
 CALL = Call(Script("s", "return 1"), ["the-key", "other"], [])
@@ -60,7 +60,9 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("MASTERDOWN Link with MASTER is down", Unavailable, True),
         ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, True),
         ("MISCONF Errors writing to the AOF file", Unavailable, True),
-        ("NOREPLICAS Not enough good replicas to write.", Unavailable, True),
+        ("MISCONF Errors writing to the AOF file: No space left on device", QuotaExceeded, True),
+        ("MISCONF: Errors writing to the AOF file: Disk quota exceeded", QuotaExceeded, True),
+        ("NOREPLICAS Not enough good replicas to write.", TooFewReplicas, True),
         ("max number of clients reached", Unavailable, True),
         ("Reached maximum inflight requests- ClientError", Unavailable, True),
         ("ConnectionNotFoundForRoute", Unavailable, True),

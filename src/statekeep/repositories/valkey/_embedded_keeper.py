@@ -8,15 +8,22 @@ this process ends as well.
 The keeper and the server hold an flock on the directory's ``lock`` file as long as they live, so that no second
 server can ever write to the same files, not even after a SIGKILL of the keeper.
 
-The first user hands over the settings, which makes it a user. Any other connection speaks first, with one byte: ``u`` makes it a user, which is answered by one line of JSON; ``w`` asks
-whether users are left, which is answered by ``.`` if so, or else by the end of the connection once the server has
-ended.
+The first user hands over the settings, which makes it a user. Any other connection speaks first, with one byte:
+``u`` makes it a user, which is answered by one line of JSON; ``w`` asks whether users are left, which is answered by
+``.`` if so, or else by the end of the connection once the server has ended.
+
+With ``appendfsync always`` the server answers a write when it is on the disk, and ends without an answer if the disk is
+full. It is started again such that it answers reads and refuses writes, and takes them again when there is room.
+
+Who started this process has checked that nobody else can change what is in the directory; see
+``embedded_directory.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import glob
 import json
@@ -35,7 +42,10 @@ Settings = dict[str, Any]
 
 LOG_LIMIT = 1 << 20  # bytes; a longer log starts anew with the next server
 LOG_TAIL = 2000  # bytes of the log that an error message carries
-SYNC_INTERVAL = 1.0  # seconds; what a power failure may cost
+ROOM = 1 << 20  # bytes that must be free for a server that takes writes to start
+ROOM_LIMIT = 1 << 26  # bytes; no more is waited for
+ROOM_INTERVAL = 500.0  # milliseconds between looks whether there is room again
+ROOM_PATIENCE = 15.0  # seconds; whoever wanted to write more than ROOM has given up by then
 STOP_TIMEOUT = 15.0  # seconds; a server that cannot write its data (full disk) ignores SIGTERM
 PR_SET_PDEATHSIG = 1
 
@@ -56,12 +66,25 @@ class Server:
         self.settings = settings
         self.lock = lock
         self.process: subprocess.Popen[bytes] | None = None
+        # With other policies the server notices by itself when the disk is full, and when there is room.
+        config = settings["config"]
+        self.ends_when_full = (config.get("appendonly"), config.get("appendfsync")) == ("yes", "always")
+        self.is_full = False
+        self.room = ROOM
+        self.patient_until = 0.0
 
     def start(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.getsize("server.log") > LOG_LIMIT:
-                os.truncate("server.log", 0)
-        with open("server.log", "ab") as log:
+        if self.process is not None and self.process.returncode >= 0:
+            # It ended by itself. If there is room, it is not enough for what was to be written, and is again.
+            self.room = min(self.room * 2, ROOM_LIMIT) if has_room(self.room) else self.room
+        # A server that died while it rewrote its log leaves a file behind, which may be what fills the disk.
+        for left in glob.glob("temp-rewriteaof-*.aof"):
+            os.unlink(left)
+        self.is_full = self.ends_when_full and not has_room(self.room)
+        self.patient_until = time.monotonic() + ROOM_PATIENCE
+        with open("server.log", "ab", opener=no_link) as log:
+            if log.tell() > LOG_LIMIT:
+                log.truncate(0)
             began = log.tell()
             self.process = subprocess.Popen(
                 [self.settings["binary"], "-"],
@@ -94,18 +117,34 @@ class Server:
             'logfile ""',
             *(f"{name} {value}" for name, value in self.settings["config"].items()),
         ]
+        if self.is_full:
+            # It ends neither because of keys that expire, which it writes down as well.
+            lines += ["appendfsync no", "min-replicas-to-write 1"]
         return os.fsencode("\n".join(lines) + "\n")
 
     def answers(self) -> bool:
         """Whether a PING is answered by PONG; a server that still loads its data answers with an error."""
+        return self.ask(b"PING").startswith(b"+PONG")
+
+    def ask(self, command: bytes) -> bytes:
+        """Return the first line of the answer, empty if there was none."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)
             try:
                 connection.connect(self.path)
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall(command + b"\r\n")
+                return connection.recv(64)
             except OSError:
-                return False
+                return b""
+
+    def take_writes_again(self) -> None:
+        """Let a server that refused writes take them, if there is room."""
+        if not self.is_full:
+            return
+        if time.monotonic() > self.patient_until:
+            self.room = ROOM
+        if has_room(self.room):
+            self.is_full = not self.ask(b"CONFIG SET appendfsync always min-replicas-to-write 0").startswith(b"+OK")
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -121,43 +160,6 @@ class Server:
             self.process.wait()
 
 
-class Log:
-    """The server's log of what was written, on its way to the disk.
-
-    With ``appendfsync no`` the server hands everything to the operating system before it answers, so nothing is lost when
-    it is killed. (With ``everysec`` it holds writes back while the disk is busy, and a SIGKILL loses them.) From there
-    they are brought to the disk here, once a second.
-    """
-
-    def __init__(self, config: dict[str, str]) -> None:
-        self.is_ours = config.get("appendonly") == "yes" and config.get("appendfsync") == "no"
-        self.files = os.path.join(config.get("appenddirname", "appendonlydir").strip('"'), "*.aof")
-        self.synced: dict[str, tuple[int, int]] = {}
-        self.last = time.monotonic()
-
-    def sync(self) -> None:
-        """Bring what is new to the disk, if it is time. An error ends the server: nobody knows what was lost."""
-        if not self.is_ours or time.monotonic() - self.last < SYNC_INTERVAL:
-            return
-        for path in glob.glob(self.files):
-            with contextlib.suppress(FileNotFoundError):  # the log was rewritten meanwhile
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    found = os.fstat(descriptor)
-                    state = (found.st_mtime_ns, found.st_size)
-                    if self.synced.get(path) != state:
-                        os.fsync(descriptor)
-                        self.synced[path] = state
-                finally:
-                    os.close(descriptor)
-        self.last = time.monotonic()
-
-    @property
-    def pause(self) -> float | None:
-        """Milliseconds until it is time again."""
-        return max(0.0, self.last + SYNC_INTERVAL - time.monotonic()) * 1000 + 1 if self.is_ours else None
-
-
 class Users:
     """The connections that keep the server alive, and those that wait for its end."""
 
@@ -169,7 +171,7 @@ class Users:
         self.watchers: list[socket.socket] = []
 
     def wait(self, pause: float | None) -> None:
-        """Wait until something happens, a connection, the end of one, or a signal, or until so many milliseconds passed."""
+        """Wait until there is a connection, the end of one, or a signal, or so many milliseconds have passed."""
         poll = select.poll()
         for waited in (self.listener, self.wakeup, *self.users, *self.silent):
             poll.register(waited, select.POLLIN)
@@ -240,8 +242,36 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+def has_room(size: int) -> bool:
+    """Whether so many bytes can be written to the directory."""
+    try:
+        with tempfile.TemporaryFile(dir=".") as probe:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(probe.fileno(), 0, size)
+                return True
+        found = os.statvfs(".")
+        return found.f_bavail * found.f_frsize >= size
+    except OSError as error:
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+
+
+def leave_record(home: str, directory: str) -> None:
+    """Tell where the keeper listens. Who finds no record looks into the directory, so it can do without there."""
+    try:
+        with open("keeper.json.new", "w", opener=no_link) as record:
+            json.dump({"keeper": os.path.join(home, "keeper.sock"), "pid": os.getpid()}, record)
+        os.replace("keeper.json.new", "keeper.json")
+    except OSError as error:
+        if home != directory or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
 def log_since(began: int) -> str:
-    with open("server.log", "rb") as log:
+    with open("server.log", "rb", opener=no_link) as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(began, size - LOG_TAIL))
         return log.read().decode(errors="replace").strip()
@@ -286,13 +316,10 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
     listener, home = listen(directory)
     server = Server(settings, os.path.join(home, "valkey.sock"), lock)
     users = Users(listener, asleep)
-    log = Log(settings["config"])
     greeting = {"socket": server.path, "config": settings["config"], "keeper": os.getpid()}
     failure = None
     try:
-        with open("keeper.json.new", "w") as record:
-            json.dump({"keeper": os.path.join(home, "keeper.sock"), "pid": os.getpid()}, record)
-        os.replace("keeper.json.new", "keeper.json")
+        leave_record(home, directory)
         server.start()
         users.admit(first, greeting)
         while users.sweep(greeting) and not terminated:
@@ -302,13 +329,15 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
                 time.sleep(0.1)
                 with contextlib.suppress(Killed):  # the end of a child wakes us, so it is started again
                     server.start()
-            users.wait(log.pause)
-            log.sync()
+            users.wait(ROOM_INTERVAL if server.is_full else None)
+            server.take_writes_again()
     except StartFailed as error:
-        failure = {"error": str(error)}
+        failure = {"error": str(error), "full": server.is_full}
+    except OSError as error:
+        failure = {"error": str(error), "full": error.errno in (errno.ENOSPC, errno.EDQUOT)}
     finally:
         server.stop()
-        for name in (server.path, os.path.join(home, "keeper.sock"), "keeper.json"):
+        for name in (server.path, os.path.join(home, "keeper.sock"), "keeper.json", "keeper.json.new"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
         if settings["private"]:
@@ -331,7 +360,7 @@ def main() -> None:
     os.umask(0o077)
     first = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(first.makefile("rb").readline())
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = no_link("lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

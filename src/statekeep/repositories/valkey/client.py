@@ -32,7 +32,7 @@ class Client(Protocol):
         Raises:
             Unavailable: no answer until the deadline, or the client is closed.
             AccessDenied: the credentials are wrong or do not suffice.
-            QuotaExceeded: the server is out of memory.
+            QuotaExceeded: the server is out of memory, or its disk is full.
             CorruptRecord: a key holds another type of value.
             WrongEventLoop: the client belongs to an event loop that would wait for itself.
         """

