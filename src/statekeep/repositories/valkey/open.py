@@ -40,7 +40,9 @@ class EmbeddedClient:
 
     def _full(self, error: TooFewReplicas) -> QuotaExceeded:
         where = self._server.directory
-        return QuotaExceeded(f"the disk of {where} is full; what is stored can be read: {error.args[0]}", key=error.key)
+        return QuotaExceeded(
+            f"the disk of {where} is full; its server takes no writes until there is room", key=error.key
+        )
 
     def close(self) -> None:
         """Close the client and leave the server."""
