@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from attrs import frozen
 
 import statekeep
 from statekeep.domain import QuotaExceeded, StatekeepError, Unavailable
+from statekeep.repositories.valkey import embedded
 from statekeep.repositories.valkey.embedded import EmbeddedServer
 
 from .embedded_probes import answers, connect, eventually, pid_of
@@ -192,6 +194,30 @@ def test_a_write_that_is_larger_than_the_room(disk: Disk) -> None:
         disk.remount("size=64m")
         with statekeep.connect(f"embedded:{disk.directory}", deadline=20) as patient:
             patient.items.put(("a",), "more", {"text": "x" * 6_000_000})
+
+
+@pytest.mark.parametrize("failures", [3, 1000])
+def test_a_write_that_ends_the_server_before_the_keeper_knows_that_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    starts = tmp_path / "starts"
+    binary = tmp_path / "server"
+    binary.write_text(
+        "#!/bin/sh\n"
+        f"echo >> {shlex.quote(str(starts))}\n"
+        f"n=$(wc -l < {shlex.quote(str(starts))})\n"
+        f'if [ "$n" -gt 1 ] && [ "$n" -le {failures + 1} ]; then exit 1; fi\n'
+        f'exec {shlex.quote(embedded._binary())} "$@"\n'
+    )
+    binary.chmod(0o700)
+    monkeypatch.setattr(embedded, "_binary", lambda: str(binary))
+    with EmbeddedServer(tmp_path / "data") as server:
+        os.kill(pid_of(server), signal.SIGKILL)
+        if failures == 3:
+            assert eventually(lambda: starts.read_text().count("\n") == 5 and answers(server), 30)
+        else:  # something else is wrong
+            assert eventually(lambda: not (tmp_path / "data" / "keeper.sock").exists(), 30)
+            assert starts.read_text().count("\n") < 20
 
 
 def test_what_a_dead_rewrite_of_the_log_left_is_removed(tmp_path: Path) -> None:

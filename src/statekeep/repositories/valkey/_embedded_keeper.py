@@ -75,8 +75,11 @@ class Server:
 
     def start(self) -> None:
         if self.process is not None and self.process.returncode >= 0:
-            # It ended by itself. If there is room, it is not enough for what was to be written, and is again.
-            self.room = min(self.room * 2, ROOM_LIMIT) if has_room(self.room) else self.room
+            # It ended by itself. If there is room, it is not enough for what somebody wants to write, again and again.
+            if time.monotonic() > self.patient_until:
+                self.room = ROOM
+            elif has_room(self.room):
+                self.room = min(self.room * 2, ROOM_LIMIT)
         # A server that died while it rewrote its log leaves a file behind, which may be what fills the disk.
         for left in glob.glob("temp-rewriteaof-*.aof"):
             os.unlink(left)
@@ -118,7 +121,7 @@ class Server:
             *(f"{name} {value}" for name, value in self.settings["config"].items()),
         ]
         if self.is_full:
-            # It ends neither because of keys that expire, which it writes down as well.
+            # Keys that expire are written down, too. That must not end it.
             lines += ["appendfsync no", "min-replicas-to-write 1"]
         return os.fsencode("\n".join(lines) + "\n")
 
@@ -136,6 +139,18 @@ class Server:
                 return connection.recv(64)
             except OSError:
                 return b""
+
+    def start_again(self) -> None:
+        """Start, or leave that to the next time if this one says nothing of it."""
+        try:
+            self.start()
+        except Killed:
+            pass
+        except StartFailed:
+            # A write for which there is no room can end it before we know that it is ready. That is over when it refuses
+            # writes, or when it does not help any more to ask for more room.
+            if self.is_full or not self.ends_when_full or self.room == ROOM_LIMIT:
+                raise
 
     def take_writes_again(self) -> None:
         """Let a server that refused writes take them, if there is room."""
@@ -327,8 +342,7 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
                 if settings["private"]:  # its data died with it, and an empty server must not pass for the old one
                     break
                 time.sleep(0.1)
-                with contextlib.suppress(Killed):  # the end of a child wakes us, so it is started again
-                    server.start()
+                server.start_again()  # the end of a child wakes us, so this is repeated if it must be
             users.wait(ROOM_INTERVAL if server.is_full else None)
             server.take_writes_again()
     except StartFailed as error:

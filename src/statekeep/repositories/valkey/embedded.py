@@ -219,10 +219,10 @@ def _join(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket, 
 
 def _found(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]] | None:
     """Start a keeper. None if another one holds the directory."""
-    ours, theirs = socket.socketpair()
     keeper = Path(__file__).with_name("_embedded_keeper.py")
     with usable(directory):
         descriptor = open_log(directory)
+    ours, theirs = socket.socketpair()
     with theirs, open(descriptor, "ab") as log:
         launcher = subprocess.Popen(
             [sys.executable, "-I", "-S", str(keeper), str(theirs.fileno())],
