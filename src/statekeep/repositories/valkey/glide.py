@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
+import time
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
+
 from ...domain import StatekeepError
 from .drivers import plain, version
-from .failures import Refused
+from .failures import Refused, cause_of
 from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
 from .url import Target
+
+Address = tuple[str, int]
 
 # The client refuses more than 1000 requests at a time, it does not queue them. What was cancelled or timed out here
 # is still under way in there, hence the distance.
@@ -24,6 +31,13 @@ SCAN_COUNT: Final = "1000"
 
 # A caller waits somewhat longer than the client itself, so that the client's own error comes first.
 SLACK: Final = 1.0
+
+REOPEN_AGE: Final = 1.0
+"""Seconds that a client is kept at least, however short the timeout and however slow the server."""
+
+# One node that is chosen at random says where the others are. It may be the one that gives no answers.
+TRIES: Final = 5
+TRY_MS: Final = 250
 
 
 # glide drops a script from its store, from which it is loaded again after NOSCRIPT, when the object dies.
@@ -82,6 +96,17 @@ def _where(config: Any) -> str:
     return ",".join(
         getattr(address, "unix_socket_path", None) or f"{address.host}:{address.port}" for address in config.addresses
     )
+
+
+def _question(package: Any) -> tuple[Any, dict[str, Any]]:
+    options = package.ClusterBatchOptions(timeout=TRY_MS, route=package.RandomNode())
+    return _batch(package, True, [["CLUSTER", "SLOTS"]]), {"raise_on_error": True, "options": options}
+
+
+def _nodes(slots: Reply) -> set[Address]:
+    # A node that does not know its own name leaves it empty, or says "?".
+    nodes = [node for _, _, *nodes in slots for node in nodes]
+    return {(host.decode(), port) for host, port, *_ in nodes if host and host != b"?"}
 
 
 def _limit(config: Any) -> int:
@@ -144,6 +169,17 @@ class Sync:
             )
             found.update(dict.fromkeys(keys))
         return list(found)
+
+    def nodes(self) -> set[Address]:
+        """Ask where the nodes of the cluster are; empty if nobody answers."""
+        batch, options = _question(self._package)
+        for _ in range(TRIES):
+            try:
+                [slots] = self._client.exec(batch, **options)
+                return _nodes(plain(slots))
+            except self._package.TimeoutError:
+                continue
+        return set()
 
     def close(self) -> None:
         self._client.close()
@@ -214,6 +250,18 @@ class Async:
             found.update(dict.fromkeys(keys))
         return list(found)
 
+    async def nodes(self) -> set[Address]:
+        """Ask where the nodes of the cluster are; empty if nobody answers."""
+        batch, options = _question(self._package)
+        for _ in range(TRIES):
+            try:
+                async with asyncio.timeout(SLACK):
+                    [slots] = await self._client.exec(batch, **options)
+                return _nodes(plain(slots))
+            except (self._package.TimeoutError, TimeoutError):
+                continue
+        return set()
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -265,30 +313,137 @@ def _read(path: str | None) -> bytes | None:
     return None if path is None else Path(path).read_bytes()
 
 
-def open_sync(target: Target) -> Sync:
-    """Make a blocking client; it connects with the first request."""
-    import glide_sync
-
-    _quiet(glide_sync)
-    kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
-    return Sync(kind.create(_config(glide_sync, target)))
-
-
 def patience_of(client: Any, deadline: float) -> float:
     """How long to wait for an answer of a client that the user made, in seconds."""
     return max(deadline, (client.config.request_timeout or 250) / 1000) + SLACK
 
 
-_opening = threading.Lock()
+# A client that gets no answers keeps its connections: it asks a peer that is gone, or a primary that is frozen and
+# was replaced long ago, until the system gives the connection up after many minutes. So it is replaced after a timeout.
+# Requests that are under way stay with the old client. The last of them, which holds its driver, ends it.
 
 
-def open_async(target: Target) -> Async | None:
+def _is_unanswered(error: Exception) -> bool:
+    from glide_shared import exceptions
+
+    return isinstance(cause_of(error), TimeoutError | exceptions.TimeoutError)
+
+
+def _reached(target: Target, nodes: set[Address]) -> Target:
+    # The nodes of the URL may all be among those that give no answers.
+    return evolve(target, addresses=(*target.addresses, *sorted(nodes.difference(target.addresses))))
+
+
+class SyncReopening:
+    """A blocking driver that opens another client when one gets no answer."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._nodes: set[Address] = set()
+        self._driver = _open_sync(target)
+        self._opened = time.monotonic()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.cluster = self._driver.cluster
+        self.limit = self._driver.limit
+        self.server = self._driver.server
+
+    def perform(self, request: Request) -> Reply:
+        driver = self._driver
+        try:
+            return driver.perform(request)
+        except Exception as error:
+            if _is_unanswered(error):
+                self._reopen(driver)
+            raise
+
+    def _reopen(self, driver: Sync) -> None:
+        with self._lock:
+            if self._driver is not driver or time.monotonic() - self._opened < REOPEN_AGE:
+                return
+            if self.cluster:
+                self._nodes = driver.nodes() or self._nodes
+            self._driver = _open_sync(_reached(self._target, self._nodes))
+            self._opened = time.monotonic()
+        if self._is_closed:
+            self._driver.close()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._driver.close()
+
+
+class AsyncReopening:
+    """A driver of one event loop that opens another client when one gets no answer."""
+
+    def __init__(self, target: Target, driver: Async) -> None:
+        self._target = target
+        self._nodes: set[Address] = set()
+        self._driver = driver
+        self._opened = time.monotonic()
+        self._lock = asyncio.Lock()
+        self._is_closed = False
+        self.cluster = driver.cluster
+        self.limit = driver.limit
+        self.server = driver.server
+        self.patience = driver.patience
+
+    async def perform(self, request: Request) -> Reply:
+        driver = self._driver
+        try:
+            return await driver.perform(request)
+        except Exception as error:
+            if _is_unanswered(error):
+                await self._reopen(driver)
+            raise
+
+    async def _reopen(self, driver: Async) -> None:
+        async with self._lock:
+            if self._driver is not driver or time.monotonic() - self._opened < REOPEN_AGE:
+                return
+            if self.cluster:
+                self._nodes = await driver.nodes() or self._nodes
+            if self._is_closed:
+                return
+            self._driver = _open_async(_reached(self._target, self._nodes)) or driver
+            self._opened = time.monotonic()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await self._driver.close()
+
+
+def open_sync(target: Target) -> SyncReopening:
+    """Make a blocking client; it connects with the first request."""
+    return SyncReopening(target)
+
+
+def open_async(target: Target) -> AsyncReopening | None:
     """Make a client for the running event loop; it connects with the first request.
 
     Returns:
         ``None`` if the asyncio client cannot work here: all its answers come through one pipe of the process, which
         the event loop reads that used glide first. As long as that one is open, no other loop can rely on it.
     """
+    driver = _open_async(target)
+    return None if driver is None else AsyncReopening(target, driver)
+
+
+def _open_sync(target: Target) -> Sync:
+    import glide_sync
+
+    _quiet(glide_sync)
+    kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
+    client = kind.create(_config(glide_sync, target))
+    driver = Sync(client)
+    weakref.finalize(driver, _end_sync, client, os.getpid()).atexit = False
+    return driver
+
+
+_opening = threading.Lock()
+
+
+def _open_async(target: Target) -> Async | None:
     import glide
     from glide import glide_client as state
 
@@ -300,7 +455,24 @@ def open_async(target: Target) -> Async | None:
         if getattr(state, "_async_pipe_loop", loop) is not loop:
             _at_once(client.close())
             return None
-    return Async(client, target.attempt + target.connect_timeout + SLACK)
+    driver = Async(client, target.attempt + target.connect_timeout + SLACK)
+    weakref.finalize(driver, _end_async, client, os.getpid()).atexit = False
+    return driver
+
+
+# These end a client when its driver is collected. They also hold the client until then, for its own finalizer frees
+# it without noting that: should a coroutine be collected along with it that closes it in the end, as the one that
+# waits for the end of an event loop does, it would be freed twice. A forked process must not touch its parent's.
+
+
+def _end_sync(client: Any, process: int) -> None:
+    if os.getpid() == process:
+        client.close()
+
+
+def _end_async(client: Any, process: int) -> None:
+    if os.getpid() == process:
+        _at_once(client.close())
 
 
 def _at_once(coroutine: Any) -> Any:
