@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from attrs import evolve
 
 from ...domain import StatekeepError
 from .drivers import plain, version
-from .failures import Refused, cause_of
+from .failures import Refused, cause_of, meaning_of
 from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
 from .url import Target
 
@@ -32,12 +32,12 @@ SCAN_COUNT: Final = "1000"
 # A caller waits somewhat longer than the client itself, so that the client's own error comes first.
 SLACK: Final = 1.0
 
-REOPEN_AGE: Final = 1.0
-"""Seconds that a client is kept at least, however short the timeout and however slow the server."""
+REOPEN_AFTER: Final = 1.0
+"""Seconds between two trials with another client at least, however short the timeout and however slow the server."""
 
-# One node that is chosen at random says where the others are. It may be the one that gives no answers.
+# A node that is chosen at random is asked for its address. It may be the one that gives no answers.
 TRIES: Final = 5
-TRY_MS: Final = 250
+TRY: Final = 0.25
 
 
 # glide drops a script from its store, from which it is loaded again after NOSCRIPT, when the object dies.
@@ -98,15 +98,50 @@ def _where(config: Any) -> str:
     )
 
 
-def _question(package: Any) -> tuple[Any, dict[str, Any]]:
-    options = package.ClusterBatchOptions(timeout=TRY_MS, route=package.RandomNode())
-    return _batch(package, True, [["CLUSTER", "SLOTS"]]), {"raise_on_error": True, "options": options}
+def _who(package: Any) -> tuple[Any, Any]:
+    """Return the question who answers in a cluster, and how to ask it."""
+    options = package.ClusterBatchOptions(timeout=_milliseconds(TRY), route=package.RandomNode())
+    return _batch(package, True, [["CLUSTER", "SLOTS"], ["CLUSTER", "MYID"]]), options
 
 
-def _nodes(slots: Reply) -> set[Address]:
-    # A node that does not know its own name leaves it empty, or says "?".
-    nodes = [node for _, _, *nodes in slots for node in nodes]
-    return {(host.decode(), port) for host, port, *_ in nodes if host and host != b"?"}
+def _probe(package: Any, cluster: bool, request: Request, seconds: float) -> tuple[Any, Any]:
+    """Return a question to each node that has to answer ``request``, and how to ask it."""
+    keys: Sequence[Arg] = [""]
+    match request:
+        case Call(_, names, _):
+            keys = names or keys
+        case Commands(commands):
+            keys = [command[1] for command in commands]
+        case Ask(_, near):
+            keys = [near]
+        case Scan(_):
+            pass
+    options = (package.ClusterBatchOptions if cluster else package.BatchOptions)(timeout=_milliseconds(seconds))
+    return _batch(package, cluster, [["EXISTS", key] for key in keys]), options
+
+
+def _are_answers(replies: Sequence[Any]) -> bool:
+    # A refusal is an answer, too.
+    return not any(isinstance(reply, Exception) and _is_failure(reply) for reply in replies)
+
+
+def _is_failure(error: Exception) -> bool:
+    meaning = meaning_of(error)
+    return meaning is None or meaning.retry
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _address(slots: Reply, me: Reply) -> Address | None:
+    """Return the address of a node, as clients of the cluster know it, from the slots of all and its id."""
+    for _, _, *nodes in slots:
+        for host, port, node, *_ in nodes:
+            # It leaves out a name that it does not know, or says "?".
+            if node == me and host and host != b"?":
+                return host.decode(), port
+    return None
 
 
 def _limit(config: Any) -> int:
@@ -170,16 +205,24 @@ class Sync:
             found.update(dict.fromkeys(keys))
         return list(found)
 
-    def nodes(self) -> set[Address]:
-        """Ask where the nodes of the cluster are; empty if nobody answers."""
-        batch, options = _question(self._package)
+    def living(self) -> Address | None:
+        """Ask for the address of a node of the cluster that answers."""
+        batch, options = _who(self._package)
         for _ in range(TRIES):
             try:
-                [slots] = self._client.exec(batch, **options)
-                return _nodes(plain(slots))
-            except self._package.TimeoutError:
+                slots, me = self._client.exec(batch, raise_on_error=True, options=options)
+                return _address(plain(slots), plain(me))
+            except self._package.GlideError:
                 continue
-        return set()
+        return None
+
+    def answers(self, request: Request, seconds: float) -> bool:
+        """Say whether those answer that ``request`` is for."""
+        batch, options = _probe(self._package, self.cluster, request, seconds)
+        try:
+            return _are_answers(self._client.exec(batch, raise_on_error=False, options=options))
+        except self._package.GlideError:
+            return False
 
     def close(self) -> None:
         self._client.close()
@@ -250,17 +293,27 @@ class Async:
             found.update(dict.fromkeys(keys))
         return list(found)
 
-    async def nodes(self) -> set[Address]:
-        """Ask where the nodes of the cluster are; empty if nobody answers."""
-        batch, options = _question(self._package)
+    async def living(self) -> Address | None:
+        """Ask for the address of a node of the cluster that answers."""
+        batch, options = _who(self._package)
         for _ in range(TRIES):
             try:
-                async with asyncio.timeout(SLACK):
-                    [slots] = await self._client.exec(batch, **options)
-                return _nodes(plain(slots))
-            except (self._package.TimeoutError, TimeoutError):
+                async with asyncio.timeout(self.patience):
+                    slots, me = await self._client.exec(batch, raise_on_error=True, options=options)
+                return _address(plain(slots), plain(me))
+            except (self._package.GlideError, TimeoutError):
                 continue
-        return set()
+        return None
+
+    async def answers(self, request: Request, seconds: float) -> bool:
+        """Say whether those answer that ``request`` is for."""
+        batch, options = _probe(self._package, self.cluster, request, seconds)
+        try:
+            async with asyncio.timeout(seconds + SLACK):
+                replies = await self._client.exec(batch, raise_on_error=False, options=options)
+            return _are_answers(replies)
+        except (self._package.GlideError, TimeoutError):
+            return False
 
     async def close(self) -> None:
         await self._client.close()
@@ -292,14 +345,14 @@ def _config(package: Any, target: Target) -> Any:
         "addresses": addresses,
         "use_tls": target.tls,
         "credentials": credentials,
-        "request_timeout": max(1, round(target.attempt * 1000)),
+        "request_timeout": _milliseconds(target.attempt),
         "client_name": target.client_name,
         "client_info_tag": f"statekeep:{version()}",
         # Otherwise making the client connects: an asyncio client would block its event loop meanwhile.
         "lazy_connect": True,
         "reconnect_strategy": package.BackoffStrategy(num_of_retries=4, factor=50, exponent_base=2, jitter_percent=20),
     }
-    connection_timeout = max(1, round(target.connect_timeout * 1000))
+    connection_timeout = _milliseconds(target.connect_timeout)
     if target.cluster:
         advanced = package.AdvancedGlideClusterClientConfiguration(
             connection_timeout=connection_timeout, tls_config=tls
@@ -319,8 +372,10 @@ def patience_of(client: Any, deadline: float) -> float:
 
 
 # A client that gets no answers keeps its connections: it asks a peer that is gone, or a primary that is frozen and
-# was replaced long ago, until the system gives the connection up after many minutes. So it is replaced after a timeout.
-# Requests that are under way stay with the old client. The last of them, which holds its driver, ends it.
+# was replaced long ago, until the system gives the connection up after many minutes. So another one is tried after a
+# timeout. It takes over if it gets answers from those who owe one. Else the old one stays, which serves at least the
+# other nodes of a cluster. Requests that are under way stay with the old client. The last of them, which holds its
+# driver, ends it.
 
 
 def _is_unanswered(error: Exception) -> bool:
@@ -329,9 +384,18 @@ def _is_unanswered(error: Exception) -> bool:
     return isinstance(cause_of(error), TimeoutError | exceptions.TimeoutError)
 
 
-def _reached(target: Target, nodes: set[Address]) -> Target:
-    # The nodes of the URL may all be among those that give no answers.
-    return evolve(target, addresses=(*target.addresses, *sorted(nodes.difference(target.addresses))))
+def _trial(target: Target) -> float:
+    """How long to wait for an answer of another client, which has to connect first, in seconds."""
+    return target.connect_timeout + min(target.attempt, SLACK)
+
+
+def _nobody() -> None:
+    return None
+
+
+def _through(target: Target, node: Address | None) -> Target:
+    # The nodes of the URL may be those that give no answers.
+    return target if node is None else evolve(target, addresses=(node,))
 
 
 class SyncReopening:
@@ -339,9 +403,9 @@ class SyncReopening:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._nodes: set[Address] = set()
         self._driver = _open_sync(target)
-        self._opened = time.monotonic()
+        self._other: Callable[[], Sync | None] = _nobody
+        self._tried = time.monotonic()
         self._lock = threading.Lock()
         self._is_closed = False
         self.cluster = self._driver.cluster
@@ -354,19 +418,28 @@ class SyncReopening:
             return driver.perform(request)
         except Exception as error:
             if _is_unanswered(error):
-                self._reopen(driver)
+                self._reopen(driver, request)
             raise
 
-    def _reopen(self, driver: Sync) -> None:
+    def _reopen(self, driver: Sync, request: Request) -> None:
         with self._lock:
-            if self._driver is not driver or time.monotonic() - self._opened < REOPEN_AGE:
+            if self._driver is not driver:
                 return
-            if self.cluster:
-                self._nodes = driver.nodes() or self._nodes
-            self._driver = _open_sync(_reached(self._target, self._nodes))
-            self._opened = time.monotonic()
-        if self._is_closed:
-            self._driver.close()
+            other = self._other()
+            if other is None:
+                if time.monotonic() - self._tried < REOPEN_AFTER:
+                    return
+                living = driver.living() if self.cluster else None
+                other = _open_sync(_through(self._target, living))
+                self._other = weakref.ref(other)
+                self._tried = time.monotonic()
+        # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
+        if other.answers(request, _trial(self._target)):
+            with self._lock:
+                if self._driver is driver:
+                    self._driver = other
+            if self._is_closed:
+                self._driver.close()
 
     def close(self) -> None:
         self._is_closed = True
@@ -378,9 +451,9 @@ class AsyncReopening:
 
     def __init__(self, target: Target, driver: Async) -> None:
         self._target = target
-        self._nodes: set[Address] = set()
         self._driver = driver
-        self._opened = time.monotonic()
+        self._other: Callable[[], Async | None] = _nobody
+        self._tried = time.monotonic()
         self._lock = asyncio.Lock()
         self._is_closed = False
         self.cluster = driver.cluster
@@ -394,19 +467,30 @@ class AsyncReopening:
             return await driver.perform(request)
         except Exception as error:
             if _is_unanswered(error):
-                await self._reopen(driver)
+                await self._reopen(driver, request)
             raise
 
-    async def _reopen(self, driver: Async) -> None:
+    async def _reopen(self, driver: Async, request: Request) -> None:
         async with self._lock:
-            if self._driver is not driver or time.monotonic() - self._opened < REOPEN_AGE:
+            if self._driver is not driver:
                 return
-            if self.cluster:
-                self._nodes = await driver.nodes() or self._nodes
+            other = self._other()
+            if other is None:
+                if time.monotonic() - self._tried < REOPEN_AFTER:
+                    return
+                living = await driver.living() if self.cluster else None
+                other = _open_async(_through(self._target, living))
+                if other is None:
+                    return
+                self._other = weakref.ref(other)
+                self._tried = time.monotonic()
+        # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
+        if await other.answers(request, _trial(self._target)):
+            async with self._lock:
+                if self._driver is driver:
+                    self._driver = other
             if self._is_closed:
-                return
-            self._driver = _open_async(_reached(self._target, self._nodes)) or driver
-            self._opened = time.monotonic()
+                await self._driver.close()
 
     async def close(self) -> None:
         self._is_closed = True
