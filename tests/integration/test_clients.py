@@ -536,6 +536,54 @@ print("fine")
     run(program, valkey_server.url, driver)
 
 
+@pytest.mark.parametrize("driver", ["glide", "valkey-py"])
+def test_clients_that_nobody_closes(driver: Any, valkey_server: ValkeyServer) -> None:
+    program = """
+url, driver = sys.argv[1:]
+port = int(url.rpartition(":")[2])
+
+def connections():
+    with valkey.Valkey(port=port) as raw:
+        return sum(each["name"] == "lost" for each in raw.client_list())
+
+async def lose():
+    client = client_from_url(url, client=driver, client_name="lost")
+    for number in range(20):
+        # In a cycle, so that everything is collected at once, in no order.
+        client.itself = client
+        assert await client.aexecute(call("a")) == b"a"
+        assert client.execute(call("b")) == b"b"
+        client = client_from_url(url, client=driver, client_name="lost")
+
+async def main():
+    await lose()
+    assert connections() > 0
+    deadline = time.monotonic() + 30
+    while connections():
+        assert time.monotonic() < deadline
+        gc.collect()
+        await asyncio.sleep(0.01)
+    last = client_from_url(url, client=driver)
+    assert await last.aexecute(call("c")) == b"c"
+    # A child collects what it inherited and leaves the parent's connection alone.
+    await lose()
+    child = fork()
+    if child == 0:
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert await last.aexecute(call("d")) == b"d"
+
+asyncio.run(main())
+kept = client_from_url(url, client=driver)
+loop = asyncio.new_event_loop()
+assert kept.execute(call("e")) == b"e"
+assert loop.run_until_complete(kept.aexecute(call("f"))) == b"f"
+print("fine")
+"""
+    run(program, valkey_server.url, driver)
+
+
 def test_fork_while_other_threads_are_at_work(valkey_server: ValkeyServer, prefix: str) -> None:
     program = """
 def ask_in_a_child(client):

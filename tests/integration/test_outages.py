@@ -399,23 +399,33 @@ async def test_a_cluster_that_was_gone_as_a_whole(kind: str, valkey_cluster: Val
         await asyncio.to_thread(valkey_cluster._until, valkey_cluster._healthy)
 
 
+@pytest.mark.parametrize("dies", [True, False])
 @pytest.mark.parametrize("kind", URLS)
 @pytest.mark.slow
-async def test_a_cluster_that_fails_over(kind: str, cluster: ValkeyCluster) -> None:
-    async with asker(kind, cluster.url, deadline=20) as ask:
+async def test_a_cluster_that_fails_over(kind: str, dies: bool, cluster: ValkeyCluster) -> None:
+    # The URL names only the node that is lost.
+    url = f"valkey+cluster://127.0.0.1:{cluster.primary_of('the-key')}"
+    async with asker(kind, url, deadline=20, request_timeout=1) as ask:
         keys = [f"key-{number}" for number in range(30)]
         write = Commands([["SET", key, "x"] for key in keys])
         await ask(write)
         primary = cluster.primary_of("the-key")
-        cluster.kill(primary)
+        if dies:
+            cluster.kill(primary)
+        else:
+            cluster.nodes[primary].pause()
         try:
             # The deadline is longer than the cluster takes to promote the replica.
             assert await ask(CALL) == b"x"
             assert await ask(write) == [b"OK"] * 30
             assert await ask(Commands([["GET", "the-key"], *(["GET", key] for key in keys)])) == [b"x"] * 31
         finally:
-            cluster.nodes[primary].restart()
+            if dies:
+                cluster.nodes[primary].restart()
+            else:
+                cluster.nodes[primary].resume()
         await asyncio.to_thread(cluster._until, lambda: cluster.role(primary) == "slave")
+        await asyncio.to_thread(cluster._until, cluster._healthy)
 
 
 @pytest.fixture(scope="module")

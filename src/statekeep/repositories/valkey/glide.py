@@ -437,7 +437,7 @@ class SyncReopening:
         if other.answers(request, _trial(self._target)):
             with self._lock:
                 if self._driver is driver:
-                    self._driver = other
+                    self._driver, self._other = other, _nobody
             if self._is_closed:
                 self._driver.close()
 
@@ -488,7 +488,7 @@ class AsyncReopening:
         if await other.answers(request, _trial(self._target)):
             async with self._lock:
                 if self._driver is driver:
-                    self._driver = other
+                    self._driver, self._other = other, _nobody
             if self._is_closed:
                 await self._driver.close()
 
