@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import glide
@@ -534,6 +535,36 @@ asyncio.run(main())
 print("fine")
 """
     run(program, valkey_server.url, driver)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of a process")
+def test_loops_that_threads_serve_are_freed(valkey_server: ValkeyServer) -> None:
+    program = """
+client = client_from_url(sys.argv[1], client="glide")
+
+def ask_in_a_new_loop():
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(client.aexecute(call("a"))) == b"a"
+    return loop
+
+def files():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+first, second = ask_in_a_new_loop(), ask_in_a_new_loop()  # threads serve all but the first
+before = files()
+for _ in range(20):
+    ask_in_a_new_loop()
+assert files() <= before, (before, files())
+for loop in (second, first):
+    assert loop.run_until_complete(client.aexecute(call("b"))) == b"b"
+client.close()
+first.run_until_complete(first.shutdown_asyncgens())
+for loop in (second, first):
+    loop.close()
+print("fine")
+"""
+    run(program, valkey_server.url)
 
 
 @pytest.mark.parametrize("driver", ["glide", "valkey-py"])

@@ -106,18 +106,18 @@ def _who(package: Any) -> tuple[Any, Any]:
 
 def _probe(package: Any, cluster: bool, request: Request, seconds: float) -> tuple[Any, Any]:
     """Return a question to each node that has to answer ``request``, and how to ask it."""
-    keys: Sequence[Arg] = [""]
+    keys: Sequence[Arg] = []
     match request:
         case Call(_, names, _):
-            keys = names or keys
+            keys = names
         case Commands(commands):
-            keys = [command[1] for command in commands]
+            keys = [key for command in commands for key in command[1:2]]
         case Ask(_, near):
             keys = [near]
         case Scan(_):
             pass
     options = (package.ClusterBatchOptions if cluster else package.BatchOptions)(timeout=_milliseconds(seconds))
-    return _batch(package, cluster, [["EXISTS", key] for key in keys]), options
+    return _batch(package, cluster, [["EXISTS", key] for key in keys or [""]]), options
 
 
 def _are_answers(replies: Sequence[Any]) -> bool:

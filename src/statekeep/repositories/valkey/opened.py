@@ -7,6 +7,7 @@ import concurrent.futures
 import importlib.util
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator
 
 from ...domain import MissingDependency
@@ -20,16 +21,13 @@ from .url import Driver, Target
 class _Loop:
     """What a client made from a URL keeps for one event loop."""
 
-    def __init__(self, side: AsyncSide | None) -> None:
+    def __init__(self, side: AsyncSide) -> None:
         self.side = side
-        """``None``: worker threads serve this loop."""
         self.guard: AsyncGenerator[None, None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
         """Close the client, in its own loop; several callers wait for the same end."""
-        if self.side is None:
-            return
         if self._ending is None:
             self._ending = asyncio.ensure_future(self.side.driver.close())
         await asyncio.shield(self._ending)
@@ -48,6 +46,8 @@ class UrlClient:
         self._lock = threading.Lock()
         self._sync: SyncSide | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        # Weakly: nothing needs to be closed in them, and a loop that nobody closes is to be freed when it is dropped.
+        self._served_by_workers: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
 
@@ -65,6 +65,7 @@ class UrlClient:
         # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
         forks.abandon(self._loops)
         self._loops = {}
+        self._served_by_workers = weakref.WeakSet()
         self._sync = None
 
     # -- blocking ------------------------------------------------------------------------------------------------
@@ -101,22 +102,27 @@ class UrlClient:
         while True:
             try:
                 here = self._loops.get(loop) or await self._open_async(loop)
-                if here.side is None:
+                if here is None:
                     return await self._workers.run(self.execute, request)
                 return await here.side.perform(request, attempt)
             except Exception as error:
                 pause = attempt.failed(error, str(self._target), cluster=self.cluster)
             await asyncio.sleep(pause)
 
-    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop:
+    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:
+        """Open a client for the running loop; ``None`` if worker threads serve it."""
+        if loop in self._served_by_workers:
+            return None
         with self._lock:
             if self._is_closed:
                 raise closed(str(self._target))
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
             driver = _async_driver(self._name, self._target)
-            side = None if driver is None else AsyncSide(driver, self._target.deadline, self._target.pool_timeout)
-            here = _Loop(side)
+            if driver is None:
+                self._served_by_workers.add(loop)
+                return None
+            here = _Loop(AsyncSide(driver, self._target.deadline, self._target.pool_timeout))
             self._loops[loop] = here
         # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
         # it: the moment to close what can be closed only in there.
