@@ -72,7 +72,8 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
     Args:
         client: of glide_sync, glide, valkey or valkey.asyncio, for one server or a cluster.
         deadline: how long a request is retried while the server is away, in seconds; 0 means one attempt. An attempt
-            that has begun may take as long as your client's own timeout says.
+            that has begun may take as long as your client's own timeout says. A glide client keeps connections that
+            fell silent for minutes, and all attempts are made with it; one made from a URL is replaced.
 
     Raises:
         InvalidInput: ``client`` is something else.
@@ -173,7 +174,8 @@ def client_from_url(
         pool_timeout: how long a request waits for its turn while all of them are busy, in seconds; by default as long
             as others are answered.
         deadline: how long a request is retried while the server is away, in seconds, default 10; 0: one attempt.
-            An attempt that has begun by then may take ``request_timeout`` more.
+            An attempt that has begun by then may take ``request_timeout`` more. With glide, ``connect_timeout`` and
+            4 seconds may be added, in which another connection is tried after an attempt without an answer.
         request_timeout: how long one attempt may take, in seconds, default 5.
         connect_timeout: how long connecting may take, in seconds, default 2.
         tls_ca_certs: file with the certificates of the authorities to trust; by default those of the system.
