@@ -16,7 +16,7 @@ from statekeep.domain import Unavailable
 from statekeep.repositories.valkey import glide
 from statekeep.repositories.valkey.client import Client, client_from_url
 from statekeep.repositories.valkey.requests import Call, Reply, Script
-from statekeep.testing.servers import ValkeyServer
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -129,3 +129,38 @@ async def test_a_server_that_is_slow_is_not_flooded(
     await client.aclose()
     assert len(opened) > 1
     assert all(later - earlier > glide.REOPEN_AFTER / 2 for earlier, later in pairwise(opened))
+
+
+@pytest.fixture(scope="module")
+def stubborn() -> Iterator[ValkeyCluster]:
+    """A cluster in which nobody notices that a node is frozen."""
+    with ValkeyCluster(node_timeout=600_000) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_a_node_that_stays_frozen_holds_up_nobody_but_its_own(
+    blocking: bool, stubborn: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of two clients without an answer the first one stays, whose connections to the other nodes work.
+    monkeypatch.setattr(glide, "REOPEN_AFTER", 0.0)
+    frozen = stubborn.primary_of("k")
+    healthy = next(key for key in map(str, range(1000)) if stubborn.primary_of(key) != frozen)
+    url = f"valkey+cluster://127.0.0.1:{frozen}"
+    client = client_from_url(url, client="glide", deadline=5, request_timeout=0.5, connect_timeout=0.5)
+
+    async def ask(key: str) -> Reply:
+        request = Call(RETURN, [key], [key])
+        return client.execute(request) if blocking else await client.aexecute(request)
+
+    assert [await ask("k"), await ask(healthy)] == [b"k", healthy.encode()]
+    stubborn.nodes[frozen].pause()
+    try:
+        with pytest.raises(Unavailable):
+            await ask("k")
+        assert await ask(healthy) == healthy.encode()
+    finally:
+        stubborn.nodes[frozen].resume()
+    assert await ask("k") == b"k"
+    await client.aclose()
