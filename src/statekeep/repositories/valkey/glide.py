@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,28 +38,6 @@ TRIES: Final = 5
 TRY: Final = 0.25
 
 
-# glide drops a script from its store, from which it is loaded again after NOSCRIPT, when the object dies.
-@cache
-def _sync_script(script: Script) -> Any:
-    import glide_sync
-
-    package: Any = glide_sync
-    return package.Script(script.source)
-
-
-@cache
-def _async_script(script: Script) -> Any:
-    import glide
-
-    package: Any = glide
-    return package.Script(script.source)
-
-
-# Scripts that die with the interpreter complain that the library is gone already.
-atexit.register(_sync_script.cache_clear)
-atexit.register(_async_script.cache_clear)
-
-
 def _scan(cursor: Arg, pattern: str) -> list[Arg]:
     return ["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"]
 
@@ -73,16 +49,24 @@ def _batch(package: Any, cluster: bool, commands: Sequence[Sequence[Arg]]) -> An
     return batch
 
 
-def _script_batch(package: Any, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
-    return _batch(package, False, [["EVALSHA", script.sha, str(len(keys)), *keys, *args]])
+# A batch of one command takes a shorter way through the client than the command alone. It also comes back at once when
+# a cluster refuses it, and not when the client's own attempts have used up the time.
+def _script_batch(package: Any, cluster: bool, *command: Arg, keys: Sequence[str], args: Sequence[Arg]) -> Any:
+    return _batch(package, cluster, [[*command, str(len(keys)), *keys, *args]])
 
 
-def _unknown_script(error: Exception) -> bool:
-    return "noscript" in str(error).lower()
+def _is_unknown_script(reply: Any) -> bool:
+    return isinstance(reply, Exception) and "noscript" in str(reply).lower()
 
 
 def _route(package: Any, cluster: bool, near: str) -> dict[str, Any]:
     return {"route": package.SlotKeyRoute(package.SlotType.PRIMARY, near)} if cluster else {}
+
+
+def _reply(reply: Any) -> Reply:
+    if isinstance(reply, Exception):
+        raise reply
+    return plain(reply)
 
 
 def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
@@ -164,7 +148,7 @@ class Sync:
     def perform(self, request: Request) -> Reply:
         match request:
             case Call(script, keys, args):
-                return plain(self._call(script, keys, args))
+                return self._call(script, keys, args)
             case Commands(commands):
                 if not commands:
                     return []
@@ -176,15 +160,13 @@ class Sync:
                 route = _route(self._package, self.cluster, near)
                 return plain(self._client.custom_command(list(command), **route))
 
-    def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
-        if not self.cluster:
-            # A batch of one command takes a shorter way through the client than the command alone.
-            [reply] = self._client.exec(_script_batch(self._package, script, keys, args), raise_on_error=False)
-            if not isinstance(reply, Exception):
-                return reply
-            if not _unknown_script(reply):
-                raise reply
-        return self._client.invoke_script(_sync_script(script), list(keys), list(args))
+    def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
+        batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
+        [reply] = self._client.exec(batch, raise_on_error=False)
+        if _is_unknown_script(reply):
+            batch = _script_batch(self._package, self.cluster, "EVAL", script.source, keys=keys, args=args)
+            [reply] = self._client.exec(batch, raise_on_error=False)
+        return _reply(reply)
 
     def _scan(self, pattern: str) -> list[bytes]:
         found: dict[bytes, None] = {}
@@ -246,7 +228,7 @@ class Async:
         match request:
             case Call(script, keys, args):
                 async with asyncio.timeout(self.patience):
-                    return plain(await self._call(script, keys, args))
+                    return await self._call(script, keys, args)
             case Commands(commands):
                 if not commands:
                     return []
@@ -261,15 +243,13 @@ class Async:
                 async with asyncio.timeout(self.patience):
                     return plain(await self._client.custom_command(list(command), **route))
 
-    async def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
-        if not self.cluster:
-            batch = _script_batch(self._package, script, keys, args)
+    async def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
+        batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
+        [reply] = await self._client.exec(batch, raise_on_error=False)
+        if _is_unknown_script(reply):
+            batch = _script_batch(self._package, self.cluster, "EVAL", script.source, keys=keys, args=args)
             [reply] = await self._client.exec(batch, raise_on_error=False)
-            if not isinstance(reply, Exception):
-                return reply
-            if not _unknown_script(reply):
-                raise reply
-        return await self._client.invoke_script(_async_script(script), list(keys), list(args))
+        return _reply(reply)
 
     async def _scan(self, pattern: str) -> list[bytes]:
         found: dict[bytes, None] = {}
