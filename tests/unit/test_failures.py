@@ -59,6 +59,8 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("CLUSTERDOWN The cluster is down", Unavailable, True),
         ("MASTERDOWN Link with MASTER is down", Unavailable, True),
         ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, True),
+        ("Attempted to access a non local key in a cluster node script: on @user_script:88.", Unavailable, True),
+        ("Error running script: Script attempted to access a non local key in a cluster node", Unavailable, True),
         ("MISCONF Errors writing to the AOF file", Unavailable, True),
         ("MISCONF Errors writing to the AOF file: No space left on device", QuotaExceeded, True),
         ("MISCONF: Errors writing to the AOF file: Disk quota exceeded", QuotaExceeded, True),
@@ -88,6 +90,22 @@ def test_text_decides_where_the_class_does_not(
     meaning = meaning_of(kind(text))
     assert meaning is not None
     assert (meaning.error, meaning.retry) == (error, retry)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        valkey.exceptions.ClusterError("TTL exhausted."),
+        valkey.exceptions.AskError("15891 127.0.0.1:7000"),
+        valkey.exceptions.TryAgainError("Multiple keys request during rehashing of slot"),
+        valkey.exceptions.ResponseError("Attempted to access a non local key in a cluster node"),
+        glide_shared.exceptions.RequestError("- TryAgain: Multiple keys request during rehashing of slot"),
+        glide_shared.exceptions.RequestError("- Ask: 15891 127.0.0.1:7000"),
+        glide_shared.exceptions.RequestError("- ResponseError: Attempted to access a non local key in a cluster node"),
+    ],
+)
+def test_a_slot_that_is_on_its_way_is_told_from_other_troubles_of_a_cluster(error: Exception) -> None:
+    assert meaning_of(error, cluster=True) is failures.MIGRATING
 
 
 def test_a_cluster_client_that_was_redirected_too_often_tries_again() -> None:

@@ -60,6 +60,7 @@ NOT_WRITABLE: Final = Meaning(Unavailable, "the server takes no writes now", ret
 ALONE: Final = Meaning(TooFewReplicas, "the server takes no writes without its replicas", retry=True)
 DISK_FULL: Final = Meaning(QuotaExceeded, "the disk of the server is full", retry=True)
 CLUSTER_DOWN: Final = Meaning(Unavailable, "the cluster is down or changing", retry=True)
+MIGRATING: Final = Meaning(Unavailable, "the slot of the keys is on its way to another node", retry=True)
 CROWDED: Final = Meaning(Unavailable, "too many connections or requests", retry=True)
 GARBLED: Final = Meaning(Unavailable, "the connection is broken", retry=True)
 CLOSED: Final = Meaning(Unavailable, "the client is closed")
@@ -113,9 +114,9 @@ CLASSES: Final[dict[str, Meaning]] = {
     "valkey.exceptions.ClusterError": CLUSTER_DOWN,
     "valkey.exceptions.ClusterDownError": CLUSTER_DOWN,
     "valkey.exceptions.MasterDownError": CLUSTER_DOWN,
-    "valkey.exceptions.AskError": CLUSTER_DOWN,
+    "valkey.exceptions.AskError": MIGRATING,
     "valkey.exceptions.MovedError": CLUSTER_DOWN,
-    "valkey.exceptions.TryAgainError": CLUSTER_DOWN,
+    "valkey.exceptions.TryAgainError": MIGRATING,
     "valkey.exceptions.ClusterCrossSlotError": CROSS_SLOT,
     "valkey.exceptions.SlotNotCoveredError": CLUSTER_DOWN,
     "valkey.exceptions.MaxConnectionsError": CROWDED,
@@ -136,6 +137,7 @@ CLASSES: Final[dict[str, Meaning]] = {
 
 TEXTUAL: Final = frozenset(
     {
+        "valkey.exceptions.ClusterError",
         "valkey.exceptions.ConnectionError",
         "valkey.exceptions.ResponseError",
         "valkey.exceptions.ValkeyClusterException",
@@ -183,7 +185,9 @@ TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
             CLUSTER_DOWN,
         ),
         ((r"unable:? to contact all cluster members",), CLUSTER_DOWN),
-        ((r"\bclusterdown\b", r"\btryagain\b", r"\bmasterdown\b", r"connectionnotfoundforroute"), CLUSTER_DOWN),
+        # A key that a script needs is not there, or has gone already; valkey-py gives up at last, without saying why.
+        ((r"\btryagain\b", r"\bask:? \d+ ", r"access a non local key", r"^ttl exhausted"), MIGRATING),
+        ((r"\bclusterdown\b", r"\bmasterdown\b", r"connectionnotfoundforroute"), CLUSTER_DOWN),
         ((r"\bcluster cannot be connected\b", r"reachable node", r"slot .* not covered"), CLUSTER_DOWN),
         ((r"\breadonly\b", r"read only replica"), REPLICA),
         ((r"\bmoved\b",), NEEDS_CLUSTER),

@@ -1,4 +1,8 @@
 -- Shared by all scripts. Scripts touch only the keys declared in KEYS; times are those of the server.
+--
+-- While a slot of a cluster is on its way to another node, the server refuses each command on a key that is not there:
+-- also on one that the script itself removed, be it with its last member. The script ends there, and what it has done
+-- stays. So no script touches a key again that it removed or may have emptied, if what it still has to do matters.
 
 local call = redis.call
 
@@ -28,6 +32,28 @@ local function each_chunk(list, run)
   for first = 1, #list, 2000 do
     run(first, math.min(first + 1999, #list))
   end
+end
+
+-- Replace a record as a whole: what is there goes, with all fields that others may have added. There is no moment at which
+-- the key is without a record. `ends` is in milliseconds, absent for never.
+local function store(record, ends, ...)
+  local added = redis.pcall('HSET', record, ...)
+  if type(added) == 'table' then
+    -- What is no hash is nothing of ours.
+    if string.find(added.err, 'WRONGTYPE', 1, true) then call('DEL', record) end
+    added = call('HSET', record, ...)
+  end
+  local count = select('#', ...) / 2
+  if ends then call('PEXPIREAT', record, ends) elseif added < count then call('PERSIST', record) end
+  if added == count or call('HLEN', record) == count then return end
+  local kept, others = {}, {}
+  for i, name in ipairs({...}) do
+    if i % 2 == 1 then kept[name] = true end
+  end
+  for _, name in ipairs(call('HKEYS', record)) do
+    if not kept[name] then others[#others + 1] = name end
+  end
+  each_chunk(others, function(first, last) call('HDEL', record, unpack(others, first, last)) end)
 end
 
 -- What a shared key's TTL was (PTTL: -2 no key, -1 for ever), before it is written to.

@@ -36,18 +36,15 @@ for i = 1, indexes do
   settle(index, namespaces, name)
 end
 
--- Whatever is there goes, with all fields that others may have added.
-local first = 2 * indexes + 1
-if #KEYS >= first then call('UNLINK', unpack(KEYS, first)) end
 entry = 2 + 2 * indexes
-local record = first
+local record = 2 * indexes + 1
 for i = 1, indexes do
   local namespace = ARGV[2 * i]
   for _ = 1, tonumber(ARGV[2 * i + 1]) do
     local life = ARGV[entry + 4]
-    call('HSET', KEYS[record], 'pk', ARGV[entry], 'namespace', namespace, 'item_key', ARGV[entry + 1],
-      'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created, unpack(expiry[life]))
-    if ends[life] ~= 'inf' then call('PEXPIREAT', KEYS[record], ends[life]) end
+    store(KEYS[record], ends[life] ~= 'inf' and ends[life], 'pk', ARGV[entry], 'namespace', namespace,
+      'item_key', ARGV[entry + 1], 'encoding', ARGV[entry + 2], 'value', ARGV[entry + 3], 'created_at', created,
+      unpack(expiry[life]))
     entry = entry + WIDTH
     record = record + 1
   end

@@ -16,7 +16,7 @@ while at <= #ARGV do
   local last = first_write + tonumber(ARGV[at + 2]) - 1
   local shift = key + 7 - first
 
-  local newest = call('HGET', head, 'checkpoint_id')
+  local newest, is_newest = call('HGET', head, 'checkpoint_id'), false
   for i = first, first_write - 1 do
     -- What is no hash has no run, and goes all the same.
     local run = redis.pcall('HGET', KEYS[i + shift], 'run_id')
@@ -24,15 +24,17 @@ while at <= #ARGV do
       seen[run] = true
       runs[#runs + 1] = run
     end
-    if ARGV[i] == newest then call('UNLINK', head) end
+    is_newest = is_newest or ARGV[i] == newest
   end
 
-  if first_write > first then call('ZREM', checkpoints, unpack(ARGV, first, first_write - 1)) end
-  if last >= first_write then call('ZREM', writes, unpack(ARGV, first_write, last)) end
+  -- An index goes with its last member, and is not touched again.
+  local ids, members = call('ZCARD', checkpoints), call('ZCARD', writes)
+  if first_write > first then ids = ids - call('ZREM', checkpoints, unpack(ARGV, first, first_write - 1)) end
+  if last >= first_write then members = members - call('ZREM', writes, unpack(ARGV, first_write, last)) end
   if last >= first then call('UNLINK', unpack(KEYS, first + shift, last + shift)) end
 
-  local any_checkpoint, any_write = call('EXISTS', checkpoints) == 1, call('EXISTS', writes) == 1
-  if not any_checkpoint then call('UNLINK', head, values) end
+  local any_checkpoint, any_write = ids > 0, members > 0
+  if not any_checkpoint then call('UNLINK', head, values) elseif is_newest then call('UNLINK', head) end
   if not any_checkpoint and not any_write then
     call('UNLINK', pending, expiry)
     call('ZREM', namespaces, ARGV[at])

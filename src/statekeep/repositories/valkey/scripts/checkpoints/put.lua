@@ -98,17 +98,9 @@ end
 add_optional('parent_id', parent_id)
 add_optional('run_id', run_id)
 add_optional('step', step)
-local function write(run)
-  return run('HSET', record, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
-    'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
-    'header', header, unpack(optional))
-end
--- The record is replaced as a whole, if there is one: then not all fields are new to it.
-if write(redis.pcall) ~= 9 + #optional / 2 then
-  call('DEL', record)
-  write(call)
-end
-if ttl > 0 then call('PEXPIRE', record, ttl) end
+store(record, ttl > 0 and ends, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
+  'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
+  'header', header, unpack(optional))
 call('ZADD', checkpoints, 0, id)
 if call('ZRANGE', checkpoints, -1, -1)[1] == id then call('COPY', record, head, 'REPLACE') end
 call('ZADD', namespaces, 1, namespace)
@@ -120,11 +112,12 @@ if mortal then
     prolong(expiry, used, ends)
     if run_id ~= '' then call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. run_id) end
   else
-    call('ZREM', expiry, 'c' .. id)
     prolong(expiry, used, '+inf')
   end
   for i, key in ipairs(shared) do hold(key, before[i], ttl) end
   outlast(expiry, {values, checkpoints})
+  -- Last, as it may have been the last of them.
+  if ttl == 0 then call('ZREM', expiry, 'c' .. id) end
 end
 
 if KEYS[10] then touch_thread(KEYS[10], KEYS[11], thread, us) end

@@ -27,7 +27,8 @@ for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first,
 local pk_at = string.find(KEYS[9], '{', 1, true)
 local _, place_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
 
-local index, entries, seen = {}, {}, {}
+-- `stale` are members that others took the place of.
+local index, entries, seen, stale, immortal = {}, {}, {}, {}, {}
 for i = 9, #KEYS do
   local key, at = KEYS[i], 2 + 3 * (i - 9)
   local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -37,36 +38,35 @@ for i = 9, #KEYS do
   if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
     seen[key] = true
     local entry = entry_of(given, value)
+    local path, encoding = string.match(given, '^([^:]*):(.*)$')
+    store(key, ttl > 0 and ends, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace,
+      'checkpoint_id', id, 'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
+      'encoding', decoded(encoding), 'value', value)
+    stale[member] = nil
     if last_wins then
-      for _, old in ipairs(members_of(writes, place)) do
-        call('ZREM', writes, old)
-        call('HDEL', pending, old)
-      end
-      call('DEL', key)
       call('ZADD', writes, 0, member)
       call('HSET', pending, member, entry)
+      for _, old in ipairs(members_of(writes, place)) do
+        if old ~= member then
+          call('ZREM', writes, old)
+          stale[old] = true
+        end
+      end
     else
       index[#index + 1], index[#index + 2] = 0, member
       entries[#entries + 1], entries[#entries + 2] = member, entry
     end
-    local path, encoding = string.match(given, '^([^:]*):(.*)$')
-    call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
-      'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
-      'encoding', decoded(encoding), 'value', value)
-    if ttl > 0 then
-      call('PEXPIRE', key, ttl)
-      call('ZADD', expiry, ends, 'w' .. member)
-    elseif mortal then
-      call('ZREM', expiry, 'w' .. member)
-    end
+    if ttl > 0 then call('ZADD', expiry, ends, 'w' .. member)
+    elseif mortal then immortal[#immortal + 1] = 'w' .. member end
   end
 end
 add('ZADD', writes, index)
 add('HSET', pending, entries)
 call('ZADD', namespaces, 'NX', 0, namespace)
-if not mortal then return {} end
-for i, key in ipairs(shared) do hold(key, before[i], ttl) end
-outlast(expiry, {values, writes})
+if mortal then
+  for i, key in ipairs(shared) do hold(key, before[i], ttl) end
+  outlast(expiry, {values, writes})
+end
 
 local behind = {}
 if ttl > 0 then
@@ -75,6 +75,12 @@ if ttl > 0 then
   for i, score in ipairs(ends_of(expiry, members, #members)) do
     if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = members[i] end
   end
-  if #behind == 1 and behind[1] == '' then return {} end
+  if #behind == 1 and behind[1] == '' then behind = {} end
 end
+
+-- Last, as they may have been the last of them.
+local without = {}
+for member in pairs(stale) do without[#without + 1] = member end
+each_chunk(without, function(first, last) call('HDEL', pending, unpack(without, first, last)) end)
+each_chunk(immortal, function(first, last) call('ZREM', expiry, unpack(immortal, first, last)) end)
 return behind

@@ -213,10 +213,9 @@ local function put(space, action)
     more[#more + 1] = 'vectors'
     more[#more + 1] = plan.collection .. ':' .. number(count)
   end
-  call('DEL', record)
-  call('HSET', record, 'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
+  local at = item_ends > 0 and number(item_ends)
+  store(record, at, 'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
     'created_at', created, 'updated_at', stamp, 'version', number(version), unpack(more))
-  if item_ends > 0 then call('PEXPIREAT', record, number(item_ends)) end
   changed(record)
 
   local index = space.index
@@ -232,20 +231,18 @@ local function put(space, action)
     enter_namespace(names, times, any_ends and ends, ARGV[space.name], us, item_ends, now)
   end
 
-  remove_vectors(space, action, name, count, before.vectors)
   if count > 0 then
     local vectors = space.vectors
     local vectors_before = ttl_of(vectors)
     for i = 1, count do
       local document = KEYS[action.record + i]
-      call('DEL', document)
-      call('HSET', document, 'vector', ARGV[action.data + i - 1], 'namespaces', ARGV[action.tags],
+      store(document, at, 'vector', ARGV[action.data + i - 1], 'namespaces', ARGV[action.tags],
         'attributes', ARGV[action.tags + 1], 'updated_at', stamp)
-      if item_ends > 0 then call('PEXPIREAT', document, number(item_ends)) end
       call('ZADD', vectors, 0, name .. ':' .. (i - 1))
     end
     hold(vectors, vectors_before, life)
   end
+  remove_vectors(space, action, name, count, before.vectors)
   us = us + 1
   return {number(version), created, stamp, expires, left_over(action, before.vectors)}
 end

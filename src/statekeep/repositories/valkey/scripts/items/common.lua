@@ -40,8 +40,8 @@ local function enter(recency, expiry, member, us, ends, now)
     call('ZADD', recency, number(us), member)
     call('PERSIST', recency)
     if expiry then
-      call('ZREM', expiry, member)
       call('PERSIST', expiry)
+      call('ZREM', expiry, member)
     end
     return
   end
