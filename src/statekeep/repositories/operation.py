@@ -37,7 +37,7 @@ class Page(Generic[ItemT]):
 
 
 def named(name: str, operation: Operation[ResultT]) -> Operation[ResultT]:
-    """Have errors say ``name`` for an operation that is the body of several."""
+    """Have errors say ``name`` for an operation that is the body of several; none for one that is a part of another."""
     if isinstance(operation, GeneratorType):
         operation.__name__ = name
     return operation
@@ -45,7 +45,7 @@ def named(name: str, operation: Operation[ResultT]) -> Operation[ResultT]:
 
 def _name(operation: Operation[Any], error: StatekeepError) -> None:
     if error.operation is None:
-        error.operation = getattr(operation, "__name__", None)
+        error.operation = getattr(operation, "__name__", None) or None
 
 
 def run(operation: Operation[ResultT], execute: Callable[[Any], Any]) -> ResultT:

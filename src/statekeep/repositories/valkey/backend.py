@@ -9,6 +9,7 @@ from ..operation import arun, run
 from ..ttl import ms_of, ttl_seconds
 from . import misplaced
 from .client import Client
+from .divided import Divided, command_by_command
 from .requests import Reply, Request
 
 
@@ -49,6 +50,8 @@ class ValkeyBackend:
         """Answer one request of an operation, blocking."""
         try:
             return self.client.execute(request)
+        except Divided as divided:
+            return run(command_by_command(divided.call), self.client.execute)
         except CorruptRecord as error:
             found = misplaced.named(self.prefix, self.types, request, error)
             raise run(found, self.client.execute) from error.__cause__
@@ -57,6 +60,8 @@ class ValkeyBackend:
         """Answer one request of an operation, without blocking the event loop."""
         try:
             return await self.client.aexecute(request)
+        except Divided as divided:
+            return await arun(command_by_command(divided.call), self.client.aexecute)
         except CorruptRecord as error:
             found = misplaced.named(self.prefix, self.types, request, error)
             raise await arun(found, self.client.aexecute) from error.__cause__

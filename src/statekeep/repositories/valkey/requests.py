@@ -24,6 +24,7 @@ class Script:
 
     name: str
     source: str = field(repr=False)
+    folder: str = ""
     sha: str = field(init=False, repr=False)
 
     @sha.default
@@ -94,7 +95,7 @@ def script(path: str, *, when_full: bool = False) -> Script:
     for file in (scripts / folder / "common.lua", scripts / "common.lua"):
         if file.is_file():
             body = _with_shared(_COMMENT.sub("", file.read_text("utf-8")), body)
-    return Script(name, f"{flags}\n{body}")
+    return Script(name, f"{flags}\n{body}", folder)
 
 
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
