@@ -7,21 +7,35 @@ So these take more round trips, and what they read is not of one moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import from_json
 
 from ..operation import Operation, named
+from .item_records import READ_FIELDS as FIELDS
+from .item_vectors import MOST_DIGITS
+from .records import READ_FIELDS
 from .requests import Arg, Ask, Call, Commands, Reply, Request, script
+
+Keys = Sequence[str]
+Args = Sequence[Arg]
 
 ATTEMPTS: Final = 5
 """How often checkpoints are read again if values are missing that they had a moment ago."""
 
-ROW: Final = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels", "pk")
+ROW: Final = (*READ_FIELDS, "pk")
 """As ``row_of`` of the scripts."""
 
 WITH_LINES: Final = 500
 """As ``lines_of`` of the scripts."""
+
+APPLY: Final = ("items", "apply")
+
+GRACE: Final = 60_000
+"""As in the scripts of items."""
 
 
 class Divided(Exception):
@@ -34,16 +48,22 @@ class Divided(Exception):
 
 def divisible(request: Request) -> Call | None:
     """Return a request that :func:`command_by_command` can answer; ``None`` if it is none."""
-    return request if isinstance(request, Call) and (request.script.folder, request.script.name) in HOW else None
+    if not isinstance(request, Call) or _place(request) not in HOW:
+        return None
+    return request if _place(request) != APPLY or _is_reading(request.args) else None
 
 
 def command_by_command(call: Call) -> Operation[Reply]:
     """Answer a call as its script would. Errors are left to name the operation that this is a part of."""
-    return named("", HOW[call.script.folder, call.script.name](call.keys, call.args))
+    return named("", HOW[_place(call)](call.keys, call.args))
 
 
-Keys = Sequence[str]
-Args = Sequence[Arg]
+def _place(call: Call) -> tuple[str, str]:
+    return call.script.folder, call.script.name
+
+
+def _is_reading(args: Args) -> bool:
+    return all(action["kind"] in ("get", "refresh") for action in from_json(args[0])["actions"])
 
 
 def _text(arg: Arg) -> str:
@@ -105,7 +125,10 @@ def _records_at(keys: Keys, ids: Sequence[str]) -> Operation[list[Reply]]:
     attempt = 1
     while True:
         fields = list(dict.fromkeys(chain.from_iterable(_fields(row[6]) for row in rows)))
-        names = [name or (row[7] or b"").decode().rpartition(":")[2] for name, row in zip(ids, rows, strict=True)]
+        names = [
+            name or (row[7] or b"").decode(errors="replace").rpartition(":")[2]
+            for name, row in zip(ids, rows, strict=True)
+        ]
         commands = [_members(writes, name) for name in names]
         if fields:
             commands.append(["HMGET", values, *fields])
@@ -238,6 +261,70 @@ def _recent(keys: Keys, args: Args) -> Operation[Reply]:
     return (yield Call(script("checkpoints/read"), keys[:1], command))
 
 
+def _put_off(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
+    """Put off the end of items in the indexes of a namespace, to so many milliseconds from now."""
+    now = yield from _now(expiry)
+    for member, life in members:
+        # What has to know the end comes before what lives until then.
+        yield Commands([["ZADD", expiry, "XX", "GT", str(now + life), member]])
+        yield Commands([["PEXPIRE", key, str(life), "GT"] for key in (recency, expiry)])
+
+
+def _put_off_above(keys: Keys, args: Args) -> Operation[Reply]:
+    recency, expiry, *names = keys
+    name, *members = args
+    lives = [int(life) + GRACE for life in members[1::2]]
+    yield from _put_off(recency, expiry, zip(members[::2], lives, strict=True))
+    if names:
+        now = yield from _now(expiry)
+        yield Commands([["ZADD", names[2], "XX", "GT", str(now + max(lives)), name]])
+    return 1
+
+
+def _apply(keys: Keys, args: Args) -> Operation[Reply]:
+    plan = from_json(args[0])
+    reply: list[Reply] = [b"done"]
+    for action in plan["actions"]:
+        (row,) = yield _rows([keys[action["record"] - 1]], FIELDS)
+        waits = (yield from _refresh_item(keys, args, plan, action, row)) if action["kind"] == "refresh" else 0
+        reply.append([row, waits])
+    return reply
+
+
+def _refresh_item(
+    keys: Keys, args: Args, plan: Mapping[str, Any], action: Mapping[str, Any], row: list[bytes | None]
+) -> Operation[int]:
+    """As ``refresh`` of ``apply.lua``; a cluster's plan has no other link than the namespace itself."""
+    try:
+        life = float(row[6] or 0)
+    except ValueError:
+        return 0
+    if not 0 < life <= 10_000_000_000:
+        return 0
+    first, collection = action["record"] - 1, plan.get("collection")
+    name, _, count = (row[7] or b"").decode(errors="replace").rpartition(":")
+    is_ours = name == collection and count.isdecimal() and len(count) <= MOST_DIGITS
+    if row[7] and not plan.get("despite") and not (is_ours and int(count) <= action.get("documents", 0)):
+        return 1
+    space = plan["spaces"][action["space"] - 1]
+    link = space["chain"][0] - 1
+    recency, expiry, *shared = keys[link : link + (3 if collection is None else 4)]
+    shared.append(keys[space["sequence"] - 1])
+    ms = math.ceil(life * 1000)
+    member = keys[first].partition("}")[2]
+    yield from _put_off(recency, expiry, [(member, ms)])
+    ends = (yield from _now(expiry)) + ms
+    if "names" in plan:
+        yield Commands([["ZADD", keys[plan["names"] + 1], "XX", "GT", str(ends), args[space["name"] - 1]]])
+    yield Commands([["PEXPIRE", key, str(ms), "GT"] for key in shared])
+    documents = keys[first + 1 : first + 1 + (min(int(count), action.get("documents", 0)) if is_ours else 0)]
+    yield Commands([["PEXPIREAT", key, str(ends), "GT"] for key in documents])
+    expires_at = repr(ends / 1000)
+    if (yield Call(script("items/renew"), [keys[first]], [expires_at, str(ends)])):
+        row[5] = expires_at.encode()
+    return 0
+
+
 def _later(keys: Keys, args: Args) -> Operation[Reply]:
     """Leave it to a later reader to tidy up an index."""
     yield from ()
@@ -254,6 +341,8 @@ HOW: Final[dict[tuple[str, str], Callable[[Keys, Args], Operation[Reply]]]] = {
     ("checkpoints", "lineage"): _lineage,
     ("checkpoints", "steps"): _steps,
     ("checkpoints", "refresh"): _refresh,
+    APPLY: _apply,
+    ("items", "put_off"): _put_off_above,
     ("items", "recent"): _recent,
     ("items", "sweep"): _later,
     ("items", "unlist"): _later,
