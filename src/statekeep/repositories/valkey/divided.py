@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from ..operation import Operation, named
 from .item_records import READ_FIELDS as FIELDS
 from .item_vectors import MOST_DIGITS
-from .records import READ_FIELDS
+from .records import READ_FIELDS, WRITE_FIELDS
 from .requests import Arg, Ask, Call, Commands, Reply, Request, script
 
 Keys = Sequence[str]
@@ -25,9 +25,6 @@ Args = Sequence[Arg]
 
 ATTEMPTS: Final = 5
 """How often checkpoints are read again if values are missing that they had a moment ago."""
-
-ROW: Final = (*READ_FIELDS, "pk")
-"""As ``row_of`` of the scripts."""
 
 WITH_LINES: Final = 500
 """As ``lines_of`` of the scripts."""
@@ -107,10 +104,10 @@ def _lines(pending: str, expiry: str, members: Sequence[bytes]) -> Operation[tup
     there = [
         (name, entry)
         for name, entry, end in zip(few, entries, ends, strict=True)
-        if entry is None or not _is_before(end, now)
+        if not entry or not _is_before(end, now)
     ]
-    lines = b"".join(name + entry for name, entry in there if entry is not None)
-    return lines, [name for name, entry in there if entry is None] + list(members[WITH_LINES:])
+    lines = b"".join(name + entry for name, entry in there if entry)
+    return lines, [name for name, entry in there if not entry] + list(members[WITH_LINES:])
 
 
 def _records_at(keys: Keys, ids: Sequence[str]) -> Operation[list[Reply]]:
@@ -121,7 +118,7 @@ def _records_at(keys: Keys, ids: Sequence[str]) -> Operation[list[Reply]]:
         ids: of the checkpoints, encoded; empty for what the record itself says.
     """
     values, writes, expiry, pending, *records = keys
-    rows = yield _rows(records, ROW)
+    rows = yield _rows(records, READ_FIELDS)
     attempt = 1
     while True:
         fields = list(dict.fromkeys(chain.from_iterable(_fields(row[6]) for row in rows)))
@@ -137,7 +134,7 @@ def _records_at(keys: Keys, ids: Sequence[str]) -> Operation[list[Reply]]:
         if None not in stored or attempt == ATTEMPTS:
             break
         # Somebody may have deleted them with their checkpoints.
-        before, rows = rows, (yield _rows(records, ROW))
+        before, rows = rows, (yield _rows(records, READ_FIELDS))
         if rows == before:
             break
         attempt += 1
@@ -184,7 +181,7 @@ def _ids(keys: Keys, args: Args) -> Operation[Reply]:
 
 def _writes(keys: Keys, args: Args) -> Operation[Reply]:
     values, *records = keys
-    rows = yield _rows(records, ("task_path", "channel", "encoding", "value"))
+    rows = yield _rows(records, WRITE_FIELDS)
     stored = (yield Commands([["HMGET", values, *args]]))[0] if args else []
     return [list(chain.from_iterable(rows)), stored]
 
@@ -205,7 +202,7 @@ def _lineage(keys: Keys, args: Args) -> Operation[Reply]:
 
 
 def _steps(keys: Keys, args: Args) -> Operation[Reply]:
-    writes, *records = keys
+    writes, _, *records = keys
     count = int(args[0])
     channels, ids = [_text(name).encode() for name in args[1 : count + 1]], args[count + 1 :]
     rows = yield _rows(records, ("checkpoint_id", "parent_id", "channels"))
