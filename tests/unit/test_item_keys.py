@@ -9,9 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statekeep import CorruptRecord
+from statekeep.domain.model import SHORT
 from statekeep.repositories.items import Put
 from statekeep.repositories.valkey.item_keys import (
     ItemKeys,
+    _item_keys,
     item_keys,
     namespace_index_keys,
     namespace_of,
@@ -127,13 +129,14 @@ def test_keys_of_appended_values_sort_by_their_numbers() -> None:
     assert all(one < other for one, other in pairwise(keys))
 
 
-def test_a_plan_declares_no_key_twice() -> None:
+@pytest.mark.parametrize("label", ["a", "a" * SHORT])
+def test_a_plan_declares_no_key_twice(label: str) -> None:
     """Also if keys of namespaces are made anew meanwhile: the script would take one index for two."""
     plan = Plan(Settings("app", None, False, False, None))
-    plan.add(Put(("a", "b"), "k", 1))
-    item_keys.cache_clear()
-    plan.add(Put(("a", "c"), "k", 1))
-    plan.add(Put(("a", "b"), "k", 2))
+    plan.add(Put((label, "b"), "k", 1))
+    _item_keys.cache_clear()
+    plan.add(Put((label, "c"), "k", 1))
+    plan.add(Put((label, "b"), "k", 2))
     call = plan.call()
     assert len(call.keys) == len(set(call.keys))
     assert [action["space"] for action in plan.actions] == [1, 2, 1]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
-from .model import Model, Name, Text, is_plain
+from .model import SHORT, Model, Name, Text, excess, is_plain
 from .payload import Payload
 
 Version = Text | Annotated[int, Strict()] | Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -82,7 +82,7 @@ class Channel(Model):
     @classmethod
     def _made(cls, version: str | int | float, carry: Carry, payload: Payload | None = None) -> Channel:
         plain = is_plain(version)
-        if plain and carry is not Carry.VALUE:
+        if plain and carry is not Carry.VALUE and len(str(version)) <= SHORT:
             return _without_value(cls, version, carry)
         if (plain or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
             return cls.trusted(version=version, payload=payload, carry=carry)
@@ -93,6 +93,18 @@ class Channel(Model):
 def _without_value(kind: type[Channel], version: str | int | float, carry: Carry) -> Channel:
     # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
     return kind.trusted(version=version, payload=None, carry=carry)
+
+
+def run_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the run that a checkpoint belongs to, if its metadata names one that can be an id."""
+    run_id = metadata.get("run_id")
+    if type(run_id) is not str or not run_id:
+        return None
+    try:
+        run_id.encode()
+    except UnicodeEncodeError:
+        return None
+    return None if excess(run_id) else run_id
 
 
 class _Stamps:
@@ -139,13 +151,14 @@ class Checkpoint(Model):
     """The state of a thread at one point in time.
 
     Attributes:
-        thread_id: the conversation or run that the checkpoint belongs to; any text but the empty one.
+        thread_id: the conversation or run that the checkpoint belongs to; any text but the empty one. It and all other
+            ids, namespaces and names have at most 8192 bytes of UTF-8.
         namespace: ``""`` for the thread's root, a path for a nested graph or agent.
         checkpoint_id: sorts by time; the newest checkpoint is the one with the greatest id, compared as text.
         parent_id: the checkpoint that this one was made from, in the same thread and namespace.
         created_at: when, with a time zone.
         metadata: a JSON object to filter by. Tuples, bytes, dates, NaN ... are kept exactly. Well-known keys:
-            ``run_id`` (:meth:`CheckpointRepository.delete_runs`), ``step``, and ``parents`` (namespace to
+            ``run_id`` (:meth:`CheckpointRepository.delete_runs`; one that can be no id counts as none), ``step``, and ``parents`` (namespace to
             checkpoint id: under which checkpoint a nested namespace ran).
         header: whatever else belongs to the checkpoint as a whole.
         channels: the state, by channel name.

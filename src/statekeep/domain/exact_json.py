@@ -28,6 +28,7 @@ from . import json_values
 from .errors import InvalidInput
 from .json_values import DEEPEST, is_json_text
 from .payload import Payload
+from .shown import shown
 
 TAG = "$keep"
 
@@ -48,7 +49,7 @@ def _unb64(text: str) -> bytes:
 def _reject(value: Any) -> Payload:
     raise InvalidInput(
         f"{type(value).__qualname__} is not JSON, and none of tuple, set, bytes, datetime, Decimal, UUID: "
-        f"serialize it first, got {value!r:.80}"
+        f"serialize it first, got {shown(value)}"
     )
 
 
@@ -146,7 +147,7 @@ def decode(value: Any) -> Any:
         kind, *parts = value[TAG]
         return _DECODERS[kind](*parts)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"not exact JSON: {value!r:.80}") from error
+        raise ValueError(f"not exact JSON: {shown(value)}") from error
 
 
 def dumps(value: Any, other: Other = _reject) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import InvalidInput
 from .json_values import JsonValue, plain
+from .shown import shown
 
 Filter = Mapping[str, Any]
 """Conditions by field, all of which must hold; :func:`matches` says what they are."""
@@ -72,7 +73,7 @@ def _check(condition: JsonValue) -> None:
         for name in condition:
             if name not in OPERATORS:
                 raise InvalidInput(
-                    f"filter: unknown operator {name!r:.40}; there are {', '.join(OPERATORS)}", field="filter"
+                    f"filter: unknown operator {shown(name, 40)}; there are {', '.join(OPERATORS)}", field="filter"
                 )
     elif isinstance(condition, dict | list):
         for part in condition.values() if isinstance(condition, dict) else condition:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from . import exact_json
 from .errors import InvalidInput
 from .payload import Payload
+from .shown import shown
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
@@ -78,7 +79,7 @@ def _parts(value: Any) -> Payload:
         bases: tuple[type[Any], ...] = (str, int, float, bytes)
         base = next((base for base in bases if isinstance(value, base)), None)
         if base is None:
-            raise InvalidInput(f"values of type {kind.__qualname__} cannot be told apart, got {value!r:.80}")
+            raise InvalidInput(f"values of type {kind.__qualname__} cannot be told apart, got {shown(value)}")
         parts = base(value)
     return Payload.trusted(encoding=_name(kind), data=_text(parts).encode())
 

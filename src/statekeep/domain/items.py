@@ -10,9 +10,10 @@ from pydantic import AwareDatetime, Field, Strict, field_validator
 
 from .errors import InvalidInput
 from .json_values import JsonValue, plain
-from .model import Model, Name, Text
+from .model import Model, Names, Text
+from .shown import shown
 
-Namespace = tuple[Name, ...]
+Namespace = Names
 """Labels from the outside in, such as ``("users", "ada")``. A label is any text but the empty one."""
 
 
@@ -57,7 +58,7 @@ def checked_expected(expected: Any) -> Expected:
     if expected is ANY or expected is None or (type(expected) is int and expected >= 1):
         found: Expected = expected
         return found
-    raise InvalidInput(f"expected must be a version (1, 2 ...), None or ANY, got {expected!r:.80}", field="expected")
+    raise InvalidInput(f"expected must be a version (1, 2 ...), None or ANY, got {shown(expected)}", field="expected")
 
 
 class Item(Model):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .errors import InvalidInput
+from .shown import shown
 
 JsonValue = Any
 """``None``, ``bool``, ``int``, ``float`` (finite), ``str``, a list of such values, or a dict of them by text."""
@@ -68,7 +69,7 @@ def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
         found = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise _refused(f"the key {key!r:.40} is {type(key).__qualname__}; JSON has text keys only", path)
+                raise _refused(f"the key {shown(key, 40)} is {type(key).__qualname__}; JSON has text keys only", path)
             found[_text(str.__str__(key), path)] = _plain(item, f"{path}.{key:.40}", finite, deeper - 1)
         return found
     if isinstance(value, list | tuple):

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from .errors import InvalidInput
+from .shown import shown
+
+LONGEST_ID: Final = 8192
+"""Bytes of UTF-8 that an id may have: of a thread, namespace, checkpoint, task, channel, run, item or cache entry."""
+
+
+SHORT: Final = 256
+"""Characters up to which what is made of a text is remembered: the caches have a number of entries, and so many bytes."""
+
+
+def excess(*texts: str) -> int:
+    """Return how many bytes these have together if that is more than an id may have, else 0."""
+    # Counting characters first is what most need. None has more than four bytes.
+    if 4 * sum(map(len, texts)) <= LONGEST_ID:
+        return 0
+    size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    return size if size > LONGEST_ID else 0
+
+
+def too_long(size: int) -> str:
+    """Say that an id has too many bytes, behind the name of its field."""
+    return f"must be at most {LONGEST_ID} bytes of UTF-8, got {size}"
+
+
+def _short(value: str) -> str:
+    if size := excess(value):
+        raise PydanticCustomError("too_long", too_long(size))
+    return value
+
 
 # A length constraint, even one that always holds, makes Pydantic refuse lone surrogates, which UTF-8 cannot carry.
-Text = Annotated[str, StringConstraints(strict=True, min_length=0)]
-"""Any Unicode text, also the empty one."""
+Text = Annotated[str, StringConstraints(strict=True, min_length=0), AfterValidator(_short)]
+"""Any Unicode text of at most :data:`LONGEST_ID` bytes, also the empty one."""
 
-Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
-"""Any Unicode text but the empty one: what identifies a thread, a checkpoint, a channel or a task."""
+Name = Annotated[str, StringConstraints(strict=True, min_length=1), AfterValidator(_short)]
+"""As :data:`Text`, but not the empty one: what identifies a thread, a checkpoint, a channel or a task."""
+
+
+def _short_together(values: tuple[str, ...]) -> tuple[str, ...]:
+    if size := excess(*values):
+        raise PydanticCustomError("too_long", too_long(size))
+    return values
+
+
+Names = Annotated[tuple[Name, ...], AfterValidator(_short_together)]
+"""Names that identify something together, and have at most :data:`LONGEST_ID` bytes together."""
 
 
 _new = object.__new__
@@ -31,10 +71,10 @@ def invalid(error: ValidationError, what: str) -> InvalidInput:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
         return InvalidInput(f"{what}: {cause}", field=cause.field)
-    path = ".".join(map(str, first["loc"])) or what
+    path = ".".join([str(step)[:80] for step in first["loc"][:8]]) or what
     # The path may go on into a union's branch or a mapping's key: the field is where it begins.
     field = str(first["loc"][0]) if first["loc"] else what
-    return InvalidInput(f"{what}: {path}: {first['msg']}, got {first['input']!r:.80}", field=field)
+    return InvalidInput(f"{what}: {path}: {first['msg']}, got {shown(first['input'])}", field=field)
 
 
 ModelT = TypeVar("ModelT", bound="Model")
@@ -77,8 +117,13 @@ def _names(model: type[Model]) -> set[str]:
 
 
 def is_plain(*values: Any) -> bool:
-    """Whether all are ASCII text and not empty: a :data:`Name` without further looking."""
-    for value in values:  # noqa: SIM110  a generator takes twice as long
-        if type(value) is not str or not value or not value.isascii():
+    """Whether all are ASCII text, not empty and not too long: a :data:`Name` without further looking."""
+    for value in values:
+        if type(value) is not str or not value or not value.isascii() or len(value) > LONGEST_ID:
             return False
     return True
+
+
+def is_plain_place(namespace: tuple[Any, ...], key: Any) -> bool:
+    """Whether these are :data:`Names` and a :data:`Name` without further looking."""
+    return is_plain(key, *namespace) and sum(map(len, namespace)) <= LONGEST_ID

@@ -8,6 +8,7 @@ from typing import Final
 
 from .errors import InvalidInput
 from .json_values import JsonValue
+from .shown import shown
 
 ROOT: Final = "$"
 """The path of a whole value."""
@@ -36,7 +37,7 @@ def steps(path: str, field: str = "fields") -> tuple[str, ...]:
     """
     if not isinstance(path, str) or not path:
         raise InvalidInput(
-            f'{field}: a path must be text such as "text" or "parts[*].text", got {path!r:.80}', field=field
+            f'{field}: a path must be text such as "text" or "parts[*].text", got {shown(path)}', field=field
         )
     if path == ROOT:
         return ()
@@ -45,7 +46,7 @@ def steps(path: str, field: str = "fields") -> tuple[str, ...]:
     while at < len(path):
         step = _STEP.match(path, at)
         if step is None or (step["fields"] is not None and not all(map(_names, step["fields"].split(",")))):
-            raise InvalidInput(f"{field}: {path!r:.80} is no path; see position {at}", field=field)
+            raise InvalidInput(f"{field}: {shown(path)} is no path; see position {at}", field=field)
         if not step["dot"]:
             found.append(step[0])
         at = step.end()

@@ -11,6 +11,7 @@ from pydantic import Field, Strict, field_validator
 from .errors import InvalidInput
 from .model import Model, Name
 from .paths import steps
+from .shown import shown
 
 Count = Annotated[int, Strict()]
 
@@ -92,6 +93,6 @@ class VectorIndex(Model):
             return index
         if not isinstance(index, Mapping) or not all(isinstance(name, str) for name in index):
             raise InvalidInput(
-                f"index must be a VectorIndex or a mapping of its options, got {index!r:.80}", field="index"
+                f"index must be a VectorIndex or a mapping of its options, got {shown(index)}", field="index"
             )
         return cls(**index)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableConfig
 
 from ..domain import InvalidInput, Thread
+from ..domain.shown import shown
 from ..repositories.agentcore import AgentCoreCheckpoints
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ..repositories.operation import Operation, arun, run
@@ -129,9 +130,9 @@ def owner(thread_id: Any, actor_id: Any, field: str = "thread_id") -> Operation[
         return known
     actors: Sequence[str] = yield lambda keep: _ask(keep, _backend(keep).actors_of_thread(thread))
     if len(actors) > 1:
-        shown = ", ".join(f"{actor!r:.80}" for actor in actors[:5])
+        some = ", ".join(shown(actor) for actor in actors[:5])
         raise InvalidInput(
-            f"{field} {thread!r:.80} is a thread of {len(actors)} actors ({shown}); say whose with actor_id=",
+            f"{field} {shown(thread)} is a thread of {len(actors)} actors ({some}); say whose with actor_id=",
             field="actor_id",
         )
     return actors[0] if actors else None

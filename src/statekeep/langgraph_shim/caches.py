@@ -12,6 +12,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_
 from ..domain import DEFAULT, InvalidInput, Payload, StatekeepError, dump, load
 from ..domain.cache import CacheKey
 from ..domain.items import Ttl
+from ..domain.shown import shown
 from ..repositories.cache import (
     OUTAGES,
     AsyncCacheRepository,
@@ -34,13 +35,13 @@ def _place(key: Any) -> CacheKey:
     if isinstance(key, str):
         return (), key
     if not isinstance(key, tuple) or len(key) != 2:
-        raise InvalidInput(f"keys must be texts, or pairs of a namespace and a text, got {key!r:.80}", field="keys")
+        raise InvalidInput(f"keys must be texts, or pairs of a namespace and a text, got {shown(key)}", field="keys")
     return key
 
 
 def _entry(pair: Any) -> tuple[Any, Ttl]:
     if not isinstance(pair, tuple) or len(pair) != 2:
-        raise InvalidInput(f"pairs must have values such as (value, seconds), got {pair!r:.80}", field="pairs")
+        raise InvalidInput(f"pairs must have values such as (value, seconds), got {shown(pair)}", field="pairs")
     value, seconds = pair
     return value, DEFAULT if seconds is None else seconds
 

@@ -31,6 +31,7 @@ from ..domain import (
     dump,
 )
 from ..domain.model import is_plain
+from ..domain.shown import shown
 from . import metadata as _metadata
 from .configs import Address, config_of
 
@@ -139,7 +140,7 @@ def to_domain(
     checkpoint_id = checkpoint.get("id")
     if not isinstance(checkpoint_id, str) or not checkpoint_id:
         raise InvalidInput(
-            f"checkpoint.id must be text and not empty, got {checkpoint_id!r:.80}", field="checkpoint.id"
+            f"checkpoint.id must be text and not empty, got {shown(checkpoint_id)}", field="checkpoint.id"
         )
     for name, argument in (("metadata", metadata), ("new_versions", new_versions)):
         if not isinstance(argument, Mapping):
@@ -184,10 +185,12 @@ def writes_to_domain(
     for position, write in enumerate(writes):
         pair = type(write) is tuple or (isinstance(write, Sequence) and not isinstance(write, str | bytes))
         if not pair or len(write) != 2:
-            raise InvalidInput(f"writes[{position}] must be a (channel, value) pair, got {write!r:.80}", field="writes")
+            raise InvalidInput(
+                f"writes[{position}] must be a (channel, value) pair, got {shown(write)}", field="writes"
+            )
         channel, value = write
         if not isinstance(channel, str):
-            raise InvalidInput(f"writes[{position}]: the channel must be text, got {channel!r:.80}", field="writes")
+            raise InvalidInput(f"writes[{position}]: the channel must be text, got {shown(channel)}", field="writes")
         make = PendingWrite.trusted if task_is_plain and is_plain(channel) else PendingWrite
         found.append(
             make(

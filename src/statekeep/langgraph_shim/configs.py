@@ -10,6 +10,7 @@ from attrs import frozen
 from langchain_core.runnables import RunnableConfig
 
 from ..domain import InvalidInput
+from ..domain.shown import shown
 
 
 class WrongType(InvalidInput, TypeError):
@@ -30,7 +31,7 @@ def configurable(config: Any, name: str = "config") -> Mapping[str, Any]:
     found = config.get("configurable")
     if not isinstance(found, Mapping):
         raise InvalidInput(
-            f'{name} must have a mapping "configurable" with a "thread_id", got {found!r:.80}',
+            f'{name} must have a mapping "configurable" with a "thread_id", got {shown(found)}',
             field=f"{name}.configurable",
         )
     return found
@@ -47,7 +48,7 @@ def identifier(value: Any, field: str) -> str:
     if value is None or value == "":
         raise InvalidInput(f"{field} is required: any text but the empty one", field=field)
     if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {value!r:.80}", field=field)
+        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
     return value
 
 
@@ -59,7 +60,7 @@ def identifiers(values: Any, field: str) -> list[str]:
         InvalidInput: one of them is not an id.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Collection):
-        raise WrongType(f"{field} must be a sequence of ids, got {type(values).__name__} {values!r:.80}", field=field)
+        raise WrongType(f"{field} must be a sequence of ids, got {type(values).__name__} {shown(values)}", field=field)
     return [identifier(value, field) for value in values]
 
 
@@ -67,7 +68,7 @@ def _text(found: Mapping[str, Any], key: str, name: str) -> str | None:
     value = found.get(key)
     if value is not None and not isinstance(value, str):
         field = f"{name}.configurable.{key}"
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {value!r:.80}", field=field)
+        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
     return value
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..domain import InvalidInput, Payload, Serializer, dump, exact_json, load
+from ..domain.shown import shown
 
 _SIMPLE = (str, int, bool, float, type(None))
 
@@ -26,7 +27,7 @@ def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata"
     simple = True
     for key, item in metadata.items():
         if not isinstance(key, str):
-            raise InvalidInput(f"the keys of {field} must be text, got {key!r:.80}", field=field)
+            raise InvalidInput(f"the keys of {field} must be text, got {shown(key)}", field=field)
         simple = simple and (type(item) in _SIMPLE or (type(item) is dict and not item))
     if simple:
         return dict(metadata)  # what LangGraph itself puts there, mostly

@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import (
 )
 
 from ..domain import InvalidInput, SavedCheckpoint, Serializer
+from ..domain.shown import shown
 from ..repositories.operation import Operation
 from . import metadata as _metadata
 from .checkpoints import (
@@ -132,7 +133,7 @@ def checkpoints_kept(strategy: str) -> int:
     """
     keep = _KEEP.get(strategy) if isinstance(strategy, str) else None
     if keep is None:
-        raise InvalidInput(f'strategy must be "keep_latest" or "delete", got {strategy!r:.80}', field="strategy")
+        raise InvalidInput(f'strategy must be "keep_latest" or "delete", got {shown(strategy)}', field="strategy")
     return keep
 
 

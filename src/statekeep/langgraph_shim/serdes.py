@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..domain import InvalidInput
+from ..domain.shown import shown
 
 
 def check_serde(serde: Any) -> None:
@@ -18,6 +19,6 @@ def check_serde(serde: Any) -> None:
         for typed, plain in (("dumps_typed", "dumps"), ("loads_typed", "loads"))
     ):
         raise InvalidInput(
-            f"serde must have dumps_typed and loads_typed, as LangGraph's JsonPlusSerializer, got {serde!r:.80}",
+            f"serde must have dumps_typed and loads_typed, as LangGraph's JsonPlusSerializer, got {shown(serde)}",
             field="serde",
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from langgraph.store.base import (
@@ -25,8 +25,9 @@ from ..domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, Put
 from ..domain.filters import checked
 from ..domain.items import Default, Ttl
 from ..domain.json_values import plain
-from ..domain.model import is_plain
+from ..domain.model import is_plain_place
 from ..domain.paths import steps
+from ..domain.shown import shown
 from ..repositories.arguments import boolean_or_none, count, text, texts
 from ..repositories.operation import Operation
 
@@ -115,7 +116,7 @@ def _local(time: datetime, zone: ZoneInfo | None) -> datetime:
 def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
     # A text would pass for a sequence of labels, each of one character.
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidInput(f"{field} must be a tuple of labels, got {type(value).__name__} {value!r:.80}", field=field)
+        raise InvalidInput(f"{field} must be a tuple of labels, got {type(value).__name__} {shown(value)}", field=field)
     validate_op_namespace(op)
     return tuple(value)
 
@@ -123,7 +124,7 @@ def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
 def _get(op: GetOp) -> GetItem:
     namespace = _labels(op, "namespace", op.namespace)
     key = str(op.key)
-    make = GetItem.trusted if is_plain(key, *namespace) else GetItem
+    make = GetItem.trusted if is_plain_place(namespace, key) else GetItem
     return make(namespace=namespace, key=key, refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
 
 
@@ -131,7 +132,7 @@ def _search(op: SearchOp) -> Search:
     return {
         "namespace_prefix": _labels(op, "namespace_prefix", op.namespace_prefix),
         "filter": checked(op.filter) if op.filter else None,
-        "query": None if op.query is None else text("query", op.query, empty=True),
+        "query": None if op.query is None else text("query", op.query, empty=True, is_id=False),
         "limit": count("limit", op.limit),
         "offset": count("offset", op.offset),
         "refresh": boolean_or_none("refresh_ttl", op.refresh_ttl),
@@ -156,7 +157,7 @@ def _listing(op: ListNamespacesOp) -> Listing:
 def _write(op: PutOp) -> Write:
     namespace = _labels(op, "namespace", op.namespace)
     key = str(op.key)
-    are_plain = is_plain(key, *namespace)
+    are_plain = is_plain_place(namespace, key)
     if op.value is None:
         delete = DeleteItem.trusted if are_plain else DeleteItem
         return delete(namespace=namespace, key=key, expected=ANY)
@@ -180,6 +181,9 @@ def _seconds(ttl: Any) -> Ttl:
     return None if found is None else found * 60
 
 
+_LONGEST: Final = sys.float_info.max / 60
+
+
 def minutes(field: str, value: Any) -> float | None:
     """Return a number of minutes as it was given, if it is one: ``None``, or a finite one > 0, also in seconds.
 
@@ -188,6 +192,6 @@ def minutes(field: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value * 60.0 < math.inf:
-        raise InvalidInput(f"{field} must be None or a number of minutes > 0, got {value!r:.80}", field=field)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        raise InvalidInput(f"{field} must be None or a number of minutes > 0, got {shown(value)}", field=field)
     return float(value)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Result, TTLConfig
 
 from ..domain import DEFAULT, InvalidInput, VectorIndex
+from ..domain.shown import shown
 from ..repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
 from . import store_operations
 from .faces import Awaiting, Blocking, Faces, checked_repository
@@ -17,7 +18,7 @@ from .store_operations import minutes
 
 def _switch(name: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be true or false, got {value!r:.80}", field=name)
+        raise InvalidInput(f"{name} must be true or false, got {shown(value)}", field=name)
 
 
 _TTL_OPTIONS: Final[dict[str, Callable[[str, Any], object]]] = {
@@ -33,11 +34,13 @@ def _checked_ttl(ttl: Any) -> TTLConfig | None:
         return None
     if not isinstance(ttl, Mapping):
         raise InvalidInput(
-            f'ttl must be a mapping such as {{"default_ttl": 60.0}}, in minutes, got {ttl!r:.80}', field="ttl"
+            f'ttl must be a mapping such as {{"default_ttl": 60.0}}, in minutes, got {shown(ttl)}', field="ttl"
         )
     for name, value in ttl.items():
         if name not in _TTL_OPTIONS:
-            raise InvalidInput(f"ttl: unknown option {name!r:.40}; there are {', '.join(_TTL_OPTIONS)}", field="ttl")
+            raise InvalidInput(
+                f"ttl: unknown option {shown(name, 40)}; there are {', '.join(_TTL_OPTIONS)}", field="ttl"
+            )
         _TTL_OPTIONS[name](name, value)
     return cast(TTLConfig, dict(ttl))
 

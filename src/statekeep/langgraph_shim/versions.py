@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from ..domain import InvalidInput
+from ..domain.shown import shown
 
 
 def next_version(current: Any) -> str:
@@ -27,6 +28,6 @@ def next_version(current: Any) -> str:
         number = 0 if current is None else int(current.split(".")[0] if isinstance(current, str) else current)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(
-            f"current must be None, a number, or text such as '0001.5', got {current!r:.80}", field="current"
+            f"current must be None, a number, or text such as '0001.5', got {shown(current)}", field="current"
         ) from error
     return f"{number + 1:032}.{secrets.randbelow(10**16):016}"

@@ -6,11 +6,19 @@ from collections.abc import Collection
 from typing import Any
 
 from ..domain import InvalidInput
-from ..domain.model import is_plain
+from ..domain.items import Namespace
+from ..domain.model import LONGEST_ID, excess, is_plain, too_long
+from ..domain.shown import shown
 
 
-def text(field: str, value: Any, *, empty: bool = False) -> str:
+def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> str:
     """Return Unicode text, which is not empty unless it may be.
+
+    Args:
+        field: what to call it in an error.
+        value: the text.
+        empty: it may be empty.
+        is_id: it may be no longer than an id.
 
     Raises:
         InvalidInput: it is something else; ``field`` is named.
@@ -18,15 +26,17 @@ def text(field: str, value: Any, *, empty: bool = False) -> str:
     if is_plain(value):
         return str(value)
     if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {value!r:.80}", field=field)
+        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
     if not value and not empty:
         raise InvalidInput(f"{field} must not be empty", field=field)
     try:
-        value.encode()
+        size = len(value.encode())
     except UnicodeEncodeError:
         raise InvalidInput(
-            f"{field} must be Unicode text without lone surrogates, got {value!r:.80}", field=field
+            f"{field} must be Unicode text without lone surrogates, got {shown(value)}", field=field
         ) from None
+    if is_id and size > LONGEST_ID:
+        raise InvalidInput(f"{field} {too_long(size)}", field=field)
     return str(value)
 
 
@@ -37,6 +47,14 @@ def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
     return [text(field, value, empty=empty) for value in values]
 
 
+def labels(field: str, values: Any) -> Namespace:
+    """Return the labels of a namespace, which are no longer than an id together. Raises as :func:`text`."""
+    found = tuple(texts(field, values))
+    if size := excess(*found):
+        raise InvalidInput(f"{field} {too_long(size)}", field=field)
+    return found
+
+
 def count(field: str, value: Any) -> int:
     """Return an integer >= 0.
 
@@ -44,7 +62,7 @@ def count(field: str, value: Any) -> int:
         InvalidInput: it is something else; ``field`` is named.
     """
     if type(value) is not int or value < 0:
-        raise InvalidInput(f"{field} must be an integer >= 0, got {value!r:.80}", field=field)
+        raise InvalidInput(f"{field} must be an integer >= 0, got {shown(value)}", field=field)
     return value
 
 
@@ -56,4 +74,4 @@ def boolean_or_none(field: str, value: Any) -> bool | None:
     """
     if value is None or isinstance(value, bool):
         return value
-    raise InvalidInput(f"{field} must be true, false or None, got {value!r:.80}", field=field)
+    raise InvalidInput(f"{field} must be true, false or None, got {shown(value)}", field=field)

@@ -12,8 +12,9 @@ from attrs import frozen
 from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepError, Throttled, Unavailable
 from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
-from ..domain.model import is_plain
-from .arguments import text, texts
+from ..domain.model import is_plain_place
+from ..domain.shown import shown
+from .arguments import labels, text
 from .operation import Operation, arun, run
 from .ttl import ttl_seconds
 
@@ -99,16 +100,16 @@ def checked_on_error(value: Any) -> OnError:
     if value == "raise" or value == "miss":
         found: OnError = value
         return found
-    raise InvalidInput(f'on_error must be "raise" or "miss", got {value!r:.80}', field="on_error")
+    raise InvalidInput(f'on_error must be "raise" or "miss", got {shown(value)}', field="on_error")
 
 
 def _key(value: Any) -> CacheKey:
     if not isinstance(value, tuple) or len(value) != 2:
-        raise InvalidInput(f"keys must be pairs of a namespace and a key, got {value!r:.80}", field="keys")
+        raise InvalidInput(f"keys must be pairs of a namespace and a key, got {shown(value)}", field="keys")
     namespace, key = value
-    if type(namespace) is tuple and is_plain(key, *namespace):
+    if type(namespace) is tuple and is_plain_place(namespace, key):
         return namespace, key
-    return tuple(texts("namespace", namespace)), text("key", key, empty=True)
+    return labels("namespace", namespace), text("key", key, empty=True)
 
 
 def _keys(values: Any) -> list[CacheKey]:
@@ -123,7 +124,7 @@ def _write(place: Any, value: Any) -> Write:
     payload, ttl = value if isinstance(value, tuple) and len(value) == 2 else (value, DEFAULT)
     if not isinstance(payload, Payload):
         raise InvalidInput(
-            f"entries must be payloads, or pairs of a payload and a TTL, got {type(payload).__name__} for {key!r:.80}",
+            f"entries must be payloads, or pairs of a payload and a TTL, got {type(payload).__name__} for {shown(key)}",
             field="entries",
         )
     return Write(namespace, key, payload, DEFAULT if ttl is DEFAULT else ttl_seconds(ttl))
@@ -157,7 +158,7 @@ class _Operations:
                 f"namespaces must be None or a sequence of namespaces, got {type(namespaces).__name__}",
                 field="namespaces",
             )
-        return self.backend.clear(list(dict.fromkeys(tuple(texts("namespaces", each)) for each in namespaces)))
+        return self.backend.clear(list(dict.fromkeys(labels("namespaces", each) for each in namespaces)))
 
 
 class CacheRepository(_Operations):

@@ -19,7 +19,8 @@ from ..domain import DEFAULT, InvalidInput, JsonSerializer, Payload, Serializer,
 from ..domain.cache import CacheKey
 from ..domain.fingerprint import fingerprint
 from ..domain.items import Namespace, Ttl
-from .arguments import text, texts
+from ..domain.shown import shown
+from .arguments import labels, text
 from .cache import (
     OUTAGES,
     AsyncCacheRepository,
@@ -274,7 +275,7 @@ def cached(
             f"repository must be a CacheRepository or an AsyncCacheRepository, got {type(repository).__name__}",
             field="repository",
         )
-    labels = None if namespace is None else tuple(texts("namespace", namespace))
+    place = None if namespace is None else labels("namespace", namespace)
     life = DEFAULT if ttl is DEFAULT else ttl_seconds(ttl)
     if key is not None and not callable(key):
         raise InvalidInput("key must be a function that returns a text", field="key")
@@ -283,8 +284,8 @@ def cached(
     chosen = checked_on_error(on_error)
 
     def decorate(function: Callable[P, ResultT]) -> Callable[P, ResultT]:
-        name = _checked(function, named=labels is not None)
-        calls = _Cached((name,) if labels is None else labels, life, serializer or JsonSerializer(), chosen)
+        name = _checked(function, named=place is not None)
+        calls = _Cached((name,) if place is None else place, life, serializer or JsonSerializer(), chosen)
         make_key = key or _default_key(function, name)
 
         def operation(args: Any, kwargs: Mapping[str, Any]) -> Operation[_Outcome]:
@@ -305,10 +306,10 @@ def _checked(function: Any, *, named: bool) -> str:
             field="function",
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise InvalidInput(f"{function!r:.80} is a generator: what it yields cannot be cached", field="function")
+        raise InvalidInput(f"{shown(function)} is a generator: what it yields cannot be cached", field="function")
     name = getattr(function, "__qualname__", None)
     if name is None and not named:
-        raise InvalidInput(f"{function!r:.80} has no name of its own; pass namespace=", field="namespace")
+        raise InvalidInput(f"{shown(function)} has no name of its own; pass namespace=", field="namespace")
     return f"{function.__module__}.{name}"
 
 

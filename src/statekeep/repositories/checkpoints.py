@@ -129,7 +129,7 @@ class _Operations:
     def _list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
         if after is not None and not isinstance(after, Thread):
             raise InvalidInput(f"after must be a Thread, got {type(after).__name__}", field="after")
-        return self.backend.list_threads(text("prefix", prefix, empty=True), after, limit)
+        return self.backend.list_threads(text("prefix", prefix, empty=True, is_id=False), after, limit)
 
     def _delete_thread(self, thread_id: str) -> Operation[None]:
         return self.backend.delete_thread(text("thread_id", thread_id))

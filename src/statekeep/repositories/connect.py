@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from attrs import frozen
 
 from ..domain import InvalidInput, Unsupported, VectorIndex
+from ..domain.shown import shown
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .items import AsyncItemRepository, ItemBackend, ItemRepository
@@ -171,7 +172,7 @@ def _open(
             MemoryCacheEntries(**life),
         )
     if ":" not in url or url.startswith("memory"):
-        raise InvalidInput(f"url must start with {SCHEMES}; got {url.partition(':')[0]!r:.40}", field="url")
+        raise InvalidInput(f"url must start with {SCHEMES}; got {shown(url.partition(':')[0], 40)}", field="url")
     if clock is not None:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
     if url.startswith("agentcore:"):

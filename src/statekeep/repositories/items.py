@@ -25,7 +25,8 @@ from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_values import JsonValue, plain
 from ..domain.paths import steps, texts_at
-from .arguments import boolean_or_none, count, text, texts
+from ..domain.shown import shown
+from .arguments import boolean_or_none, count, labels, text, texts
 from .embedding import Embed, Embedder
 from .operation import Operation, Page, arun, named, run
 from .ttl import ttl_seconds
@@ -182,10 +183,6 @@ class ItemBackend(Protocol):
     def reindex(self, namespace: Namespace) -> Operation[int]: ...
 
 
-def _namespace(field: str, value: Any) -> Namespace:
-    return tuple(texts(field, value))
-
-
 def _ttl(value: Any) -> Ttl:
     return DEFAULT if value is DEFAULT else ttl_seconds(value)
 
@@ -253,14 +250,12 @@ class _Operations:
         return result
 
     def _get(self, namespace: Any, key: Any, refresh: Any) -> Operation[Item | None]:
-        action = Get(
-            _namespace("namespace", namespace), text("key", key, empty=True), boolean_or_none("refresh", refresh)
-        )
+        action = Get(labels("namespace", namespace), text("key", key, empty=True), boolean_or_none("refresh", refresh))
         return named("get", self._one(action))
 
     def _put(self, namespace: Any, key: Any, value: Any, ttl: Any, expected: Any, index: Any) -> Operation[Item]:
         put = Put(
-            _namespace("namespace", namespace),
+            labels("namespace", namespace),
             text("key", key, empty=True),
             plain(value, "value"),
             _ttl(ttl),
@@ -269,7 +264,7 @@ class _Operations:
         return named("put", self._one(self._draft(put, index)))
 
     def _delete(self, namespace: Any, key: Any, expected: Any) -> Operation[bool]:
-        action = Delete(_namespace("namespace", namespace), text("key", key, empty=True), checked_expected(expected))
+        action = Delete(labels("namespace", namespace), text("key", key, empty=True), checked_expected(expected))
         return named("delete", self._one(action))
 
     def _batch(self, operations: Any) -> Operation[list[Any]]:
@@ -315,7 +310,7 @@ class _Operations:
             raise InvalidInput(f"values must be a sequence of values, got {type(values).__name__}", field="values")
         if len(values) > MOST_EXPECTED:
             raise InvalidInput(f"values must be at most {MOST_EXPECTED}, got {len(values)}", field="values")
-        place = _namespace("namespace", namespace)
+        place = labels("namespace", namespace)
         seconds = _ttl(ttl)
         drafts = [
             self._draft(Put(place, "", plain(value, f"values[{position}]"), seconds), index)
@@ -330,14 +325,14 @@ class _Operations:
         return (yield from self.backend.append(namespace, puts))
 
     def _pop(self, namespace: Any) -> Operation[Item | None]:
-        return self.backend.pop(_namespace("namespace", namespace))
+        return self.backend.pop(labels("namespace", namespace))
 
     def _list(self, namespace: Any, prefix: Any, limit: Any, after: Any, reverse: Any, refresh: Any) -> ItemRange:
         if not isinstance(reverse, bool):
-            raise InvalidInput(f"reverse must be true or false, got {reverse!r:.80}", field="reverse")
+            raise InvalidInput(f"reverse must be true or false, got {shown(reverse)}", field="reverse")
         return ItemRange(
-            _namespace("namespace", namespace),
-            text("prefix", prefix, empty=True),
+            labels("namespace", namespace),
+            text("prefix", prefix, empty=True, is_id=False),
             None if after is None else text("after", after, empty=True),
             reverse,
             None if limit is None else count("limit", limit),
@@ -348,14 +343,14 @@ class _Operations:
         self, prefix: Any, filter: Any, query: Any, limit: Any, offset: Any, refresh: Any
     ) -> Operation[list[SearchItem]]:
         search = ItemSearch(
-            _namespace("namespace_prefix", prefix),
+            labels("namespace_prefix", prefix),
             checked(filter) if filter else None,
             None,
             count("limit", limit),
             count("offset", offset),
             boolean_or_none("refresh", refresh),
         )
-        wanted = "" if query is None else text("query", query, empty=True)
+        wanted = "" if query is None else text("query", query, empty=True, is_id=False)
         return named("search", self._searched(search, wanted))
 
     def _searched(self, search: ItemSearch, query: str) -> Operation[list[SearchItem]]:
@@ -372,8 +367,8 @@ class _Operations:
         if isinstance(matches, str) or not isinstance(matches, Collection):
             raise InvalidInput("matches must be a sequence of NamespaceMatch", field="matches")
         found = [
-            NamespaceMatch(where="prefix", path=_namespace("prefix", prefix)),
-            NamespaceMatch(where="suffix", path=_namespace("suffix", suffix)),
+            NamespaceMatch(where="prefix", path=labels("prefix", prefix)),
+            NamespaceMatch(where="suffix", path=labels("suffix", suffix)),
         ]
         for match in matches:
             if not isinstance(match, NamespaceMatch):
@@ -390,10 +385,10 @@ class _Operations:
         return self.backend.list_namespaces(query)
 
     def _clear(self, namespace: Any) -> Operation[int]:
-        return self.backend.clear(_namespace("namespace", namespace))
+        return self.backend.clear(labels("namespace", namespace))
 
     def _reindex(self, namespace: Any) -> Operation[int]:
-        return self.backend.reindex(_namespace("namespace", namespace))
+        return self.backend.reindex(labels("namespace", namespace))
 
 
 class ItemRepository(_Operations):

@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 from ..domain import InvalidInput
+from ..domain.shown import shown
 
 LONGEST: Final = 10_000_000_000
 """Seconds; 317 years. What ends later ends after the last date that there is."""
@@ -24,7 +25,7 @@ def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
         raise InvalidInput(
-            f"{field} must be None or a number of seconds > 0 and <= {LONGEST}, got {value!r:.80}", field=field
+            f"{field} must be None or a number of seconds > 0 and <= {LONGEST}, got {shown(value)}", field=field
         )
     return float(value)
 

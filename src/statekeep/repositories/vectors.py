@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..domain import EmbeddingFailed
+from ..domain.shown import shown
 
 FLOAT = np.dtype("<f4")
 """32-bit floats, the lowest byte first: what the search module wants."""
@@ -34,7 +35,7 @@ def packed(vectors: Any, count: int, dims: int) -> list[bytes]:
     try:
         rows = [list(vector.tolist() if hasattr(vector, "tolist") else vector) for vector in vectors]
     except TypeError as error:
-        raise EmbeddingFailed(f"embed must return a list of {count} vectors, got {vectors!r:.80}") from error
+        raise EmbeddingFailed(f"embed must return a list of {count} vectors, got {shown(vectors)}") from error
     if len(rows) != count:
         raise EmbeddingFailed(f"embed must return {count} vectors, one for each text, got {len(rows)}")
     found = []
@@ -42,14 +43,14 @@ def packed(vectors: Any, count: int, dims: int) -> list[bytes]:
         if len(row) != dims:
             raise EmbeddingFailed(f"embed must return vectors of {dims} numbers, as dims says, got one of {len(row)}")
         if any(isinstance(number, str | bytes | bool) for number in row):
-            raise EmbeddingFailed(f"embed must return vectors of numbers, got {row!r:.80}")
+            raise EmbeddingFailed(f"embed must return vectors of numbers, got {shown(row)}")
         try:
             with np.errstate(over="ignore"):
                 vector = np.array(row, dtype=np.float64).astype(FLOAT)
         except (TypeError, ValueError, OverflowError) as error:
-            raise EmbeddingFailed(f"embed must return vectors of numbers, got {row!r:.80}") from error
+            raise EmbeddingFailed(f"embed must return vectors of numbers, got {shown(row)}") from error
         if vector.ndim != 1:
-            raise EmbeddingFailed(f"embed must return vectors of numbers, got {row!r:.80}")
+            raise EmbeddingFailed(f"embed must return vectors of numbers, got {shown(row)}")
         if not np.isfinite(vector).all():
             raise EmbeddingFailed(
                 "embed must return vectors of finite numbers that 32 bits can hold, got NaN or infinity"

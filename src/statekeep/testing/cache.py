@@ -23,6 +23,8 @@ import datetime as dt
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 import anyio
@@ -30,9 +32,12 @@ import pytest
 
 from ..domain import DEFAULT, CacheEntry, InvalidInput, Payload
 from ..domain.cache import CacheKey
+from ..domain.model import LONGEST_ID
 from ..repositories.cache import AsyncCacheRepository, CacheRepository
 from .faces import awaited
 from .strategies import NASTY_TEXTS
+
+TOO_LONG = "x" * (LONGEST_ID + 1)
 
 K: CacheKey = (("n",), "k")
 OTHER: CacheKey = (("n",), "other")
@@ -47,10 +52,13 @@ SEPARATE: tuple[CacheKey, ...] = (
 
 WRONG_KEYS: tuple[Any, ...] = (
     "key", ("n", "k"), (("n",), None), (("n",), b"k"), (("n",), 1), (("n",), "\ud800"), (("",), "k"), (("\ud800",), "k"),
-    ((b"n",), "k"), ((None,), "k"), (("n",),), (("n",), "k", "more"), None, 1,
+    ((b"n",), "k"), ((None,), "k"), (("n",),), (("n",), "k", "more"), None, 1, (("n",), TOO_LONG), ((TOO_LONG,), "k"),
+    ((TOO_LONG[2:], "xx"), "k"),
 )  # fmt: skip
 
-WRONG_TTLS: tuple[Any, ...] = (0, -1, -0.5, 0.0, float("nan"), float("inf"), True, False, "60", b"60", 1e300)
+WRONG_TTLS: tuple[Any, ...] = (
+    0, -1, -0.5, 0.0, float("nan"), float("inf"), True, False, "60", b"60", 1e300, 10**400, -(10**400), Decimal(1), Fraction(1),
+)  # fmt: skip
 
 
 def payload(text: str | bytes) -> Payload:
@@ -255,6 +263,14 @@ class CacheContract:
         assert await keep.clear([["n"]]) == 1
 
     # -- bad input
+
+    async def test_the_longest_keys(self, keep: AsyncCacheRepository) -> None:
+        place: CacheKey = (("a", "é" * (LONGEST_ID // 2 - 1), "b"), ":" * LONGEST_ID)
+        await keep.set({place: payload("1")})
+        assert values(await keep.get([place])) == {place: "1"}
+        assert await keep.reindex() == 1
+        assert await keep.clear([place[0]]) == 1
+        assert await keep.get([place]) == {}
 
     async def test_wrong_keys(self, keep: AsyncCacheRepository) -> None:
         await keep.set({K: payload("1")})

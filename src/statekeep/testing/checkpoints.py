@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import math
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -32,6 +33,7 @@ import anyio
 import pytest
 
 from ..domain import Channel, Checkpoint, InvalidInput, MissingChannels, Payload, PendingWrite, SavedCheckpoint
+from ..domain.model import LONGEST_ID
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from .comparison import canonical
 from .faces import awaited
@@ -46,6 +48,8 @@ EXACT_VALUES: tuple[Any, ...] = (
     decimal.Decimal("1.10"), uuid.UUID(int=1), {1: 2, (3,): None}, {"$keep": ["tuple", []]}, {"a": {"b": [1, {"c": (2,)}]}},
     Payload(encoding="pickle", data=b"\x80"),
 )  # fmt: skip
+
+TOO_LONG = "x" * (LONGEST_ID + 1)
 
 
 def payload(text: str | bytes) -> Payload:
@@ -257,7 +261,7 @@ class CheckpointContract:
 
     # -- bad input
 
-    @pytest.mark.parametrize("bad", ["", 1, None, b"t", "\ud800"])
+    @pytest.mark.parametrize("bad", ["", 1, None, b"t", "\ud800", pytest.param(TOO_LONG, id="too long")])
     async def test_bad_ids(self, keep: AsyncCheckpointRepository, bad: Any) -> None:
         calls: list[tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = [
             ("thread_id", lambda: keep.get(bad)),
@@ -283,13 +287,52 @@ class CheckpointContract:
             calls += [
                 ("namespace", lambda: keep.get("t", namespace=bad)),
                 ("namespace", lambda: keep.put_writes("t", "1", [write("x")], namespace=bad)),
-                ("prefix", lambda: listed(keep.list_threads(prefix=bad))),
+            ]
+        if bad not in ("", TOO_LONG):
+            calls += [("prefix", lambda: listed(keep.list_threads(prefix=bad)))]
+        if bad == TOO_LONG:
+            calls += [
+                ("namespace", lambda: listed(keep.list(namespace=bad))),
+                ("namespace", lambda: keep.ancestors("t", ["c"], namespace=bad)),
+                ("channels", lambda: keep.ancestors("t", [bad])),
             ]
         for field, call in calls:
             with pytest.raises(InvalidInput) as caught:
                 await call()
             assert caught.value.field == field
             assert field in str(caught.value)
+            assert len(str(caught.value)) < 400
+        assert await listed(keep.list_threads()) == []
+        assert await listed(keep.list_threads(prefix=TOO_LONG)) == []
+
+    @pytest.mark.parametrize("letter", ["x", "é", ":"])
+    async def test_the_longest_ids(self, keep: AsyncCheckpointRepository, letter: str) -> None:
+        text = letter * (LONGEST_ID // len(letter.encode()))
+        put = Checkpoint(
+            thread_id=text,
+            namespace=text,
+            checkpoint_id=text,
+            parent_id=text[1:],
+            metadata={"run_id": text},
+            channels={text: Channel.of(text, payload("v"))},
+        )
+        await keep.put(put)
+        await keep.put_writes(text, text, [write("w", task=text, path=text, channel=text)], namespace=text)
+        saved = await keep.get(text, namespace=text)
+        assert saved is not None
+        assert {name: getattr(saved, name) for name in Checkpoint.model_fields} == dict(put)
+        assert values(saved) == ["w"]
+        assert await listed(keep.list()) == [saved]
+        assert [thread.thread_id for thread in await listed(keep.list_threads(prefix=text))] == [text]
+        await keep.delete_runs([text])
+        assert await listed(keep.list(text)) == []
+
+    async def test_a_run_id_that_can_be_no_id_is_metadata_like_any_other(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1", metadata={"run_id": TOO_LONG}))
+        saved = await keep.get("t")
+        assert saved is not None
+        assert saved.metadata == {"run_id": TOO_LONG}
+        assert await ids(keep.list(metadata={"run_id": TOO_LONG})) == ["1"]
 
     async def test_bad_arguments(self, keep: AsyncCheckpointRepository) -> None:
         untyped: Any = keep
@@ -308,6 +351,8 @@ class CheckpointContract:
             ("limit", lambda: listed(untyped.list(limit=-1))),
             ("limit", lambda: listed(untyped.list(limit="1"))),
             ("limit", lambda: listed(untyped.list_threads(limit=-1))),
+            ("limit", lambda: listed(untyped.list(limit=math.nan))),
+            ("limit", lambda: listed(untyped.list_threads(limit=math.inf))),
             ("after", lambda: listed(untyped.list_threads(after="t"))),
             ("metadata", lambda: listed(untyped.list(metadata=[("a", 1)]))),
         ]
@@ -318,6 +363,13 @@ class CheckpointContract:
         saved = await keep.get("t")
         assert saved is not None
         assert saved.pending_writes == ()
+
+    async def test_huge_numbers_are_numbers(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1"))
+        assert await ids(keep.list("t", limit=10**400)) == ["1"]
+        assert [thread.thread_id for thread in await listed(keep.list_threads(limit=10**400))] == ["t"]
+        await keep.prune(["t"], keep=10**400)
+        assert await ids(keep.list()) == ["1"]
 
     async def test_listings_refuse_bad_input_before_the_first_step(self, keep: AsyncCheckpointRepository) -> None:
         with pytest.raises(InvalidInput):

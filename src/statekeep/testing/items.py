@@ -27,6 +27,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -36,12 +38,14 @@ import pytest
 from ..domain import ANY, Conflict, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem
 from ..domain.items import Namespace
 from ..domain.json_values import DEEPEST
+from ..domain.model import LONGEST_ID
 from ..repositories.items import AsyncItemRepository, ItemRepository
 from .comparison import canonical
 from .faces import awaited
 from .strategies import NASTY_TEXTS
 
 ItemT = TypeVar("ItemT")
+TOO_LONG = "x" * (LONGEST_ID + 1)
 Call = Callable[[], Coroutine[Any, Any, Any]]
 
 JSON_VALUES: tuple[Any, ...] = (
@@ -133,6 +137,7 @@ async def refused(field: str, call: Call) -> None:
         await call()
     assert caught.value.field == field
     assert field in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 async def filled(keep: AsyncItemRepository, namespace: Namespace, values: dict[str, Any]) -> None:
@@ -1068,7 +1073,23 @@ class ItemContract:
         assert await listed(keep.list(n)) == [before]
         assert await keep.list_namespaces() == [n]
 
-    @pytest.mark.parametrize("bad", ["n", b"n", None, 1, [""], ["n", ""], ["n", 1], [b"n"], ["n", "\ud800"], [["n"]]])
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "n",
+            b"n",
+            None,
+            1,
+            [""],
+            ["n", ""],
+            ["n", 1],
+            [b"n"],
+            ["n", "\ud800"],
+            [["n"]],
+            pytest.param([TOO_LONG], id="too long label"),
+            pytest.param([TOO_LONG[2:], "xx"], id="too long together"),
+        ],
+    )
     async def test_bad_namespaces(self, keep: AsyncItemRepository, bad: Any) -> None:
         calls: list[tuple[str, Call]] = [
             ("namespace", lambda: keep.get(bad, "k")),
@@ -1087,19 +1108,49 @@ class ItemContract:
             await refused(field, call)
         assert await keep.list_namespaces() == []
 
-    @pytest.mark.parametrize("bad", [None, 1, b"k", ["k"], "\ud800"])
+    async def test_the_longest_ids(self, keep: AsyncItemRepository) -> None:
+        key = "é" * (LONGEST_ID // 2)
+        for namespace in [(":" * LONGEST_ID,), ("a", "é" * (LONGEST_ID // 2 - 1), "b")]:
+            put = await keep.put(namespace, key, {"a": 1})
+            assert await keep.get(namespace, key) == put
+            assert await listed(keep.list(namespace, prefix=key)) == [put]
+            assert places(await keep.search(namespace[:1])) == [(namespace, key)]
+            assert await keep.list_namespaces(prefix=namespace) == [namespace]
+            [number] = await keep.append(namespace, [1])
+            assert await keep.delete(namespace, number)
+            assert await keep.pop(namespace) == put
+
+    async def test_huge_numbers_are_numbers(self, keep: AsyncItemRepository) -> None:
+        n, huge = ("n",), 10**400
+        put = await keep.put(n, "k", 1)
+        assert await listed(keep.list(n, limit=huge)) == [put]
+        assert places(await keep.search(n, limit=huge)) == [(n, "k")]
+        assert await keep.search(n, offset=huge) == []
+        assert await keep.list_namespaces(limit=huge, max_depth=huge) == [n]
+        assert await keep.list_namespaces(offset=huge) == []
+        with pytest.raises(Conflict):
+            await keep.put(n, "k", 1, expected=huge)
+
+    @pytest.mark.parametrize("bad", [None, 1, b"k", ["k"], "\ud800", pytest.param(TOO_LONG, id="too long")])
     async def test_bad_keys(self, keep: AsyncItemRepository, bad: Any) -> None:
         n = ("n",)
         await refused("key", lambda: keep.get(n, bad))
         await refused("key", lambda: keep.put(n, bad, 1))
         await refused("key", lambda: keep.delete(n, bad))
-        await refused("prefix", lambda: listed(keep.list(n, prefix=bad)))
         if bad is not None:
             await refused("after", lambda: listed(keep.list(n, after=bad)))
-            await refused("query", lambda: keep.search(query=bad))
+        if bad == TOO_LONG:
+            assert await listed(keep.list(n, prefix=bad)) == []
+            assert await keep.search(query=bad) == []
+        else:
+            await refused("prefix", lambda: listed(keep.list(n, prefix=bad)))
+            if bad is not None:
+                await refused("query", lambda: keep.search(query=bad))
         assert await keep.list_namespaces() == []
 
-    @pytest.mark.parametrize("bad", [0, -1, 1e300, math.nan, math.inf, True, "60", b"1"])
+    @pytest.mark.parametrize(
+        "bad", [0, -1, 1e300, 10**400, math.nan, math.inf, -math.inf, True, "60", b"1", Decimal(1), Fraction(1)]
+    )
     async def test_bad_ttl(self, keep: AsyncItemRepository, bad: Any) -> None:
         n = ("n",)
         await refused("ttl", lambda: keep.put(n, "k", 1, ttl=bad))

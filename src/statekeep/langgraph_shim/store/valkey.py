@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from langgraph.store.base import IndexConfig, TTLConfig, ensure_embeddings
 
 from ...domain import InvalidInput, VectorIndex
+from ...domain.shown import shown
 from ...repositories.valkey import ValkeyItems, client_from_pool
 from ..stores import AsyncRepositoryStore, RepositoryStore, Store
 from ..valkey_clients import carrier, opened
@@ -56,7 +57,7 @@ def _vector_index(index: Any) -> VectorIndex | None:
         try:
             given["embed"] = ensure_embeddings(embed)
         except (ImportError, ValueError) as error:
-            raise InvalidInput(f"index: no embedding model {embed!r:.80}: {error}", field="embed") from error
+            raise InvalidInput(f"index: no embedding model {shown(embed)}: {error}", field="embed") from error
     return VectorIndex.of(given)
 
 

@@ -18,6 +18,7 @@ from ...domain import (
     SavedCheckpoint,
     Thread,
 )
+from ...domain.shown import shown
 from ..arguments import count, text
 from ..aws import AwsClient, Reply, Request
 from ..checkpoints import Supply
@@ -193,7 +194,7 @@ class AgentCoreCheckpoints:
 
 def _nanoseconds(field: str, seconds: float) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"{field} must be seconds, 0 or more, got {seconds!r:.40}", field=field)
+        raise InvalidInput(f"{field} must be seconds, 0 or more, got {shown(seconds, 40)}", field=field)
     return round(seconds * 1_000_000_000)
 
 
@@ -212,7 +213,7 @@ def checked_memory_id(value: str) -> str:
     """
     if not _MEMORY_ID.fullmatch(text("memory_id", value)):
         raise InvalidInput(
-            f"memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name; got {value!r:.120}",
+            f"memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name; got {shown(value, 120)}",
             field="memory_id",
         )
     return value

@@ -24,6 +24,7 @@ import pybase64
 from attrs import field, frozen
 
 from ...domain import CorruptRecord
+from ...domain.shown import shown
 
 PIECE: Final = 9_000_000
 """Characters of a piece: an event may have 10 MB."""
@@ -108,7 +109,7 @@ def records(texts: Iterable[Any], where: str) -> tuple[list[Record], set[str]]:
     for text in texts:
         match = _FRAME.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise CorruptRecord(f"not a record of Statekeep: {text!r:.80}", key=where)
+            raise CorruptRecord(f"not a record of Statekeep: {shown(text)}", key=where)
         found.setdefault(match["hash"], {})[int(match["number"])] = match
     whole, partial = [], set()
     for name, parts in found.items():

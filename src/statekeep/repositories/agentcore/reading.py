@@ -8,6 +8,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from ...domain import CorruptRecord, Payload, SavedCheckpoint
+from ...domain.shown import shown
 from ..operation import Operation
 from .index import Front, Indexed, advance, drain, open_fronts
 from .lanes import PAGE, Lanes
@@ -113,7 +114,7 @@ def read_values(
     found, gone = yield from find_values(settings, place, wanted)
     for lane, name in gone:
         raise CorruptRecord(
-            f"the value of channel {name!r:.80} is gone: deleted, or older than the memory keeps events",
+            f"the value of channel {shown(name)} is gone: deleted, or older than the memory keeps events",
             key=f"{lane.actor} {lane.session}",
         )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -17,13 +17,16 @@ LIFE: Final = 300.0
 """Seconds for which it is believed: others may have deleted the thread meanwhile."""
 
 BYTES: Final = 32 * 1024 * 1024
-"""Bytes of small channel values that are kept."""
+"""Bytes of checkpoints' channels that are kept, with small values, names and ids."""
 
 FACTS: Final = 10_000
 """Facts of the lists of threads, namespaces and runs that are kept."""
 
+LONGEST_FACT: Final = 1024
+"""Characters that a fact and its thread have at most; longer ones are looked up each time."""
+
 _CHANNEL: Final = 300
-"""Bytes of a channel without its value, about."""
+"""Bytes of a channel or checkpoint without its value, name and ids, about."""
 
 Channels = Mapping[str, StoredChannel]
 
@@ -46,7 +49,7 @@ class Recent:
         self._clock = clock
         self._lock = threading.Lock()
         self._channels: OrderedDict[tuple[ThreadPlace, str, str], _Entry] = OrderedDict()
-        self._facts: OrderedDict[tuple[ThreadPlace, Hashable], float] = OrderedDict()
+        self._facts: OrderedDict[tuple[ThreadPlace, tuple[str, ...]], float] = OrderedDict()
         self._size = 0
 
     def channels(self, thread: ThreadPlace, namespace: str, checkpoint_id: str) -> Channels | None:
@@ -57,8 +60,10 @@ class Recent:
 
     def keep(self, thread: ThreadPlace, namespace: str, checkpoint_id: str, channels: Channels) -> None:
         """Keep the channels of a checkpoint that is stored."""
-        size = sum(_CHANNEL + (len(one.payload.data) if one.payload else 0) for one in channels.values())
         place = (thread, namespace, checkpoint_id)
+        size = _CHANNEL + _texts(thread.actor, thread.thread_id, namespace, checkpoint_id)
+        for name, one in channels.items():
+            size += _CHANNEL + _texts(name) + (len(one.payload.data) if one.payload else 0)
         with self._lock:
             self._drop(place)
             self._channels[place] = _Entry(channels, size, self._clock() + LIFE)
@@ -66,13 +71,15 @@ class Recent:
             while self._size > BYTES:
                 self._drop(next(iter(self._channels)))
 
-    def knows(self, thread: ThreadPlace, fact: Hashable) -> bool:
+    def knows(self, thread: ThreadPlace, fact: tuple[str, ...]) -> bool:
         """Whether a fact about a thread was stored."""
         with self._lock:
             return self._facts.get((thread, fact), 0.0) > self._clock()
 
-    def learn(self, thread: ThreadPlace, fact: Hashable) -> None:
+    def learn(self, thread: ThreadPlace, fact: tuple[str, ...]) -> None:
         """A fact about a thread is stored."""
+        if _texts(thread.actor, thread.thread_id, *fact) > LONGEST_FACT:
+            return
         with self._lock:
             self._facts.pop((thread, fact), None)
             self._facts[thread, fact] = self._clock() + LIFE
@@ -91,3 +98,7 @@ class Recent:
         entry = self._channels.pop(place, None)
         if entry is not None:
             self._size -= entry.size
+
+
+def _texts(*texts: str) -> int:
+    return sum(map(len, texts))

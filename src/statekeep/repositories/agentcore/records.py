@@ -24,6 +24,8 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
+from ...domain.checkpoints import run_of
+from ...domain.shown import shown
 from .frames import Record
 from .names import Lane
 
@@ -154,18 +156,6 @@ def encoded_metadata(checkpoint: Checkpoint) -> str:
     except InvalidInput as error:
         error.field = "metadata"
         raise
-
-
-def run_of(metadata: Mapping[str, Any]) -> str | None:
-    """Return the run that a checkpoint belongs to, if its metadata names one that is text."""
-    run_id = metadata.get("run_id")
-    if type(run_id) is not str or not run_id:
-        return None
-    try:
-        run_id.encode()
-    except UnicodeEncodeError:
-        return None
-    return run_id
 
 
 # -- to records
@@ -346,7 +336,9 @@ def stored(records: Iterable[Record], lane: Lane) -> Stored | None:
         elif kind == "orphan":
             orphaned = max(orphaned, _decoded(record, lane, lambda head: int(head["stamp"])))
         else:
-            raise CorruptRecord(f"a record of a checkpoint is of type {kind!r:.40}", key=f"{lane.actor} {lane.session}")
+            raise CorruptRecord(
+                f"a record of a checkpoint is of type {shown(kind, 40)}", key=f"{lane.actor} {lane.session}"
+            )
     if not heads and not writes:
         return None
     newest = max(heads, key=lambda entry: entry[:2])[2] if heads else None

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from ...domain import InvalidInput
+from ...domain.shown import shown
 from ..aws import AwsSettings, open_client
 from ..aws.failures import AGENTCORE
 from .checkpoints import AgentCoreCheckpoints, checked_memory_id
@@ -59,7 +60,7 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
         MissingDependency: boto3 is not installed.
     """
     if not url.startswith(SCHEME):
-        raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2, got {url!r:.120}", field="url")
+        raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2, got {shown(url, 120)}", field="url")
     memory_id, _, query = url.removeprefix(SCHEME).partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -68,7 +69,7 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
     for name, value in pairs:
         keyword = PARAMETERS.get(name)
         if keyword is None:
-            raise InvalidInput(f"url: agentcore:// takes {', '.join(PARAMETERS)}; not {name!r:.80}", field=name)
+            raise InvalidInput(f"url: agentcore:// takes {', '.join(PARAMETERS)}; not {shown(name)}", field=name)
         if keyword in options:
             raise InvalidInput(f"{keyword} is given twice", field=keyword)
         options[keyword] = value

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from ...domain.shown import shown
 from ..operation import Operation
 
 SelfT = TypeVar("SelfT")
@@ -30,7 +31,7 @@ class AtOnce:
     """A backend whose operations yield no requests, and which has nothing to close."""
 
     def execute(self, request: Any) -> Any:
-        raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {request!r:.80}")
+        raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {shown(request)}")
 
     async def aexecute(self, request: Any) -> Any:
         self.execute(request)

@@ -7,6 +7,7 @@ from collections.abc import Sequence, Set
 from attrs import define, field
 
 from ...domain import ChannelHistory, CorruptRecord, Payload, PendingWrite
+from ...domain.shown import shown
 from ..operation import Operation
 from .keys import NamespaceKeys, part, text, unpart
 from .reading import Settings, crown, read_fields, read_writes_and_values
@@ -129,7 +130,7 @@ def _collect(
             [[listed]] = yield from read_fields([record], ["channels"])
             if stored not in tokens(listed, record):
                 return None
-            raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
+            raise CorruptRecord(f"the value of channel {shown(name)} is gone", key=keys.values)
         seeds[name] = decode_value(value, keys.values, stored)
     found: dict[str, list[PendingWrite]] = {name: [] for name in channels}
     for step, wanted in reversed(chain):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...domain import CorruptRecord, InvalidInput
+from ...domain.shown import shown
 from ..operation import arun, run
 from ..ttl import ms_of, ttl_seconds
 from . import misplaced
@@ -31,7 +32,7 @@ class ValkeyBackend:
     def __init__(self, client: Client, prefix: str, ttl: float | None) -> None:
         if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
             raise InvalidInput(
-                f"prefix must be text, not empty, without braces, and without ':' at its ends, got {prefix!r:.80}",
+                f"prefix must be text, not empty, without braces, and without ':' at its ends, got {shown(prefix)}",
                 field="prefix",
             )
         self.client = client

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from ...domain import CorruptRecord
 from ...domain.cache import CacheKey
 from ...domain.items import Namespace
+from ...domain.model import SHORT
 from .item_keys import namespace_of, place
 from .keys import part, unpart
 
@@ -68,19 +69,19 @@ class IndexKeys:
         return f"{self.prefix}:cache_entry:{pk}"
 
 
-@lru_cache(maxsize=4096)
 def index_keys(prefix: str, shard: str, name: str) -> IndexKeys:
     """The keys of a part of a namespace, remembered for those in use."""
-    return IndexKeys(prefix, shard, name)
+    return (_index_keys if len(name) <= SHORT else IndexKeys)(prefix, shard, name)
 
 
+_index_keys = lru_cache(maxsize=4096)(IndexKeys)
 _name = lru_cache(maxsize=4096)(place)
 
 
 def keys_of(prefix: str, entry: CacheKey) -> IndexKeys:
     """The keys of the part of a namespace in which an entry is."""
     namespace, key = entry
-    name = _name(namespace)
+    name = (_name if sum(map(len, namespace)) <= SHORT else place)(namespace)
     return index_keys(prefix, shard_of(f"{name}:{part(key)}"), name)
 
 

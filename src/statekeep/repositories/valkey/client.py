@@ -6,6 +6,7 @@ import sys
 from typing import Any, Final, Protocol, runtime_checkable
 
 from ...domain import InvalidInput
+from ...domain.shown import shown
 from .given import AsyncClient, SyncClient
 from .opened import UrlClient, installed_driver
 from .requests import Reply, Request
@@ -59,7 +60,7 @@ def _is(value: object, module: str, *names: str) -> bool:
 
 def _deadline(seconds: Any) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"deadline must be a finite number of seconds >= 0, got {seconds!r:.80}", field="deadline")
+        raise InvalidInput(f"deadline must be a finite number of seconds >= 0, got {shown(seconds)}", field="deadline")
     return float(seconds)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from ...domain import InvalidInput
+from ...domain.shown import shown
 from .records import RECORD_TYPES, RecordType
 
 _SCHEMA: Final = {str: "TAG SEPARATOR |", int: "NUMERIC", dt.datetime: "NUMERIC"}
@@ -49,7 +50,7 @@ def record_type_of(model: type) -> RecordType:
         if record_type.model is model:
             return record_type
     known = ", ".join(record_type.model.__name__ for record_type in RECORD_TYPES)
-    raise InvalidInput(f"model must be one of {known}, got {model!r:.80}", field="model")
+    raise InvalidInput(f"model must be one of {known}, got {shown(model)}", field="model")
 
 
 def searchable_prefix(prefix: str) -> str:
@@ -64,7 +65,7 @@ def searchable_prefix(prefix: str) -> str:
     if not isinstance(prefix, str) or not re.fullmatch(r"[^\s{}*?\[\]\\]+", prefix) or prefix != prefix.strip(":"):
         raise InvalidInput(
             "prefix must be text, not empty, without ':' at its ends, white space, braces and * ? [ ] \\, "
-            f"got {prefix!r:.80}",
+            f"got {shown(prefix)}",
             field="prefix",
         )
     return prefix

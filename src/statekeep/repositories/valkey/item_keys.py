@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from attrs import field, frozen
 
 from ...domain.items import Namespace
+from ...domain.model import SHORT
 from .keys import part, unpart
 
 
@@ -117,10 +118,12 @@ class ItemKeys:
         return f"{self.prefix}:item-vector:{part(collection)}:{{{self.place}}}:{member}"
 
 
-@lru_cache(maxsize=4096)
 def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
     """The keys of a namespace, remembered for those in use."""
-    return ItemKeys(prefix, namespace)
+    return (_item_keys if sum(map(len, namespace)) <= SHORT else ItemKeys)(prefix, namespace)
+
+
+_item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 
 @lru_cache(maxsize=16)

@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from ...domain import CorruptRecord
+from ...domain.shown import shown
 from ..operation import Operation
 from .item_keys import ItemKeys
 from .keys import part, unpart
@@ -48,7 +49,7 @@ def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
     for token in (text or b"").split():
         collection, _, count = token.decode(errors="replace").rpartition(":")
         if not collection or not count.isdecimal() or len(count) > MOST_DIGITS:
-            raise CorruptRecord(f"vectors is damaged: {token!r:.80}", key=keys.record(key))
+            raise CorruptRecord(f"vectors is damaged: {shown(token)}", key=keys.record(key))
         found += [Document(key, unpart(collection), f"{part(key)}:{place}") for place in range(int(count))]
     return found
 
@@ -62,7 +63,7 @@ def document(keys: ItemKeys, collection: str, member: str) -> Document:
     key, _, ordinal = member.rpartition(":")
     try:
         if not ordinal.isascii() or not ordinal.isdecimal():
-            raise CorruptRecord(f"this stands for no vector: {member!r:.80}")
+            raise CorruptRecord(f"this stands for no vector: {shown(member)}")
         return Document(unpart(key), collection, member)
     except CorruptRecord as error:
         error.key = keys.vectors(collection)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ...domain import Conflict, CorruptRecord, Item
 from ...domain.items import ANY, Namespace
 from ...domain.model import built
+from ...domain.shown import shown
 from ..items import Action, Delete, Get, Put
 from ..operation import Operation
 from ..ttl import ms_of
@@ -103,7 +104,7 @@ def conflict(action: Action, actual: int | None) -> Conflict:
     wanted = "no item" if expected is None else f"version {expected}"
     there = "there is none" if actual is None else f"there is version {actual}"
     return Conflict(
-        f"expected {wanted} in namespace {action.namespace!r:.200}, but {there}; nothing was written",
+        f"expected {wanted} in namespace {shown(action.namespace, 200)}, but {there}; nothing was written",
         expected=expected,
         actual=actual,
         key=action.key,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from ...domain import Item, SearchItem, VectorIndex
 from ...domain.items import Namespace
+from ...domain.model import SHORT
 from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Operation, Page
 from . import item_listing, item_reindexing, item_search, item_sequences, item_writing, search_module
@@ -81,7 +82,7 @@ class ValkeyItems(ValkeyBackend):
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:
         """One script call, or two for the first time in a namespace."""
-        if len(self._last) >= REMEMBERED:
+        if len(self._last) >= REMEMBERED or sum(map(len, namespace)) > SHORT:
             self._last.clear()
         return (yield from item_sequences.append(self._settings, self._last, namespace, puts))
 

@@ -14,32 +14,42 @@ from urllib.parse import quote, unquote
 from attrs import field, frozen
 
 from ...domain import CorruptRecord
+from ...domain.model import SHORT
+from ...domain.shown import shown
 
 
-@lru_cache(maxsize=8192)
 def part(text: str) -> str:
     """Encode one part of a key.
 
     >>> part("user:42/{é}.")
     'user%3A42%2F%7B%C3%A9%7D%2E'
     """
+    return (_part if len(text) <= SHORT else _part.__wrapped__)(text)
+
+
+@lru_cache(maxsize=8192)
+def _part(text: str) -> str:
     return text if _plain(text) else quote(text, safe="-_~").replace(".", "%2E")
 
 
 _plain = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
 
 
-@lru_cache(maxsize=8192)
 def unpart(text: str) -> str:
     """Undo :func:`part`.
 
     Raises:
         CorruptRecord: ``text`` was not made by :func:`part`.
     """
+    return (_unpart if len(text) <= SHORT else _unpart.__wrapped__)(text)
+
+
+@lru_cache(maxsize=8192)
+def _unpart(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError as error:
-        raise CorruptRecord(f"not a percent-encoded text: {text!r:.80}") from error
+        raise CorruptRecord(f"not a percent-encoded text: {shown(text)}") from error
 
 
 def is_part(text: str) -> bool:
@@ -83,6 +93,8 @@ class NamespaceKeys:
     expiry: str = field(init=False)
     namespaces: str = field(init=False)
     pending: str = field(init=False)
+    is_short: bool = field(init=False)
+    """Whether these keys may be remembered."""
     derived: tuple[str, ...] = field(init=False)
     """The seven keys that most scripts take first."""
 
@@ -101,6 +113,7 @@ class NamespaceKeys:
             object.__setattr__(self, name, value)
         shared = (self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces, self.pending)
         object.__setattr__(self, "derived", shared)
+        object.__setattr__(self, "is_short", len(self.thread_id) + len(self.namespace) <= SHORT)
 
     def checkpoint_pk(self, checkpoint_id: str) -> str:
         """The primary key of a checkpoint record: ``{T}:NS:CID``."""
@@ -115,10 +128,13 @@ class NamespaceKeys:
         return f"{self.prefix}:pending_write:{self.place}:{member.rpartition(':')[0]}"
 
 
-@lru_cache(maxsize=1024)
 def namespace_keys(prefix: str, thread_id: str, namespace: str) -> NamespaceKeys:
     """The keys of a namespace, remembered for the threads in use."""
-    return NamespaceKeys(prefix, thread_id, namespace)
+    make = _namespace_keys if len(thread_id) + len(namespace) <= SHORT else NamespaceKeys
+    return make(prefix, thread_id, namespace)
+
+
+_namespace_keys = lru_cache(maxsize=1024)(NamespaceKeys)
 
 
 def thread_key(prefix: str, thread_id: str) -> str:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
 from urllib.parse import quote
 
 import pybase64
@@ -30,7 +29,8 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
-from ...domain.model import built
+from ...domain.checkpoints import run_of
+from ...domain.model import SHORT, built
 from .keys import NamespaceKeys, part, unpart
 
 
@@ -191,9 +191,13 @@ def token(name: str, version: str | int | float) -> str:
     return f"{part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
 
 
-@lru_cache(maxsize=8192)
 def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
     """Name and version of a channel, and the channel itself if it has no value."""
+    return (_parsed if len(text) <= SHORT else _parsed.__wrapped__)(text)
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
     name, _, version = text.lstrip("!?").partition("@")[0].partition(":")
     channel = unpart(name)
     kind, number = version[:1], version[1:]
@@ -259,18 +263,6 @@ def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
     ]
 
 
-def run_of(metadata: Mapping[str, Any]) -> str | None:
-    """The run that a checkpoint belongs to, if its metadata names one that is text."""
-    run_id = metadata.get("run_id")
-    if type(run_id) is not str or not run_id:
-        return None
-    try:
-        run_id.encode()
-    except UnicodeEncodeError:
-        return None
-    return run_id
-
-
 def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
     """A letter for each channel, their tokens, and the values of those that have one, as ``put.lua`` wants them."""
     letters = "".join([_KINDS[channel.carry] for channel in channels.values()])
@@ -281,7 +273,11 @@ def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) 
     ]
 
 
-@lru_cache(maxsize=1024)
+_SHORT_LIST = 8192
+"""Bytes up to which what a record lists is remembered."""
+
+
+@lru_cache(maxsize=256)
 def _tokens(channels: bytes) -> tuple[str, ...]:
     # At white space, and in bytes: where the scripts cut, too.
     return tuple(token.decode() for token in channels.split())
@@ -296,19 +292,20 @@ def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
     if channels and not channels.endswith(b" "):
         raise CorruptRecord("the list of channels is cut off", key=key)
     try:
-        return _tokens(channels or b"")
+        return (_tokens if not channels or len(channels) <= _SHORT_LIST else _tokens.__wrapped__)(channels or b"")
     except UnicodeDecodeError as error:
         raise CorruptRecord(f"the list of channels is damaged: {error}", key=key) from error
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text for text in listed if text[0] not in _VALUELESS)
 
 
 def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
     """The fields of the values hash that a record's ``channels`` names, in order. Raises as :func:`tokens`."""
-    return _with_value(tokens(channels, key))
+    short = not channels or len(channels) <= _SHORT_LIST
+    return (_with_value if short else _with_value.__wrapped__)(tokens(channels, key))
 
 
 def decode_values(

@@ -21,6 +21,7 @@ from ...domain import Conflict, CorruptRecord, InvalidInput, StatekeepError, Vec
 from ...domain.filters import is_operators
 from ...domain.items import Namespace
 from ...domain.json_values import JsonValue
+from ...domain.shown import shown
 from ..operation import Operation
 from . import keys
 from .failures import IndexExists
@@ -221,7 +222,7 @@ class Found:
 
 
 def _strange(what: str, reply: Reply) -> StatekeepError:
-    return StatekeepError(f"this is no reply to {what}: {reply!r:.200}")
+    return StatekeepError(f"this is no reply to {what}: {shown(reply, 200)}")
 
 
 def candidates(reply: Reply) -> Found:
@@ -474,7 +475,7 @@ def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
         return ONE_NODE
     if {"{", "}"} & set(prefix):
         raise InvalidInput(
-            f"prefix must be without braces where there is a search module, got {prefix!r:.80}", field="prefix"
+            f"prefix must be without braces where there is a search module, got {shown(prefix)}", field="prefix"
         )
     if name.encode() not in (yield Ask(["FT._LIST"], near=name)):
         try:

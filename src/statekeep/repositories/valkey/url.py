@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from attrs import field, frozen
 
 from ...domain import InvalidInput
+from ...domain.shown import shown
 
 Driver = Literal["glide", "valkey-py"]
 
@@ -107,7 +108,7 @@ def _driver(name: str, value: Any) -> Driver:
         return "glide"
     if value == "valkey-py":
         return "valkey-py"
-    raise InvalidInput(f"{name} must be 'glide' or 'valkey-py', got {value!r:.80}", field=name)
+    raise InvalidInput(f"{name} must be 'glide' or 'valkey-py', got {shown(value)}", field=name)
 
 
 def _integer(least: int) -> Callable[[str, Any], int]:
@@ -115,7 +116,7 @@ def _integer(least: int) -> Callable[[str, Any], int]:
         if isinstance(value, str) and value.isascii() and value.isdecimal():
             value = int(value)
         if type(value) is not int or value < least:
-            raise InvalidInput(f"{name} must be an integer >= {least}, got {value!r:.80}", field=name)
+            raise InvalidInput(f"{name} must be an integer >= {least}, got {shown(value)}", field=name)
         return int(value)
 
     return convert
@@ -129,7 +130,7 @@ def _seconds(*, zero: bool) -> Callable[[str, Any], float]:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-            raise InvalidInput(f"{name} must be {wanted}, got {value!r:.80}", field=name)
+            raise InvalidInput(f"{name} must be {wanted}, got {shown(value)}", field=name)
         return number
 
     return convert
@@ -143,7 +144,7 @@ def _switch(name: str, value: Any) -> bool:
             return True
         if value.lower() in ("0", "false", "no", "off"):
             return False
-    raise InvalidInput(f"{name} must be true or false, got {value!r:.80}", field=name)
+    raise InvalidInput(f"{name} must be true or false, got {shown(value)}", field=name)
 
 
 def _no_certificate_checks(name: str, value: Any) -> bool:
@@ -151,7 +152,7 @@ def _no_certificate_checks(name: str, value: Any) -> bool:
         return True
     if value in ("required", ssl.CERT_REQUIRED):
         return False
-    raise InvalidInput(f"{name} must be 'required' or 'none', got {value!r:.80}", field=name)
+    raise InvalidInput(f"{name} must be 'required' or 'none', got {shown(value)}", field=name)
 
 
 def _file(name: str, value: Any) -> str:
@@ -202,7 +203,7 @@ class _Settings:
             attribute, read = PARAMETERS[name]
         except KeyError:
             known = ", ".join(PARAMETERS)
-            raise InvalidInput(f"unknown parameter {name!r:.80} in {where}; known are {known}", field=name) from None
+            raise InvalidInput(f"unknown parameter {shown(name)} in {where}; known are {known}", field=name) from None
         value = read(name, value)
         if self.values.setdefault(attribute, value) != value:
             raise InvalidInput(f"{name} in {where} contradicts {self._said_by[attribute]}", field=name)
