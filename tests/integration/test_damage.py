@@ -11,7 +11,7 @@ import pytest
 from statekeep import Channel, Checkpoint, CorruptRecord, MissingChannels
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
-from statekeep.repositories.valkey.keys import NamespaceKeys, namespace_keys
+from statekeep.repositories.valkey.keys import NamespaceKeys, namespace_keys, thread_index_keys
 from statekeep.testing.servers import ValkeyServer
 
 from .valkey_audit import audit
@@ -286,6 +286,31 @@ def test_index_members_that_are_no_text(repository: CheckpointRepository, client
         assert not differences(before, after)
         client.zrem(key, member)
     assert everything(repository) == before
+
+
+@pytest.mark.parametrize(
+    ("member", "score"), [(b"\xff", 9e15), (b"\xff", 0), ("later", "inf"), ("earlier", "-inf"), ("never", "1e300")]
+)
+def test_members_of_the_index_of_threads(
+    repository: CheckpointRepository, client: Any, prefix: str, member: str | bytes, score: float | str
+) -> None:
+    by_time, by_name = thread_index_keys(prefix)
+    before = list(repository.list_threads())
+    client.zadd(by_time, {member: score})
+    client.zadd(by_name, {member: 0})
+    name = member if isinstance(member, str) else ""
+    for read in (
+        lambda: list(repository.list_threads()),
+        lambda: list(repository.list_threads(after=before[0]) if score in (0, "-inf") else repository.list_threads()),
+        lambda: list(repository.list()),
+        lambda: list(repository.list_threads(prefix=name) if name else repository.list()),
+    ):
+        with pytest.raises(CorruptRecord) as raised:
+            read()
+        assert raised.value.key == by_time
+    client.zrem(by_time, member)
+    client.zrem(by_name, member)
+    assert list(repository.list_threads()) == before
 
 
 @pytest.mark.parametrize(

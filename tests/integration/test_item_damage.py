@@ -239,10 +239,17 @@ def test_members_of_indexes_that_are_nobodys(items: ItemRepository, client: Any,
         after = everything(items)
         assert {error.key for error in errors(after)} == {index}, raw
         client.zrem(index, raw)
+        if index == keys.index:
+            client.zadd(index, {raw: 0})
+            for change in (lambda: items.pop(SPACE), lambda: items.clear(SPACE)):
+                error = raised(change)
+                assert error is not None
+                assert error.key == index
+            client.zrem(index, raw)
     client.zadd(root.recency, {"x:y": "inf"})
     assert {error.key for error in errors(everything(items))} == {root.recency}
     client.zrem(root.recency, "x:y")
-    for raw in (b"\xff:0", b"%ff:0", b"x", b"x:y"):
+    for raw in (b"\xff:0", b"%ff:0", b"x", b"x:y", b"x:" + b"9" * 5000):
         client.zadd(keys.vectors("default"), {raw: 0})
         assert {error.key for error in errors(everything(items))} == {keys.vectors("default")}, raw
         client.zrem(keys.vectors("default"), raw)

@@ -14,10 +14,15 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
+from .json_values import LARGEST
 from .model import SHORT, Model, Name, Text, excess, is_plain
 from .payload import Payload
 
-Version = Text | Annotated[int, Strict()] | Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Version = (
+    Text
+    | Annotated[int, Strict(), Field(gt=-LARGEST, lt=LARGEST)]
+    | Annotated[float, Strict(), Field(allow_inf_nan=False)]
+)
 """A channel's version: text, integer or float. Text ``"1"``, integer ``1`` and float ``1.0`` are three versions."""
 
 
@@ -84,7 +89,9 @@ class Channel(Model):
         plain = is_plain(version)
         if plain and carry is not Carry.VALUE and len(str(version)) <= SHORT:
             return _without_value(cls, version, carry)
-        if (plain or type(version) is int) and (type(payload) is Payload or carry is not Carry.VALUE):
+        if (plain or (type(version) is int and -LARGEST < version < LARGEST)) and (
+            type(payload) is Payload or carry is not Carry.VALUE
+        ):
             return cls.trusted(version=version, payload=payload, carry=carry)
         return cls(version=version, payload=payload, carry=carry)
 

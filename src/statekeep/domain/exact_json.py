@@ -26,7 +26,7 @@ from pydantic_core import from_json, to_json
 
 from . import json_values
 from .errors import InvalidInput
-from .json_values import DEEPEST, is_json_text
+from .json_values import DEEPEST, LARGEST, is_json_text
 from .payload import Payload
 from .shown import shown
 
@@ -73,7 +73,11 @@ def _too_deep() -> InvalidInput:
 def _encode(value: Any, other: Other, deeper: int) -> Any:
     # deeper: how many levels of JSON may follow. A tag takes two of them.
     kind = type(value)
-    if kind is bool or kind is int or value is None:
+    if kind is bool or value is None:
+        return value
+    if kind is int:
+        if not -LARGEST < value < LARGEST:
+            raise InvalidInput(f"an integer has too many digits, got {shown(value)}")
         return value
     if kind is str:
         return value if is_json_text(value) else {TAG: ["str", _b64(value.encode("utf-8", "surrogatepass"))]}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field, Strict, field_validator
 
 from .errors import InvalidInput
-from .json_values import JsonValue, plain
+from .json_values import LARGEST, JsonValue, plain
 from .model import Model, Names, Text
 from .shown import shown
 
@@ -55,7 +55,7 @@ def checked_expected(expected: Any) -> Expected:
     Raises:
         InvalidInput: it is neither a version, nor ``None``, nor :data:`ANY`.
     """
-    if expected is ANY or expected is None or (type(expected) is int and expected >= 1):
+    if expected is ANY or expected is None or (type(expected) is int and 1 <= expected < LARGEST):
         found: Expected = expected
         return found
     raise InvalidInput(f"expected must be a version (1, 2 ...), None or ANY, got {shown(expected)}", field="expected")

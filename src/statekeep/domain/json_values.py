@@ -20,8 +20,8 @@ _MERGING = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 DEEPEST: Final = 200
 """How deep lists and dicts may be within each other. Far below what Python's stack allows where it is read back."""
 
-# More digits than these, Python refuses to read back.
-_LARGEST = 10 ** (sys.int_info.default_max_str_digits - 1)
+LARGEST: Final = 10 ** (sys.int_info.default_max_str_digits - 1)
+"""Integers have to be smaller: of more digits Python makes no text, and reads none."""
 
 
 def plain(value: Any, field: str, *, finite: bool = True) -> JsonValue:
@@ -56,7 +56,7 @@ def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
     if isinstance(value, str):
         return _text(str.__str__(value), path)
     if isinstance(value, int):
-        if not -_LARGEST < value < _LARGEST:
+        if not -LARGEST < value < LARGEST:
             raise _refused("an integer of too many digits", path)
         return int(value)
     if isinstance(value, float):
@@ -93,8 +93,8 @@ def _text(text: str, path: str) -> str:
 
 
 def _refused(what: str, path: str) -> InvalidInput:
-    shown = path.encode("utf-8", "backslashreplace").decode()
-    return InvalidInput(f"{shown:.200}: {what}", field=re.split(r"[.\[]", path, maxsplit=1)[0])
+    where = path.encode("utf-8", "backslashreplace").decode()
+    return InvalidInput(f"{where:.200}: {what}", field=re.split(r"[.\[]", path, maxsplit=1)[0])
 
 
 # json.dumps would build an encoder for each call.

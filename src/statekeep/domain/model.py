@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import takewhile
 from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -71,7 +72,9 @@ def invalid(error: ValidationError, what: str) -> InvalidInput:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
         return InvalidInput(f"{what}: {cause}", field=cause.field)
-    path = ".".join([str(step)[:80] for step in first["loc"][:8]]) or what
+    # Not shown: which branch of a union it was.
+    steps = takewhile(lambda step: not str(step).startswith(("function-", "constrained-")), first["loc"][:8])
+    path = ".".join([str(step)[:80] for step in steps]) or what
     # The path may go on into a union's branch or a mapping's key: the field is where it begins.
     field = str(first["loc"][0]) if first["loc"] else what
     return InvalidInput(f"{what}: {path}: {first['msg']}, got {shown(first['input'])}", field=field)

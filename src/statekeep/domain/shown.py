@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 _BRACKETS: dict[Any, tuple[str, str]] = {
     list.__repr__: ("[", "]"),
@@ -12,6 +14,8 @@ _BRACKETS: dict[Any, tuple[str, str]] = {
     frozenset.__repr__: ("frozenset({", "})"),
 }
 _PLAIN: tuple[Any, ...] = (str.__repr__, bytes.__repr__, bytearray.__repr__)
+
+T = TypeVar("T")
 
 _LONGEST_INTEGER: Final = 1000
 """Bits. Python refuses to make text of one of some 14,000."""
@@ -57,3 +61,16 @@ def _items(values: Any, start: str, end: str, most: int) -> str:
         else:
             text += _shown(item, most - len(text))
     return text + ("," if start == "(" and len(values) == 1 else "") + end
+
+
+def once_made(method: Callable[[T], str]) -> Callable[[T], str]:
+    """Have a ``__repr__`` answer also for an object whose constructor failed, which trackers of errors show."""
+
+    @wraps(method)
+    def answer(self: T) -> str:
+        try:
+            return method(self)
+        except AttributeError:
+            return f"<{type(self).__name__}, not made>"
+
+    return answer

@@ -34,7 +34,7 @@ def _place(key: Any) -> CacheKey:
     """A key of LangGraph's, or a plain text, which is one of the empty namespace."""
     if isinstance(key, str):
         return (), key
-    if not isinstance(key, tuple) or len(key) != 2:
+    if not isinstance(key, tuple) or len(key) != 2 or not isinstance(key[1], str):
         raise InvalidInput(f"keys must be texts, or pairs of a namespace and a text, got {shown(key)}", field="keys")
     return key
 
@@ -78,7 +78,10 @@ class Cache(Blocking[CacheRepository, AsyncCacheRepository], BaseCache[ValueT]):
     def _getting(self, keys: Any) -> Operation[dict[Any, ValueT]]:
         if isinstance(keys, str) or not isinstance(keys, Sequence):
             raise InvalidInput(f"keys must be a sequence of keys, got {type(keys).__name__}", field="keys")
-        places = {key: _place(key) for key in keys}
+        try:
+            places = {key: _place(key) for key in keys}
+        except TypeError as error:
+            raise InvalidInput(f"keys must have namespaces that are tuples of texts: {error}", field="keys") from None
         try:
             entries = yield lambda keep: keep.get(list(places.values()))
         except OUTAGES as error:

@@ -44,7 +44,10 @@ def identifier(value: Any, field: str) -> str:
         InvalidInput: it is missing, empty, or of another type.
     """
     if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python makes no text of so many digits
+            raise InvalidInput(f"{field} must be shorter, got {shown(value)}", field=field) from None
     if value is None or value == "":
         raise InvalidInput(f"{field} is required: any text but the empty one", field=field)
     if not isinstance(value, str):

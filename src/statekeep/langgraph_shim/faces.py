@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ..domain import InvalidInput, WrongEventLoop
+from ..domain.shown import once_made
 from ..repositories.operation import Operation, arun, run
 
 
@@ -45,6 +46,7 @@ class Faces(Generic[SyncT, AsyncT]):
     _sync: SyncT
     _async: AsyncT
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._sync.backend!r})"
 

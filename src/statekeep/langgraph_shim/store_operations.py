@@ -121,9 +121,18 @@ def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _key(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        raise InvalidInput(
+            f"key must be text, or have one: {type(error).__name__} with {shown(value)}", field="key"
+        ) from error
+
+
 def _get(op: GetOp) -> GetItem:
     namespace = _labels(op, "namespace", op.namespace)
-    key = str(op.key)
+    key = _key(op.key)
     make = GetItem.trusted if is_plain_place(namespace, key) else GetItem
     return make(namespace=namespace, key=key, refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
 
@@ -156,7 +165,7 @@ def _listing(op: ListNamespacesOp) -> Listing:
 
 def _write(op: PutOp) -> Write:
     namespace = _labels(op, "namespace", op.namespace)
-    key = str(op.key)
+    key = _key(op.key)
     are_plain = is_plain_place(namespace, key)
     if op.value is None:
         delete = DeleteItem.trusted if are_plain else DeleteItem

@@ -26,8 +26,9 @@ def next_version(current: Any) -> str:
         if isinstance(current, bool):
             raise TypeError("a bool is no version")
         number = 0 if current is None else int(current.split(".")[0] if isinstance(current, str) else current)
+        text = f"{number + 1:032}"
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(
             f"current must be None, a number, or text such as '0001.5', got {shown(current)}", field="current"
         ) from error
-    return f"{number + 1:032}.{secrets.randbelow(10**16):016}"
+    return f"{text}.{secrets.randbelow(10**16):016}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from ..domain import InvalidInput
 from ..domain.items import Namespace
@@ -64,6 +64,26 @@ def count(field: str, value: Any) -> int:
     if type(value) is not int or value < 0:
         raise InvalidInput(f"{field} must be an integer >= 0, got {shown(value)}", field=field)
     return value
+
+
+LONGEST_WAIT: Final = 4_000_000
+"""Seconds; 46 days. It has to fit into 32 bits of milliseconds, as some clients count."""
+
+
+def seconds(field: str, value: Any, *, zero: bool = False, most: int = LONGEST_WAIT) -> float:
+    """Return a number of seconds: more than 0, or also 0, and at most so many.
+
+    Raises:
+        InvalidInput: it is something else; ``field`` is named.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= most or (value == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
+        raise InvalidInput(
+            f"{field} must be a finite number of seconds, {least} and at most {most}, got {shown(value)}",
+            field=field,
+        )
+    return float(value)
 
 
 def boolean_or_none(field: str, value: Any) -> bool | None:

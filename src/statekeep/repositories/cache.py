@@ -13,7 +13,7 @@ from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepErr
 from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
 from ..domain.model import is_plain_place
-from ..domain.shown import shown
+from ..domain.shown import once_made, shown
 from .arguments import labels, text
 from .operation import Operation, arun, run
 from .ttl import ttl_seconds
@@ -136,6 +136,7 @@ class _Operations:
     def __init__(self, backend: CacheBackend) -> None:
         self.backend = backend
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.backend!r})"
 

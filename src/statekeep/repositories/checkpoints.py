@@ -16,6 +16,7 @@ from ..domain import (
     SavedCheckpoint,
     Thread,
 )
+from ..domain.shown import once_made
 from .arguments import count, text, texts
 from .operation import Operation, Page, arun, run
 
@@ -83,6 +84,7 @@ class _Operations:
     def __init__(self, backend: CheckpointBackend) -> None:
         self.backend = backend
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.backend!r})"
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from attrs import frozen
 
 from ..domain import InvalidInput, Unsupported, VectorIndex
-from ..domain.shown import shown
+from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .items import AsyncItemRepository, ItemBackend, ItemRepository
@@ -46,6 +46,7 @@ class Connection:
         self._items = None if backends.items is None else ItemRepository(backends.items)
         self._cache = None if backends.cache is None else CacheRepository(backends.cache)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
@@ -99,6 +100,7 @@ class AsyncConnection:
         self._items = None if backends.items is None else AsyncItemRepository(backends.items)
         self._cache = None if backends.cache is None else AsyncCacheRepository(backends.cache)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
@@ -172,7 +174,8 @@ def _open(
             MemoryCacheEntries(**life),
         )
     if ":" not in url or url.startswith("memory"):
-        raise InvalidInput(f"url must start with {SCHEMES}; got {shown(url.partition(':')[0], 40)}", field="url")
+        # Not shown: what has no scheme may begin with a password.
+        raise InvalidInput(f"url must start with {SCHEMES}", field="url")
     if clock is not None:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
     if url.startswith("agentcore:"):

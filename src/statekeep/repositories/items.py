@@ -25,7 +25,7 @@ from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_values import JsonValue, plain
 from ..domain.paths import steps, texts_at
-from ..domain.shown import shown
+from ..domain.shown import once_made, shown
 from .arguments import boolean_or_none, count, labels, text, texts
 from .embedding import Embed, Embedder
 from .operation import Operation, Page, arun, named, run
@@ -204,6 +204,7 @@ class _Operations:
         self._embedder = None if index is None else Embedder(index)
         self._paths = () if index is None else tuple(steps(path) for path in index.fields)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.backend!r})"
 

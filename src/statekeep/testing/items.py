@@ -1130,6 +1130,7 @@ class ItemContract:
         assert await keep.list_namespaces(offset=huge) == []
         with pytest.raises(Conflict):
             await keep.put(n, "k", 1, expected=huge)
+        await refused("expected", lambda: keep.put(n, "k", 1, expected=10**5000))
 
     @pytest.mark.parametrize("bad", [None, 1, b"k", ["k"], "\ud800", pytest.param(TOO_LONG, id="too long")])
     async def test_bad_keys(self, keep: AsyncItemRepository, bad: Any) -> None:

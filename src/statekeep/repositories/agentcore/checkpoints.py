@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -18,11 +19,12 @@ from ...domain import (
     SavedCheckpoint,
     Thread,
 )
-from ...domain.shown import shown
-from ..arguments import count, text
+from ...domain.shown import once_made
+from ..arguments import count, seconds, text
 from ..aws import AwsClient, Reply, Request
 from ..checkpoints import Supply
 from ..operation import Operation, Page
+from ..ttl import LONGEST
 from . import ancestors, listing, reading, writing
 from .copying import copy_thread
 from .deletion import delete_runs, delete_thread, prune
@@ -80,9 +82,10 @@ class AgentCoreCheckpoints:
         renewal: float = RENEWAL,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        nanoseconds = {name: _nanoseconds(name, value) for name, value in (("grace", grace), ("renewal", renewal))}
-        if not nanoseconds["renewal"]:
-            raise InvalidInput("renewal must be more than 0 seconds", field="renewal")
+        nanoseconds = {
+            "grace": math.ceil(seconds("grace", grace, zero=True, most=LONGEST) * 1_000_000_000),
+            "renewal": math.ceil(seconds("renewal", renewal, most=LONGEST) * 1_000_000_000),
+        }
         if progress is not None and not callable(progress):
             raise InvalidInput("progress must be a function", field="progress")
         self._client = client
@@ -97,6 +100,7 @@ class AgentCoreCheckpoints:
             **nanoseconds,
         )
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, actor_id={self.actor_id!r})"
 
@@ -192,12 +196,6 @@ class AgentCoreCheckpoints:
         return (yield from listing.every_thread(self._settings))
 
 
-def _nanoseconds(field: str, seconds: float) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"{field} must be seconds, 0 or more, got {shown(seconds, 40)}", field=field)
-    return round(seconds * 1_000_000_000)
-
-
 # As the service's model has it; botocore would send anything.
 _MEMORY_ID = re.compile(
     r"(arn:[a-z0-9-.]{1,63}:bedrock-agentcore:[a-z0-9-]+:\d{12}:memory/)?[a-zA-Z][a-zA-Z0-9-_]{0,99}-[a-zA-Z0-9]{10}",
@@ -213,7 +211,7 @@ def checked_memory_id(value: str) -> str:
     """
     if not _MEMORY_ID.fullmatch(text("memory_id", value)):
         raise InvalidInput(
-            f"memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name; got {shown(value, 120)}",
+            "memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name",
             field="memory_id",
         )
     return value

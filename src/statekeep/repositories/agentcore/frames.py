@@ -36,7 +36,7 @@ _SAMPLE: Final = 16_384
 """Bytes of a large value that say whether it can be compressed, three times."""
 
 _FRAME: Final = re.compile(
-    r"statekeep/1 (?P<hash>[0-9a-f]{32}) (?P<number>\d+) (?P<count>\d+) (?P<codec>raw|zlib) (?P<data>[A-Za-z0-9+/=]*)",
+    r"statekeep/1 (?P<hash>[0-9a-f]{32}) (?P<number>\d{1,9}) (?P<count>\d{1,9}) (?P<codec>raw|zlib) (?P<data>[A-Za-z0-9+/=]*)",
     re.ASCII,
 )
 
@@ -114,7 +114,7 @@ def records(texts: Iterable[Any], where: str) -> tuple[list[Record], set[str]]:
     whole, partial = [], set()
     for name, parts in found.items():
         count = int(next(iter(parts.values()))["count"])
-        if set(parts) == set(range(count)):
+        if len(parts) == count and set(parts) == set(range(count)):
             whole.append(_record(name, [parts[number] for number in range(count)], where))
         else:
             partial.add(name)
@@ -131,10 +131,13 @@ def _record(name: str, parts: Sequence[re.Match[str]], where: str) -> Record:
     if _hash(data) != name:
         raise CorruptRecord("a record is not what was stored: its hash differs", key=where)
     lengths, _, body = data.partition(b"\n")
-    sizes = json.loads(lengths)
-    ends = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
-    head, *blobs = (body[start:end] for start, end in pairwise(ends))
-    return Record(json.loads(head), blobs, hash=name)
+    try:
+        sizes = json.loads(lengths)
+        ends = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
+        head, *blobs = (body[start:end] for start, end in pairwise(ends))
+        return Record(json.loads(head), blobs, hash=name)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CorruptRecord(f"a record is damaged: {type(error).__name__}: {error}", key=where) from error
 
 
 def _hash(data: bytes) -> str:

@@ -206,7 +206,7 @@ def _with_checkpoints(settings: Settings, listed: Sequence[Known]) -> Operation[
         thread_id = one.thread_id or ""
         if thread_id in tops and (alive[thread_id] or (yield from _has_another(settings, thread_id, fronts))):
             stamp = max(one.stamp, *(front.latest_stamp for front in fronts[thread_id]))
-            found.append(Thread(thread_id=thread_id, updated_at=time_of(stamp)))
+            found.append(Thread.trusted(thread_id=thread_id, updated_at=time_of(stamp)))
     return found
 
 

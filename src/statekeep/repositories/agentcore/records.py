@@ -277,6 +277,13 @@ def _decoded(record: Record, lane: Lane, make: Callable[[Mapping[str, Any]], Res
         raise CorruptRecord(f"a record is damaged: {type(error).__name__}: {error}", key=where) from error
 
 
+def _stamp(found: Mapping[str, Any]) -> int:
+    stamp = found["stamp"]
+    if type(stamp) is not int or not 0 <= stamp < 2**63:
+        raise ValueError(f"not a stamp: {shown(stamp)}")
+    return stamp
+
+
 def _payload(record: Record, place: Any) -> Payload | None:
     return None if place is None else Payload.trusted(encoding=place[0], data=record.blobs[place[1]])
 
@@ -297,12 +304,12 @@ def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
         metadata=head["metadata"],
         header=_payload(record, head["header"]),
         channels={
-            name: StoredChannel(version, Carry(carry), None, place["value"], place["stamp"])
+            name: StoredChannel(version, Carry(carry), None, place["value"], _stamp(place))
             if isinstance(place, dict)
             else StoredChannel(version, Carry(carry), _payload(record, place))
             for name, version, carry, place in head["channels"]
         },
-        stamp=head["stamp"],
+        stamp=_stamp(head),
     )
 
 
@@ -316,7 +323,7 @@ def _writes(record: Record) -> Callable[[Mapping[str, Any]], StoredWrites]:
             )
             for task_id, path, idx, channel, place in head["writes"]
         ],
-        head["stamp"],
+        _stamp(head),
     )
 
 
@@ -334,7 +341,7 @@ def stored(records: Iterable[Record], lane: Lane) -> Stored | None:
             of_one_call = _decoded(record, lane, _writes(record))
             writes.append((of_one_call.stamp, record.hash, of_one_call))
         elif kind == "orphan":
-            orphaned = max(orphaned, _decoded(record, lane, lambda head: int(head["stamp"])))
+            orphaned = max(orphaned, _decoded(record, lane, _stamp))
         else:
             raise CorruptRecord(
                 f"a record of a checkpoint is of type {shown(kind, 40)}", key=f"{lane.actor} {lane.session}"
@@ -373,7 +380,7 @@ def index_entry(record: Record, lane: Lane) -> IndexEntry:
             head["namespace"],
             head["checkpoint_id"],
             head["order"],
-            head["stamp"],
+            _stamp(head),
             head["run_id"],
             head["metadata"],
             head["values"],
@@ -406,5 +413,5 @@ def known(records: Iterable[Record], lane: Lane) -> Known:
             namespace, order = _decoded(record, lane, lambda head: (head["namespace"], head["order"]))
             orders.setdefault(namespace, set()).add(order)
         else:
-            stamp = max(stamp, _decoded(record, lane, lambda head: int(head["stamp"])))
+            stamp = max(stamp, _decoded(record, lane, _stamp))
     return Known(thread_id, {name: frozenset(found) for name, found in orders.items()}, stamp)

@@ -59,9 +59,11 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
         InvalidInput: the URL or an option is wrong, or something is given twice.
         MissingDependency: boto3 is not installed.
     """
+    # No message shows a part of the URL before it is known that there are no credentials in it.
     if not url.startswith(SCHEME):
-        raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2, got {shown(url, 120)}", field="url")
+        raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2", field="url")
     memory_id, _, query = url.removeprefix(SCHEME).partition("?")
+    checked_memory_id(unquote(memory_id))
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from ...domain import InvalidInput, Unavailable
+from ...domain.shown import once_made
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .failures import NotFound, failure, meaning_of
 from .workers import Workers
@@ -44,6 +45,7 @@ class AwsClient:
         self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
         self._is_closed = False
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.service!r}, region={self.region!r}, {self._client.meta.endpoint_url!r})"
 

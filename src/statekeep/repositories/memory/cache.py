@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from ...domain import DEFAULT, CacheEntry
 from ...domain.cache import CacheKey
 from ...domain.items import Namespace
+from ...domain.shown import once_made
 from ..cache import Write
 from ..ttl import ttl_seconds
 from .at_once import AtOnce, at_once
@@ -48,6 +49,7 @@ class MemoryCacheEntries(AtOnce):
         self._ends: list[tuple[dt.datetime, CacheKey]] = []
         """What ends when, as a heap. Entries that were replaced or deleted since may still be in it."""
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}(ttl={self.ttl!r})"
 

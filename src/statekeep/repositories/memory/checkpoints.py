@@ -22,6 +22,7 @@ from ...domain import (
     Thread,
     exact_json,
 )
+from ...domain.shown import once_made
 from ..checkpoints import Supply
 from ..operation import Page
 from ..ttl import ttl_seconds
@@ -95,6 +96,7 @@ class MemoryCheckpoints(AtOnce):
         self._lock = threading.Lock()
         self._threads: dict[str, _Thread] = {}
 
+    @once_made
     def __repr__(self) -> str:
         with self._lock:
             threads = sum(thread.has_checkpoint for thread in self._threads.values())

@@ -16,6 +16,7 @@ from ...domain import ANY, DEFAULT, Conflict, Item, SearchItem, VectorIndex
 from ...domain.filters import matches
 from ...domain.items import Expected, Namespace
 from ...domain.json_values import JsonValue, dumps
+from ...domain.shown import once_made
 from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Page
 from ..ttl import ttl_seconds
@@ -130,6 +131,7 @@ class MemoryItems(AtOnce):
         self._updated_at = _EPOCH
         self._number = 0
 
+    @once_made
     def __repr__(self) -> str:
         with self._lock:
             items = sum(len(namespace.records) for namespace in self._namespaces.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...domain import CorruptRecord, InvalidInput
-from ...domain.shown import shown
+from ...domain.shown import once_made, shown
 from ..operation import arun, run
 from ..ttl import ms_of, ttl_seconds
 from . import misplaced
@@ -39,6 +39,7 @@ class ValkeyBackend:
         self.prefix = prefix
         self.ttl = ttl_seconds(ttl)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.client!r}, prefix={self.prefix!r}, ttl={self.ttl!r})"
 

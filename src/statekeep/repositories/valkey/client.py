@@ -6,7 +6,7 @@ import sys
 from typing import Any, Final, Protocol, runtime_checkable
 
 from ...domain import InvalidInput
-from ...domain.shown import shown
+from ..arguments import seconds
 from .given import AsyncClient, SyncClient
 from .opened import UrlClient, installed_driver
 from .requests import Reply, Request
@@ -58,12 +58,6 @@ def _is(value: object, module: str, *names: str) -> bool:
     return loaded is not None and isinstance(value, tuple(getattr(loaded, name) for name in names))
 
 
-def _deadline(seconds: Any) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"deadline must be a finite number of seconds >= 0, got {shown(seconds)}", field="deadline")
-    return float(seconds)
-
-
 def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
     """Wrap a client that you made. It stays yours: it is never closed and never reconfigured.
 
@@ -84,27 +78,27 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
         >>> client_for(valkey.Valkey(port=6380))
         SyncClient('localhost:6380')
     """
-    seconds = _deadline(deadline)
+    wait = seconds("deadline", deadline, zero=True)
     if isinstance(client, SyncClient | AsyncClient | UrlClient):
         return client
     if _is(client, "glide_sync", "GlideClient", "GlideClusterClient"):
         from . import glide
 
-        return SyncClient(glide.Sync(client), seconds)
+        return SyncClient(glide.Sync(client), wait)
     if _is(client, "glide", "GlideClient", "GlideClusterClient"):
         from . import glide
 
         given: Any = client
-        return AsyncClient(glide.Async(given, glide.patience_of(given, seconds)), seconds, given._loop)
+        return AsyncClient(glide.Async(given, glide.patience_of(given, wait)), wait, given._loop)
     if _is(client, "valkey.client", "Pipeline", "PubSub") or _is(client, "valkey.asyncio.client", "Pipeline", "PubSub"):
         raise InvalidInput(f"client must be a client, not its {type(client).__name__}", field="client")
     if "valkey" in sys.modules:
         from . import valkey_py
 
         if (sync := valkey_py.sync_driver(client)) is not None:
-            return SyncClient(sync, seconds)
-        if (driver := valkey_py.async_driver(client, seconds)) is not None:
-            return AsyncClient(driver, seconds, None)
+            return SyncClient(sync, wait)
+        if (driver := valkey_py.async_driver(client, wait)) is not None:
+            return AsyncClient(driver, wait, None)
     kind = type(client)
     raise InvalidInput(f"client must be a {ACCEPTED}, got {kind.__module__}.{kind.__qualname__}", field="client")
 

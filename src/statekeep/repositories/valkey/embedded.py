@@ -20,6 +20,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from ...domain.errors import InvalidInput, MissingDependency, QuotaExceeded, Unavailable, Unsupported
+from ...domain.shown import once_made
 from .embedded_directory import KEEPER_SOCKET, LOG, TEMPORARY, connect, keepers, open_log, prepared, usable
 
 _OURS = frozenset(
@@ -135,6 +136,7 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
+    @once_made
     def __repr__(self) -> str:
         where = "in memory" if self.directory is None else repr(str(self.directory))
         return f"<EmbeddedServer {where} {'stopped' if self._attached is None else self.url}>"

@@ -8,6 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 from ...domain import WrongEventLoop
+from ...domain.shown import once_made
 from . import forks
 from .attempts import SLACK, WORKERS, AsyncSide, SyncSide, Workers
 from .drivers import AsyncDriver, SyncDriver, closed, running_loop
@@ -26,6 +27,7 @@ class SyncClient:
         self._is_closed = False
         forks.follow(self)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._side.driver.server!r})"
 
@@ -65,6 +67,7 @@ class AsyncClient:
         self._loop = loop or running_loop()
         self._is_closed = False
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._driver.server!r})"
 

@@ -22,7 +22,7 @@ from .item_keys import ItemKeys
 from .item_listing import PAGE, Ref, names, newest, refreshed
 from .item_plans import Settings
 from .item_reading import hmget
-from .item_records import STAMP, Row, decode_item, found
+from .item_records import STAMP, Row, decode_item, found, last_put_us
 from .item_vectors import Document, document, erase_documents
 from .keys import part, text
 from .reading import chunks
@@ -255,7 +255,7 @@ def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
         if page.is_last:
             break
         after = page.namespaces[-1]
-    return sorted(best.values(), key=lambda candidate: (-candidate.score, -float(candidate.stamp or 0)))
+    return sorted(best.values(), key=lambda candidate: (-candidate.score, -last_put_us(candidate.stamp)))
 
 
 def _compare(

@@ -16,6 +16,7 @@ from .item_plans import SPARE, Settings, Stored, plan_of, sequence_key
 from .item_records import decode_item, last_put_us
 from .item_vectors import erase_vectors
 from .item_writing import call, results_of
+from .keys import text
 from .requests import Call, Commands, script
 
 WINDOW: Final = 16
@@ -82,7 +83,7 @@ def pop(settings: Settings, namespace: Namespace) -> Operation[Item | None]:
         (last,) = yield Commands([["ZREVRANGE", keys.index, "0", str(WINDOW - 1)]])
         if not last:
             return None
-        candidates = [text.decode() for text in last]
+        candidates = [text(name, keys.index) for name in last]
         deletions = [Delete(namespace, key) for key in candidates]
         reply = yield from call(settings, deletions, 0 if settings.is_split(namespace) else None, pop=True)
         if reply[0] == b"pop":

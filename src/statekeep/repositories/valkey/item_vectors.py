@@ -62,7 +62,7 @@ def document(keys: ItemKeys, collection: str, member: str) -> Document:
     """
     key, _, ordinal = member.rpartition(":")
     try:
-        if not ordinal.isascii() or not ordinal.isdecimal():
+        if not ordinal.isascii() or not ordinal.isdecimal() or len(ordinal) > MOST_DIGITS:
             raise CorruptRecord(f"this stands for no vector: {shown(member)}")
         return Document(unpart(key), collection, member)
     except CorruptRecord as error:

@@ -18,6 +18,7 @@ from .item_plans import Plan, Settings, Stored, plan_of
 from .item_reading import read_rows
 from .item_records import TTL, VECTORS, Row, decode_item, last_put_us, seconds_of
 from .item_vectors import MOST_DIGITS, erase_vectors, vectors_of
+from .keys import text
 from .reading import chunks
 from .records import decode_time
 from .requests import Arg, Commands
@@ -87,8 +88,8 @@ def call(
         reply: Sequence[Any] = yield plan_of(settings, actions, time, former).call(**more)
         if reply[0] != b"vectors":
             return reply
-        for number, text in zip(reply[1::2], reply[2::2], strict=True):
-            collection, _, count = text.decode(errors="replace").rpartition(":")
+        for number, token in zip(reply[1::2], reply[2::2], strict=True):
+            collection, _, count = token.decode(errors="replace").rpartition(":")
             is_ours = collection == settings.collection and count.isdecimal() and len(count) <= MOST_DIGITS
             former[int(number) - 1] = int(count) if is_ours else None
 
@@ -241,6 +242,6 @@ def clear(settings: Settings, namespace: Namespace) -> Operation[int]:
         (found,) = yield Commands([["ZRANGEBYLEX", keys.index, start, "+", "LIMIT", "0", str(CHUNK)]])
         if not found:
             return count
-        deletions = [Delete(namespace, key.decode()) for key in found]
+        deletions = [Delete(namespace, text(key, keys.index)) for key in found]
         count += sum((yield from apply(settings, deletions)))
         start = b"(" + found[-1]

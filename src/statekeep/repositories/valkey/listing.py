@@ -11,6 +11,7 @@ from operator import itemgetter
 from attrs import evolve, field, frozen
 
 from ...domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, exact_json
+from ...domain.shown import shown
 from ..operation import Operation, Page
 from .keys import part, run_key, text, thread_index_keys, thread_key
 from .reading import Ref, Settings, chunks, read, read_fields, records_keys
@@ -246,8 +247,14 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
         after = candidates[-1]
 
 
-def _thread(name: bytes, score: bytes) -> Thread:
-    return Thread(thread_id=name.decode(), updated_at=EPOCH + dt.timedelta(microseconds=round(float(score))))
+def _thread(settings: Settings, name: bytes, score: bytes) -> Thread:
+    key = thread_index_keys(settings.prefix)[0]
+    thread_id = text(name, key)
+    try:
+        updated_at = EPOCH + dt.timedelta(microseconds=round(float(score)))
+    except (ValueError, OverflowError) as error:
+        raise CorruptRecord(f"not a time of thread {shown(thread_id)}: {shown(score)}", key=key) from error
+    return Thread.trusted(thread_id=thread_id, updated_at=updated_at)
 
 
 def _score(thread: Thread) -> int:
@@ -263,7 +270,7 @@ def _recent_threads(
     while True:
         arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
         reply = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], arguments)
-        threads = [_thread(name, score) for name, score in chunks(reply, 2)]
+        threads = [_thread(settings, name, score) for name, score in chunks(reply, 2)]
         found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
         if len(found) > size:
             return found[:size], False
@@ -289,7 +296,9 @@ def _threads_with_prefix(
         names = yield Call(script("checkpoints/read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
         if names:
             scores = yield Call(script("checkpoints/read"), [by_time], ["ZMSCORE", *names])
-            threads = [_thread(name, score) for name, score in zip(names, scores, strict=True) if score is not None]
+            threads = [
+                _thread(settings, name, score) for name, score in zip(names, scores, strict=True) if score is not None
+            ]
             found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
             found = heapq.nlargest(size + 1, found, key=_order)
             start = b"(" + names[-1]
@@ -321,7 +330,7 @@ def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> 
 def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:
     """The thread's entry in the index."""
     score = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
-    return None if score is None else _thread(thread_id.encode(), score)
+    return None if score is None else _thread(settings, thread_id.encode(), score)
 
 
 def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:

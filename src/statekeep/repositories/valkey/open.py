@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...domain import QuotaExceeded
+from ...domain.shown import once_made
 from .client import Client, client_from_url
 from .embedded import EmbeddedServer
 from .failures import TooFewReplicas
@@ -21,6 +22,7 @@ class EmbeddedClient:
         self._server = server
         self._client = client
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._server!r}, {self._client!r})"
 

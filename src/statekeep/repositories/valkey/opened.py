@@ -11,6 +11,7 @@ import weakref
 from collections.abc import AsyncGenerator
 
 from ...domain import MissingDependency
+from ...domain.shown import once_made
 from . import forks
 from .attempts import SLACK, WORKERS, AsyncSide, Attempts, SyncSide, Workers
 from .drivers import AsyncDriver, SyncDriver, closed, running_loop
@@ -51,6 +52,7 @@ class UrlClient:
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
 
+    @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r})"
 

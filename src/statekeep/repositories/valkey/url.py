@@ -17,6 +17,7 @@ User and password are percent-encoded. Each keyword of :func:`target` may be a q
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from attrs import field, frozen
 
 from ...domain import InvalidInput
 from ...domain.shown import shown
+from ..arguments import seconds
 
 Driver = Literal["glide", "valkey-py"]
 
@@ -111,27 +113,27 @@ def _driver(name: str, value: Any) -> Driver:
     raise InvalidInput(f"{name} must be 'glide' or 'valkey-py', got {shown(value)}", field=name)
 
 
+_MOST: Final = 2**31 - 1
+_DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+
 def _integer(least: int) -> Callable[[str, Any], int]:
     def convert(name: str, value: Any) -> int:
-        if isinstance(value, str) and value.isascii() and value.isdecimal():
-            value = int(value)
-        if type(value) is not int or value < least:
-            raise InvalidInput(f"{name} must be an integer >= {least}, got {shown(value)}", field=name)
-        return int(value)
+        number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+        if type(number) is not int or not least <= number <= _MOST:
+            raise InvalidInput(f"{name} must be an integer from {least} to {_MOST}, got {shown(value)}", field=name)
+        return number
 
     return convert
 
 
 def _seconds(*, zero: bool) -> Callable[[str, Any], float]:
     def convert(name: str, value: Any) -> float:
-        wanted = "a finite number of seconds, " + ("0 or more" if zero else "more than 0")
         try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-            raise InvalidInput(f"{name} must be {wanted}, got {shown(value)}", field=name)
-        return number
+            number = float(value) if isinstance(value, str) else value
+        except ValueError:
+            number = value
+        return seconds(name, number, zero=zero)
 
     return convert
 
@@ -226,7 +228,7 @@ def _address(text: str) -> tuple[str, int]:
             raise InvalidInput(f"an IPv6 address is written [address]:port; {hint}", field="url")
     if not port:
         return unquote(host) or "localhost", PORT
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+    if not (_DIGITS.fullmatch(port) and 0 < int(port) < 65536):
         raise InvalidInput(f"the port must be a number from 1 to 65535; {hint}", field="url")
     return unquote(host) or "localhost", int(port)
 
