@@ -18,6 +18,7 @@ from .caches import RepositoryCache
 from .checkpoint.agentcore import AgentCoreMemorySaver
 from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
 from .savers import AsyncRepositorySaver, RepositorySaver
+from .serdes import StrictSerializer
 from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
 from .stores import AsyncRepositoryStore, RepositoryStore
 
@@ -30,6 +31,7 @@ __all__ = [
     "RepositoryCache",
     "RepositorySaver",
     "RepositoryStore",
+    "StrictSerializer",
     "ValkeyCache",
     "ValkeyIndexConfig",
     "ValkeySaver",

@@ -25,7 +25,7 @@ from ..repositories.cache import (
 )
 from ..repositories.operation import Operation
 from .faces import Blocking
-from .serdes import check_serde
+from .serdes import Strict, chosen_serde
 
 KeyT = TypeVar("KeyT", bound="str | FullKey")
 
@@ -49,9 +49,11 @@ def _entry(pair: Any) -> tuple[Any, Ttl]:
 class Cache(Blocking[CacheRepository, AsyncCacheRepository], BaseCache[ValueT]):
     """LangGraph's methods over both faces of one backend."""
 
-    def __init__(self, backend: CacheBackend, serde: SerializerProtocol | None, on_error: OnError) -> None:
-        check_serde(serde)
-        super().__init__(serde=None if serde is None else maybe_add_typed_methods(serde))
+    def __init__(
+        self, backend: CacheBackend, serde: SerializerProtocol | None, strict: Strict, on_error: OnError
+    ) -> None:
+        chosen = chosen_serde(serde, strict)
+        super().__init__(serde=None if chosen is None else maybe_add_typed_methods(chosen))
         self.on_error = checked_on_error(on_error)
         self._sync = CacheRepository(backend)
         self._async = AsyncCacheRepository(backend)
@@ -161,6 +163,9 @@ class RepositoryCache(Cache[ValueT]):
     Args:
         repository: where values are kept, either face.
         serde: serializes values; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+            :class:`~statekeep.langgraph_shim.StrictSerializer`. A value of another type counts as missing.
+            Recommended. Not with ``serde``.
         on_error: ``"raise"``: an outage of the server is an error. ``"miss"``: ``get`` finds nothing and ``set`` does
             nothing meanwhile, and a warning is logged by the logger ``statekeep.cache``. Each call waits until the
             ``deadline`` of the connection first, 10 seconds by default, so choose a short one.
@@ -189,6 +194,7 @@ class RepositoryCache(Cache[ValueT]):
         repository: CacheRepository | AsyncCacheRepository,
         *,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         on_error: OnError = "raise",
     ) -> None:
         if not isinstance(repository, CacheRepository | AsyncCacheRepository):
@@ -196,4 +202,4 @@ class RepositoryCache(Cache[ValueT]):
                 f"repository must be a CacheRepository or an AsyncCacheRepository, got {type(repository).__name__}",
                 field="repository",
             )
-        super().__init__(repository.backend, serde, on_error)
+        super().__init__(repository.backend, serde, strict, on_error)

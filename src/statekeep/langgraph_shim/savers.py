@@ -21,7 +21,7 @@ from ..domain import SavedCheckpoint
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from . import operations
 from .faces import Awaiting, Blocking, Faces, checked_repository
-from .serdes import check_serde
+from .serdes import Strict, chosen_serde
 from .versions import next_version
 
 
@@ -31,9 +31,8 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
     No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it.
     """
 
-    def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None) -> None:
-        check_serde(serde)
-        super().__init__(serde=serde)
+    def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None, strict: Strict) -> None:
+        super().__init__(serde=chosen_serde(serde, strict))
         self._sync = CheckpointRepository(backend)
         self._async = AsyncCheckpointRepository(backend)
 
@@ -253,9 +252,11 @@ class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository],
     Args:
         repository: where checkpoints are kept.
         serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
+            wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
 
     Raises:
-        InvalidInput: ``repository`` is not a ``CheckpointRepository``, or ``serde`` no serializer.
+        InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
 
     Example:
         >>> import statekeep
@@ -268,9 +269,11 @@ class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository],
         2
     """
 
-    def __init__(self, repository: CheckpointRepository, *, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self, repository: CheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+    ) -> None:
         keep = checked_repository(repository, CheckpointRepository, AsyncCheckpointRepository, "AsyncRepositorySaver")
-        super().__init__(keep.backend, serde)
+        super().__init__(keep.backend, serde, strict)
 
 
 class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointRepository], Saver):
@@ -282,9 +285,11 @@ class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointReposit
     Args:
         repository: where checkpoints are kept.
         serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
+            wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
 
     Raises:
-        InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, or ``serde`` no serializer.
+        InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
 
     Example:
         >>> import asyncio, statekeep
@@ -301,6 +306,8 @@ class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointReposit
 
     _twins = "graph.ainvoke, graph.aget_state, saver.aget_tuple"
 
-    def __init__(self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+    ) -> None:
         keep = checked_repository(repository, AsyncCheckpointRepository, CheckpointRepository, "RepositorySaver")
-        super().__init__(keep.backend, serde)
+        super().__init__(keep.backend, serde, strict)

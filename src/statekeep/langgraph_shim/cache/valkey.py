@@ -11,6 +11,7 @@ from ...repositories.cache import OnError
 from ...repositories.ttl import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCacheEntries, client_from_pool
 from ..caches import Cache
+from ..serdes import Strict
 from ..valkey_clients import carrier, opened
 
 __all__ = ["ValkeyCache"]
@@ -31,6 +32,9 @@ class ValkeyCache(Cache[ValueT]):
         ttl: how long values live that are set without a TTL of their own, in seconds, fractions allowed; ``None`` for
             ever.
         serde: serializes values; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+            :class:`~statekeep.langgraph_shim.StrictSerializer`. A value of another type counts as missing.
+            Recommended. Not with ``serde``.
         on_error: ``"raise"``: an outage of the server is an error, ``Unavailable``, which ends a graph's run.
             ``"miss"``: ``get`` finds nothing and ``set`` does nothing meanwhile, and a warning is logged by the logger
             ``statekeep.cache``. Each call tries until the deadline first, so choose a short ``deadline`` with it.
@@ -63,12 +67,13 @@ class ValkeyCache(Cache[ValueT]):
         prefix: str = PREFIX,
         ttl: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         on_error: OnError = "raise",
         deadline: float = 10.0,
     ) -> None:
         start = prefix.removesuffix(":") if isinstance(prefix, str) else prefix
         backend = ValkeyCacheEntries(carrier(client, deadline), prefix=start, ttl=ttl)
-        super().__init__(backend, serde, on_error)
+        super().__init__(backend, serde, strict, on_error)
         self.client = client
         self.prefix = prefix
         self.ttl = backend.ttl
@@ -81,6 +86,7 @@ class ValkeyCache(Cache[ValueT]):
         prefix: str = PREFIX,
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         pool_size: int | None = None,
         pool_timeout: float | None = None,
         on_error: OnError = "raise",
@@ -99,6 +105,8 @@ class ValkeyCache(Cache[ValueT]):
             ttl_seconds: how long values live that are set without a TTL of their own, in seconds, fractions allowed;
                 ``None`` for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow.
+                Recommended. Not with ``serde``.
             pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
             pool_timeout: how long a request waits for a free one of them, in seconds; by default as long as others
                 are being answered.
@@ -113,7 +121,7 @@ class ValkeyCache(Cache[ValueT]):
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         return opened(
-            lambda client: cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, on_error=on_error),
+            lambda client: cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, strict=strict, on_error=on_error),
             conn_string,
             pool_size=pool_size,
             pool_timeout=pool_timeout,
@@ -128,6 +136,7 @@ class ValkeyCache(Cache[ValueT]):
         prefix: str = PREFIX,
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         on_error: OnError = "raise",
         deadline: float = 10.0,
     ) -> Self:
@@ -138,6 +147,8 @@ class ValkeyCache(Cache[ValueT]):
             prefix: of all keys.
             ttl_seconds: how long values live that are set without a TTL of their own, in seconds; ``None`` for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow.
+                Recommended. Not with ``serde``.
             on_error: what an outage of the server is, ``"raise"`` or ``"miss"``.
             deadline: seconds for which a failing request is tried again.
 
@@ -146,4 +157,4 @@ class ValkeyCache(Cache[ValueT]):
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         client = client_from_pool(pool, deadline=deadline)
-        return cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, on_error=on_error)
+        return cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, strict=strict, on_error=on_error)

@@ -17,7 +17,7 @@ from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.operation import Operation
 from .. import actors
 from ..savers import RepositorySaver
-from ..serdes import check_serde
+from ..serdes import Strict, chosen_serde
 
 __all__ = ["AgentCoreMemorySaver"]
 
@@ -45,6 +45,8 @@ class AgentCoreMemorySaver(RepositorySaver):
         actor_id: whose threads are meant by configs without an ``actor_id``.
         serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to be
             filtered by, even if the serializer encrypts.
+        strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+            :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
         inline: bytes up to which a channel value is stored within each checkpoint that has it.
         progress: called with a :class:`~statekeep.repositories.agentcore.Progress` while threads are deleted, which
             takes a call for each event.
@@ -80,13 +82,14 @@ class AgentCoreMemorySaver(RepositorySaver):
         *,
         actor_id: str = ACTOR,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         inline: int = INLINE,
         progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> None:
         for name in options.keys() & _NOT_NEEDED:
             raise InvalidInput(f"{name} is not needed: {_NOT_NEEDED[name]}", field=name)
-        check_serde(serde)
+        serde = chosen_serde(serde, strict)
         backend = open_checkpoints(memory_id, actor_id=actor_id, inline=inline, progress=progress, **options)
         super().__init__(CheckpointRepository(backend), serde=serde)
         self.memory_id = backend.memory_id

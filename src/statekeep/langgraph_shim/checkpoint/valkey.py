@@ -9,6 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ...repositories.ttl import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..savers import AsyncRepositorySaver, RepositorySaver, Saver
+from ..serdes import Strict
 from ..valkey_clients import carrier, opened
 
 __all__ = ["AsyncValkeySaver", "ValkeySaver"]
@@ -23,12 +24,13 @@ class _Valkey(Saver):
         *,
         ttl: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
         deadline: float = 10.0,
     ) -> None:
         backend = ValkeyCheckpoints(carrier(client, deadline), prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
-        Saver.__init__(self, backend, serde)
+        Saver.__init__(self, backend, serde, strict)
         self.client = client
         self.ttl = backend.ttl
 
@@ -39,6 +41,7 @@ class _Valkey(Saver):
         *,
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         pool_size: int | None = None,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
@@ -56,6 +59,8 @@ class _Valkey(Saver):
             ttl_seconds: how long checkpoints live after they were put, in seconds, fractions allowed; ``None``
                 for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+                :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
             pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
             prefix: of all keys.
             refresh_on_read: reading a checkpoint starts its TTL anew.
@@ -69,7 +74,9 @@ class _Valkey(Saver):
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         return opened(
-            lambda client: cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read),
+            lambda client: cls(
+                client, ttl=ttl_seconds, serde=serde, strict=strict, prefix=prefix, refresh_on_read=refresh_on_read
+            ),
             conn_string,
             pool_size=pool_size,
             **options,
@@ -82,6 +89,7 @@ class _Valkey(Saver):
         *,
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
+        strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
         deadline: float = 10.0,
@@ -92,6 +100,8 @@ class _Valkey(Saver):
             pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.
             ttl_seconds: how long checkpoints live after they were put, in seconds; ``None`` for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
+            strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+                :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
             prefix: of all keys.
             refresh_on_read: reading a checkpoint starts its TTL anew.
             deadline: seconds for which a failing request is tried again.
@@ -101,7 +111,7 @@ class _Valkey(Saver):
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         client = client_from_pool(pool, deadline=deadline)
-        return cls(client, ttl=ttl_seconds, serde=serde, prefix=prefix, refresh_on_read=refresh_on_read)
+        return cls(client, ttl=ttl_seconds, serde=serde, strict=strict, prefix=prefix, refresh_on_read=refresh_on_read)
 
 
 class ValkeySaver(_Valkey, RepositorySaver):
@@ -115,6 +125,8 @@ class ValkeySaver(_Valkey, RepositorySaver):
         ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
         serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
             be filtered by, even if the serializer encrypts.
+        strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+            :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
         prefix: of all keys.
         refresh_on_read: reading a checkpoint starts its TTL anew.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
@@ -150,6 +162,8 @@ class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
         ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
         serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
             be filtered by, even if the serializer encrypts.
+        strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
+            :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
         prefix: of all keys.
         refresh_on_read: reading a checkpoint starts its TTL anew.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
