@@ -24,7 +24,7 @@ from statekeep import (
     Thread,
 )
 from statekeep.domain.checkpoints import run_of
-from statekeep.domain.model import LONGEST_ID, SHORT
+from statekeep.domain.model import LONGEST_ID, MOST_LABELS, SHORT
 from statekeep.repositories.agentcore.places import ThreadPlace
 from statekeep.repositories.agentcore.recent import BYTES, Recent
 from statekeep.repositories.valkey import cache_keys, item_keys, keys, records
@@ -73,6 +73,20 @@ def test_models_take_ids_up_to_their_limit(field: str, make: Callable[[str], obj
     assert caught.value.field == field
     assert f"must be at most {LONGEST_ID} bytes of UTF-8, got {size}" in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda labels: GetItem(namespace=labels, key="k"),
+        lambda labels: NamespaceMatch(where="prefix", path=labels),
+        lambda labels: CacheEntry(namespace=labels, key="k", payload=DATA, created_at=NOW),
+    ],
+)
+def test_namespaces_have_a_limit_of_labels(make: Callable[[tuple[str, ...]], object]) -> None:
+    make(("a",) * MOST_LABELS)
+    with pytest.raises(InvalidInput, match=str(MOST_LABELS)):
+        make(("a",) * (MOST_LABELS + 1))
 
 
 def test_a_run_id_that_can_be_no_id_counts_as_none() -> None:

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import takewhile
 from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
 from .errors import InvalidInput
@@ -15,6 +15,9 @@ from .shown import shown
 LONGEST_ID: Final = 8192
 """Bytes of UTF-8 that an id may have: of a thread, namespace, checkpoint, task, channel, run, item or cache entry."""
 
+
+MOST_LABELS: Final = 128
+"""Labels that a namespace may have: what is put into it is known to all namespaces above it, whose names have them, too."""
 
 SHORT: Final = 256
 """Characters up to which what is made of a text is remembered: the caches have a number of entries, and so many bytes."""
@@ -54,8 +57,8 @@ def _short_together(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Names = Annotated[tuple[Name, ...], AfterValidator(_short_together)]
-"""Names that identify something together, and have at most :data:`LONGEST_ID` bytes together."""
+Names = Annotated[tuple[Name, ...], Field(max_length=MOST_LABELS), AfterValidator(_short_together)]
+"""At most :data:`MOST_LABELS` names that identify something together, and have at most :data:`LONGEST_ID` bytes together."""
 
 
 _new = object.__new__
@@ -129,4 +132,4 @@ def is_plain(*values: Any) -> bool:
 
 def is_plain_place(namespace: tuple[Any, ...], key: Any) -> bool:
     """Whether these are :data:`Names` and a :data:`Name` without further looking."""
-    return is_plain(key, *namespace) and sum(map(len, namespace)) <= LONGEST_ID
+    return len(namespace) <= MOST_LABELS and is_plain(key, *namespace) and sum(map(len, namespace)) <= LONGEST_ID

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..domain import InvalidInput
 from ..domain.items import Namespace
-from ..domain.model import LONGEST_ID, excess, is_plain, too_long
+from ..domain.model import LONGEST_ID, MOST_LABELS, excess, is_plain, too_long
 from ..domain.shown import shown
 
 
@@ -48,8 +48,10 @@ def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
 
 
 def labels(field: str, values: Any) -> Namespace:
-    """Return the labels of a namespace, which are no longer than an id together. Raises as :func:`text`."""
+    """Return the labels of a namespace: not too many, and together no longer than an id. Raises as :func:`text`."""
     found = tuple(texts(field, values))
+    if len(found) > MOST_LABELS:
+        raise InvalidInput(f"{field} must have at most {MOST_LABELS} labels, got {len(found)}", field=field)
     if size := excess(*found):
         raise InvalidInput(f"{field} {too_long(size)}", field=field)
     return found

@@ -32,7 +32,7 @@ import pytest
 
 from ..domain import DEFAULT, CacheEntry, InvalidInput, Payload
 from ..domain.cache import CacheKey
-from ..domain.model import LONGEST_ID
+from ..domain.model import LONGEST_ID, MOST_LABELS
 from ..repositories.cache import AsyncCacheRepository, CacheRepository
 from .faces import awaited
 from .strategies import NASTY_TEXTS
@@ -53,7 +53,7 @@ SEPARATE: tuple[CacheKey, ...] = (
 WRONG_KEYS: tuple[Any, ...] = (
     "key", ("n", "k"), (("n",), None), (("n",), b"k"), (("n",), 1), (("n",), "\ud800"), (("",), "k"), (("\ud800",), "k"),
     ((b"n",), "k"), ((None,), "k"), (("n",),), (("n",), "k", "more"), None, 1, (("n",), TOO_LONG), ((TOO_LONG,), "k"),
-    ((TOO_LONG[2:], "xx"), "k"),
+    ((TOO_LONG[2:], "xx"), "k"), (("x",) * (MOST_LABELS + 1), "k"),
 )  # fmt: skip
 
 WRONG_TTLS: tuple[Any, ...] = (

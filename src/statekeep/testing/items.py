@@ -38,7 +38,7 @@ import pytest
 from ..domain import ANY, Conflict, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem
 from ..domain.items import Namespace
 from ..domain.json_values import DEEPEST
-from ..domain.model import LONGEST_ID
+from ..domain.model import LONGEST_ID, MOST_LABELS
 from ..repositories.items import AsyncItemRepository, ItemRepository
 from .comparison import canonical
 from .faces import awaited
@@ -1088,6 +1088,7 @@ class ItemContract:
             [["n"]],
             pytest.param([TOO_LONG], id="too long label"),
             pytest.param([TOO_LONG[2:], "xx"], id="too long together"),
+            pytest.param(["x"] * (MOST_LABELS + 1), id="too many"),
         ],
     )
     async def test_bad_namespaces(self, keep: AsyncItemRepository, bad: Any) -> None:
@@ -1110,7 +1111,11 @@ class ItemContract:
 
     async def test_the_longest_ids(self, keep: AsyncItemRepository) -> None:
         key = "é" * (LONGEST_ID // 2)
-        for namespace in [(":" * LONGEST_ID,), ("a", "é" * (LONGEST_ID // 2 - 1), "b")]:
+        for namespace in [
+            (":" * LONGEST_ID,),
+            ("a", "é" * (LONGEST_ID // 2 - 1), "b"),
+            ("é" * (LONGEST_ID // 2 // MOST_LABELS),) * MOST_LABELS,
+        ]:
             put = await keep.put(namespace, key, {"a": 1})
             assert await keep.get(namespace, key) == put
             assert await listed(keep.list(namespace, prefix=key)) == [put]
