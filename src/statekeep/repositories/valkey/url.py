@@ -205,6 +205,10 @@ class _Settings:
             attribute, read = PARAMETERS[name]
         except KeyError:
             known = ", ".join(PARAMETERS)
+            if "@" in str(value):  # behind an unencoded "?" it may be a part of the password
+                raise InvalidInput(
+                    f"unknown parameter in {where}; percent-encode a '?' in the password", field="url"
+                ) from None
             raise InvalidInput(f"unknown parameter {shown(name)} in {where}; known are {known}", field=name) from None
         value = read(name, value)
         if self.values.setdefault(attribute, value) != value:
