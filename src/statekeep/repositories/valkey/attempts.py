@@ -11,8 +11,11 @@ import math
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -30,6 +33,8 @@ SLACK: Final = 2.0
 
 WORKERS: Final = 16
 """Threads that serve event loops with a blocking client."""
+
+_NEVER: Final = object()
 
 
 class Attempts:
@@ -90,12 +95,28 @@ class Attempts:
         )
 
 
-def _slots(limit: int) -> SimpleQueue[None]:
-    """A semaphore that takes a tenth of the time of threading's own."""
-    slots: SimpleQueue[None] = SimpleQueue()
-    for _ in range(limit):
-        slots.put(None)
-    return slots
+class _Slots:
+    """A semaphore that takes a tenth of the time of threading's own, and that no exception of a signal handler upsets.
+
+    Whoever takes a slot brings a list for it, and gives it back if it is in there. Taking one and putting it into the list
+    is one step of the interpreter, as giving it back is; it looks for signals only between its steps.
+    """
+
+    def __init__(self, limit: int) -> None:
+        queue: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limit):
+            queue.put(None)
+        self.give: Final = queue.put
+        self._now: Final = iter(queue.get_nowait, _NEVER)
+        self._get: Final = queue.get
+
+    def take(self, held: list[None]) -> None:
+        """Take a slot at once. Raises Empty."""
+        held.extend(islice(self._now, 1))
+
+    def wait(self, held: list[None], seconds: float) -> None:
+        """Take a slot, or raise Empty after some seconds."""
+        held.extend(islice(iter(partial(self._get, True, seconds), _NEVER), 1))
 
 
 class SyncSide:
@@ -108,31 +129,33 @@ class SyncSide:
         self.driver = driver
         self._deadline = deadline
         self._pool_timeout = pool_timeout
-        self._slots = _slots(driver.limit)
+        self._slots = _Slots(driver.limit)
         self._progress = 0.0
 
     def forked(self) -> None:
-        self._slots = _slots(self.driver.limit)
+        self._slots = _Slots(self.driver.limit)
 
     def perform(self, request: Request, attempt: Attempts) -> Reply:
         slots = self._slots
+        held: list[None] = []
         try:
-            slots.get_nowait()
-        except Empty:
-            self._queue(slots, attempt)
-        attempt.begin()
-        try:
+            try:
+                slots.take(held)
+            except Empty:
+                self._queue(slots, held, attempt)
+            attempt.begin()
             reply = self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
-            slots.put(None)
+            if held:
+                slots.give(None)
         return reply
 
-    def _queue(self, slots: SimpleQueue[None], attempt: Attempts) -> None:
+    def _queue(self, slots: _Slots, held: list[None], attempt: Attempts) -> None:
         end = time.monotonic() + self._pool_timeout
         while True:
             try:
-                return slots.get(timeout=max(attempt.patience(self._progress, end), 0.001))
+                return slots.wait(held, max(attempt.patience(self._progress, end), 0.001))
             except Empty:
                 if attempt.patience(self._progress, end) <= 0:
                     raise attempt.crowded(self.driver.server, self.driver.limit) from None
@@ -154,23 +177,36 @@ class AsyncSide:
         self.driver = driver
         self._deadline = deadline
         self._pool_timeout = pool_timeout
-        self._slots = asyncio.Semaphore(driver.limit)
+        # What asyncio.Semaphore does, by single steps as those of _Slots.
+        self._free: list[None] = [None] * driver.limit
+        self._now = iter(self._free.pop, _NEVER)
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._progress = 0.0
 
     async def perform(self, request: Request, attempt: Attempts) -> Reply:
-        if self._slots.locked():
-            await self._queue(attempt)
-        else:
-            await self._slots.acquire()
-        attempt.begin()
+        held: list[None] = []
         try:
+            if self._waiting or not self._free:
+                await self._queue(held, attempt)
+            else:
+                held.extend(islice(self._now, 1))
+            attempt.begin()
             reply = await self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
-            self._slots.release()
+            if held:
+                self._free.append(None)
+                if self._waiting:
+                    self._call()
         return reply
 
-    async def _queue(self, attempt: Attempts) -> None:
+    def _call(self) -> None:
+        # As many as there are free slots; nobody who comes later overtakes them.
+        for turn, _ in zip(self._waiting, self._free, strict=False):
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _queue(self, held: list[None], attempt: Attempts) -> None:
         loop = asyncio.get_running_loop()
         end = time.monotonic() + self._pool_timeout
         timer: asyncio.TimerHandle | None = None
@@ -183,14 +219,20 @@ class AsyncSide:
             else:
                 bound.reschedule(loop.time())
 
+        turn = loop.create_future()
         try:
-            # Waiting in one piece keeps the place in the queue.
             async with asyncio.timeout(None) as bound:
                 look()
-                await self._slots.acquire()
+                self._waiting.append(turn)
+                self._call()
+                await turn
+                held.extend(islice(self._now, 1))
         except TimeoutError:
             raise attempt.crowded(self.driver.server, self.driver.limit) from None
         finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            self._call()
             if timer is not None:
                 timer.cancel()
 

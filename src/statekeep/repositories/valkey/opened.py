@@ -124,12 +124,15 @@ class UrlClient:
             if driver is None:
                 self._served_by_workers.add(loop)
                 return None
-            here = _Loop(AsyncSide(driver, self._target.deadline, self._target.pool_timeout))
-            self._loops[loop] = here
+        here = _Loop(AsyncSide(driver, self._target.deadline, self._target.pool_timeout))
         # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
         # it: the moment to close what can be closed only in there.
         here.guard = self._until_the_loop_ends(loop, here)
         await anext(here.guard)
+        with self._lock:
+            if self._is_closed:
+                raise closed(str(self._target))
+            self._loops[loop] = here
         return here
 
     async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop, here: _Loop) -> AsyncGenerator[None, None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import valkey
@@ -23,6 +23,7 @@ from valkey.exceptions import (
     SlotNotCoveredError,
     TimeoutError,
     ValkeyClusterException,
+    ValkeyError,
 )
 from valkey.retry import Retry
 from valkey.utils import LIBVALKEY_AVAILABLE
@@ -76,6 +77,18 @@ def _scan(cursor: Arg, pattern: str) -> list[Arg]:
     return ["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"]
 
 
+def _forsake_idle(pool: Any) -> None:
+    """Close the connections of a pool of the user's that nobody uses at the moment; they connect again when needed."""
+    if isinstance(pool, valkey.BlockingConnectionPool):
+        # Its own method would close those that others use, too.
+        with pool.pool.mutex:
+            for connection in pool.pool.queue:
+                if connection is not None:
+                    connection.disconnect()
+    else:
+        pool.disconnect(inuse_connections=False)
+
+
 def _where(kwargs: dict[str, Any]) -> str:
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
 
@@ -121,7 +134,11 @@ class _Topology:
 
 
 class Sync:
-    """A ``valkey.Valkey``."""
+    """A ``valkey.Valkey``.
+
+    An exception that a signal handler raises in the midst of a request may have it give back a connection that owes an
+    answer, which would be taken for that to the next request.
+    """
 
     cluster = False
 
@@ -131,12 +148,26 @@ class Sync:
         self.server = _where(client.connection_pool.connection_kwargs)
 
     def perform(self, request: Request) -> Reply:
+        try:
+            return self._answer(request)
+        except (ValkeyError, Refused):
+            raise
+        except BaseException:
+            self._forsake()
+            raise
+
+    def _forsake(self) -> None:
+        if self._client.connection is not None:
+            self._client.connection.disconnect()
+        _forsake_idle(self._client.connection_pool)
+
+    def _answer(self, request: Request) -> Reply:
         match request:
             case Call(script, keys, args):
                 try:
-                    return self._evaluate("EVALSHA", script.sha, len(keys), *keys, *args)
+                    return self._evaluate("EVALSHA", script.sha, str(len(keys)), *keys, *args)
                 except NoScriptError:
-                    return self._evaluate("EVAL", script.source, len(keys), *keys, *args)
+                    return self._evaluate("EVAL", script.source, str(len(keys)), *keys, *args)
             case Commands(commands):
                 return self._commands(commands)
             case Scan(pattern):
@@ -144,7 +175,7 @@ class Sync:
             case Ask(command, near):
                 return plain(self._ask(command, near))
 
-    def _evaluate(self, *command: Any) -> Reply:
+    def _evaluate(self, *command: Arg) -> Reply:
         return plain(self._client.execute_command(*command, **RAW))
 
     def _ask(self, command: Sequence[Arg], near: str) -> Any:
@@ -161,10 +192,13 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
-            cursor, keys = plain(node.execute_command(*_plainly(_scan(cursor, pattern)), **RAW))
+            cursor, keys = self._scan_on(node, _scan(cursor, pattern))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
                 return found
+
+    def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        return plain(node.execute_command(*_plainly(command), **RAW))
 
     def close(self) -> None:
         self._client.close()
@@ -172,50 +206,59 @@ class Sync:
 
 
 class _Pool(valkey.ConnectionPool):
-    """Connections of a client that nobody else uses, and never more of them at a time than the pool may have.
+    """Connections of a client that nobody else uses.
 
-    There is no queue to wait in, and a connection is looked at only if it may have been closed, or left in the middle of
-    an answer, since it was used last.
+    There is no queue to wait in and no limit, because no more requests are under way than there may be connections. A
+    connection is looked at only if it may have been closed since it was used last.
+
+    The pool knows only the connections that lie in it. One that was taken out comes back by a single step, after its
+    answers were read; whatever ends a request before, in whichever place, leaves a connection that nobody gets again.
     """
-
-    def __init__(self, **settings: Any) -> None:
-        self._fit: dict[Any, float] = {}
-        super().__init__(**settings)
 
     def reset(self) -> None:
         super().reset()
-        self._fit = {}
+        self._idle: list[tuple[Any, float]] = []  # with the time at which each was known to be as it should
+        self._doubted = 0.0
+        self._is_closed = False
 
     def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:
         try:
-            connection = self._available_connections.pop()
+            connection, known = self._idle.pop()
         except IndexError:
-            with self._lock:
-                connection = self.make_connection()
-        self._in_use_connections.add(connection)
-        if time.monotonic() < self._fit.pop(connection, 0.0):
+            connection, known = self.connection_class(**self.connection_kwargs), 0.0
+        if self._doubted < known > time.monotonic() - FIT:
             return connection
         try:
             connection.connect()
             try:
                 if connection.can_read():
                     raise ConnectionError("an answer that nobody waits for")
-            except (ConnectionError, OSError):
+            except ConnectionError:
                 connection.disconnect()
                 connection.connect()
         except BaseException:
-            self.release(connection)
+            self.drop(connection)
             raise
         return connection
 
-    def release(self, connection: Any, *, fit: bool = False) -> None:
-        self._in_use_connections.discard(connection)
-        if fit:
-            self._fit[connection] = time.monotonic() + FIT
+    def release(self, connection: Any) -> None:
+        if self._is_closed:
+            connection.disconnect()
         else:
-            # If the server has gone, it has closed all of them.
-            self._fit.clear()
-        self._available_connections.append(connection)
+            self._idle.append((connection, time.monotonic()))
+
+    def drop(self, connection: Any) -> None:
+        """Close a connection that is not as it should be."""
+        # If the server has gone, it has closed all of them.
+        self._doubted = time.monotonic()
+        connection.disconnect()
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        # Those in use are closed when they come back.
+        self._is_closed = self._is_closed or inuse_connections
+        while self._idle:
+            with suppress(IndexError):  # another thread took it
+                self._idle.pop()[0].disconnect()
 
 
 def _received(connection: Any) -> Any:
@@ -226,9 +269,17 @@ def _received(connection: Any) -> Any:
 
 
 class SyncOwn(Sync):
-    """A ``valkey.Valkey`` that was opened here, over a pool of our own."""
+    """Connections that were opened here."""
 
-    def _evaluate(self, *command: Any) -> Reply:
+    def __init__(self, pool: _Pool) -> None:
+        self._client = pool
+        self.limit = min(pool.max_connections, MOST)
+        self.server = _where(pool.connection_kwargs)
+
+    def perform(self, request: Request) -> Reply:
+        return self._answer(request)
+
+    def _evaluate(self, *command: Arg) -> Reply:
         [reply] = self._exchange([command])
         return _reply(reply)
 
@@ -238,20 +289,70 @@ class SyncOwn(Sync):
     def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         return _replies(commands, self._exchange(commands) if commands else [])
 
-    def _exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        return self._evaluate(*command)
+
+    def _exchange(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         # What execute_command and pipelines do, without their retries, which are made elsewhere.
-        pool: _Pool = self._client.connection_pool
+        pool = self._client
         connection = pool.get_connection("")
-        fit = False
         try:
             # In one piece: what comes in several may be answered in several.
             packed = [piece for command in commands for piece in connection.pack_command(*command)]
             connection.send_packed_command([b"".join(packed)])
             replies = [_received(connection) for _ in commands]
-            fit = True
-        finally:
-            pool.release(connection, fit=fit)
+        except BaseException:
+            pool.drop(connection)
+            raise
+        pool.release(connection)
         return replies
+
+    def close(self) -> None:
+        self._client.disconnect()
+
+
+class _Owing:
+    """A connection that counts what it owes: answers, and the end of what was begun in order to connect."""
+
+    owed = 0
+
+    def connect(self) -> None:
+        self.owed += 1
+        super().connect()  # type: ignore[misc]
+        self.owed -= 1
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        self.owed += 1
+        super().send_command(*args, **kwargs)  # type: ignore[misc]
+
+    def pack_commands(self, commands: Sequence[Sequence[Arg]]) -> Any:
+        self.owed += len(commands)
+        return super().pack_commands(commands)  # type: ignore[misc]
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except ResponseError:
+            self.owed -= 1
+            raise
+        self.owed -= 1
+        return reply
+
+
+class _NodeConnection(_Owing, valkey.Connection): ...
+
+
+class _NodeConnectionTLS(_Owing, valkey.SSLConnection): ...
+
+
+class _NodePool(_Pool):
+    """Connections to a node of a cluster. The cluster's client gives them back whatever happened to them."""
+
+    def release(self, connection: Any) -> None:
+        if connection.owed or self._is_closed:
+            connection.disconnect()
+        else:
+            self._idle.append((connection, 0.0))
 
 
 class SyncCluster(Sync):
@@ -266,7 +367,12 @@ class SyncCluster(Sync):
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(node.name for node in self._client.get_nodes()))
 
-    def perform(self, request: Request) -> Reply:
+    def _forsake(self) -> None:
+        for node in self._client.get_nodes():
+            if node.valkey_connection is not None:
+                _forsake_idle(node.valkey_connection.connection_pool)
+
+    def _answer(self, request: Request) -> Reply:
         with self._topology.kept():
             if isinstance(request, Scan):
                 # Nodes that failed are missing in its table, and their keys would be in the answer.
@@ -275,7 +381,7 @@ class SyncCluster(Sync):
                 for node in self._client.get_primaries():
                     found.update(self._scan(self._client.get_valkey_connection(node), request.pattern))
                 return list(found)
-            return super().perform(request)
+            return super()._answer(request)
 
     def _ask(self, command: Sequence[Arg], near: str) -> Any:
         try:
@@ -292,7 +398,7 @@ class SyncCluster(Sync):
 
 
 class Async:
-    """A ``valkey.asyncio.Valkey``."""
+    """A ``valkey.asyncio.Valkey``. See :class:`Sync`; cancelling a request does no harm."""
 
     cluster = False
 
@@ -303,12 +409,27 @@ class Async:
         self.server = _where(client.connection_pool.connection_kwargs)
 
     async def perform(self, request: Request) -> Reply:
+        try:
+            return await self._answer(request)
+        except (ValkeyError, Refused, asyncio.CancelledError):
+            raise
+        except BaseException:
+            self._forsake()
+            raise
+
+    def _forsake(self) -> None:
+        if self._client.connection is not None:
+            self._client.connection._close()
+        for connection in self._client.connection_pool._available_connections:
+            connection._close()
+
+    async def _answer(self, request: Request) -> Reply:
         match request:
             case Call(script, keys, args):
                 try:
-                    return await self._evaluate("EVALSHA", script.sha, len(keys), *keys, *args)
+                    return await self._evaluate("EVALSHA", script.sha, str(len(keys)), *keys, *args)
                 except NoScriptError:
-                    return await self._evaluate("EVAL", script.source, len(keys), *keys, *args)
+                    return await self._evaluate("EVAL", script.source, str(len(keys)), *keys, *args)
             case Commands(commands):
                 return await self._commands(commands)
             case Scan(pattern):
@@ -318,7 +439,7 @@ class Async:
 
     # Clients made without socket_timeout would wait for ever for a server that hangs, hence the timeouts.
 
-    async def _evaluate(self, *command: Any) -> Reply:
+    async def _evaluate(self, *command: Arg) -> Reply:
         async with asyncio.timeout(self.patience):
             return plain(await self._client.execute_command(*command, **RAW))
 
@@ -360,7 +481,10 @@ class AsyncOwn(Async):
         self.patience = patience
         self.limit = limit
 
-    async def _evaluate(self, *command: Any) -> Reply:
+    async def perform(self, request: Request) -> Reply:
+        return await self._answer(request)
+
+    async def _evaluate(self, *command: Arg) -> Reply:
         [reply] = await self._client.ask([command])
         return _reply(reply)
 
@@ -393,9 +517,14 @@ class AsyncCluster(Async):
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(client.nodes_manager.startup_nodes))
 
-    async def perform(self, request: Request) -> Reply:
+    def _forsake(self) -> None:
+        for node in self._client.nodes_manager.nodes_cache.values():
+            for connection in node._free:
+                connection._close()
+
+    async def _answer(self, request: Request) -> Reply:
         with self._topology.kept():
-            return await super().perform(request)
+            return await super()._answer(request)
 
     async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
         async with asyncio.timeout(self.patience):
@@ -449,7 +578,8 @@ def _common(target: Target) -> dict[str, Any]:
         "socket_connect_timeout": target.connect_timeout,
     }
     if not target.cluster:
-        settings["db"] = target.database
+        # As text: libvalkey, when a signal comes while it packs an integer, ends the process.
+        settings["db"] = str(target.database) if target.database else 0
     return settings
 
 
@@ -482,13 +612,17 @@ def open_sync(target: Target) -> Sync:
     if not target.cluster:
         settings = {**_pool(target, valkey), "retry": Retry(NoBackoff(), 0)}
         del settings["timeout"]
-        return SyncOwn(valkey.Valkey.from_pool(_Pool(**settings)))
+        return SyncOwn(_Pool(**settings))
     node: Any = valkey.cluster.ClusterNode
+    (host, port), *others = target.addresses
     client = valkey.cluster.ValkeyCluster(
-        startup_nodes=[node(host, port) for host, port in target.addresses],
+        # Only with a URL it takes a pool of another class.
+        url=f"valkey://[{host}]:{port}" if ":" in host else f"valkey://{host}:{port}",
+        startup_nodes=[node(*address) for address in others],
         cluster_error_retry_attempts=1,
         max_connections=target.pool_size,
-        ssl=target.tls,
+        connection_pool_class=_NodePool,
+        connection_class=_NodeConnectionTLS if target.tls else _NodeConnection,
         **_common(target),
         **_tls(target),
     )
