@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from importlib import metadata
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ...domain import Unavailable
 from .requests import Reply, Request
+
+ResultT = TypeVar("ResultT")
 
 
 def version() -> str:
@@ -78,6 +80,17 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+async def joined(task: asyncio.Task[ResultT]) -> ResultT:
+    """Wait for a task that goes on if this is cancelled, and that others may wait for, too."""
+    try:
+        return await asyncio.shield(task)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if task.done() and not task.cancelled() and task.exception() is error:
+            # The event loop was left with it already; those who wait for the task when it runs again do not end it anew.
+            raise ConnectionError("an exception interrupted the event loop") from None
+        raise
 
 
 def closed(server: str) -> Unavailable:

@@ -24,6 +24,7 @@ import libvalkey
 from valkey.asyncio.connection import DefaultParser
 from valkey.exceptions import ConnectionError, InvalidResponse, TimeoutError
 
+from .drivers import joined
 from .requests import Arg, Reply
 
 DEPTH: Final = 64
@@ -103,9 +104,7 @@ class Connection(asyncio.Protocol):
             ConnectionError: the connection has ended; the future raises so if it ends before the answer.
             TimeoutError: likewise, because the server said nothing for too long.
         """
-        if self._run is not _run():
-            self._enter_again()
-        if self._end is not None or self._transport.is_closing():
+        if self._transport.is_closing():
             raise self._error()
         packed = b"".join([libvalkey.pack_command(tuple(command)) for command in commands])
         answer = _Answer(self._loop.create_future(), len(commands))
@@ -128,7 +127,7 @@ class Connection(asyncio.Protocol):
             raise
         return answer.future
 
-    def _enter_again(self) -> None:
+    def enter_again(self) -> None:
         """Take notice of another run of the event loop."""
         if self._answers:
             self._give_up(ConnectionError, INTERRUPTED)
@@ -168,6 +167,17 @@ class Connection(asyncio.Protocol):
         self._end = self._end or (kind, why)
         self._lost(self)
         self._transport.abort()
+        self._tell()
+
+    def _tell(self) -> None:
+        # At once, and not only when the event loop says that the connection was lost: that call may get lost, too.
+        for answer in self._answers:
+            if not answer.future.done():
+                answer.future.set_exception(self._error())
+        self._answers.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _error(self) -> Exception:
         kind, why = self._end or (ConnectionError, "the connection was lost")
@@ -183,7 +193,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass replies on to who waits for them, the first one first."""
         if self._run is not _run():
-            self._enter_again()
+            self.enter_again()
         if self._end is not None:
             return
         self._heard = self._loop.time()
@@ -207,15 +217,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell all who wait."""
         self._end = self._end or (ConnectionError, f"the server closed the connection: {error or 'no reason given'}")
+        self._lost(self)
+        self._tell()
         if not self._ended.done():
             self._ended.set_result(None)
-        self._lost(self)
-        if self._watch is not None:
-            self._watch.cancel()
-        for answer in self._answers:
-            if not answer.future.done():
-                answer.future.set_exception(self._error())
-        self._answers.clear()
         self._connected._close()
 
 
@@ -234,12 +239,12 @@ class Connections:
         self._patience = patience
         self._open: list[Connection] = []
         self._opening: asyncio.Task[Connection] | None = None
-        self._run: Any = None  # in which it opens
+        self._run = _run()
         self._is_closed = False
 
     async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         """Return the replies to the commands of a request. Raises as :meth:`Connection.send`, or what connecting did."""
-        best = min(self._open, key=_LOAD, default=None)
+        best = self._best()
         if best is None or (best.is_occupied and self._may_open()):
             best = await self._opened()
         elif best.load >= DEPTH and self._may_open():
@@ -248,21 +253,30 @@ class Connections:
 
     async def ask_alone(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         """As :meth:`ask`, for what may take long: it holds up no others, if there may be another connection."""
-        best = min(self._open, key=_LOAD, default=None)
+        best = self._best()
         if best is None or (best.load and self._may_open()):
             best = await self._opened()
         return await best.occupy(commands)
+
+    def _best(self) -> Connection | None:
+        if self._run is not _run():
+            self._enter_again()
+        return min(self._open, key=_LOAD, default=None)
+
+    def _enter_again(self) -> None:
+        self._run = _run()
+        for connection in list(self._open):
+            connection.enter_again()
+        if self._opening is not None:
+            self._opening.cancel()  # the event loop may have lost what would wake it
+            self._opening = None
 
     def _may_open(self) -> bool:
         return len(self._open) < self._most
 
     def _one_more(self) -> asyncio.Task[Connection]:
         """Open a connection, or join those who wait for one already."""
-        if self._opening is not None and (self._opening.done() or self._run is not _run()):
-            self._opening.cancel()  # the event loop may have lost what would wake it
-            self._opening = None
-        if self._opening is None:
-            self._run = _run()
+        if self._opening is None or self._opening.done():
             # In a context of its own: a connection would keep that of the first request for as long as it lives.
             self._opening = asyncio.create_task(self._connect(), context=contextvars.Context())
             self._opening.add_done_callback(self._settled)
@@ -280,7 +294,7 @@ class Connections:
             raise ConnectionError(CLOSED)
         opening = self._one_more()
         try:
-            return await asyncio.shield(opening)
+            return await joined(opening)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if opening.cancelled() and not (task and task.cancelling()):

@@ -28,7 +28,7 @@ from valkey.exceptions import (
 from valkey.retry import Retry
 from valkey.utils import LIBVALKEY_AVAILABLE
 
-from .drivers import plain, version
+from .drivers import joined, plain, version
 from .failures import Refused
 from .requests import Arg, Ask, Call, Commands, Reply, Request, Scan
 from .url import Target
@@ -68,8 +68,10 @@ def _reply(reply: Any) -> Reply:
 
 def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
     for command, reply in zip(commands, replies, strict=True):
-        if isinstance(reply, Exception):
+        if isinstance(reply, ValkeyError):
             raise Refused(reply, command) from reply
+        if isinstance(reply, Exception):  # of a signal handler: pipelines take it for a reply
+            raise reply
     return [plain(reply) for reply in replies]
 
 
@@ -550,7 +552,7 @@ class AsyncCluster(Async):
         task = asyncio.ensure_future(self._pipeline(commands))
         task.add_done_callback(_seen)
         async with asyncio.timeout(self.patience):
-            return await asyncio.shield(task)
+            return await joined(task)
 
     async def _pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         async with self._client.pipeline() as pipeline:
