@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import libvalkey
 import pytest
 import valkey
 import valkey.asyncio
 import valkey.cluster
 
 from statekeep.repositories.valkey.client import Client, client_for, client_from_url
-from statekeep.repositories.valkey.requests import Ask, Commands
+from statekeep.repositories.valkey.requests import Ask, Call, Commands, Request, Scan, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 from ..interruption import strike, strike_everywhere
@@ -24,6 +25,8 @@ from ..interruption import strike, strike_everywhere
 pytestmark = [
     pytest.mark.filterwarnings("ignore:[Uu]nclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+    # In a finalizer of another client, which happens to run meanwhile.
+    pytest.mark.filterwarnings("ignore:Exception ignored in.*__del__:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 BLOCKING = ("statekeep", "site-packages/valkey")
@@ -230,3 +233,79 @@ def test_an_event_loop_that_goes_on_after_an_interrupt(
         loop.run_until_complete(given.aclose())
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
+
+
+@pytest.mark.parametrize("kind", ["url", "cluster", "given", "given blocking", "given cluster"])
+def test_nobody_gets_the_answer_to_a_cancelled_request(
+    valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster, prefix: str, kind: str
+) -> None:
+    """Cancelled after any number of turns of the event loop."""
+    wait = Wait(prefix)
+
+    async def main() -> None:
+        given: Any = None
+        if kind == "url":
+            client = client_from_url(f"{valkey_server.url}?client=valkey-py", pool_size=1)
+        elif kind == "cluster":
+            client = client_from_url(f"{valkey_cluster.url}?client=valkey-py")
+        else:
+            if kind == "given cluster":
+                given = valkey.asyncio.cluster.ValkeyCluster("127.0.0.1", valkey_cluster.ports[0])
+            else:
+                pools = {
+                    "given": valkey.asyncio.ConnectionPool,
+                    "given blocking": valkey.asyncio.BlockingConnectionPool,
+                }
+                given = valkey.asyncio.Valkey.from_pool(pools[kind](port=valkey_server.port))
+            client = client_for(given)
+        await client.aexecute(wait.put)
+        for turns in range(20):
+            asking = asyncio.create_task(client.aexecute(wait.alice))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            assert await client.aexecute(wait.bob) == [b"bob"]
+        await client.aclose()
+        if given is not None:
+            await given.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["one server", "cluster"])
+def test_libvalkey_is_given_text_only(
+    valkey_server: ValkeyServer,
+    valkey_cluster: ValkeyCluster,
+    prefix: str,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When a signal is pending while it packs an integer, it ends the process."""
+    packed: list[type] = []
+    pack = libvalkey.pack_command
+
+    def noted(command: tuple[Any, ...]) -> bytes:
+        packed.extend(map(type, command))
+        return pack(command)
+
+    monkeypatch.setattr(libvalkey, "pack_command", noted)
+    url = f"{valkey_server.url}/5" if kind == "one server" else valkey_cluster.url
+    client = client_from_url(f"{url}?client=valkey-py")
+    key = f"{{{prefix}}}"
+    requests: list[Request] = [
+        Call(Script(f"text {prefix}", f"#!lua\n-- {prefix}\nreturn KEYS[1]"), [key], ["x"]),
+        Commands([["SET", key, "x"], ["DEL", key]]),
+        Scan(f"{prefix}*"),
+        Ask(["PING"], prefix),
+    ]
+
+    async def main() -> None:
+        for request in requests:
+            await client.aexecute(request)
+        await client.aclose()
+
+    for request in requests:
+        client.execute(request)
+    asyncio.run(main())
+    assert set(packed) == {str, bytes}

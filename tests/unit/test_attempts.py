@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import glide_shared
 import pytest
@@ -15,6 +16,8 @@ from statekeep.domain import Unavailable
 from statekeep.repositories.valkey import attempts
 from statekeep.repositories.valkey.attempts import AsyncSide, SyncSide
 from statekeep.repositories.valkey.requests import Commands, Reply, Request
+
+from ..interruption import strike_everywhere
 
 pytestmark = pytest.mark.anyio
 
@@ -167,3 +170,52 @@ async def test_a_queue_that_moves_too_slowly_for_the_pool_timeout() -> None:
             blocking.execute(GET)
         assert [future.result() for future in futures] == [[b"x"]] * 2
     assert blocking.execute(GET) == [b"x"]
+
+
+class Interrupt(BaseException):
+    """Comes from a signal handler."""
+
+
+def test_an_interrupt_loses_no_slot() -> None:
+    """Wherever it comes, also while others wait for the only one."""
+    side = SyncSide(SyncDriver(limit=1), 5, pool_timeout=0.001)
+    struck = strike_everywhere(
+        lambda: side.execute(GET), lambda: side.execute(GET), Interrupt, "valkey/attempts.py", "test_attempts.py"
+    )
+    assert struck > 10
+
+    taken = side._slots
+    held: list[None] = []
+    taken.take(held)
+
+    def wait() -> None:
+        with suppress(Unavailable):
+            side.execute(GET)
+
+    assert strike_everywhere(wait, lambda: None, Interrupt, "valkey/attempts.py") > 10
+    taken.give(None)
+    assert side.execute(GET) == [b"x"]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_an_interrupt_of_an_event_loop_loses_no_slot() -> None:
+    loop = asyncio.new_event_loop()
+    side = AsyncSide(AsyncDriver(limit=1), 5, pool_timeout=0.2)
+
+    async def crowd() -> None:
+        for outcome in await asyncio.gather(*(side.execute(GET) for _ in range(3)), return_exceptions=True):
+            if isinstance(outcome, Interrupt):  # who waits meanwhile may give up
+                raise outcome
+
+    def act() -> None:
+        loop.run_until_complete(crowd())
+
+    def check() -> None:
+        if others := asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.wait(others))
+        assert side._free == [None]
+        assert not side._waiting
+        assert loop.run_until_complete(side.execute(GET)) == [b"x"]
+
+    assert strike_everywhere(act, check, Interrupt, "valkey/attempts.py", "test_attempts.py") > 20
+    loop.close()
