@@ -179,7 +179,8 @@ async def test_an_unknown_authority(driver: Any, simple: int, files: Files) -> N
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_certificate_for_another_name(driver: Any, misnamed: int, files: Files) -> None:
-    await fails(f"valkeys://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
+    for scheme in ("valkeys", "valkeys+cluster"):
+        await fails(f"{scheme}://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
