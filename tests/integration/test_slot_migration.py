@@ -234,7 +234,9 @@ async def test_a_write_is_done_or_nothing_is_lost(
             return
         assert moved or not case.succeeds
         assert type(refused) is Unavailable
-        assert "slot of the keys is on its way to another node" in str(refused)
+        # On a busy machine the last attempt may have no time for an answer.
+        reasons = ("slot of the keys is on its way to another node", "did not answer in time")
+        assert any(reason in str(refused) for reason in reasons)
         # Nobody was told that the entry is gone, and it may be.
         assert found == old or (case.write is delete_entry and not found)
         await case.write(keep)

@@ -20,10 +20,9 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from ...domain import StatekeepError, Unavailable
-from .divided import Divided, divisible
 from .drivers import AsyncDriver, SyncDriver
 from .failures import MIGRATING, Meaning, cause_of, failure, meaning_of
-from .requests import Reply, Request
+from .requests import Call, Divided, Reply, Request
 
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
@@ -78,8 +77,8 @@ class Attempts:
         if meaning is None:
             raise error
         left = self.left()
-        if meaning is MIGRATING and (call := divisible(self._request)):
-            raise Divided(call) from error
+        if meaning is MIGRATING and isinstance(self._request, Call) and not self._request.is_whole:
+            raise Divided(self._request) from error
         if not meaning.retry or left <= 0:
             raise self.translated(meaning, error, server) from cause_of(error)
         pause = min(self._pause * random.uniform(0.5, 1.0), left)

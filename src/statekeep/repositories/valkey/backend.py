@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
+
+from attrs import evolve
 
 from ...domain import CorruptRecord, InvalidInput
 from ...domain.shown import once_made, shown
-from ..operation import arun, run
+from ..operation import Operation, arun, named, run
 from ..ttl import ms_of, ttl_seconds
 from . import misplaced
 from .client import Client
-from .divided import Divided, command_by_command
-from .requests import Reply, Request
+from .piecewise import Piecewise
+from .requests import Call, Divided, Reply, Request
 
 
 class ValkeyBackend:
@@ -28,6 +31,9 @@ class ValkeyBackend:
 
     types: ClassVar[dict[str, bytes]]
     """What the server calls the type of a key, by the name behind the prefix."""
+
+    piecewise: ClassVar[Mapping[str, Piecewise]] = {}
+    """What stands in for a script while the slot of its keys is on its way to another node, by the script's name."""
 
     def __init__(self, client: Client, prefix: str, ttl: float | None) -> None:
         if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
@@ -53,7 +59,7 @@ class ValkeyBackend:
         try:
             return self.client.execute(request)
         except Divided as divided:
-            return run(command_by_command(divided.call), self.client.execute)
+            return run(named("", self._in_pieces(divided.call)), self.client.execute)
         except CorruptRecord as error:
             found = misplaced.named(self.prefix, self.types, request, error)
             raise run(found, self.client.execute) from error.__cause__
@@ -63,10 +69,18 @@ class ValkeyBackend:
         try:
             return await self.client.aexecute(request)
         except Divided as divided:
-            return await arun(command_by_command(divided.call), self.client.aexecute)
+            return await arun(named("", self._in_pieces(divided.call)), self.client.aexecute)
         except CorruptRecord as error:
             found = misplaced.named(self.prefix, self.types, request, error)
             raise await arun(found, self.client.aexecute) from error.__cause__
+
+    def _in_pieces(self, call: Call) -> Operation[Reply]:
+        """Answer a call whose keys may be on two nodes: command by command, or when they are on one again."""
+        do = self.piecewise.get(call.script.name)
+        operation = None if do is None else do(call.keys, call.args)
+        if operation is None:
+            return (yield evolve(call, is_whole=True))
+        return (yield from operation)
 
     def close(self) -> None:
         """Close the client, if Statekeep opened it."""

@@ -17,6 +17,7 @@ from ..checkpoints import Supply
 from ..operation import Operation, Page
 from . import ancestors, copying, deletion, listing, reading, reindexing, writing
 from .backend import ValkeyBackend
+from .checkpoint_pieces import PIECEWISE
 from .client import Client
 from .newest import Newest
 from .reading import Settings
@@ -48,6 +49,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         "thread-index": b"zset",
         "run-index": b"set",
     }
+    piecewise = PIECEWISE
 
     def __init__(
         self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None, refresh_on_read: bool = False

@@ -59,9 +59,7 @@ def _copy_checkpoints(
     keys = settings.keys(source_id, namespace)
     after = "-"
     while True:
-        ids = yield Call(
-            script("checkpoints/read"), [keys.checkpoints], ["ZRANGEBYLEX", after, "+", "LIMIT", "0", str(PAGE)]
-        )
+        ids = yield Call(script("read"), [keys.checkpoints], ["ZRANGEBYLEX", after, "+", "LIMIT", "0", str(PAGE)])
         refs = [Ref(namespace, text(name, keys.checkpoints)) for name in ids]
         for checkpoint in (yield from read(settings, source_id, refs)) if refs else ():
             payloads = {name: channel.payload for name, channel in checkpoint.channels.items() if channel.payload}

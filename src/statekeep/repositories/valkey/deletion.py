@@ -152,7 +152,7 @@ def _remove(
 
 def _generation(keys: NamespaceKeys) -> Operation[bytes | None]:
     """What changes with every put; ``None`` if the namespace has no checkpoints."""
-    generation: bytes | None = yield Call(script("checkpoints/read"), [keys.values], ["HGET", "generation"])
+    generation: bytes | None = yield Call(script("read"), [keys.values], ["HGET", "generation"])
     return generation
 
 
@@ -231,7 +231,7 @@ def _forget_in_cluster(
     """Let the indexes in other slots forget a thread, unless somebody put a checkpoint meanwhile."""
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
-    if (yield Call(script("checkpoints/read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
+    if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
         yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
         return
     yield from _leave_runs(settings, thread_id, runs, {})

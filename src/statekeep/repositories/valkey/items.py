@@ -14,6 +14,7 @@ from ..operation import Operation, Page
 from . import item_listing, item_reindexing, item_search, item_sequences, item_writing, search_module
 from .backend import ValkeyBackend
 from .client import Client
+from .item_pieces import PIECEWISE
 from .item_plans import Settings
 
 REMEMBERED: Final = 1024
@@ -47,6 +48,7 @@ class ValkeyItems(ValkeyBackend):
         "item-namespace-index": b"zset",
         "item-vector-definition": b"string",
     }
+    piecewise = PIECEWISE
 
     def __init__(
         self,

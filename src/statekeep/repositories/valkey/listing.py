@@ -228,7 +228,7 @@ def _fits(query: CheckpointQuery, metadata: bytes | None, key: str) -> bool:
 def list_namespaces(settings: Settings, thread_id: str) -> Operation[list[str]]:
     """The namespaces of a thread, in order."""
     key = thread_key(settings.prefix, thread_id)
-    names = yield Call(script("checkpoints/read"), [key], ["ZRANGE", "0", "-1"])
+    names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
     return sorted(text(name, key) for name in names)
 
 
@@ -269,7 +269,7 @@ def _recent_threads(
     offset, found = 0, list[Thread]()
     while True:
         arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
-        reply = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], arguments)
+        reply = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], arguments)
         threads = [_thread(settings, name, score) for name, score in chunks(reply, 2)]
         found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
         if len(found) > size:
@@ -293,9 +293,9 @@ def _threads_with_prefix(
     while True:
         # No UTF-8 text has a byte 0xFF.
         end = b"(" + prefix.encode() + b"\xff"
-        names = yield Call(script("checkpoints/read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
+        names = yield Call(script("read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
         if names:
-            scores = yield Call(script("checkpoints/read"), [by_time], ["ZMSCORE", *names])
+            scores = yield Call(script("read"), [by_time], ["ZMSCORE", *names])
             threads = [
                 _thread(settings, name, score) for name, score in zip(names, scores, strict=True) if score is not None
             ]
@@ -329,12 +329,12 @@ def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> 
 
 def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:
     """The thread's entry in the index."""
-    score = yield Call(script("checkpoints/read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
+    score = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
     return None if score is None else _thread(settings, thread_id.encode(), score)
 
 
 def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
     """The threads in which a run put checkpoints."""
     key = run_key(settings.prefix, run_id)
-    names = yield Call(script("checkpoints/read"), [key], ["SMEMBERS"])
+    names = yield Call(script("read"), [key], ["SMEMBERS"])
     return sorted(text(name, key) for name in names)

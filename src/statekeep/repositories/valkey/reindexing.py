@@ -24,7 +24,7 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
         total += yield from _adopt_checkpoints(keys, ids, runs)
         yield from _adopt_writes(keys, writes.get(namespace, ()))
         if (yield from crown(keys)) is not None:
-            values = yield Call(script("checkpoints/read"), [keys.values], ["HKEYS"])
+            values = yield Call(script("read"), [keys.values], ["HKEYS"])
             yield from collect(keys, {text(name, keys.values) for name in values} - {"generation"})
     for run_id in sorted(runs):
         yield Call(script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
@@ -47,7 +47,7 @@ def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operat
 
 
 def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]) -> Operation[int]:
-    indexed = yield Call(script("checkpoints/read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
+    indexed = yield Call(script("read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
     total = 0
     for chunk in chunks(sorted({*ids, *(text(name, keys.checkpoints) for name in indexed)})):
         records = [keys.checkpoint(name) for name in chunk]
@@ -68,8 +68,8 @@ def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[Non
             for place, [channel] in zip(chunk, table, strict=True)
             if channel is not None
         )
-    copied = yield Call(script("checkpoints/read"), [keys.pending], ["HKEYS"])
-    indexed = yield Call(script("checkpoints/read"), [keys.writes], ["ZRANGE", "0", "-1"])
+    copied = yield Call(script("read"), [keys.pending], ["HKEYS"])
+    indexed = yield Call(script("read"), [keys.writes], ["ZRANGE", "0", "-1"])
     known = {text(name, keys.writes) for name in indexed}
     # Of a record that was written again with another channel, the index has a second member.
     stale = {name for name in known - members if name.rpartition(":")[0] in places}

@@ -24,7 +24,6 @@ class Script:
 
     name: str
     source: str = field(repr=False)
-    folder: str = ""
     sha: str = field(init=False, repr=False)
 
     @sha.default
@@ -39,6 +38,16 @@ class Call:
     script: Script
     keys: Sequence[str]
     args: Sequence[Arg]
+    is_whole: bool = False
+    """Whether it is tried again while its keys may be on two nodes. If not, it is :class:`Divided` then."""
+
+
+class Divided(Exception):
+    """The keys of a call may be on two nodes of a cluster, because their slot is on its way from one to the other."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.script.name)
+        self.call = call
 
 
 @frozen
@@ -87,15 +96,15 @@ def script(path: str, *, when_full: bool = False) -> Script:
         path: ``FOLDER/NAME``.
         when_full: run it on a server whose memory is full, too. The flags in most files say so already.
     """
-    folder, _, name = path.partition("/")
+    folder, _, name = path.rpartition("/")
     scripts = resources.files(__package__) / "scripts"
     flags, _, body = (scripts / folder / f"{name}.lua").read_text("utf-8").partition("\n")
     if when_full:
         flags = "#!lua flags=allow-oom"
-    for file in (scripts / folder / "common.lua", scripts / "common.lua"):
+    for file in dict.fromkeys((scripts / folder / "common.lua", scripts / "common.lua")):
         if file.is_file():
             body = _with_shared(_COMMENT.sub("", file.read_text("utf-8")), body)
-    return Script(name, f"{flags}\n{body}", folder)
+    return Script(name, f"{flags}\n{body}")
 
 
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,8 +10,10 @@ import pytest
 from statekeep import Channel, Checkpoint, CheckpointRepository, ItemRepository
 from statekeep.repositories.operation import run
 from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_for
-from statekeep.repositories.valkey.divided import command_by_command, divisible
-from statekeep.repositories.valkey.requests import Reply, Request
+from statekeep.repositories.valkey.checkpoint_pieces import PIECEWISE as CHECKPOINTS
+from statekeep.repositories.valkey.item_pieces import PIECEWISE as ITEMS
+from statekeep.repositories.valkey.piecewise import Piecewise
+from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 
 from .valkey_kinds import chain, payload, write
@@ -24,16 +26,19 @@ class Compared:
 
     cluster = False
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, piecewise: Mapping[str, Piecewise]) -> None:
         self.client = client
+        self.piecewise = piecewise
         self.names: set[str] = set()
 
     def execute(self, request: Request) -> Reply:
         reply = self.client.execute(request)
-        call = divisible(request)
-        if call is not None and call.script.name not in WRITING:
-            self.names.add(call.script.name)
-            assert run(command_by_command(call), self.client.execute) == self.but_for_pages(call.script.name, reply)
+        name = request.script.name if isinstance(request, Call) else ""
+        if isinstance(request, Call) and name in self.piecewise and name not in WRITING:
+            self.names.add(name)
+            operation = self.piecewise[name](request.keys, request.args)
+            assert operation is not None
+            assert run(operation, self.client.execute) == self.but_for_pages(name, reply)
         return reply
 
     @staticmethod
@@ -60,7 +65,7 @@ def read(checkpoints: CheckpointRepository, thread_id: str) -> None:
 
 @pytest.mark.parametrize("ttl", [None, 1000])
 def test_checkpoints(raw: Any, prefix: str, ttl: float | None) -> None:
-    compared: Any = Compared(client_for(raw))
+    compared: Any = Compared(client_for(raw), CHECKPOINTS)
     keep = CheckpointRepository(ValkeyCheckpoints(compared, prefix=prefix, ttl=ttl))
     for thread_id in ("t", "{é}:%"):
         read(keep, thread_id)
@@ -85,7 +90,7 @@ def test_checkpoints(raw: Any, prefix: str, ttl: float | None) -> None:
 
 
 def test_items(raw: Any, prefix: str) -> None:
-    compared: Any = Compared(client_for(raw))
+    compared: Any = Compared(client_for(raw), ITEMS)
     items = ItemRepository(ValkeyItems(compared, prefix=prefix))
     for number in range(5):
         items.put(("a", "b"), f"k{number}", number)

@@ -1,0 +1,40 @@
+"""Doing command by command what a reading script does.
+
+While a slot of a cluster is on its way to another node, the server refuses a script if one of its keys is not there: not
+there any more, or there never was such a key. A single command is sent on to the node that has its key, or would have it.
+So these take more round trips, and what they read is not of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ..operation import Operation
+from .requests import Arg, Ask, Commands, Reply
+
+Keys = Sequence[str]
+Args = Sequence[Arg]
+
+Piecewise = Callable[[Keys, Args], Operation[Reply] | None]
+"""Answers a call of a script, from its keys and arguments; ``None`` if this one cannot be answered so."""
+
+
+def as_text(arg: Arg) -> str:
+    """Return an argument as text."""
+    return arg if isinstance(arg, str) else arg.decode()
+
+
+def hmget_all(records: Keys, fields: Iterable[Arg]) -> Commands:
+    """Read fields of many records."""
+    return Commands([["HMGET", record, *fields] for record in records])
+
+
+def is_before(score: bytes | None, now: float) -> bool:
+    """Whether a score of an index is a time in the past."""
+    return score is not None and float(score) < now
+
+
+def server_ms(near: str) -> Operation[int]:
+    """Return the time of the server that has a key, in milliseconds."""
+    seconds, us = yield Ask(["TIME"], near)
+    return int(seconds) * 1000 + int(us) // 1000
