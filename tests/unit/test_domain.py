@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import time
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -25,7 +21,6 @@ from statekeep.domain import (
     StatekeepError,
     Thread,
     WrongEventLoop,
-    new_checkpoint_id,
 )
 from statekeep.testing.strategies import NASTY_TEXTS
 
@@ -137,44 +132,6 @@ def test_query_matches_metadata() -> None:
     assert not CheckpointQuery(metadata={"t": [1, 2]}).matches(metadata)
     assert not CheckpointQuery(metadata={"a": None}).matches(metadata)
     assert not CheckpointQuery(metadata={"a": 1, "b": 2}).matches(metadata)
-
-
-def test_new_ids_grow_and_are_uuids_of_version_7() -> None:
-    ids = [new_checkpoint_id() for _ in range(5000)]
-    assert sorted(set(ids)) == ids
-    for id_ in ids[:10]:
-        parsed = uuid.UUID(id_)
-        assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
-        assert abs((parsed.int >> 80) / 1000 - time.time()) < 60
-
-
-def test_new_ids_of_threads_are_different() -> None:
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: [new_checkpoint_id() for _ in range(500)], range(8)))
-    assert len({id_ for ids in made for id_ in ids}) == 4000
-    assert all(sorted(ids) == ids for ids in made)
-
-
-def test_new_ids_grow_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = new_checkpoint_id()
-    monkeypatch.setattr(time, "time_ns", lambda: 0)
-    assert first < new_checkpoint_id() < new_checkpoint_id()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_new_ids_after_fork() -> None:
-    new_checkpoint_id()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover
-        os.write(writer, new_checkpoint_id().encode())
-        os._exit(0)
-    mine = new_checkpoint_id()
-    os.waitpid(child, 0)
-    assert os.read(reader, 36).decode() != mine
-    os.close(reader)
-    os.close(writer)
 
 
 def test_errors_are_one_tree() -> None:

@@ -11,7 +11,6 @@ from .checkpoints import (
     SavedCheckpoint,
     Thread,
     Version,
-    new_checkpoint_id,
 )
 from .errors import (
     AccessDenied,
@@ -28,6 +27,7 @@ from .errors import (
     Unsupported,
     WrongEventLoop,
 )
+from .ids import new_checkpoint_id
 from .items import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import threading
-import time
-import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -14,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
+from .ids import new_checkpoint_id
 from .json_values import LARGEST
 from .model import SHORT, Model, Name, Text, excess, is_plain
 from .payload import Payload
@@ -112,42 +109,6 @@ def run_of(metadata: Mapping[str, Any]) -> str | None:
     except UnicodeEncodeError:
         return None
     return None if excess(run_id) else run_id
-
-
-class _Stamps:
-    """Time stamps that strictly grow within this process."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self.renew_lock()
-
-    def renew_lock(self) -> None:
-        """A fork may have copied the lock while another thread held it."""
-        self._lock = threading.Lock()
-
-    def next(self) -> int:
-        """48 bits of milliseconds and 12 bits of their fraction, as RFC 9562 section 6.2 (method 3) allows."""
-        with self._lock:
-            self._last = max(time.time_ns() * 4096 // 1_000_000, self._last + 1)
-            return self._last
-
-
-_stamps = _Stamps()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_stamps.renew_lock)
-
-
-def new_checkpoint_id() -> str:
-    """Return a UUID of version 7 that sorts by time, and strictly grows within this process.
-
-    Example:
-        >>> new_checkpoint_id() < new_checkpoint_id()
-        True
-    """
-    stamp = _stamps.next()
-    random = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
-    value = ((stamp >> 12) << 80) | (0x7 << 76) | ((stamp & 0xFFF) << 64) | (0b10 << 62) | random
-    return str(uuid.UUID(int=value))
 
 
 def _now() -> dt.datetime:

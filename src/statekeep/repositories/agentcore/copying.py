@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 
 from ...domain import Payload
+from ...domain.ids import new_stamp, time_of
 from ..operation import Operation
 from .lanes import ABREAST
-from .moments import new_stamp, time_of
 from .places import ThreadPlace, is_checkpoint
 from .reading import Settings, chunks, read_indexes, read_lanes, read_values
 from .records import Stored, StoredWrites, writes_record

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from attrs import define, evolve
 
 from ...domain import Carry
+from ...domain.ids import new_stamp, time_of
 from ..operation import Operation
 from .frames import Record, records
 from .index import Front, Indexed, drain
 from .lanes import ABREAST
-from .moments import new_stamp, time_of
 from .names import Lane
 from .places import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
 from .reading import Progress, Settings, chunks, read_heads, read_known

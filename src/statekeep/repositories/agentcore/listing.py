@@ -8,10 +8,10 @@ from typing import Any, Final
 from attrs import define, evolve, field
 
 from ...domain import CheckpointQuery, SavedCheckpoint, Thread
+from ...domain.ids import time_of
 from ..operation import Operation, Page
 from .index import Front, advance, open_fronts
 from .lanes import ABREAST, PAGE
-from .moments import time_of
 from .names import actor_name
 from .places import ThreadPlace, owner_of_threads, threads_actor
 from .reading import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored

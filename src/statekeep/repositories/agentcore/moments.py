@@ -1,52 +1,21 @@
-"""When something was put, and the time that is inside a checkpoint's id."""
+"""How the index orders checkpoints: by the time that is inside their ids, if there is one."""
 
 from __future__ import annotations
 
-import threading
-import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
+
+from ...domain.ids import time_of
 
 TEXT: Final = "text"
 """The order of ids that hold no time: they are compared as text, and a lane of them is read whole."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GREGORIAN: Final = 12_219_292_800_000
 """Milliseconds from the epoch of UUIDs to that of Unix."""
 
 _AHEAD: Final = 86_400_000
 """Milliseconds that the clock which made an id may be ahead of ours."""
-
-
-class _Stamps:
-    """Nanoseconds since 1970 that strictly grow within this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self) -> int:
-        with self._lock:
-            self._last = max(time.time_ns(), self._last + 1)
-            return self._last
-
-
-_stamps = _Stamps()
-
-
-def new_stamp() -> int:
-    """Return nanoseconds since 1970, greater than any before in this process: of two writes the later one."""
-    return _stamps.next()
-
-
-def time_of(stamp: int) -> datetime:
-    """Return the time of a stamp, to the microsecond.
-
-    >>> time_of(1_500_000_000)
-    datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc)
-    """
-    return _EPOCH + timedelta(microseconds=stamp // 1000)
 
 
 def order_and_time(checkpoint_id: str, stamp: int) -> tuple[str, datetime]:
@@ -75,4 +44,4 @@ def order_and_time(checkpoint_id: str, stamp: int) -> tuple[str, datetime]:
     is_plain = value.version in (6, 7) and str(value) == checkpoint_id
     if not is_plain or not 0 <= millis <= stamp // 1_000_000 + _AHEAD:
         return TEXT, time_of(stamp)
-    return f"uuid{value.version}", _EPOCH + timedelta(milliseconds=millis)
+    return f"uuid{value.version}", time_of(millis * 1_000_000)

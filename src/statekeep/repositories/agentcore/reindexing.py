@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ...domain.ids import new_stamp, time_of
 from ..operation import Operation
 from .lanes import ABREAST
-from .moments import new_stamp, order_and_time, time_of
+from .moments import order_and_time
 from .places import is_checkpoint
 from .reading import Settings, chunks, read_indexes, read_lanes
 from .records import index_record

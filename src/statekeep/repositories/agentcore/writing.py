@@ -12,11 +12,12 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from ...domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
+from ...domain.ids import new_stamp, time_of
 from ..checkpoints import Supply
 from ..operation import Operation
 from .frames import Record
 from .index import Front, drain
-from .moments import new_stamp, order_and_time, time_of
+from .moments import order_and_time
 from .names import Lane
 from .places import ThreadPlace, actors_lane, run_lane, value_name
 from .reading import Settings, find_values, read_heads
