@@ -23,7 +23,7 @@ from statekeep import (
     PutItem,
     Thread,
 )
-from statekeep.domain.checkpoints import run_of
+from statekeep.domain.lineage import run_of
 from statekeep.domain.model import LONGEST_ID, MOST_LABELS, SHORT
 from statekeep.repositories.agentcore.places import ThreadPlace
 from statekeep.repositories.agentcore.recent import BYTES, Recent

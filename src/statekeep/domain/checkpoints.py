@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field, Strict
 
 from .ids import new_checkpoint_id
 from .json_values import LARGEST
-from .model import SHORT, Model, Name, Text, excess, is_plain
+from .model import SHORT, Model, Name, Text, is_plain
 from .payload import Payload
 
 Version = (
@@ -97,18 +97,6 @@ class Channel(Model):
 def _without_value(kind: type[Channel], version: str | int | float, carry: Carry) -> Channel:
     # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
     return kind.trusted(version=version, payload=None, carry=carry)
-
-
-def run_of(metadata: Mapping[str, Any]) -> str | None:
-    """Return the run that a checkpoint belongs to, if its metadata names one that can be an id."""
-    run_id = metadata.get("run_id")
-    if type(run_id) is not str or not run_id:
-        return None
-    try:
-        run_id.encode()
-    except UnicodeEncodeError:
-        return None
-    return None if excess(run_id) else run_id
 
 
 def _now() -> dt.datetime:

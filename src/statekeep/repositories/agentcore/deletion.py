@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import define, evolve
 
-from ...domain import Carry
 from ...domain.ids import new_stamp, time_of
+from ...domain.lineage import is_under_root, with_sources
 from ..operation import Operation
 from .frames import Record, records
 from .index import Front, Indexed, drain
@@ -108,8 +108,9 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
         indexes = yield from _indexes(settings, place, listed.orders)
         for namespace, indexed in indexes.items():
             heads = yield from _heads(settings, place, namespace, indexed)
+            links = {id_: head.link for id_, head in heads.items()}
             gone = {id_ for id_, head in heads.items() if head.run_id in runs}
-            gone -= _with_sources(heads, heads.keys() - gone)
+            gone -= with_sources(heads.keys() - gone, links.get)
             yield from _remove(sweep, place, namespace, indexed, heads, gone)
             left |= {run for id_, head in heads.items() if id_ not in gone and (run := head.run_id)}
         yield from _leave_runs(sweep, place, runs - left)
@@ -134,11 +135,11 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     for namespace, indexed in indexes.items():
         heads = yield from _heads(settings, place, namespace, indexed)
         newest = sorted(heads, reverse=True)[:keep]
-        kept = _with_sources(heads, newest)
+        kept = with_sources(newest, {id_: head.link for id_, head in heads.items()}.get)
         runs |= {run for head in heads.values() if (run := head.run_id)}
         if namespace == "":
             roots, kept_roots = heads, kept
-        elif ":" in namespace and newest and _caller(heads[newest[0]]) in roots.keys() - kept_roots:
+        elif is_under_root(namespace) and newest and heads[newest[0]].root_id in roots.keys() - kept_roots:
             yield from _delete_namespace(sweep, place, namespace, indexed, heads)
             continue
         left |= {run for id_ in kept if (run := heads[id_].run_id)}
@@ -168,36 +169,6 @@ def _heads(
         for head in heads:
             channels = {name: evolve(channel, payload=None) for name, channel in head.channels.items()}
             found[head.checkpoint_id] = evolve(head, channels=channels, header=None)
-    return found
-
-
-def _caller(head: Head) -> str | None:
-    """Return the id of the root checkpoint under which a nested namespace ran."""
-    parents = head.decoded_metadata().get("parents")
-    caller = parents.get("") if isinstance(parents, dict) else None
-    return caller if isinstance(caller, str) else None
-
-
-def _with_sources(heads: Mapping[str, Head], checkpoint_ids: Iterable[str]) -> set[str]:
-    """Return these ids and those of the ancestors from which their replayed channels are rebuilt."""
-    found: set[str] = set()
-    waiting = list(checkpoint_ids)
-    walked: set[tuple[str, str]] = set()
-    while waiting:
-        start = heads[waiting.pop()]
-        if start.checkpoint_id in found:
-            continue
-        found.add(start.checkpoint_id)
-        for name, channel in start.channels.items():
-            current = start
-            while channel.carry is Carry.REPLAYED and (parent := heads.get(current.parent_id or "")):
-                if (parent.checkpoint_id, name) in walked:
-                    break
-                walked.add((parent.checkpoint_id, name))
-                waiting.append(parent.checkpoint_id)
-                if name in parent.channels and parent.channels[name].carry is Carry.VALUE:
-                    break
-                current = parent
     return found
 
 

@@ -24,7 +24,7 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
-from ...domain.checkpoints import run_of
+from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
 from .frames import Record
 from .names import Lane
@@ -79,6 +79,16 @@ class Head:
     def run_id(self) -> str | None:
         """The run that it belongs to, if its metadata names one."""
         return run_of(self.decoded_metadata())
+
+    @property
+    def root_id(self) -> str | None:
+        """The root checkpoint under which it was made, if its metadata names one."""
+        return root_of(self.decoded_metadata())
+
+    @property
+    def link(self) -> Link:
+        """What it means to its descendants."""
+        return Link.of(self.parent_id, self.channels)
 
     @property
     def values(self) -> set[str]:

@@ -22,6 +22,7 @@ from ...domain import (
     Thread,
     exact_json,
 )
+from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoints import Supply
 from ..operation import Page
@@ -264,7 +265,7 @@ class MemoryCheckpoints(AtOnce):
             for thread_id in list(self._threads):
                 thread = self._live(thread_id)
                 for namespace in thread.namespaces.values() if thread else ():
-                    _keep(namespace, [id_ for id_, record in namespace.records.items() if not _of_run(record, run_ids)])
+                    _keep(namespace, [id_ for id_, record in namespace.records.items() if record.run_id not in run_ids])
 
     @at_once
     def copy_thread(self, source_id: str, target_id: str) -> None:
@@ -330,14 +331,9 @@ def _history(name: str, ancestors: Sequence[tuple[Record, Sequence[PendingWrite]
     return ChannelHistory(writes=tuple(write for step in reversed(steps) for write in step), seed=seed)
 
 
-def _of_run(record: Record, run_ids: Collection[str]) -> bool:
-    run_id = record.decoded_metadata().get("run_id")
-    return isinstance(run_id, str) and run_id in run_ids
-
-
 def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
     """Delete all checkpoints but these and what they are rebuilt from; return the ids of those kept."""
-    kept = namespace.with_sources(checkpoint_ids)
+    kept = with_sources(checkpoint_ids, namespace.link)
     namespace.delete(namespace.records.keys() - kept)
     return kept
 
@@ -349,15 +345,8 @@ def _prune(thread: _Thread, keep: int) -> None:
     for name, namespace in list(thread.namespaces.items()):
         if name == "":
             continue
-        if ":" in name and _caller(namespace) in before - kept:
+        newest = namespace.newest()
+        if is_under_root(name) and newest is not None and namespace.records[newest].root_id in before - kept:
             del thread.namespaces[name]
         else:
             _keep(namespace, sorted(namespace.records, reverse=True)[:keep])
-
-
-def _caller(namespace: Namespace) -> str | None:
-    """Return the id of the root checkpoint under which the newest checkpoint of a nested namespace was made."""
-    newest = namespace.newest()
-    parents = None if newest is None else namespace.records[newest].decoded_metadata().get("parents")
-    caller = parents.get("") if isinstance(parents, dict) else None
-    return caller if isinstance(caller, str) else None

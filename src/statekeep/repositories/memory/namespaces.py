@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 
 from ...domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, exact_json
+from ...domain.lineage import Link, root_of, run_of
 
 ValueKey = tuple[str, type, str | int | float]
 """A channel at a version. The type is part of it, because ``1 == 1.0`` and both hash alike."""
@@ -34,6 +35,16 @@ class Record:
     def decoded_metadata(self) -> dict[str, Any]:
         decoded: dict[str, Any] = exact_json.loads(self.metadata)
         return decoded
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that it belongs to, if its metadata names one."""
+        return run_of(self.decoded_metadata())
+
+    @property
+    def root_id(self) -> str | None:
+        """The root checkpoint under which it was made, if its metadata names one."""
+        return root_of(self.decoded_metadata())
 
 
 @define
@@ -146,23 +157,10 @@ class Namespace:
             if record is not None:
                 yield checkpoint_id, record
 
-    def with_sources(self, checkpoint_ids: Iterable[str]) -> set[str]:
-        """Return these ids and those of the ancestors from which their replayed channels are rebuilt."""
-        found: set[str] = set()
-        pending = list(checkpoint_ids)
-        while pending:
-            checkpoint_id = pending.pop()
-            if checkpoint_id in found:
-                continue
-            found.add(checkpoint_id)
-            channels = self.records[checkpoint_id].channels.items()
-            wanted = {name for name, channel in channels if channel.carry is Carry.REPLAYED}
-            for ancestor_id, ancestor in self.ancestors(checkpoint_id):
-                if not wanted:
-                    break
-                pending.append(ancestor_id)
-                wanted -= {name for name, channel in ancestor.channels.items() if channel.payload is not None}
-        return found
+    def link(self, checkpoint_id: str) -> Link | None:
+        """Find what a checkpoint means to its descendants; ``None`` if it is not stored."""
+        record = self.records.get(checkpoint_id)
+        return None if record is None else Link.of(record.parent_id, record.channels)
 
     def read(self, thread_id: str, namespace: str, checkpoint_id: str) -> SavedCheckpoint:
         record = self.records[checkpoint_id]

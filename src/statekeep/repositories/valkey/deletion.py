@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from attrs import frozen
 
 from ...domain import CorruptRecord, Thread, exact_json
+from ...domain.lineage import Link, is_under_root, root_of, with_sources
 from ..operation import Operation
 from .keys import NamespaceKeys, part, run_key, text, thread_index_keys, thread_key
 from .listing import drop_threads, find_thread, list_namespaces, threads_of_run
@@ -26,18 +27,13 @@ then costs space only, and goes with the next deletion that finds it unused."""
 
 
 @frozen
-class Node:
-    """What a checkpoint means to others."""
+class Node(Link):
+    """What a checkpoint means to others. Names of channels are encoded ones."""
 
     checkpoint_id: str
-    parent_id: str | None
     run_id: str | None
     fields: Sequence[str]
     """Of the values hash, that it refers to."""
-    stored: Collection[str]
-    """Encoded names of its channels that have a value."""
-    replayed: Collection[str]
-    """Encoded names of channels that are rebuilt from its ancestors' writes."""
 
 
 def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
@@ -57,40 +53,17 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
                 continue
             fields = value_fields(channels, key)
             found[name] = Node(
-                name,
-                text(parent_id, key) if parent_id else None,
-                text(run_id, key) if run_id else None,
-                fields,
-                {token.partition(":")[0] for token in fields},
-                {token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
+                parent_id=text(parent_id, key) if parent_id else None,
+                stored={token.partition(":")[0] for token in fields},
+                replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
+                checkpoint_id=name,
+                run_id=text(run_id, key) if run_id else None,
+                fields=fields,
             )
         yield from adopt_checkpoints(keys, gone)
         if len(ids) < SCAN:
             return found
         top = f"({names[-1]}"
-
-
-def _needed(nodes: Mapping[str, Node], kept: Collection[str]) -> set[str]:
-    """The ancestors from whose writes kept checkpoints rebuild their replayed channels.
-
-    They are kept then, and what *their* replayed channels need as well.
-    """
-    needed: set[str] = set()
-    waiting = list(kept)
-    walked: set[tuple[str, str]] = set()
-    while waiting:
-        start = nodes[waiting.pop()]
-        for channel in start.replayed:
-            current = start
-            while channel not in current.stored and (parent := nodes.get(current.parent_id or "")):
-                current = parent
-                if (current.checkpoint_id, channel) in walked:
-                    break
-                walked.add((current.checkpoint_id, channel))
-                if current.checkpoint_id not in needed:
-                    needed.add(current.checkpoint_id)
-                    waiting.append(current.checkpoint_id)
-    return needed
 
 
 @frozen
@@ -270,7 +243,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
             seen[namespace] = yield from _generation(keys)
             nodes = yield from _nodes(keys)
             gone = {node.checkpoint_id for node in nodes.values() if node.run_id in runs}
-            gone -= _needed(nodes, nodes.keys() - gone)
+            gone -= with_sources(nodes.keys() - gone, nodes.get)
             yield from _remove(settings, keys, nodes, gone)
             left |= {node.run_id for node in nodes.values() if node.checkpoint_id not in gone and node.run_id}
         yield from _leave_runs(settings, thread_id, runs - left, seen)
@@ -290,12 +263,12 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         keys = settings.keys(thread_id, namespace)
         nodes = yield from _nodes(keys)
         newest = list(nodes)[:keep]
-        kept = {*newest, *_needed(nodes, newest)}
+        kept = with_sources(newest, nodes.get)
         if namespace == "":
             roots, kept_roots = nodes, kept
             continue
-        if ":" in namespace and newest:
-            root = yield from _root_of(keys, newest[0])
+        if is_under_root(namespace) and newest:
+            root = yield from _read_root(keys, newest[0])
             if root in roots and root not in kept_roots:
                 gone.append(keys)
                 continue
@@ -304,15 +277,13 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
 
 
-def _root_of(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:
-    """The root checkpoint under which a nested namespace ran, as the metadata says."""
+def _read_root(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:
+    """Read under which root checkpoint a nested namespace ran."""
     key = keys.checkpoint(checkpoint_id)
     [[metadata]] = yield from read_fields([key], ["metadata"])
     if metadata is None:
         return None
     try:
-        parents = exact_json.loads(metadata.decode()).get("parents")
+        return root_of(exact_json.loads(metadata.decode()))
     except (ValueError, AttributeError, RecursionError) as error:
         raise CorruptRecord(f"metadata is damaged: {error}", key=key) from error
-    root = parents.get("") if isinstance(parents, dict) else None
-    return root if isinstance(root, str) else None

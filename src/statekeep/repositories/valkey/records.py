@@ -29,7 +29,7 @@ from ...domain import (
     SavedCheckpoint,
     exact_json,
 )
-from ...domain.checkpoints import run_of
+from ...domain.lineage import run_of
 from ...domain.model import SHORT, built
 from .keys import NamespaceKeys, part, unpart
 

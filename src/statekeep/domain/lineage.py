@@ -1,0 +1,116 @@
+"""Rules about checkpoints and those they come from: what a deletion has to keep, and what goes together.
+
+Pure functions, that each backend applies to what it has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol, Self
+
+from attrs import frozen
+
+from .checkpoints import Carry
+from .model import excess
+
+
+class _Channel(Protocol):
+    @property
+    def carry(self) -> Carry: ...
+
+
+@frozen
+class Link:
+    """A checkpoint in its chain of parents.
+
+    Attributes:
+        parent_id: the checkpoint that it was made from, in the same namespace. It may be missing, or one of a circle,
+            because ids come from outside.
+        stored: the channels that have a value here.
+        replayed: the channels that are rebuilt from the ancestors' pending writes.
+    """
+
+    parent_id: str | None
+    stored: Collection[str]
+    replayed: Collection[str]
+
+    @classmethod
+    def of(cls, parent_id: str | None, channels: Mapping[str, _Channel]) -> Self:
+        """Make a link of resolved channels by name."""
+        return cls(
+            parent_id,
+            {name for name, channel in channels.items() if channel.carry is Carry.VALUE},
+            {name for name, channel in channels.items() if channel.carry is Carry.REPLAYED},
+        )
+
+
+def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | None]) -> set[str]:
+    """Return checkpoints that stay, and the ancestors that they need.
+
+    A replayed channel is rebuilt from the pending writes of the ancestors back to the nearest one that has its value,
+    or to the oldest. These are kept then, and so is what *their* replayed channels need.
+
+    Args:
+        checkpoint_ids: those that stay anyway.
+        find: returns a stored checkpoint of their namespace by its id; ``None`` if there is none.
+
+    Returns:
+        The ids of all that are stored.
+
+    Example:
+        >>> links = {"1": Link(None, {"log"}, ()), "2": Link("1", (), {"log"}), "3": Link("2", (), ())}
+        >>> sorted(with_sources(["2"], links.get)), sorted(with_sources(["3"], links.get))
+        (['1', '2'], ['3'])
+    """
+    kept: set[str] = set()
+    waiting = list(checkpoint_ids)
+    # Ancestor to the channels whose walks came by: the rest of their way is known, and circles end.
+    walked: dict[str, set[str]] = {}
+    while waiting:
+        checkpoint_id = waiting.pop()
+        link = None if checkpoint_id in kept else find(checkpoint_id)
+        if link is None:
+            continue
+        kept.add(checkpoint_id)
+        wanted = set(link.replayed)
+        while wanted and link.parent_id is not None and (parent := find(link.parent_id)) is not None:
+            known = walked.setdefault(link.parent_id, set())
+            wanted -= known
+            if not wanted:
+                break
+            known |= wanted
+            waiting.append(link.parent_id)
+            wanted.difference_update(parent.stored)
+            link = parent
+    return kept
+
+
+def is_under_root(namespace: str) -> bool:
+    """Whether a namespace is that of a nested graph's task, which ran under one checkpoint of the root namespace.
+
+    >>> is_under_root("child:8a1f"), is_under_root("child"), is_under_root("")
+    (True, False, False)
+    """
+    return ":" in namespace
+
+
+def root_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the checkpoint of the root namespace under which a nested one ran, if its metadata names one.
+
+    That of the newest checkpoint counts for a whole namespace: when its root checkpoint goes, the namespace goes.
+    """
+    parents = metadata.get("parents")
+    root = parents.get("") if isinstance(parents, dict) else None
+    return root if isinstance(root, str) else None
+
+
+def run_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the run that a checkpoint belongs to, if its metadata names one that can be an id."""
+    run_id = metadata.get("run_id")
+    if type(run_id) is not str or not run_id:
+        return None
+    try:
+        run_id.encode()
+    except UnicodeEncodeError:
+        return None
+    return None if excess(run_id) else run_id
