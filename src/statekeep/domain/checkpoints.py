@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
+from . import exact_json
+from .errors import InvalidInput
 from .ids import new_checkpoint_id
 from .json_values import LARGEST
 from .model import SHORT, Model, Name, Text, is_plain
@@ -132,6 +134,19 @@ class Checkpoint(Model):
     metadata: dict[Annotated[str, Strict()], Any] = Field(default_factory=dict)
     header: Payload | None = None
     channels: dict[Text, Channel] = Field(default_factory=dict)
+
+
+def encoded_metadata(checkpoint: Checkpoint) -> str:
+    """Return metadata as text.
+
+    Raises:
+        InvalidInput: it holds what exact JSON cannot; ``field`` is ``metadata``.
+    """
+    try:
+        return exact_json.dumps(checkpoint.metadata)
+    except InvalidInput as error:
+        error.field = "metadata"
+        raise
 
 
 class PendingWrite(Model):

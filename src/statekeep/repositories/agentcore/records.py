@@ -16,9 +16,7 @@ from attrs import evolve, field, frozen
 from ...domain import (
     Carry,
     Channel,
-    Checkpoint,
     CorruptRecord,
-    InvalidInput,
     Payload,
     PendingWrite,
     SavedCheckpoint,
@@ -153,19 +151,6 @@ class IndexEntry:
 
     def may_match(self, fits: Callable[[Mapping[str, Any]], bool]) -> bool:
         return self.metadata is None or fits(exact_json.loads(self.metadata))
-
-
-def encoded_metadata(checkpoint: Checkpoint) -> str:
-    """Return metadata as text.
-
-    Raises:
-        InvalidInput: it holds what exact JSON cannot; ``field`` is ``metadata``.
-    """
-    try:
-        return exact_json.dumps(checkpoint.metadata)
-    except InvalidInput as error:
-        error.field = "metadata"
-        raise
 
 
 # -- to records

@@ -12,6 +12,7 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from ...domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
+from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp, time_of
 from ..checkpoints import Supply
 from ..operation import Operation
@@ -27,7 +28,6 @@ from .records import (
     StoredChannel,
     StoredWrites,
     actor_record,
-    encoded_metadata,
     head_record,
     index_record,
     namespace_record,

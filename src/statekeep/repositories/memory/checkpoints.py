@@ -15,13 +15,12 @@ from ...domain import (
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
-    InvalidInput,
     MissingChannels,
     PendingWrite,
     SavedCheckpoint,
     Thread,
-    exact_json,
 )
+from ...domain.checkpoints import encoded_metadata
 from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoints import Supply
@@ -57,14 +56,6 @@ class _Cursor:
             return None
         limit = None if self.limit is None else self.limit - size
         return _Cursor(self.threads[position:], (saved.checkpoint_id, saved.namespace), limit)
-
-
-def _encoded(checkpoint: Checkpoint) -> str:
-    try:
-        return exact_json.dumps(checkpoint.metadata)
-    except InvalidInput as error:
-        error.field = "metadata"
-        raise
 
 
 class MemoryCheckpoints(AtOnce):
@@ -150,7 +141,7 @@ class MemoryCheckpoints(AtOnce):
 
     @at_once
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> None:
-        metadata = _encoded(checkpoint)
+        metadata = encoded_metadata(checkpoint)
         supplied: dict[str, Channel] = {}
         # The supplier is the caller's code, so it is not called under the lock.
         while missing := self._try_put(checkpoint, metadata, supplied):
