@@ -347,7 +347,8 @@ class _NodeConnection(_Owing, valkey.Connection): ...
 class _NodeConnectionTLS(_Owing, valkey.SSLConnection):
     def __init__(self, **settings: Any) -> None:
         # The cluster client drops this setting, and then any name that an authority certified would do.
-        super().__init__(ssl_check_hostname=settings["ssl_cert_reqs"] != "none", **settings)
+        is_checked = settings["ssl_cert_reqs"] != "none"
+        super().__init__(ssl_check_hostname=is_checked, **settings)  # type: ignore[no-untyped-call]
 
 
 class _NodePool(_Pool):
