@@ -28,6 +28,7 @@ from statekeep.domain.model import LONGEST_ID, MOST_LABELS, SHORT
 from statekeep.repositories.agentcore.places import ThreadPlace
 from statekeep.repositories.agentcore.recent import BYTES, Recent
 from statekeep.repositories.valkey import cache_keys, item_keys, keys, records
+from statekeep.repositories.valkey.keys import namespace_keys
 from statekeep.repositories.valkey.newest import Newest
 
 NOW = "2024-01-01T00:00:00Z"
@@ -99,11 +100,11 @@ def _remember(number: int, size: int) -> None:
     text = f"{number:06}.{'é' * ((size - 7) // 2)}"
     encoded = keys.part(text)
     assert keys.unpart(encoded) == text
-    place = keys.namespace_keys("app", text, text)
+    place = namespace_keys("app", text, text)
     newest.put(place, text)
     newest.listed(place, [text], whole=True)
     newest.before(place, None, 10)
-    newest.put(keys.namespace_keys("app", "thread", ""), text)
+    newest.put(namespace_keys("app", "thread", ""), text)
     records._parse_token(f"{encoded}:s{encoded}")
     records.value_fields(f"{encoded}:s{encoded} ".encode() * 2, "key")
     assert item_keys.item_keys("app", (text, "b")).chain
@@ -136,10 +137,10 @@ def test_long_ids_leave_nothing_behind() -> None:
 
 
 def test_short_ids_are_remembered() -> None:
-    assert keys.namespace_keys("app", "t", "n") is keys.namespace_keys("app", "t", "n")
+    assert namespace_keys("app", "t", "n") is namespace_keys("app", "t", "n")
     assert item_keys.item_keys("app", ("a",)) is item_keys.item_keys("app", ("a",))
     longer = "x" * (SHORT + 1)
-    assert keys.namespace_keys("app", longer, "") is not keys.namespace_keys("app", longer, "")
+    assert namespace_keys("app", longer, "") is not namespace_keys("app", longer, "")
 
 
 def test_checkpoints_without_channels_count_too() -> None:
