@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from attrs import define, field, frozen
 
-from tests.integration.counting_proxy import CountingProxy
+from tests.integration.valkey.counting_proxy import CountingProxy
 
 from .calls import Call, Script, drive
 from .savers import Contender

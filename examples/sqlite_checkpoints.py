@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import statekeep as sk
-from statekeep.domain import exact_json
+from statekeep.domain import tagged_json
 from statekeep.repositories.checkpoints import Supply
 from statekeep.repositories.operation import Operation, Page
 
@@ -54,7 +54,7 @@ class SqliteCheckpoints:
         self.close()
 
     def put(self, checkpoint: sk.Checkpoint, supply: Supply | None) -> Operation[None]:
-        exact_json.dumps(checkpoint.metadata)  # what cannot be kept is refused before anybody is asked for values
+        tagged_json.dumps(checkpoint.metadata)  # what cannot be kept is refused before anybody is asked for values
         supplied: dict[str, sk.Channel] = {}
         while missing := (yield lambda db: try_put(db, checkpoint, supplied)):
             if supply is None:
@@ -128,7 +128,7 @@ def read(db: Database, *where: str | None) -> Iterator[sk.SavedCheckpoint]:
         (*where, None, None, None)[:4],
     )
     for *place, parent, document in rows:
-        fields = exact_json.loads(document)
+        fields = tagged_json.loads(document)
         channels = fields["channels"].items()
         fields["channels"] = {name: sk.Channel(version=v, payload=p, carry=c) for name, (v, p, c) in channels}
         fields["created_at"] = dt.datetime.fromisoformat(fields["created_at"])
@@ -138,7 +138,7 @@ def read(db: Database, *where: str | None) -> Iterator[sk.SavedCheckpoint]:
 
 def read_writes(db: Database, *place: str) -> tuple[sk.PendingWrite, ...]:
     rows = db.execute("SELECT task, idx, document FROM writes WHERE (thread, namespace, id) = (?, ?, ?)", place)
-    writes = [sk.PendingWrite(task_id=task, idx=idx, **exact_json.loads(document)) for task, idx, document in rows]
+    writes = [sk.PendingWrite(task_id=task, idx=idx, **tagged_json.loads(document)) for task, idx, document in rows]
     return tuple(sorted(writes, key=lambda write: write.order))
 
 
@@ -166,7 +166,7 @@ def store(db: Database, put: sk.Checkpoint) -> None:
     fields = {"created_at": put.created_at.isoformat(), "metadata": put.metadata, "header": put.header}
     channels = {name: (channel.version, channel.payload, channel.carry.value) for name, channel in put.channels.items()}
     place = (put.thread_id, put.namespace, put.checkpoint_id, put.parent_id)
-    document = exact_json.dumps(fields | {"channels": channels})
+    document = tagged_json.dumps(fields | {"channels": channels})
     db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)", (*place, document))
     now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
     db.execute("INSERT OR REPLACE INTO threads VALUES (?, ?)", (put.thread_id, now))
@@ -175,7 +175,7 @@ def store(db: Database, put: sk.Checkpoint) -> None:
 def store_writes(db: Database, place: tuple[str, str, str], writes: Writes) -> None:
     for write in writes:
         fields = {"task_path": write.task_path, "channel": write.channel, "payload": write.payload}
-        row = (*place, write.task_id, write.idx, exact_json.dumps(fields))
+        row = (*place, write.task_id, write.idx, tagged_json.dumps(fields))
         db.execute(f"INSERT OR {'IGNORE' if write.idx >= 0 else 'REPLACE'} INTO writes VALUES (?, ?, ?, ?, ?, ?)", row)
 
 

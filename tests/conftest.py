@@ -21,7 +21,7 @@ pytest.register_assert_rewrite(
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 
-from .faults.tally import summary  # noqa: E402
+from .integration.faults.tally import summary  # noqa: E402
 
 # quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers

@@ -10,7 +10,10 @@ import pytest
 from statekeep.repositories.agentcore import listing as agentcore_listing
 from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
-from statekeep.repositories.valkey import deletion, item_listing, item_search, listing
+from statekeep.repositories.valkey.checkpoints import delete as deletion
+from statekeep.repositories.valkey.checkpoints import listing
+from statekeep.repositories.valkey.items import listing as item_listing
+from statekeep.repositories.valkey.items import search as item_search
 
 SIZES = (
     (memory_checkpoints, "_PAGE"),

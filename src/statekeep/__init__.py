@@ -50,11 +50,11 @@ from .domain import (
     new_checkpoint_id,
 )
 from .repositories.cache import AsyncCacheRepository, CacheRepository
-from .repositories.caching import cached
+from .repositories.cached import cached
 from .repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from .repositories.connect import AsyncConnection, Connection, aconnect, connect
+from .repositories.copy import CopyProgress, acopy, copy
 from .repositories.items import AsyncItemRepository, ItemRepository
-from .repositories.transfer import CopyProgress, acopy, copy
 
 __all__ = [
     "ANY",

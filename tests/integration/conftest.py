@@ -8,9 +8,9 @@ import pytest
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
-from .emulated import Worlds
-from .redis_om_world import DATABASES, Recorder, World, open_world
-from .search_responder import SearchResponder
+from .agentcore.emulated import Worlds
+from .redis_om.redis_om_world import DATABASES, Recorder, World, open_world
+from .valkey.search_responder import SearchResponder
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import statekeep
-from statekeep.repositories.valkey.url import PARAMETERS, SCHEMES, Target, target
+from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target, target
 from statekeep.testing.servers import ValkeyServer
 from tests.fenced import ROOT, Block, blocks
 
-from .emulated import Worlds
+from .agentcore.emulated import Worlds
 
 README = ROOT / "README.md"
 TEXT = README.read_text("utf-8")

@@ -68,7 +68,7 @@ def contract(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
     (directory / "conftest.py").write_text(conftest, "utf-8")
     (directory / "pytest.ini").write_text("[pytest]\n", "utf-8")
     plugins = ["-p", "no:valkey", "-p", "no:langsmith_plugin", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    plugins += ["-p", "statekeep.testing.summary"]
+    plugins += ["-p", "statekeep.testing.pytest_plugin"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *plugins, *arguments],
         cwd=directory,

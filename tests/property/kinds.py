@@ -17,9 +17,9 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems
-from statekeep.testing.cache_machine import cache_machine_for
-from statekeep.testing.item_machine import INDEX, item_machine_for
-from statekeep.testing.machine import machine_for
+from statekeep.testing.machines.cache import cache_machine_for
+from statekeep.testing.machines.checkpoints import machine_for
+from statekeep.testing.machines.items import INDEX, item_machine_for
 from tests.backends import BACKENDS, CACHE_BACKENDS, ITEM_BACKENDS, Backend
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"

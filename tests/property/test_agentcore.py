@@ -12,15 +12,15 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.domain import Channel, Checkpoint, Payload
-from statekeep.repositories.agentcore.checkpoints import AgentCoreCheckpoints
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import CheckpointBackend, CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after, throttle
 from statekeep.testing.differences import Differences
-from statekeep.testing.machine import machine_for
+from statekeep.testing.machines.checkpoints import machine_for
 from statekeep.testing.tally import tally
-from tests.integration.emulated import hurry
+from tests.integration.agentcore.emulated import hurry
 from tests.small_pages import small_pages
 
 from .kinds import QUICK

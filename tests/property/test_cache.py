@@ -10,7 +10,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.repositories.memory import MemoryCacheEntries
-from statekeep.testing.cache_machine import cache_machine_for
+from statekeep.testing.machines.cache import cache_machine_for
 from statekeep.testing.tally import uncounted
 
 

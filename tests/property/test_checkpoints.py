@@ -13,7 +13,7 @@ from statekeep.domain import InvalidInput, PendingWrite
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.repositories.operation import Page
 from statekeep.testing.differences import Differences
-from statekeep.testing.machine import CheckpointMachine, machine_for
+from statekeep.testing.machines.checkpoints import CheckpointMachine, machine_for
 from statekeep.testing.tally import uncounted
 from tests.small_pages import small_pages
 

@@ -15,7 +15,7 @@ from statekeep.repositories.items import Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences
-from statekeep.testing.item_machine import INDEX, item_machine_for
+from statekeep.testing.machines.items import INDEX, item_machine_for
 from statekeep.testing.tally import uncounted
 
 TTL = 1005.0

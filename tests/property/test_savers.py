@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, _DeltaSnapshot
 
 from statekeep.langgraph_shim import RepositorySaver, ValkeySaver
-from statekeep.langgraph_shim.versions import next_version
+from statekeep.langgraph_shim.checkpoint.versions import next_version
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory.checkpoints import MemoryCheckpoints
 from statekeep.repositories.valkey import Client, client_from_url

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from statekeep.domain.filters import checked, matches
 from statekeep.domain.json_values import plain
-from statekeep.repositories.valkey import search_module as module
+from statekeep.repositories.valkey.items import search_query
 
 SCALARS = st.one_of(
     st.none(),
@@ -35,7 +35,7 @@ CONDITIONS = SCALARS | OPERATORS | st.lists(SCALARS, max_size=2) | st.dictionari
 
 def carries(value: Any, tag: str) -> bool:
     """Whether the module finds a value by a tag, in the form in which ``search_command`` asks for it."""
-    return bool({tag, module.ANY_ATTRIBUTE} & set(module.attribute_tags(value)))
+    return bool({tag, search_query.ANY_ATTRIBUTE} & set(search_query.attribute_tags(value)))
 
 
 @given(st.dictionaries(NAMES, VALUES) | VALUES, st.dictionaries(NAMES, CONDITIONS, max_size=2), st.booleans())
@@ -45,10 +45,10 @@ def carries(value: Any, tag: str) -> bool:
 @example({"x": -0.0}, {"x": 0}, False)
 def test_nothing_that_matches_is_excluded(value: Any, filter: dict[str, Any], many: bool) -> None:
     if many and isinstance(value, dict):
-        value = value | {f"field{number}": number for number in range(module.MOST_ATTRIBUTES)}
+        value = value | {f"field{number}": number for number in range(search_query.MOST_ATTRIBUTES)}
     stored, wanted = plain(value, "value"), checked(filter)
     if matches(stored, wanted):
-        assert all(carries(stored, tag) for tag in module.pushed_down(wanted))
+        assert all(carries(stored, tag) for tag in search_query.pushed_down(wanted))
 
 
 @given(st.dictionaries(NAMES, VALUES, min_size=1), st.data())
@@ -62,7 +62,7 @@ def test_a_value_is_found_by_its_own_fields(value: dict[str, Any], data: st.Data
     }
     stored, wanted = plain(value, "value"), checked({name: equal[name] for name in equal if clean(equal[name])})
     assert matches(stored, wanted)
-    assert all(carries(stored, tag) for tag in module.pushed_down(wanted))
+    assert all(carries(stored, tag) for tag in search_query.pushed_down(wanted))
 
 
 def clean(condition: Any) -> bool:
@@ -79,4 +79,4 @@ LABELS = st.text("ab.%:", min_size=1, max_size=3) | st.text(st.characters(codec=
 def test_tags_say_what_is_below_what(namespace: list[str], prefix: list[str] | int) -> None:
     prefix = namespace[:prefix] if isinstance(prefix, int) else prefix
     below = namespace[: len(prefix)] == prefix
-    assert (module.namespace_tag(prefix) in module.namespace_tags(namespace)) is below
+    assert (search_query.namespace_tag(prefix) in search_query.namespace_tags(namespace)) is below

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import statekeep
 from statekeep import Channel, Checkpoint, CheckpointRepository, ItemRepository, PendingWrite, PutItem
-from statekeep.repositories.agentcore.checkpoints import AgentCoreCheckpoints
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend
 from statekeep.repositories.items import AsyncItemRepository

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, Strict
 
-from . import exact_json
+from . import tagged_json
 from .errors import InvalidInput
 from .ids import new_checkpoint_id
 from .json_values import LARGEST
@@ -143,7 +143,7 @@ def encoded_metadata(checkpoint: Checkpoint) -> str:
         InvalidInput: it holds what exact JSON cannot; ``field`` is ``metadata``.
     """
     try:
-        return exact_json.dumps(checkpoint.metadata)
+        return tagged_json.dumps(checkpoint.metadata)
     except InvalidInput as error:
         error.field = "metadata"
         raise

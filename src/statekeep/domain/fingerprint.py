@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from pydantic import BaseModel
 
-from . import exact_json
+from . import tagged_json
 from .errors import InvalidInput
 from .payload import Payload
 from .shown import shown
@@ -44,7 +44,7 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(_ordered(exact_json.encode(value, _parts)), sort_keys=True)
+    return json.dumps(_ordered(tagged_json.encode(value, _parts)), sort_keys=True)
 
 
 def _ordered(plain: Any) -> Any:
@@ -55,8 +55,8 @@ def _ordered(plain: Any) -> Any:
         return plain
     ordered = {key: _ordered(item) for key, item in plain.items()}
     match ordered:
-        case {exact_json.TAG: ["dict", pairs]}:
-            return {exact_json.TAG: ["dict", sorted(pairs, key=lambda pair: json.dumps(pair, sort_keys=True))]}
+        case {tagged_json.TAG: ["dict", pairs]}:
+            return {tagged_json.TAG: ["dict", sorted(pairs, key=lambda pair: json.dumps(pair, sort_keys=True))]}
     return ordered
 
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from . import exact_json
+from . import tagged_json
 from .errors import InvalidInput, MissingDependency
 from .model import invalid
 
@@ -35,7 +35,7 @@ class JsonSerializer:
         Raises:
             InvalidInput: ``obj`` holds an object of another type.
         """
-        return "json", exact_json.dumps(obj).encode()
+        return "json", tagged_json.dumps(obj).encode()
 
     def loads_typed(self, data: tuple[str, bytes], /) -> Any:
         """Return the object that ``data`` was made from.
@@ -46,7 +46,7 @@ class JsonSerializer:
         """
         encoding, content = data
         _expect(encoding, "json")
-        return exact_json.loads(content)
+        return tagged_json.loads(content)
 
 
 class MsgpackSerializer:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Strict, field_validator
 
 from .errors import InvalidInput
+from .json_path import steps
 from .model import Model, Name
-from .paths import steps
 from .shown import shown
 
 Count = Annotated[int, Strict()]
@@ -25,7 +25,7 @@ class VectorIndex(Model):
             ``Embeddings``; their async twins are used if there are any), or a function, blocking or async, from a
             list of texts to a list of vectors.
         fields: paths of the texts in a value; each text gets a vector of its own, and the best one counts.
-            :func:`~statekeep.domain.paths.steps` says what a path may be.
+            :func:`~statekeep.domain.json_path.steps` says what a path may be.
         distance_metric: ``"cosine"``, ``"ip"`` (inner product) or ``"l2"`` (Euclidean, squared). Scores are higher for
             nearer ones: the cosine, the inner product, and minus the squared distance.
         index_type: ``"hnsw"`` (approximate, on servers with the search module) or ``"flat"`` (exact).

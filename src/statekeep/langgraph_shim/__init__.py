@@ -13,14 +13,14 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependency("langgraph-checkpoint", "langgraph") from error
 
+from .cache.base import RepositoryCache
 from .cache.valkey import ValkeyCache
-from .caches import RepositoryCache
 from .checkpoint.agentcore import AgentCoreMemorySaver
+from .checkpoint.base import AsyncRepositorySaver, RepositorySaver
 from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
-from .savers import AsyncRepositorySaver, RepositorySaver
-from .serdes import StrictSerializer
+from .serializers import StrictSerializer
+from .store.base import AsyncRepositoryStore, RepositoryStore
 from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
-from .stores import AsyncRepositoryStore, RepositoryStore
 
 __all__ = [
     "AgentCoreMemorySaver",

@@ -14,9 +14,9 @@ from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
 from ..domain.model import is_plain_place
 from ..domain.shown import once_made, shown
-from .arguments import labels, text
 from .operation import Operation, arun, run
 from .ttl import ttl_seconds
+from .validation import labels, text
 
 KeyT = TypeVar("KeyT", bound=CacheKey)
 

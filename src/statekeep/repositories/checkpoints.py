@@ -17,8 +17,8 @@ from ..domain import (
     Thread,
 )
 from ..domain.shown import once_made
-from .arguments import count, text, texts
 from .operation import Operation, Page, arun, run
+from .validation import count, text, texts
 
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 """Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""

@@ -23,13 +23,13 @@ from ..domain import (
 )
 from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
+from ..domain.json_path import steps, texts_at
 from ..domain.json_values import JsonValue, plain
-from ..domain.paths import steps, texts_at
 from ..domain.shown import once_made, shown
-from .arguments import boolean_or_none, count, labels, text, texts
 from .embedding import Embed, Embedder
 from .operation import Operation, Page, arun, named, run
 from .ttl import ttl_seconds
+from .validation import boolean_or_none, count, labels, text, texts
 
 ResultT = TypeVar("ResultT")
 

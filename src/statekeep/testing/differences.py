@@ -49,7 +49,7 @@ class Differences:
         >>> from hypothesis.stateful import run_state_machine_as_test
         >>> from statekeep import Unsupported
         >>> from statekeep.repositories.memory import MemoryCheckpoints
-        >>> from statekeep.testing.machine import machine_for
+        >>> from statekeep.testing.machines.checkpoints import machine_for
         >>> class NoCopies(MemoryCheckpoints):
         ...     def copy_thread(self, source_id, target_id):
         ...         raise Unsupported("threads cannot be copied")

@@ -5,7 +5,7 @@ Example:
     >>> from hypothesis import settings
     >>> from hypothesis.stateful import run_state_machine_as_test
     >>> from statekeep.repositories.memory import MemoryCacheEntries
-    >>> from statekeep.testing.cache_machine import cache_machine_for
+    >>> from statekeep.testing.machines.cache import cache_machine_for
     >>> machine = cache_machine_for(lambda: nullcontext(MemoryCacheEntries()), name="memory twice")
     >>> pair = paired(machine, lambda: nullcontext(MemoryCacheEntries()))
     >>> run_state_machine_as_test(pair, settings=settings(max_examples=2))

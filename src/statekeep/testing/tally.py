@@ -51,7 +51,7 @@ def tally(machine: str, backend: str) -> Tally:
         >>> from hypothesis import settings
         >>> from hypothesis.stateful import run_state_machine_as_test
         >>> from statekeep.repositories.memory import MemoryCacheEntries
-        >>> from statekeep.testing.cache_machine import cache_machine_for
+        >>> from statekeep.testing.machines.cache import cache_machine_for
         >>> machine = cache_machine_for(lambda: nullcontext(MemoryCacheEntries()), name="an example")
         >>> run_state_machine_as_test(machine, settings=settings(max_examples=2))
         >>> tally("cache", "an example").operations["get"] > 0

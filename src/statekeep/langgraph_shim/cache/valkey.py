@@ -10,9 +10,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ...repositories.cache import OnError
 from ...repositories.ttl import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCacheEntries, client_from_pool
-from ..caches import Cache
-from ..serdes import Strict
-from ..valkey_clients import carrier, opened
+from ..clients import carrier, opened
+from ..serializers import Strict
+from .base import Cache
 
 __all__ = ["ValkeyCache"]
 

@@ -12,12 +12,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...domain import InvalidInput
 from ...repositories.agentcore import Progress, open_checkpoints
-from ...repositories.agentcore.checkpoints import ACTOR, INLINE
+from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.operation import Operation
-from .. import actors
-from ..savers import RepositorySaver
-from ..serdes import Strict, chosen_serde
+from ..serializers import Strict, chosen_serde
+from . import actors
+from .base import RepositorySaver
 
 __all__ = ["AgentCoreMemorySaver"]
 

@@ -8,9 +8,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...repositories.ttl import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
-from ..savers import AsyncRepositorySaver, RepositorySaver, Saver
-from ..serdes import Strict
-from ..valkey_clients import carrier, opened
+from ..clients import carrier, opened
+from ..serializers import Strict
+from .base import AsyncRepositorySaver, RepositorySaver, Saver
 
 __all__ = ["AsyncValkeySaver", "ValkeySaver"]
 

@@ -10,8 +10,8 @@ from langgraph.store.base import IndexConfig, TTLConfig, ensure_embeddings
 from ...domain import InvalidInput, VectorIndex
 from ...domain.shown import shown
 from ...repositories.valkey import ValkeyItems, client_from_pool
-from ..stores import AsyncRepositoryStore, RepositoryStore, Store
-from ..valkey_clients import carrier, opened
+from ..clients import carrier, opened
+from .base import AsyncRepositoryStore, RepositoryStore, Store
 
 __all__ = ["AsyncValkeyStore", "ValkeyIndexConfig", "ValkeyStore"]
 

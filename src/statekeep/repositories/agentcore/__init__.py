@@ -1,7 +1,7 @@
 """Amazon Bedrock AgentCore Memory as a store of records: lanes of events, which are read by their exact names."""
 
-from .checkpoints import AgentCoreCheckpoints
-from .reading import Progress
+from .backend import AgentCoreCheckpoints
+from .get import Progress
 from .url import open_checkpoints
 
 __all__ = ["AgentCoreCheckpoints", "Progress", "open_checkpoints"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ...domain import Carry, ChannelHistory, PendingWrite
 from ..operation import Operation
+from .get import Settings, newest_of, read_stored, read_values
 from .index import Front, drain, open_fronts
 from .lanes import ABREAST, PAGE
-from .reading import Settings, newest_of, read_stored, read_values
 from .records import Stored, StoredChannel
 
 

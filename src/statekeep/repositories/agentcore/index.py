@@ -10,10 +10,10 @@ from attrs import define, field, frozen
 
 from ..aws import AwsCall, AwsCalls
 from ..operation import Operation
-from .frames import records
+from .framing import records
+from .ids import Lane
 from .lanes import ABREAST, PAGE, Lanes
-from .moments import TEXT
-from .names import Lane
+from .ordering import TEXT
 from .records import IndexEntry, Known, index_entry, known
 
 OURS: Final = "statekeep/1 "

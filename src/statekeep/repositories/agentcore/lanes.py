@@ -15,8 +15,8 @@ from attrs import frozen
 from ...domain import Throttled
 from ..aws import AwsCall, AwsCalls
 from ..operation import Operation
-from .frames import PIECE, Record, pieces, records
-from .names import Lane
+from .framing import PIECE, Record, pieces, records
+from .ids import Lane
 
 PAGE: Final = 100
 """Events of a page, the service's limit."""

@@ -10,11 +10,11 @@ from attrs import define, evolve, field
 from ...domain import CheckpointQuery, SavedCheckpoint, Thread
 from ...domain.ids import time_of
 from ..operation import Operation, Page
+from .get import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
+from .ids import actor_name
 from .index import Front, advance, open_fronts
 from .lanes import ABREAST, PAGE
-from .names import actor_name
-from .places import ThreadPlace, owner_of_threads, threads_actor
-from .reading import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
+from .layout import ThreadPlace, owner_of_threads, threads_actor
 from .records import Known, Stored, known
 
 SIZE: Final = 20

@@ -13,19 +13,11 @@ from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
-from ...domain import (
-    Carry,
-    Channel,
-    CorruptRecord,
-    Payload,
-    PendingWrite,
-    SavedCheckpoint,
-    exact_json,
-)
+from ...domain import Carry, Channel, CorruptRecord, Payload, PendingWrite, SavedCheckpoint, tagged_json
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
-from .frames import Record
-from .names import Lane
+from .framing import Record
+from .ids import Lane
 
 ResultT = TypeVar("ResultT")
 
@@ -70,7 +62,7 @@ class Head:
     stamp: int
 
     def decoded_metadata(self) -> dict[str, Any]:
-        decoded: dict[str, Any] = exact_json.loads(self.metadata)
+        decoded: dict[str, Any] = tagged_json.loads(self.metadata)
         return decoded
 
     @cached_property
@@ -150,7 +142,7 @@ class IndexEntry:
     values: Sequence[str]
 
     def may_match(self, fits: Callable[[Mapping[str, Any]], bool]) -> bool:
-        return self.metadata is None or fits(exact_json.loads(self.metadata))
+        return self.metadata is None or fits(tagged_json.loads(self.metadata))
 
 
 # -- to records

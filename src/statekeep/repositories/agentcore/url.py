@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote
 from ...domain import InvalidInput
 from ...domain.shown import shown
 from ..aws import AwsSettings, open_client
-from ..aws.failures import AGENTCORE
-from .checkpoints import AgentCoreCheckpoints, checked_memory_id
+from ..aws.errors import AGENTCORE
+from .backend import AgentCoreCheckpoints, checked_memory_id
 
 SCHEME: Final = "agentcore://"
 

@@ -5,7 +5,7 @@ It imports no backend. boto3 is imported when a client is made, not before.
 
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .client import AwsClient
-from .failures import NotFound
+from .errors import NotFound
 from .settings import AwsSettings, open_client
 
 __all__ = ["AwsCall", "AwsCalls", "AwsClient", "AwsSettings", "NotFound", "Reply", "Request", "open_client"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ...domain import InvalidInput, Unavailable
 from ...domain.shown import once_made
 from .calls import AwsCall, AwsCalls, Reply, Request
-from .failures import NotFound, failure, meaning_of
+from .errors import NotFound, failure, meaning_of
 from .workers import Workers
 
 WORKERS: Final = 16

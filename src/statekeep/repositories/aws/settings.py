@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
 from .client import WORKERS, AwsClient, check_client
-from .failures import failure, meaning_of
+from .errors import failure, meaning_of
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0

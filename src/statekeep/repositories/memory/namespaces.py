@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, exact_json
+from ...domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, tagged_json
 from ...domain.lineage import Link, root_of, run_of
 
 ValueKey = tuple[str, type, str | int | float]
@@ -33,7 +33,7 @@ class Record:
     shares: tuple[ValueKey, ...] = ()
 
     def decoded_metadata(self) -> dict[str, Any]:
-        decoded: dict[str, Any] = exact_json.loads(self.metadata)
+        decoded: dict[str, Any] = tagged_json.loads(self.metadata)
         return decoded
 
     @property

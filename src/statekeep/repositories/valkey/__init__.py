@@ -1,10 +1,10 @@
 """Valkey: records that redis-om reads too, over valkey-glide and valkey-py, standalone and cluster."""
 
-from .cache_entries import ValkeyCacheEntries
-from .checkpoints import ValkeyCheckpoints
-from .client import Client, client_for, client_from_pool, client_from_url
-from .items import ValkeyItems
-from .open import open_client
+from .cache.backend import ValkeyCacheEntries
+from .checkpoints.backend import ValkeyCheckpoints
+from .client.factory import Client, client_for, client_from_pool, client_from_url
+from .embedded.client import open_client
+from .items.backend import ValkeyItems
 
 __all__ = [
     "Client",

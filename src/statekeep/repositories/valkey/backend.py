@@ -11,17 +11,17 @@ from ...domain import CorruptRecord, InvalidInput
 from ...domain.shown import once_made, shown
 from ..operation import Operation, arun, named, run
 from ..ttl import ms_of, ttl_seconds
-from . import misplaced
-from .client import Client
+from .client.factory import Client
 from .piecewise import Piecewise
 from .requests import Call, Divided, Reply, Request
+from .wrong_type import locate_wrong_type
 
 
 class ValkeyBackend:
     """Answers the requests of operations with a client.
 
     Args:
-        client: see :func:`~statekeep.repositories.valkey.client.client_for`.
+        client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
         prefix: what all keys start with; not empty, and not starting or ending with ``:``.
         ttl: seconds that a record lives after it was put, fractions allowed; ``None`` for ever.
 
@@ -61,7 +61,7 @@ class ValkeyBackend:
         except Divided as divided:
             return run(named("", self._in_pieces(divided.call)), self.client.execute)
         except CorruptRecord as error:
-            found = misplaced.named(self.prefix, self.types, request, error)
+            found = locate_wrong_type(self.prefix, self.types, request, error)
             raise run(found, self.client.execute) from error.__cause__
 
     async def aexecute(self, request: Request) -> Reply:
@@ -71,7 +71,7 @@ class ValkeyBackend:
         except Divided as divided:
             return await arun(named("", self._in_pieces(divided.call)), self.client.aexecute)
         except CorruptRecord as error:
-            found = misplaced.named(self.prefix, self.types, request, error)
+            found = locate_wrong_type(self.prefix, self.types, request, error)
             raise await arun(found, self.client.aexecute) from error.__cause__
 
     def _in_pieces(self, call: Call) -> Operation[Reply]:

@@ -15,14 +15,7 @@ from attrs import field, frozen
 from ...domain.errors import InvalidInput
 from .agentcore_events import Event, EventLogs, payload_bytes
 from .agentcore_records import MemoryRecords, not_found
-from .agentcore_rules import (
-    ACCOUNT_RATES,
-    CONVERSATIONAL_RATE,
-    OTHER_RATE,
-    SESSION_RATES,
-    AgentCoreRules,
-    IndexedType,
-)
+from .agentcore_rules import ACCOUNT_RATES, CONVERSATIONAL_RATE, OTHER_RATE, SESSION_RATES, AgentCoreRules, IndexedType
 from .application import ACCOUNT, Handler
 from .client_tokens import ClientTokens
 from .clock import Clock

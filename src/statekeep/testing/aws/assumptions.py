@@ -1,6 +1,6 @@
 """What the emulator takes the real service to do: each assumption, its source, and how sure it is.
 
-``tests/live/test_agentcore.py`` of Statekeep's repository checks those that can be checked against the real service,
+``tests/integration/live/test_agentcore.py`` of Statekeep's repository checks those that can be checked against the real service,
 by their names. Whoever changes what the emulator does changes this list.
 """
 

@@ -13,12 +13,7 @@ Example:
     >>> test()
 """
 
-from .cache import (
-    cache_entries,
-    cache_keys,
-    cache_namespaces,
-    cache_writes,
-)
+from .cache import cache_entries, cache_keys, cache_namespaces, cache_writes
 from .checkpoints import (
     VERSIONS,
     channel_histories,

@@ -8,17 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ...domain import (
-    ANY,
-    DEFAULT,
-    DeleteItem,
-    GetItem,
-    Item,
-    NamespaceMatch,
-    PutItem,
-    SearchItem,
-    VectorIndex,
-)
+from ...domain import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, VectorIndex
 from ...domain.items import Namespace
 from ..embedding import DIMS, letter_counts
 from .checkpoints import moments

@@ -1,0 +1,313 @@
+"""LangGraph checkpointers over any checkpoint repository."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ...domain import SavedCheckpoint
+from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from ..faces import Awaiting, Blocking, Faces, checked_repository
+from ..serializers import Strict, chosen_serde
+from . import operations
+from .versions import next_version
+
+
+class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpointSaver[str]):
+    """LangGraph's methods over both faces of one backend.
+
+    No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it.
+    """
+
+    def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None, strict: Strict) -> None:
+        super().__init__(serde=chosen_serde(serde, strict))
+        self._sync = CheckpointRepository(backend)
+        self._async = AsyncCheckpointRepository(backend)
+
+    def _at(self, config: Any) -> Saver:
+        """Return the saver that answers for a config: this one, unless threads belong to somebody."""
+        return self
+
+    # LangGraph's methods
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint, its metadata and pending writes, or ``None``.
+
+        Args:
+            config: with ``thread_id`` (text, or an integer taken as text), ``checkpoint_ns`` (default: the root)
+                and ``checkpoint_id`` (default: the newest) under ``configurable``.
+
+        Raises:
+            InvalidInput: ``thread_id`` is missing, or something is of a wrong type.
+            CorruptRecord: stored bytes are damaged, or were written with another serializer.
+        """
+        return self._at(config)._run(operations.get_tuple(self.serde, config))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As :meth:`get_tuple`."""
+        return await self._at(config)._arun(operations.get_tuple(self.serde, config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Iterate over checkpoints, newest first; what was not iterated over is not read.
+
+        Args:
+            config: which thread; without ``checkpoint_ns`` all its namespaces, with ``checkpoint_id`` only that
+                one. ``None`` for all threads.
+            filter: pairs that must be equal in the metadata.
+            before: only checkpoints with a smaller id than this config's, which need not exist.
+            limit: at most so many.
+
+        Raises:
+            InvalidInput: an argument is wrong; raised by the call, not by the iteration.
+        """
+        saver = self._at(config)
+        keep = saver._enter_sync()
+        return saver._tuples(operations.listing(self.serde, config, filter, before, limit)(keep))
+
+    def _tuples(self, found: Iterator[SavedCheckpoint]) -> Iterator[CheckpointTuple]:
+        for saved in found:
+            yield self._run(operations.complete(self.serde, saved))
+
+    def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """As :meth:`list`: an async generator."""
+        saver = self._at(config)
+        return saver._atuples(operations.listing(self.serde, config, filter, before, limit)(saver._async))
+
+    async def _atuples(self, found: AsyncIterator[SavedCheckpoint]) -> AsyncIterator[CheckpointTuple]:
+        async with aclosing(cast(AsyncGenerator[SavedCheckpoint, None], found)) as pages:
+            async for saved in pages:
+                yield await self._arun(operations.complete(self.serde, saved))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whole or not at all; one with the same id is replaced.
+
+        Only the values of the channels in ``new_versions`` are serialized and sent. The repository asks for
+        others only when it has lost them.
+
+        Args:
+            config: the thread and namespace; its ``checkpoint_id`` is the parent of the new checkpoint.
+            checkpoint: what to store.
+            metadata: to be filtered by; kept exactly, and in clear text even if the serializer encrypts.
+            new_versions: the channels that changed since the parent.
+
+        Returns:
+            The config of the stored checkpoint.
+
+        Raises:
+            InvalidInput: an argument does not have LangGraph's shape.
+        """
+        return self._at(config)._run(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """As :meth:`put`."""
+        return await self._at(config)._arun(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task wrote, all or nothing.
+
+        The checkpoint need not be stored yet. Of ordinary writes to one place the first one stays; of special
+        ones (error, interrupt, resume) the last.
+
+        Args:
+            config: the checkpoint, with its ``checkpoint_id``.
+            writes: (channel, value) pairs.
+            task_id: the task.
+            task_path: where in the step the task stands; writes are read in the order of their paths.
+
+        Raises:
+            InvalidInput: ``thread_id`` or ``checkpoint_id`` is missing, or something is of a wrong type.
+        """
+        self._at(config)._run(operations.put_writes(self.serde, config, writes, task_id, task_path))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As :meth:`put_writes`."""
+        await self._at(config)._arun(operations.put_writes(self.serde, config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints and pending writes of a thread; one that does not exist is no error."""
+        self._run(operations.delete_thread(thread_id))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """As :meth:`delete_thread`."""
+        await self._arun(operations.delete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs, with their pending writes.
+
+        A checkpoint from which a remaining one rebuilds a ``DeltaChannel`` is kept.
+
+        Args:
+            run_ids: the runs, as in the metadata's ``run_id``; unknown ones are no error.
+        """
+        self._run(operations.delete_for_runs(run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """As :meth:`delete_for_runs`."""
+        await self._arun(operations.delete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and pending writes of a thread to another.
+
+        Args:
+            source_thread_id: the thread to read; one that does not exist is no error.
+            target_thread_id: the thread to write; what it has already stays.
+        """
+        self._run(operations.copy_thread(source_thread_id, target_thread_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """As :meth:`copy_thread`."""
+        await self._arun(operations.copy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete old checkpoints of threads.
+
+        Args:
+            thread_ids: the threads; unknown ones are no error.
+            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the ancestors from
+                which it rebuilds a ``DeltaChannel``; ``"delete"`` deletes the threads.
+
+        Raises:
+            InvalidInput: another strategy, or ``thread_ids`` is one text (then also a ``TypeError``). Nothing
+                was changed.
+        """
+        self._run(operations.prune(thread_ids, strategy))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """As :meth:`prune`."""
+        await self._arun(operations.prune(thread_ids, strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the ancestors of a checkpoint wrote to channels since the nearest stored value.
+
+        Args:
+            config: the checkpoint; without ``checkpoint_id`` the newest.
+            channels: names of channels.
+
+        Returns:
+            For each channel its ``writes``, oldest first, and the stored value as ``seed`` if there is one.
+        """
+        return self._at(config)._run(operations.get_delta_channel_history(self.serde, config, channels))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """As :meth:`get_delta_channel_history`."""
+        return await self._at(config)._arun(operations.get_delta_channel_history(self.serde, config, channels))
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        """Return a channel version greater than ``current`` that no other branch will ever make."""
+        return next_version(current)
+
+
+class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository], Saver):
+    """A LangGraph checkpointer over a checkpoint repository.
+
+    Serves ``invoke`` and ``ainvoke`` alike: every backend answers both. May be shared by threads and tasks, and
+    kept as long as the program runs; as a context manager it closes the repository at the end.
+
+    Args:
+        repository: where checkpoints are kept.
+        serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
+            wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
+
+    Raises:
+        InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
+
+    Example:
+        >>> import statekeep
+        >>> from langgraph.graph import StateGraph
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> with RepositorySaver(statekeep.connect("memory:").checkpoints) as saver:
+        ...     graph = builder.compile(checkpointer=saver)
+        ...     graph.invoke(1, {"configurable": {"thread_id": "t"}})
+        2
+    """
+
+    def __init__(
+        self, repository: CheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+    ) -> None:
+        keep = checked_repository(repository, CheckpointRepository, AsyncCheckpointRepository, "AsyncRepositorySaver")
+        super().__init__(keep.backend, serde, strict)
+
+
+class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointRepository], Saver):
+    """A LangGraph checkpointer over an async checkpoint repository.
+
+    Serves ``ainvoke``, and answers sync calls from threads in which no event loop runs, such as those of sync
+    nodes in an async graph. A sync call in an event loop's own thread would block the loop; it is refused.
+
+    Args:
+        repository: where checkpoints are kept.
+        serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
+        strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
+            wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
+
+    Raises:
+        InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
+
+    Example:
+        >>> import asyncio, statekeep
+        >>> from langgraph.graph import StateGraph
+        >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
+        >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
+        >>> async def main() -> int:
+        ...     async with AsyncRepositorySaver(statekeep.aconnect("memory:").checkpoints) as saver:
+        ...         graph = builder.compile(checkpointer=saver)
+        ...         return await graph.ainvoke(1, {"configurable": {"thread_id": "t"}})
+        >>> asyncio.run(main())
+        2
+    """
+
+    _twins = "graph.ainvoke, graph.aget_state, saver.aget_tuple"
+
+    def __init__(
+        self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+    ) -> None:
+        keep = checked_repository(repository, AsyncCheckpointRepository, CheckpointRepository, "RepositorySaver")
+        super().__init__(keep.backend, serde, strict)

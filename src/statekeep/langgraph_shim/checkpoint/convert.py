@@ -1,0 +1,282 @@
+"""LangGraph's checkpoints, tuples and pending writes, to and from those of the domain. No I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.base import Checkpoint as GraphCheckpoint
+from langgraph.checkpoint.base import CheckpointMetadata as GraphMetadata
+from langgraph.checkpoint.base import PendingWrite as GraphWrite
+from langgraph.checkpoint.serde.types import TASKS
+
+from ...domain import (
+    Channel,
+    ChannelHistory,
+    Checkpoint,
+    CorruptRecord,
+    InvalidInput,
+    Payload,
+    PendingWrite,
+    SavedCheckpoint,
+    Serializer,
+    dump,
+)
+from ...domain.model import is_plain
+from ...domain.shown import shown
+from . import metadata as _metadata
+from .config import Address, config_of
+
+# Since this format a step's Sends are an ordinary channel, no longer pending writes of the parent.
+_SENDS_IN_A_CHANNEL = 4
+
+_COUNTERS = "counters_since_delta_snapshot"
+
+
+def _dump(serde: Serializer, value: Any, what: str) -> Payload:
+    try:
+        return dump(serde, value)
+    except Exception as error:
+        error.add_note(f"while serializing {what}")
+        raise
+
+
+def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
+    """Deserialize; only a failure pays for saying ``what`` it was, with ``names`` in its braces."""
+    try:
+        return serde.loads_typed((payload.encoding, payload.data))
+    except Exception as error:
+        raise CorruptRecord(
+            f"cannot deserialize {what.format(*names)} of {_where(place)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _mapping(checkpoint: Any, name: str) -> Mapping[str, Any]:
+    value = checkpoint.get(name) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(value, Mapping):
+        raise InvalidInput(
+            f"checkpoint must be a mapping with a mapping {name!r}, as langgraph's Checkpoint",
+            field=f"checkpoint.{name}",
+        )
+    return value
+
+
+def _created_at(stamp: Any) -> dt.datetime:
+    try:
+        time = dt.datetime.fromisoformat(stamp)
+    except (TypeError, ValueError):
+        return dt.datetime.now(dt.UTC)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+def channel_values(checkpoint: GraphCheckpoint) -> Mapping[str, Any]:
+    """Return the live values of a checkpoint that is about to be put."""
+    return _mapping(checkpoint, "channel_values")
+
+
+def supplied(serde: Serializer, values: Mapping[str, Any], names: Collection[str]) -> dict[str, Payload]:
+    """Serialize those of ``names`` that have a value: what a repository found missing, and may now store."""
+    return {name: _dump(serde, values[name], f"channel {name!r}") for name in names if name in values}
+
+
+def _channel(
+    serde: Serializer,
+    name: str,
+    version: Any,
+    values: Mapping[str, Any],
+    new_versions: Mapping[str, Any],
+    deltas: Collection[str],
+) -> Channel:
+    """Say where the value of a channel is.
+
+    A channel without a value in the checkpoint can be one of three:
+
+    - A ``DeltaChannel`` between two snapshots: rebuilt from its ancestors' writes, and so REPLAYED, whether it
+      was written in this step or not. (Unwritten, it may still have a snapshot stored at its version.) The
+      graph names it in the metadata's ``counters_since_delta_snapshot``: that holds every delta channel of the
+      graph but those with a snapshot in this very checkpoint, and those have a value here.
+    - Written in this step without a value, consumed or untracked: EMPTY.
+    - Any other: mostly consumed in an earlier step, but perhaps a channel that this version of the graph does not
+      know and a former one stored, which must be there again after a rollback. Only the repository knows, so it
+      is EARLIER_IF_ANY. (Were it REPLAYED, ``prune`` would keep its ancestors for nothing.)
+    """
+    if name in values:
+        if name in new_versions:
+            return Channel.of(version, _dump(serde, values[name], f"channel {name!r}"))
+        return Channel.earlier(version)
+    if name in deltas:
+        return Channel.replayed(version)
+    if name in new_versions:
+        return Channel.empty(version)
+    return Channel.earlier(version, required=False)
+
+
+def to_domain(
+    serde: Serializer,
+    config: RunnableConfig,
+    checkpoint: GraphCheckpoint,
+    metadata: GraphMetadata,
+    new_versions: Mapping[str, Any],
+) -> Checkpoint:
+    """Return the checkpoint that ``BaseCheckpointSaver.put`` is asked to store.
+
+    Values are serialized here, because the graph goes on changing them. The values of unchanged channels are
+    not: the repository has them, or asks :func:`supplied` for them.
+
+    Raises:
+        InvalidInput: an argument does not have LangGraph's shape.
+    """
+    address = Address.of(config)
+    values = _mapping(checkpoint, "channel_values")
+    versions = _mapping(checkpoint, "channel_versions")
+    checkpoint_id = checkpoint.get("id")
+    if not isinstance(checkpoint_id, str) or not checkpoint_id:
+        raise InvalidInput(
+            f"checkpoint.id must be text and not empty, got {shown(checkpoint_id)}", field="checkpoint.id"
+        )
+    for name, argument in (("metadata", metadata), ("new_versions", new_versions)):
+        if not isinstance(argument, Mapping):
+            raise InvalidInput(f"{name} must be a mapping, got {type(argument).__name__}", field=name)
+    merged = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
+    deltas = merged.get(_COUNTERS) or {}
+    if deltas:
+        # The one value that does not come back as it is: LangGraph documents these pairs as stored in lists.
+        merged[_COUNTERS] = {name: list(pair) for name, pair in deltas.items()}
+    header = {key: item for key, item in checkpoint.items() if key not in ("channel_values", "channel_versions")}
+    if unversioned := {name: value for name, value in values.items() if name not in versions}:
+        header["channel_values"] = unversioned
+    # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
+    names = (address.thread_id, address.namespace or "-", checkpoint_id, address.checkpoint_id or "-", *versions)
+    make = Checkpoint.trusted if is_plain(*names) else Checkpoint
+    return make(
+        thread_id=address.thread_id,
+        namespace=address.namespace,
+        checkpoint_id=checkpoint_id,
+        parent_id=address.checkpoint_id,
+        created_at=_created_at(checkpoint.get("ts")),
+        metadata=_metadata.pack(serde, merged),
+        header=_dump(serde, header, "the checkpoint's header"),
+        channels={
+            name: _channel(serde, name, version, values, new_versions, deltas) for name, version in versions.items()
+        },
+    )
+
+
+def writes_to_domain(
+    serde: Serializer, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+) -> list[PendingWrite]:
+    """Return the pending writes that ``BaseCheckpointSaver.put_writes`` is asked to store.
+
+    Raises:
+        InvalidInput: ``writes`` is not a sequence of (channel, value) pairs, or the task is not named by text.
+    """
+    if isinstance(writes, str | bytes) or not isinstance(writes, Iterable):
+        raise InvalidInput(f"writes must be (channel, value) pairs, got {type(writes).__name__}", field="writes")
+    found = []
+    task_is_plain = is_plain(task_id, task_path or "-")
+    for position, write in enumerate(writes):
+        pair = type(write) is tuple or (isinstance(write, Sequence) and not isinstance(write, str | bytes))
+        if not pair or len(write) != 2:
+            raise InvalidInput(
+                f"writes[{position}] must be a (channel, value) pair, got {shown(write)}", field="writes"
+            )
+        channel, value = write
+        if not isinstance(channel, str):
+            raise InvalidInput(f"writes[{position}]: the channel must be text, got {shown(channel)}", field="writes")
+        make = PendingWrite.trusted if task_is_plain and is_plain(channel) else PendingWrite
+        found.append(
+            make(
+                task_id=task_id,
+                task_path=task_path,
+                idx=WRITES_IDX_MAP.get(channel, position),
+                channel=channel,
+                payload=_dump(serde, value, f"a write to channel {channel!r}"),
+            )
+        )
+    return found
+
+
+def _where(place: Checkpoint | Address) -> str:
+    return f"thread {place.thread_id!r}, namespace {place.namespace!r}, checkpoint {place.checkpoint_id!r}"
+
+
+def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
+    """Return what ``BaseCheckpointSaver.get_tuple`` answers for ``saved``.
+
+    Raises:
+        CorruptRecord: something stored cannot be deserialized, or was not put by LangGraph.
+    """
+    if saved.header is None:
+        raise CorruptRecord(f"{_where(saved)} has no header: it was not put by LangGraph")
+    header = _load(serde, saved.header, saved, "the header")
+    if not isinstance(header, dict):
+        raise CorruptRecord(f"the header of {_where(saved)} is not a LangGraph checkpoint but {type(header).__name__}")
+    values = header.pop("channel_values", {})
+    versions = {}
+    for name, channel in saved.channels.items():
+        versions[name] = channel.version
+        if channel.payload is not None:
+            values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
+    try:
+        metadata = _metadata.unpack(serde, saved.metadata)
+    except Exception as error:
+        raise CorruptRecord(
+            f"cannot deserialize the metadata of {_where(saved)}: {type(error).__name__}: {error}"
+        ) from error
+    return CheckpointTuple(
+        config=config_of(saved.thread_id, saved.namespace, saved.checkpoint_id),
+        checkpoint=cast(GraphCheckpoint, header | {"channel_versions": versions, "channel_values": values}),
+        metadata=metadata,
+        parent_config=config_of(saved.thread_id, saved.namespace, saved.parent_id) if saved.parent_id else None,
+        pending_writes=_writes(serde, saved.pending_writes, saved),
+    )
+
+
+def _writes(serde: Serializer, writes: Iterable[PendingWrite], place: Checkpoint | Address) -> list[GraphWrite]:
+    what = "task {!r}'s write to channel {!r}"
+    return [
+        (write.task_id, write.channel, _load(serde, write.payload, place, what, write.task_id, write.channel))
+        for write in writes
+    ]
+
+
+def lacks_sends(found: CheckpointTuple) -> bool:
+    """Whether the Sends of this checkpoint, of a format before 4, must be looked for at its parent."""
+    checkpoint = found.checkpoint
+    return (
+        found.parent_config is not None
+        and checkpoint.get("v", _SENDS_IN_A_CHANNEL) < _SENDS_IN_A_CHANNEL
+        and not checkpoint.get("pending_sends")
+        and TASKS not in checkpoint["channel_values"]
+    )
+
+
+def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpoint | None) -> None:
+    """Give a checkpoint of an old format the Sends that its parent's tasks wrote. LangGraph migrates them on."""
+    if parent is None:
+        return
+    sends = [write for write in parent.pending_writes if write.channel == TASKS]
+    if sends:
+        found.checkpoint["pending_sends"] = [  # type: ignore[typeddict-unknown-key]
+            value for _, _, value in _writes(serde, sends, parent)
+        ]
+
+
+def to_history(serde: Serializer, history: ChannelHistory, channel: str, address: Address) -> DeltaChannelHistory:
+    """Return LangGraph's form of what the ancestors of a checkpoint wrote to a channel.
+
+    Raises:
+        CorruptRecord: something stored cannot be deserialized.
+    """
+    found = DeltaChannelHistory(writes=_writes(serde, history.writes, address))
+    if history.seed is not None:
+        found["seed"] = _load(serde, history.seed, address, "an earlier value of channel {!r}", channel)
+    return found

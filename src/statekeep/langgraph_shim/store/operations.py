@@ -1,0 +1,206 @@
+"""What LangGraph's stores do, written once; see :mod:`statekeep.langgraph_shim.checkpoint.operations` for the form."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from langgraph.store.base import (
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    validate_op_namespace,
+)
+
+from ... import domain
+from ...domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, PutItem
+from ...domain.filters import checked
+from ...domain.items import Default, Ttl
+from ...domain.json_path import steps
+from ...domain.json_values import plain
+from ...domain.model import is_plain_place
+from ...domain.shown import shown
+from ...repositories.operation import Operation
+from ...repositories.validation import boolean_or_none, count, text, texts
+
+Search = dict[str, Any]
+"""Arguments of a repository's ``search``."""
+
+Listing = dict[str, Any]
+"""Arguments of a repository's ``list_namespaces``."""
+
+Write = PutItem | DeleteItem
+
+
+def batch(ops: Iterable[Op], zone: ZoneInfo | None) -> Operation[list[Result]]:
+    """Do several operations; those that read see what was there before those that write.
+
+    All are checked before the first one is done. The reads of single items are one batch of the repository, and so
+    are the writes, of which each item gets only the last one.
+
+    Args:
+        ops: LangGraph's ``GetOp``, ``SearchOp``, ``ListNamespacesOp`` and ``PutOp``.
+        zone: the time zone of the results; ``None`` for UTC.
+    """
+    gets: dict[int, GetItem] = {}
+    searches: dict[int, Search] = {}
+    listings: dict[int, Listing] = {}
+    writes: dict[tuple[tuple[str, ...], str], Write] = {}
+    total = 0
+    for position, op in enumerate(ops):
+        total += 1
+        match op:
+            case GetOp():
+                gets[position] = _get(op)
+            case SearchOp():
+                searches[position] = _search(op)
+            case ListNamespacesOp():
+                listings[position] = _listing(op)
+            case PutOp():
+                write = _write(op)
+                writes[write.namespace, write.key] = write
+            case _:
+                raise InvalidInput(
+                    "ops must be GetOp, SearchOp, ListNamespacesOp or PutOp of langgraph.store.base, "
+                    f"got {type(op).__name__}",
+                    field="ops",
+                )
+    results: list[Result] = [None] * total
+    if gets:
+        found = yield _batch(list(gets.values()))
+        for position, item in zip(gets, found, strict=True):
+            results[position] = None if item is None else Item(**_fields(item, zone))
+    for position, search in searches.items():
+        hits = yield _call("search", search)
+        results[position] = [SearchItem(**_fields(hit, zone), score=hit.score) for hit in hits]
+    for position, listing in listings.items():
+        results[position] = yield _call("list_namespaces", listing)
+    if writes:
+        yield _batch(list(writes.values()))
+    return results
+
+
+def _batch(operations: Sequence[GetItem | Write]) -> Callable[[Any], Any]:
+    return lambda keep: keep.batch(operations)
+
+
+def _call(method: str, arguments: Mapping[str, Any]) -> Callable[[Any], Any]:
+    return lambda keep: getattr(keep, method)(**arguments)
+
+
+def _fields(item: domain.Item, zone: ZoneInfo | None) -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": item.value,
+        "created_at": _local(item.created_at, zone),
+        "updated_at": _local(item.updated_at, zone),
+    }
+
+
+def _local(time: datetime, zone: ZoneInfo | None) -> datetime:
+    return time if zone is None else time.astimezone(zone)
+
+
+# From LangGraph's operations to ours
+
+
+def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
+    # A text would pass for a sequence of labels, each of one character.
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidInput(f"{field} must be a tuple of labels, got {type(value).__name__} {shown(value)}", field=field)
+    validate_op_namespace(op)
+    return tuple(value)
+
+
+def _key(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        raise InvalidInput(
+            f"key must be text, or have one: {type(error).__name__} with {shown(value)}", field="key"
+        ) from error
+
+
+def _get(op: GetOp) -> GetItem:
+    namespace = _labels(op, "namespace", op.namespace)
+    key = _key(op.key)
+    make = GetItem.trusted if is_plain_place(namespace, key) else GetItem
+    return make(namespace=namespace, key=key, refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
+
+
+def _search(op: SearchOp) -> Search:
+    return {
+        "namespace_prefix": _labels(op, "namespace_prefix", op.namespace_prefix),
+        "filter": checked(op.filter) if op.filter else None,
+        "query": None if op.query is None else text("query", op.query, empty=True, is_id=False),
+        "limit": count("limit", op.limit),
+        "offset": count("offset", op.offset),
+        "refresh": boolean_or_none("refresh_ttl", op.refresh_ttl),
+    }
+
+
+def _listing(op: ListNamespacesOp) -> Listing:
+    matches = [
+        NamespaceMatch(where=condition.match_type, path=_labels(op, "path", condition.path))
+        for condition in op.match_conditions or ()
+    ]
+    if op.max_depth is not None and not count("max_depth", op.max_depth):
+        raise InvalidInput("max_depth must be None or an integer >= 1, got 0", field="max_depth")
+    return {
+        "matches": matches,
+        "max_depth": op.max_depth,
+        "limit": count("limit", op.limit),
+        "offset": count("offset", op.offset),
+    }
+
+
+def _write(op: PutOp) -> Write:
+    namespace = _labels(op, "namespace", op.namespace)
+    key = _key(op.key)
+    are_plain = is_plain_place(namespace, key)
+    if op.value is None:
+        delete = DeleteItem.trusted if are_plain else DeleteItem
+        return delete(namespace=namespace, key=key, expected=ANY)
+    if not isinstance(op.value, Mapping):
+        raise InvalidInput(
+            f"value must be a mapping with text keys, or None to delete, got {type(op.value).__name__}", field="value"
+        )
+    index: Any = op.index
+    if index is not None and index is not False:
+        for path in texts("index", index):
+            steps(path, "index")
+    ttl, value = _seconds(op.ttl), plain(op.value, "value")
+    put = PutItem.trusted if are_plain else PutItem
+    return put(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
+
+
+def _seconds(ttl: Any) -> Ttl:
+    if isinstance(ttl, Default):
+        return ttl
+    found = minutes("ttl", ttl)
+    return None if found is None else found * 60
+
+
+_LONGEST: Final = sys.float_info.max / 60
+
+
+def minutes(field: str, value: Any) -> float | None:
+    """Return a number of minutes as it was given, if it is one: ``None``, or a finite one > 0, also in seconds.
+
+    Raises:
+        InvalidInput: it is anything else; ``field`` is named.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        raise InvalidInput(f"{field} must be None or a number of minutes > 0, got {shown(value)}", field=field)
+    return float(value)

@@ -1,0 +1,209 @@
+"""The AgentCore backend of checkpoints; what each operation does is in the modules beside."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+from attrs import evolve
+
+from ...domain import ChannelHistory, Checkpoint, CheckpointQuery, InvalidInput, PendingWrite, SavedCheckpoint, Thread
+from ...domain.shown import once_made
+from ..aws import AwsClient, Reply, Request
+from ..checkpoints import Supply
+from ..operation import Operation, Page
+from ..ttl import LONGEST
+from ..validation import count, seconds, text
+from . import ancestors, get, listing, put
+from .copy import copy_thread
+from .delete import delete_runs, delete_thread, prune
+from .get import Progress, Settings
+from .lanes import Lanes
+from .local_cache import Recent
+from .reindex import reindex
+
+ACTOR = "default"
+INLINE = 16_384
+GRACE = 60.0
+RENEWAL = 86_400.0
+
+
+class AgentCoreCheckpoints:
+    """Checkpoints and pending writes in AgentCore Memory, for :class:`~statekeep.CheckpointRepository`.
+
+    What :meth:`put` knows of a thread it believes for five minutes. If another process deletes a thread on which this
+    one is at work, checkpoints of these five minutes may lack channel values or a place in listings.
+
+    Args:
+        client: see :func:`~statekeep.repositories.aws.open_client`.
+        memory_id: the memory's id or ARN.
+        actor_id: whose threads these are; any text but the empty one.
+        inline: bytes up to which a channel value is stored within each checkpoint that has it; a larger one is stored
+            once, for one more call.
+        grace: seconds for which a deletion takes a checkpoint that is half there for one whose ``put`` is under way.
+        renewal: seconds after which a value that a new checkpoint uses is stored again, with what the lists say of
+            the thread: the memory deletes events when they are as old as its ``eventExpiryDuration``.
+        progress: called while deletions go on, which take a call for each event.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from statekeep.repositories.aws import open_client
+        >>> from statekeep.repositories.checkpoints import CheckpointRepository
+        >>> from statekeep.testing.aws import AwsEmulator
+        >>> with AwsEmulator() as aws:
+        ...     client = open_client("bedrock-agentcore", session=aws.session())
+        ...     with CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")) as keep:
+        ...         keep.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        ...         keep.get("t").checkpoint_id
+        '1'
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        memory_id: str,
+        *,
+        actor_id: str = ACTOR,
+        inline: int = INLINE,
+        grace: float = GRACE,
+        renewal: float = RENEWAL,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        nanoseconds = {
+            "grace": math.ceil(seconds("grace", grace, zero=True, most=LONGEST) * 1_000_000_000),
+            "renewal": math.ceil(seconds("renewal", renewal, most=LONGEST) * 1_000_000_000),
+        }
+        if progress is not None and not callable(progress):
+            raise InvalidInput("progress must be a function", field="progress")
+        self._client = client
+        self.memory_id = checked_memory_id(memory_id)
+        self.actor_id = text("actor_id", actor_id)
+        self._settings = Settings(
+            lanes=Lanes(self.memory_id),
+            actor=self.actor_id,
+            inline=count("inline", inline),
+            recent=Recent(),
+            progress=progress,
+            **nanoseconds,
+        )
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, actor_id={self.actor_id!r})"
+
+    def of_actor(self, actor_id: str) -> AgentCoreCheckpoints:
+        """Return the same for the threads of another actor, over the same client.
+
+        Raises:
+            InvalidInput: ``actor_id`` is not text, or empty.
+        """
+        other = copy(self)
+        other.actor_id = text("actor_id", actor_id)
+        other._settings = evolve(self._settings, actor=other.actor_id)
+        return other
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking."""
+        return self._client.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request from an event loop."""
+        return await self._client.aexecute(request)
+
+    def close(self) -> None:
+        """Close the client, unless it is the user's."""
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        await self._client.aclose()
+
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+        """Two calls and one for each large value; before, one round of reading what was not met lately."""
+        yield from put.put(self._settings, checkpoint, supply)
+
+    def put_writes(
+        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    ) -> Operation[None]:
+        """One call."""
+        yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
+        """One call for the checkpoint, one for each large value side by side; two more first for the newest."""
+        return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
+
+    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
+        """One call for each 100 checkpoints that are passed by, and those of :meth:`get` for each that is listed."""
+        return (yield from listing.list_checkpoints(self._settings, query, cursor))
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """One call for each ancestor, up to 32 of them side by side."""
+        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+        """Some calls for each thread of the actor, whatever is asked for: the service has no order of threads."""
+        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+
+    def delete_thread(self, thread_id: str) -> Operation[None]:
+        """One call for each event. When it is cut off, it can be repeated, and goes on where it was."""
+        yield from delete_thread(self._settings, thread_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """Reads the threads of the runs, then one call for each event."""
+        yield from delete_runs(self._settings, run_ids)
+
+    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
+        """Reads the source, then two calls for each checkpoint and one for each large value."""
+        yield from copy_thread(self._settings, source_id, target_id)
+
+    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+        """Reads the threads, then one call for each event."""
+        for thread_id in dict.fromkeys(thread_ids):
+            yield from prune(self._settings, thread_id, keep)
+
+    def reindex(self, thread_id: str) -> Operation[int]:
+        """Reads the whole thread."""
+        return (yield from reindex(self._settings, thread_id))
+
+    def actors_of_thread(self, thread_id: str) -> Operation[Sequence[str]]:
+        """Return the actors that have a thread of this id, in order: one call."""
+        return (yield from get.actors_of_thread(self._settings, text("thread_id", thread_id)))
+
+    def actors_of_run(self, run_id: str) -> Operation[Sequence[str]]:
+        """Return the actors in whose threads a run put checkpoints, in order: one call."""
+        return (yield from get.actors_of_run(self._settings, text("run_id", run_id)))
+
+    def every_thread(self) -> Operation[Sequence[tuple[str, Thread]]]:
+        """Return the threads of all actors with their actors, the most recently updated first.
+
+        One call for each 100 actors of the memory, and what :meth:`list_threads` takes for each that has threads.
+        """
+        return (yield from listing.every_thread(self._settings))
+
+
+# As the service's model has it; botocore would send anything.
+_MEMORY_ID = re.compile(
+    r"(arn:[a-z0-9-.]{1,63}:bedrock-agentcore:[a-z0-9-]+:\d{12}:memory/)?[a-zA-Z][a-zA-Z0-9-_]{0,99}-[a-zA-Z0-9]{10}",
+    re.ASCII,
+)
+
+
+def checked_memory_id(value: str) -> str:
+    """Return the id or ARN of a memory.
+
+    Raises:
+        InvalidInput: it does not look like one; ``field`` is ``memory_id``.
+    """
+    if not _MEMORY_ID.fullmatch(text("memory_id", value)):
+        raise InvalidInput(
+            "memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name",
+            field="memory_id",
+        )
+    return value

@@ -1,0 +1,50 @@
+"""Copying a thread."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from ...domain import Payload
+from ...domain.ids import new_stamp, time_of
+from ..operation import Operation
+from .get import Settings, chunks, read_indexes, read_lanes, read_values
+from .lanes import ABREAST
+from .layout import ThreadPlace, is_checkpoint
+from .put import facts_of, missing_facts, store
+from .records import Stored, StoredWrites, writes_record
+
+
+def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
+    """Copy all namespaces of a thread, one checkpoint after the other."""
+    if source_id == target_id:
+        return
+    source, target = settings.place(source_id), settings.place(target_id)
+    indexes, _ = yield from read_indexes(settings, source)
+    # The index does not know of pending writes without a checkpoint, and new sessions may not be listed yet.
+    lanes = set(filter(is_checkpoint, (yield from settings.lanes.sessions(source.own_actor))))
+    lanes |= {source.checkpoint(one.namespace, one.checkpoint_id) for found in indexes.values() for one in found}
+    sent: set[str] = set()
+    for some in chunks(sorted(lanes), ABREAST):
+        for one in (yield from read_lanes(settings, some)):
+            if one is not None:
+                yield from _copy(settings, source, target, one, sent)
+
+
+def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Stored, sent: set[str]) -> Operation[None]:
+    stamp = new_stamp()
+    if one.writes:
+        record = writes_record(StoredWrites(one.namespace, one.checkpoint_id, one.writes, stamp))
+        lane = target.checkpoint(one.namespace, one.checkpoint_id)
+        yield from settings.lanes.append([(lane, record, time_of(stamp))])
+    if one.head is None:
+        return
+    head = evolve(one.head, stamp=stamp)
+    wanted = [
+        (head.namespace, name, channel)
+        for name, channel in head.channels.items()
+        if channel.value is not None and f"{head.namespace}/{channel.value}" not in sent
+    ]
+    values: dict[str, Payload] = yield from read_values(settings, source, wanted)
+    facts = yield from missing_facts(settings, target, facts_of(settings, target, head, stamp))
+    yield from store(settings, target, head, values, facts)
+    sent.update(f"{head.namespace}/{value}" for value in values)

@@ -1,0 +1,263 @@
+"""Deleting checkpoints without breaking those that stay.
+
+The service deletes one event at a time, so a deletion may be cut off anywhere. What says what is still to be deleted
+goes last: pending writes, then checkpoints, then values, then the index, then the lists of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from attrs import define, evolve
+
+from ...domain.ids import new_stamp, time_of
+from ...domain.lineage import is_under_root, with_sources
+from ..operation import Operation
+from .framing import Record, records
+from .get import Progress, Settings, chunks, read_heads, read_known
+from .ids import Lane
+from .index import Front, Indexed, drain
+from .lanes import ABREAST
+from .layout import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
+from .records import Head, actor_record, orphan_record, run_record, update_record
+
+
+@define
+class _Sweep:
+    """Empties sessions, and says how far it has come."""
+
+    settings: Settings
+    thread_id: str
+    sessions: int = 0
+    of_sessions: int = 0
+    events: int = 0
+
+    def expect(self, sessions: int) -> None:
+        self.of_sessions += sessions
+
+    def clear(self, lanes: Collection[Lane]) -> Operation[None]:
+        """Delete all events of some lanes."""
+        for some in chunks(sorted(lanes), ABREAST):
+            events = yield from self.settings.lanes.clear(some)
+            self._report(len(some), events)
+
+    def clear_checkpoints(self, lanes: Collection[Lane]) -> Operation[None]:
+        """Delete pending writes, and then their checkpoints, which say what is to be deleted."""
+        for some in chunks(sorted(lanes), ABREAST):
+            first: list[tuple[Lane, str]] = []
+            last: list[tuple[Lane, str]] = []
+            for lane, event_id, texts in (yield from self.settings.lanes.events(some)):
+                whole, _ = records(texts, f"{lane.actor} {lane.session}")
+                is_writes = bool(whole) and all(record.head.get("type") != "checkpoint" for record in whole)
+                (first if is_writes else last).append((lane, event_id))
+            yield from self.settings.lanes.delete(first)
+            yield from self.settings.lanes.delete(last)
+            self._report(len(some), len(first) + len(last))
+
+    def remove(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
+        """Delete some events of indexes or lists."""
+        yield from self.settings.lanes.delete(events)
+        self._report(0, len(events))
+
+    def _report(self, sessions: int, events: int) -> None:
+        self.sessions += sessions
+        self.events += events
+        if self.settings.progress is not None:
+            self.settings.progress(Progress(self.thread_id, self.sessions, self.of_sessions, self.events))
+
+
+def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
+    """Delete all namespaces of a thread."""
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(place)
+    listed = yield from read_known(settings, place)
+    indexes = yield from _indexes(settings, place, {"", *listed.orders})
+    entries = [entry for found in indexes.values() for one in found for entry in one.entries]
+    # New sessions may not be listed yet; those of checkpoints and values are in the index too.
+    lanes = set((yield from settings.lanes.sessions(place.own_actor)))
+    lanes |= {place.checkpoint(entry.namespace, entry.checkpoint_id) for entry in entries}
+    lanes |= {place.value(entry.namespace, value) for entry in entries for value in entry.values}
+    checkpoints, values = set(filter(is_checkpoint, lanes)), set(filter(is_value, lanes))
+    others = lanes - checkpoints - values
+    sweep.expect(len(lanes) + (listed.thread_id is not None))
+    yield from sweep.clear(checkpoints)
+    yield from sweep.clear(values)
+    yield from _leave_runs(sweep, place, {entry.run_id for entry in entries if entry.run_id is not None})
+    yield from sweep.remove(_events(place, indexes.values()))
+    yield from sweep.clear(others)
+    yield from _remove_records(sweep, [actors_lane(thread_id)], actor_record(place.actor))
+    if listed.thread_id is not None:
+        yield from sweep.clear([place.namespaces])
+    settings.recent.forget(place)
+
+
+def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
+    """Delete what some runs put, wherever they put it."""
+    names = list(dict.fromkeys(run_ids))
+    threads: dict[str, set[str]] = {}
+    lists = yield from settings.lanes.read_all([run_lane(run_id) for run_id in names])
+    for run_id, found in zip(names, lists, strict=True):
+        for record in found:
+            if record.head["actor"] == settings.actor:
+                threads.setdefault(record.head["thread_id"], set()).add(run_id)
+    for thread_id, runs in threads.items():
+        place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+        settings.recent.forget(place)
+        left: set[str] = set()
+        listed = yield from read_known(settings, place)
+        indexes = yield from _indexes(settings, place, listed.orders)
+        for namespace, indexed in indexes.items():
+            heads = yield from _heads(settings, place, namespace, indexed)
+            links = {id_: head.link for id_, head in heads.items()}
+            gone = {id_ for id_, head in heads.items() if head.run_id in runs}
+            gone -= with_sources(heads.keys() - gone, links.get)
+            yield from _remove(sweep, place, namespace, indexed, heads, gone)
+            left |= {run for id_, head in heads.items() if id_ not in gone and (run := head.run_id)}
+        yield from _leave_runs(sweep, place, runs - left)
+        settings.recent.forget(place)
+
+
+def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
+    """Keep the newest checkpoints of each namespace, and what they need."""
+    if keep == 0:
+        yield from delete_thread(settings, thread_id)
+        return
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(place)
+    listed = yield from read_known(settings, place)
+    indexes = yield from _indexes(settings, place, listed.orders)
+    roots: dict[str, Head] = {}
+    kept_roots: set[str] = set()
+    runs: set[str] = set()
+    left: set[str] = set()
+    # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
+    # still say which nested namespaces go with them.
+    for namespace, indexed in indexes.items():
+        heads = yield from _heads(settings, place, namespace, indexed)
+        newest = sorted(heads, reverse=True)[:keep]
+        kept = with_sources(newest, {id_: head.link for id_, head in heads.items()}.get)
+        runs |= {run for head in heads.values() if (run := head.run_id)}
+        if namespace == "":
+            roots, kept_roots = heads, kept
+        elif is_under_root(namespace) and newest and heads[newest[0]].root_id in roots.keys() - kept_roots:
+            yield from _delete_namespace(sweep, place, namespace, indexed, heads)
+            continue
+        left |= {run for id_ in kept if (run := heads[id_].run_id)}
+        if namespace:
+            yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
+    if roots:
+        yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
+    yield from _leave_runs(sweep, place, runs - left)
+    settings.recent.forget(place)
+
+
+def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:
+    return (yield from drain(settings.lanes, [Front(name, place.index(name)) for name in sorted(namespaces)]))
+
+
+def _events(place: ThreadPlace, indexed: Iterable[Sequence[Indexed]]) -> list[tuple[Lane, str]]:
+    return [(place.index(one.namespace), event) for several in indexed for one in several for event in one.events]
+
+
+def _heads(
+    settings: Settings, place: ThreadPlace, namespace: str, indexed: Sequence[Indexed]
+) -> Operation[dict[str, Head]]:
+    """Read all checkpoints of a namespace, without their values."""
+    found: dict[str, Head] = {}
+    for some in chunks(indexed):
+        heads = yield from read_heads(settings, place, namespace, [one.checkpoint_id for one in some])
+        for head in heads:
+            channels = {name: evolve(channel, payload=None) for name, channel in head.channels.items()}
+            found[head.checkpoint_id] = evolve(head, channels=channels, header=None)
+    return found
+
+
+def _remove(
+    sweep: _Sweep,
+    place: ThreadPlace,
+    namespace: str,
+    indexed: Sequence[Indexed],
+    heads: Mapping[str, Head],
+    gone: Collection[str],
+) -> Operation[None]:
+    """Delete some checkpoints of a namespace, their pending writes, and the values that nobody else has.
+
+    With them goes what earlier deletions and puts left behind that were cut off.
+    """
+    settings = sweep.settings
+    kept = [head for id_, head in heads.items() if id_ not in gone]
+    yield from _remember_update(settings, place, [heads[id_] for id_ in gone], kept)
+    stamp = new_stamp()
+    orphans = [head for head in kept if head.parent_id in gone]
+    yield from settings.lanes.append(
+        [(place.checkpoint(namespace, head.checkpoint_id), orphan_record(stamp), time_of(stamp)) for head in orphans]
+    )
+    dead_events: list[tuple[Lane, str]] = []
+    dead_values: set[str] = set()
+    live_values = {value for head in kept for value in head.values}
+    current = {(head.checkpoint_id, head.stamp) for head in kept}
+    for one in indexed:
+        for entry, event in zip(one.entries, one.events, strict=True):
+            is_young = entry.checkpoint_id not in gone and entry.stamp > stamp - settings.grace
+            if (entry.checkpoint_id, entry.stamp) in current or is_young:
+                live_values.update(entry.values)
+            else:
+                dead_values.update(entry.values)
+                dead_events.append((place.index(namespace), event))
+    dead_values -= live_values
+    sweep.expect(len(gone) + len(dead_values))
+    yield from sweep.clear_checkpoints({place.checkpoint(namespace, id_) for id_ in gone})
+    yield from sweep.clear({place.value(namespace, value) for value in dead_values})
+    yield from sweep.remove(dead_events)
+
+
+def _remember_update(
+    settings: Settings, place: ThreadPlace, gone: Sequence[Head], kept: Sequence[Head]
+) -> Operation[None]:
+    """Write down when the thread was updated, if the checkpoint goes that says so."""
+    last = max((head.stamp for head in gone), default=-1)
+    if last > max((head.stamp for head in kept), default=-1):
+        yield from settings.lanes.append([(place.namespaces, update_record(place.thread_id, last), time_of(last))])
+
+
+def _delete_namespace(
+    sweep: _Sweep, place: ThreadPlace, namespace: str, indexed: Sequence[Indexed], heads: Mapping[str, Head]
+) -> Operation[None]:
+    """Delete all of a namespace but the root, pending writes without a checkpoint too."""
+    settings = sweep.settings
+    yield from _remember_update(settings, place, list(heads.values()), [])
+    lanes = {
+        lane
+        for lane in (yield from settings.lanes.sessions(place.own_actor))
+        if lane.session.startswith((place.checkpoints_of(namespace), place.values_of(namespace)))
+    }
+    entries = [entry for one in indexed for entry in one.entries]
+    lanes |= {place.checkpoint(namespace, entry.checkpoint_id) for entry in entries}
+    lanes |= {place.value(namespace, value) for entry in entries for value in entry.values}
+    values = set(filter(is_value, lanes))
+    # The newest checkpoint says with which root checkpoint all of this goes, so it stays until the others are gone.
+    last = place.checkpoint(namespace, max(heads))
+    sweep.expect(len(lanes))
+    yield from sweep.clear_checkpoints(lanes - values - {last})
+    yield from sweep.clear(values)
+    yield from sweep.clear_checkpoints({last})
+    yield from sweep.remove(_events(place, [indexed]))
+
+
+def _leave_runs(sweep: _Sweep, place: ThreadPlace, run_ids: Collection[str]) -> Operation[None]:
+    """Let the lists of runs forget a thread."""
+    lanes = [run_lane(run_id) for run_id in sorted(run_ids)]
+    yield from _remove_records(sweep, lanes, run_record(place.actor, place.thread_id))
+
+
+def _remove_records(sweep: _Sweep, lanes: Sequence[Lane], record: Record) -> Operation[None]:
+    """Delete one record from lists that others have records in, too."""
+    for some in chunks(lanes, ABREAST):
+        found = []
+        for lane, event_id, texts in (yield from sweep.settings.lanes.events(some)):
+            # What is said again from time to time says when, too.
+            if any(
+                record.head.items() <= one.head.items() for one in records(texts, f"{lane.actor} {lane.session}")[0]
+            ):
+                found.append((lane, event_id))
+        yield from sweep.remove(found)

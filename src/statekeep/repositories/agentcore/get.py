@@ -1,0 +1,223 @@
+"""Reading checkpoints: by id, the newest, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from attrs import frozen
+
+from ...domain import CorruptRecord, Payload, SavedCheckpoint
+from ...domain.shown import shown
+from ..operation import Operation
+from .ids import Lane
+from .index import Front, Indexed, advance, drain, open_fronts
+from .lanes import PAGE, Lanes
+from .layout import ThreadPlace, actors_lane, run_lane
+from .local_cache import Recent
+from .records import Head, Known, Stored, StoredChannel, known, stored, value_of
+
+ItemT = TypeVar("ItemT")
+
+PEEK = 5
+"""Events read to find the newest checkpoint: those of one millisecond are in no order, and a put may be under way."""
+
+CHUNK = 64
+"""Checkpoints read at once where only their heads are kept."""
+
+
+@frozen
+class Progress:
+    """How far a deletion has come.
+
+    Attributes:
+        thread_id: the thread that is being deleted, or of which checkpoints are.
+        sessions: sessions of AgentCore that are empty now.
+        of_sessions: sessions to empty.
+        events: events that were deleted by this call.
+    """
+
+    thread_id: str
+    sessions: int
+    of_sessions: int
+    events: int
+
+
+@frozen
+class Settings:
+    """What the operations of a backend have in common.
+
+    Attributes:
+        lanes: of the memory.
+        actor: whose threads they are.
+        inline: bytes up to which a channel value is stored within checkpoints.
+        recent: what is known without reading.
+        grace: nanoseconds for which a checkpoint that is in the index only may be one whose put is under way.
+        renewal: nanoseconds after which what new checkpoints need is stored again.
+        progress: called while deletions go on.
+    """
+
+    lanes: Lanes
+    actor: str
+    inline: int
+    recent: Recent
+    grace: int
+    renewal: int
+    progress: Callable[[Progress], None] | None
+
+    def place(self, thread_id: str) -> ThreadPlace:
+        """The lanes of a thread."""
+        return ThreadPlace(self.actor, thread_id)
+
+
+def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT]]:
+    """Cut a sequence into pieces."""
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def read_lanes(settings: Settings, lanes: Sequence[Lane]) -> Operation[list[Stored | None]]:
+    """Read checkpoints by their lanes, without large values: one round."""
+    found = yield from settings.lanes.read_all(lanes)
+    return [stored(records, lane) for records, lane in zip(found, lanes, strict=True)]
+
+
+def read_stored(
+    settings: Settings, place: ThreadPlace, refs: Sequence[tuple[str, str]]
+) -> Operation[list[Stored | None]]:
+    """Read checkpoints by (namespace, id), without large values: one round."""
+    found = yield from read_lanes(settings, [place.checkpoint(*ref) for ref in refs])
+    for ref, one in zip(refs, found, strict=True):
+        if one is not None and (one.namespace, one.checkpoint_id) != ref:
+            lane = place.checkpoint(*ref)
+            raise CorruptRecord("the checkpoint is another one", key=f"{lane.actor} {lane.session}")
+    return found
+
+
+def read_heads(settings: Settings, place: ThreadPlace, namespace: str, ids: Sequence[str]) -> Operation[list[Head]]:
+    """Read all these checkpoints but their pending writes, leaving out those that are not there."""
+    found: list[Head] = []
+    for some in chunks(ids):
+        several = yield from read_stored(settings, place, [(namespace, id_) for id_ in some])
+        found += [one.head for one in several if one is not None and one.head is not None]
+    return found
+
+
+def read_values(
+    settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
+) -> Operation[dict[str, Payload]]:
+    """As :func:`find_values`, but all of them.
+
+    Raises:
+        CorruptRecord: a value is gone.
+    """
+    found, gone = yield from find_values(settings, place, wanted)
+    for lane, name in gone:
+        raise CorruptRecord(
+            f"the value of channel {shown(name)} is gone: deleted, or older than the memory keeps events",
+            key=f"{lane.actor} {lane.session}",
+        )
+    return found
+
+
+def find_values(
+    settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
+) -> Operation[tuple[dict[str, Payload], list[tuple[Lane, str]]]]:
+    """Read values that have lanes of their own: one round, if they are not larger than an event.
+
+    Args:
+        settings: of the backend.
+        place: the thread.
+        wanted: namespace, name and channel of each.
+
+    Returns:
+        The values by the names of their lanes, and the lanes and channels of those that are gone.
+    """
+    lanes: dict[str, tuple[Lane, str]] = {}
+    for namespace, name, channel in wanted:
+        if channel.value is not None:
+            lanes[channel.value] = (place.value(namespace, channel.value), name)
+    pending = list(lanes)
+    found: dict[str, Payload] = {}
+    # What was stored twice is read once; what is in several pieces, or half there from an earlier attempt, needs all.
+    for newest in (1, None):
+        read = yield from settings.lanes.read_all([lanes[value][0] for value in pending], newest=newest)
+        for value, records in zip(pending, read, strict=True):
+            if records:
+                found[value] = value_of(records[0], lanes[value][0])
+        pending = [value for value in pending if value not in found]
+    return found, [lanes[value] for value in pending]
+
+
+def complete(settings: Settings, place: ThreadPlace, found: Sequence[Stored]) -> Operation[list[SavedCheckpoint]]:
+    """Read the large values of checkpoints, and return them whole."""
+    wanted = [
+        (head.namespace, name, channel)
+        for one in found
+        if (head := one.head) is not None
+        for name, channel in head.channels.items()
+    ]
+    values = yield from read_values(settings, place, wanted)
+    return [one.saved(place.thread_id, values) for one in found]
+
+
+def get(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
+) -> Operation[SavedCheckpoint | None]:
+    """Read one checkpoint: one round, one more for large values, and one more first for the newest."""
+    place = settings.place(thread_id)
+    if checkpoint_id is None:
+        found = yield from newest(settings, place, namespace)
+    else:
+        [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
+    if found is None or found.head is None:
+        return None
+    settings.recent.keep(place, namespace, found.checkpoint_id, found.head.channels)
+    [saved] = yield from complete(settings, place, [found])
+    return saved
+
+
+def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[Stored | None]:
+    """Read the newest checkpoint of a namespace, without large values."""
+    [front], _ = yield from open_fronts(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PEEK)
+    return (yield from newest_of(settings, place, front))
+
+
+def newest_of(settings: Settings, place: ThreadPlace, front: Front) -> Operation[Stored | None]:
+    """Read the newest checkpoint of an index that was opened; what only the index has was not put to its end."""
+    count = 1
+    while True:
+        # The first page did not do: many were put in one millisecond, or the ids are of no one order.
+        yield from advance(settings.lanes, [front], count, PAGE)
+        ids = front.certain()[:count]
+        if not ids:
+            return None
+        refs = [(front.namespace, front.pop(id_).checkpoint_id) for id_ in ids]
+        for one in (yield from read_stored(settings, place, refs)):
+            if one is not None and one.head is not None:
+                return one
+        count = min(count * 4, CHUNK)
+
+
+def read_known(settings: Settings, place: ThreadPlace) -> Operation[Known]:
+    """Read the list of a thread's namespaces."""
+    return known((yield from settings.lanes.read(place.namespaces)), place.namespaces)
+
+
+def read_indexes(settings: Settings, place: ThreadPlace) -> Operation[tuple[dict[str, list[Indexed]], Known]]:
+    """Read all of a thread's indexes."""
+    listed = yield from read_known(settings, place)
+    fronts = [Front(namespace, place.index(namespace)) for namespace in sorted(listed.orders)]
+    return (yield from drain(settings.lanes, fronts)), listed
+
+
+def actors_of_thread(settings: Settings, thread_id: str) -> Operation[list[str]]:
+    """Return the actors that have a thread of this id, in order."""
+    found = yield from settings.lanes.read(actors_lane(thread_id))
+    return sorted({str(record.head["actor"]) for record in found})
+
+
+def actors_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
+    """Return the actors in whose threads a run put checkpoints, in order."""
+    found = yield from settings.lanes.read(run_lane(run_id))
+    return sorted({str(record.head["actor"]) for record in found})

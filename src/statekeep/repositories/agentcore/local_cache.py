@@ -1,0 +1,104 @@
+"""What this process knows of checkpoints that it put or read lately, so that most puts need not read anything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from .layout import ThreadPlace
+from .records import StoredChannel
+
+LIFE: Final = 300.0
+"""Seconds for which it is believed: others may have deleted the thread meanwhile."""
+
+BYTES: Final = 32 * 1024 * 1024
+"""Bytes of checkpoints' channels that are kept, with small values, names and ids."""
+
+FACTS: Final = 10_000
+"""Facts of the lists of threads, namespaces and runs that are kept."""
+
+LONGEST_FACT: Final = 1024
+"""Characters that a fact and its thread have at most; longer ones are looked up each time."""
+
+_CHANNEL: Final = 300
+"""Bytes of a channel or checkpoint without its value, name and ids, about."""
+
+Channels = Mapping[str, StoredChannel]
+
+
+@frozen
+class _Entry:
+    channels: Channels
+    size: int
+    until: float
+
+
+class Recent:
+    """Channels of checkpoints, and facts about threads, for a while. Safe to share by threads.
+
+    Args:
+        clock: returns seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._channels: OrderedDict[tuple[ThreadPlace, str, str], _Entry] = OrderedDict()
+        self._facts: OrderedDict[tuple[ThreadPlace, tuple[str, ...]], float] = OrderedDict()
+        self._size = 0
+
+    def channels(self, thread: ThreadPlace, namespace: str, checkpoint_id: str) -> Channels | None:
+        """Return the channels of a checkpoint, ``None`` if they are not known."""
+        with self._lock:
+            entry = self._channels.get((thread, namespace, checkpoint_id))
+            return entry.channels if entry is not None and entry.until > self._clock() else None
+
+    def keep(self, thread: ThreadPlace, namespace: str, checkpoint_id: str, channels: Channels) -> None:
+        """Keep the channels of a checkpoint that is stored."""
+        place = (thread, namespace, checkpoint_id)
+        size = _CHANNEL + _texts(thread.actor, thread.thread_id, namespace, checkpoint_id)
+        for name, one in channels.items():
+            size += _CHANNEL + _texts(name) + (len(one.payload.data) if one.payload else 0)
+        with self._lock:
+            self._drop(place)
+            self._channels[place] = _Entry(channels, size, self._clock() + LIFE)
+            self._size += size
+            while self._size > BYTES:
+                self._drop(next(iter(self._channels)))
+
+    def knows(self, thread: ThreadPlace, fact: tuple[str, ...]) -> bool:
+        """Whether a fact about a thread was stored."""
+        with self._lock:
+            return self._facts.get((thread, fact), 0.0) > self._clock()
+
+    def learn(self, thread: ThreadPlace, fact: tuple[str, ...]) -> None:
+        """A fact about a thread is stored."""
+        if _texts(thread.actor, thread.thread_id, *fact) > LONGEST_FACT:
+            return
+        with self._lock:
+            self._facts.pop((thread, fact), None)
+            self._facts[thread, fact] = self._clock() + LIFE
+            while len(self._facts) > FACTS:
+                self._facts.popitem(last=False)
+
+    def forget(self, thread: ThreadPlace) -> None:
+        """Forget all about a thread."""
+        with self._lock:
+            for place in [place for place in self._channels if place[0] == thread]:
+                self._drop(place)
+            for key in [key for key in self._facts if key[0] == thread]:
+                del self._facts[key]
+
+    def _drop(self, place: tuple[ThreadPlace, str, str]) -> None:
+        entry = self._channels.pop(place, None)
+        if entry is not None:
+            self._size -= entry.size
+
+
+def _texts(*texts: str) -> int:
+    return sum(map(len, texts))

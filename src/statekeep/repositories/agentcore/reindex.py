@@ -1,0 +1,46 @@
+"""Rebuilding the index of a thread from its checkpoints."""
+
+from __future__ import annotations
+
+from ...domain.ids import new_stamp, time_of
+from ..operation import Operation
+from .get import Settings, chunks, read_indexes, read_lanes
+from .lanes import ABREAST
+from .layout import is_checkpoint
+from .ordering import order_and_time
+from .put import facts_of, missing_facts
+from .records import index_record
+
+
+def reindex(settings: Settings, thread_id: str) -> Operation[int]:
+    """Let the index name all checkpoints that there are, and no others; return how many there are."""
+    place = settings.place(thread_id)
+    settings.recent.forget(place)
+    now = new_stamp()
+    indexes, _ = yield from read_indexes(settings, place)
+    named = {(one.namespace, one.checkpoint_id): one for found in indexes.values() for one in found}
+    lanes = set(filter(is_checkpoint, (yield from settings.lanes.sessions(place.own_actor))))
+    lanes |= {place.checkpoint(*ref) for ref in named}
+    count = 0
+    for some in chunks(sorted(lanes), ABREAST):
+        for one in (yield from read_lanes(settings, some)):
+            if one is None or one.head is None:
+                continue
+            count += 1
+            indexed = named.pop((one.namespace, one.checkpoint_id), None)
+            facts = yield from missing_facts(settings, place, facts_of(settings, place, one.head, now))
+            yield from settings.lanes.append([(fact.lane, fact.record, time_of(now)) for fact in facts])
+            if indexed is None or one.head.stamp not in {entry.stamp for entry in indexed.entries}:
+                order, moment = order_and_time(one.checkpoint_id, one.head.stamp)
+                entry = index_record(one.head, order)
+                yield from settings.lanes.append([(place.index(one.namespace), entry, moment)])
+    young = now - settings.grace
+    yield from settings.lanes.delete(
+        [
+            (place.index(one.namespace), event)
+            for one in named.values()
+            for entry, event in zip(one.entries, one.events, strict=True)
+            if entry.stamp <= young
+        ]
+    )
+    return count

@@ -1,0 +1,1 @@
+"""Cache entries in Valkey."""

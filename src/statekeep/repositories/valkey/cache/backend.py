@@ -1,0 +1,59 @@
+"""The Valkey backend of cache entries; what each operation does is in ``operations.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ....domain import CacheEntry
+from ....domain.cache import CacheKey
+from ....domain.items import Namespace
+from ...cache import Write
+from ...operation import Operation
+from ..backend import ValkeyBackend
+from ..client.factory import Client
+from . import operations
+from .operations import CacheSettings
+
+
+class ValkeyCacheEntries(ValkeyBackend):
+    """Cache entries in Valkey, for :class:`~statekeep.CacheRepository`.
+
+    Args:
+        client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
+        prefix: what all keys start with; not empty, and not starting or ending with ``:``.
+        ttl: seconds that an entry lives that is set without a TTL of its own, fractions allowed; ``None`` for ever.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
+
+    types: ClassVar[dict[str, bytes]] = {
+        "cache_entry": b"hash",
+        "cache_entry-index": b"zset",
+        "cache_namespace-index": b"zset",
+    }
+
+    def __init__(self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None) -> None:
+        super().__init__(client, prefix, ttl)
+        self._settings = CacheSettings(prefix, self.ttl, client.cluster)
+
+    def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
+        """One round trip for any number."""
+        return (yield from operations.get(self._settings, keys))
+
+    def set(self, entries: Sequence[Write]) -> Operation[None]:
+        """One script call for each 500 entries; in a cluster, one for those of each shard."""
+        yield from operations.set_entries(self._settings, entries)
+
+    def delete(self, keys: Sequence[CacheKey]) -> Operation[int]:
+        """In calls as those of ``set``."""
+        return (yield from operations.delete(self._settings, keys))
+
+    def clear(self, namespaces: Sequence[Namespace] | None) -> Operation[int]:
+        """One round trip to look, and as ``delete`` for what there is; again for what is behind 6,400 entries."""
+        return (yield from operations.clear(self._settings, namespaces))
+
+    def reindex(self) -> Operation[int]:
+        """Walks the whole keyspace once."""
+        return (yield from operations.reindex(self._settings))

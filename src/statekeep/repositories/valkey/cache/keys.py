@@ -1,0 +1,106 @@
+"""Key names of cache entries. ``docs/key-schema.md`` describes them for people.
+
+Entries are spread over a fixed number of shards, by namespace and key. ``{S}``, the number of the shard, is a literal
+hash tag. So the entries of one namespace are spread over a cluster, and yet each is in one slot with the index that
+knows it: both are written, and both are deleted, by one script.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from zlib import crc32
+
+from attrs import field, frozen
+
+from ....domain import CorruptRecord
+from ....domain.cache import CacheKey
+from ....domain.items import Namespace
+from ....domain.model import SHORT
+from ..keys import namespace_of, part, place, unpart
+
+SHARDS: Final = tuple(f"{number:02x}" for number in range(64))
+
+
+def shard_of(text: str) -> str:
+    """The shard of the entry that is ``N1.N2:K``.
+
+    >>> shard_of("users.ada:theme")
+    '00'
+    """
+    return SHARDS[crc32(text.encode()) % len(SHARDS)]
+
+
+@frozen(cache_hash=True)
+class IndexKeys:
+    """The keys of the part of a namespace that is in one shard.
+
+    Attributes:
+        name: the namespace as text, ``N1.N2``.
+        index: when each of its entries ends, by key.
+        namespaces: when the last entry of each namespace ends that has some in this shard.
+    """
+
+    prefix: str
+    shard: str
+    name: str
+    index: str = field(init=False)
+    namespaces: str = field(init=False)
+
+    @index.default
+    def _index(self) -> str:
+        return f"{self.prefix}:cache_entry-index:{{{self.shard}}}:{self.name}"
+
+    @namespaces.default
+    def _namespaces(self) -> str:
+        return namespaces_key(self.prefix, self.shard)
+
+    def pk(self, key: str) -> str:
+        """The primary key of an entry: ``{S}:N1.N2:K``."""
+        return f"{{{self.shard}}}:{self.name}:{part(key)}"
+
+    def record(self, key: str) -> str:
+        """The key of an entry's record."""
+        return self.record_of(self.pk(key))
+
+    def record_of(self, pk: str) -> str:
+        """The key of the record with a primary key."""
+        return f"{self.prefix}:cache_entry:{pk}"
+
+
+def index_keys(prefix: str, shard: str, name: str) -> IndexKeys:
+    """The keys of a part of a namespace, remembered for those in use."""
+    return (_index_keys if len(name) <= SHORT else IndexKeys)(prefix, shard, name)
+
+
+_index_keys = lru_cache(maxsize=4096)(IndexKeys)
+_name = lru_cache(maxsize=4096)(place)
+
+
+def keys_of(prefix: str, entry: CacheKey) -> IndexKeys:
+    """The keys of the part of a namespace in which an entry is."""
+    namespace, key = entry
+    name = (_name if sum(map(len, namespace)) <= SHORT else place)(namespace)
+    return index_keys(prefix, shard_of(f"{name}:{part(key)}"), name)
+
+
+def parts_of(prefix: str, namespace: Namespace) -> list[IndexKeys]:
+    """The keys of all parts of a namespace."""
+    name = place(namespace)
+    return [index_keys(prefix, shard, name) for shard in SHARDS]
+
+
+def namespaces_key(prefix: str, shard: str) -> str:
+    """The index of the namespaces that have entries in a shard."""
+    return f"{prefix}:cache_namespace-index:{{{shard}}}"
+
+
+def entry_of(prefix: str, record: str) -> CacheKey | None:
+    """Undo :meth:`IndexKeys.record`; ``None`` for a key that it does not make."""
+    _, _, rest = record.removeprefix(f"{prefix}:cache_entry:").partition(":")
+    name, _, key = rest.partition(":")
+    try:
+        entry = namespace_of(name), unpart(key)
+    except CorruptRecord:
+        return None
+    return entry if keys_of(prefix, entry).record(entry[1]) == record else None

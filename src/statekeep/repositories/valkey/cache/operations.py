@@ -1,0 +1,242 @@
+"""Reading, setting, deleting, clearing and reindexing cache entries.
+
+A script call is about at most 500 entries; in a cluster, about those of one shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from ....domain import DEFAULT, CacheEntry, CorruptRecord
+from ....domain.cache import CacheKey
+from ....domain.items import Namespace, Ttl
+from ...cache import Write, unreadable
+from ...operation import Operation
+from ...ttl import ms_of
+from ..chunks import CHUNK, Row, chunks
+from ..codecs import encode_bytes
+from ..keys import literally, text
+from ..requests import Arg, Call, Commands, Scan
+from ..scripts import script
+from .keys import SHARDS, IndexKeys, entry_of, index_keys, keys_of, namespaces_key, parts_of
+from .records import READ_FIELDS, decode_entry
+
+MOST_BYTES: Final = 8_000_000
+"""Of values that one call writes, if they are several."""
+
+PAGE: Final = 100
+"""How many members are read at a time of each of the 64 indexes that are read together."""
+
+
+@frozen
+class CacheSettings:
+    """What the operations of a repository have in common."""
+
+    prefix: str
+    ttl: float | None
+    cluster: bool
+
+    def life(self, ttl: Ttl) -> int:
+        """Milliseconds that an entry lives; 0 for ever."""
+        return ms_of(self.ttl if ttl is DEFAULT else ttl)
+
+
+# -- reading
+
+
+def get(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
+    """Read entries in one round trip, and in some more if a key holds what is no record."""
+    records = {place: keys_of(settings.prefix, place).record(place[1]) for place in places}
+    if not records:
+        return {}
+    try:
+        rows = yield _read(settings, list(records.values()))
+    except CorruptRecord:
+        # A driver reports the first of such keys, and nothing of the others.
+        rows = yield from _read_hashes(settings, list(records.values()))
+    found: dict[CacheKey, CacheEntry] = {}
+    for (place, record), row in zip(records.items(), rows, strict=True):
+        try:
+            entry = decode_entry(place, record, row)
+        except CorruptRecord as error:
+            unreadable(error, record)
+        else:
+            if entry is not None:
+                found[place] = entry
+    return found
+
+
+def _read(settings: CacheSettings, records: Sequence[str]) -> Call | Commands:
+    # A script takes less of the client. It would hold up the server if there were many.
+    if settings.cluster or not 1 < len(records) <= CHUNK:
+        return Commands([("HMGET", record, *READ_FIELDS) for record in records])
+    return Call(script("cache/get"), records, READ_FIELDS)
+
+
+def _read_hashes(settings: CacheSettings, records: Sequence[str]) -> Operation[list[Row]]:
+    types = yield Commands([("TYPE", record) for record in records])
+    hashes = [record for record, found in zip(records, types, strict=True) if found == b"hash"]
+    for record, found in zip(records, types, strict=True):
+        if found not in (b"hash", b"none"):
+            unreadable(CorruptRecord(f"it is a {found.decode()}, not a hash"), record)
+    rows = dict(zip(hashes, (yield _read(settings, hashes)), strict=True)) if hashes else {}
+    missing: Row = [None] * len(READ_FIELDS)
+    return [rows.get(record, missing) for record in records]
+
+
+# -- calls about entries of several indexes
+
+
+@frozen
+class _Line:
+    """An entry, and what a script is told of it.
+
+    Attributes:
+        index: that knows the entry.
+        record: its key.
+        args: of the script.
+        size: of its value, if that is written.
+    """
+
+    index: IndexKeys
+    record: str
+    args: Sequence[Arg]
+    size: int = 0
+
+
+def _together(settings: CacheSettings, lines: Iterable[_Line]) -> Iterator[list[_Line]]:
+    """Cut entries into those that one call may be about."""
+    by_shard: dict[str, list[_Line]] = {}
+    for line in lines:
+        by_shard.setdefault(line.index.shard if settings.cluster else "", []).append(line)
+    for shard in by_shard.values():
+        chunk: list[_Line] = []
+        size = 0
+        for line in shard:
+            if len(chunk) == CHUNK or (chunk and size + line.size > MOST_BYTES):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(line)
+            size += line.size
+        yield chunk
+
+
+def _call(name: str, lines: Iterable[_Line], empty: Iterable[IndexKeys] = ()) -> Call:
+    """Run a script with some entries, and with indexes of which there are none."""
+    groups: dict[IndexKeys, list[_Line]] = {index: [] for index in empty}
+    for line in lines:
+        groups.setdefault(line.index, []).append(line)
+    keys: list[str] = []
+    args: list[Arg] = [str(len(groups))]
+    for index, members in groups.items():
+        keys += [index.index, index.namespaces]
+        args += [index.name, str(len(members))]
+    for members in groups.values():
+        keys += [line.record for line in members]
+        args += [arg for line in members for arg in line.args]
+    return Call(script(f"cache/{name}"), keys, args)
+
+
+# -- writing
+
+
+def set_entries(settings: CacheSettings, entries: Sequence[Write]) -> Operation[None]:
+    """Store entries: one call for each 500, or for each 8 MB; in a cluster, for those of each shard."""
+    lines = []
+    for write in entries:
+        index, payload = keys_of(settings.prefix, (write.namespace, write.key)), write.payload
+        pk, value = index.pk(write.key), encode_bytes(payload.data)
+        args = (pk, write.key, payload.encoding, value, str(settings.life(write.ttl)))
+        lines.append(_Line(index, index.record_of(pk), args, len(value)))
+    for chunk in _together(settings, lines):
+        yield _call("set", chunk)
+
+
+def _delete(settings: CacheSettings, entries: Iterable[tuple[IndexKeys, str]]) -> Operation[int]:
+    count = 0
+    for chunk in _together(settings, (_Line(index, index.record(key), (key,)) for index, key in entries)):
+        count += yield _call("delete", chunk)
+    return count
+
+
+def delete(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[int]:
+    """Delete entries, in calls as those of :func:`set_entries`."""
+    return (yield from _delete(settings, [(keys_of(settings.prefix, place), place[1]) for place in places]))
+
+
+def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Operation[int]:
+    """Delete all entries of namespaces, or of all there are, some at a time."""
+    count = 0
+    if namespaces is not None:
+        for namespace in namespaces:
+            count += yield from _clear(settings, parts_of(settings.prefix, namespace))
+        return count
+    shards: Sequence[str] = SHARDS
+    while shards:
+        names = yield from _first(namespaces_key(settings.prefix, shard) for shard in shards)
+        found = [
+            index_keys(settings.prefix, shard, name)
+            for shard, members in zip(shards, names, strict=True)
+            for name in members
+        ]
+        for indexes in chunks(found, len(SHARDS)):
+            count += yield from _clear(settings, indexes, are_known=True)
+        # Not until there are none: others may set entries all the time.
+        shards = [shard for shard, members in zip(shards, names, strict=True) if len(members) == PAGE]
+    return count
+
+
+def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: bool = False) -> Operation[int]:
+    """Delete what some indexes have. Those that are known to the index of namespaces may have to be forgotten there."""
+    count = 0
+    while indexes:
+        keys = yield from _first(index.index for index in indexes)
+        found = list(zip(indexes, keys, strict=True))
+        count += yield from _delete(settings, [(index, key) for index, members in found for key in members])
+        if are_known:
+            yield from _settle(settings, [index for index, members in found if not members])
+        indexes = [index for index, members in found if len(members) == PAGE]
+    return count
+
+
+def _first(indexes: Iterable[str]) -> Operation[list[list[str]]]:
+    """The first members of some indexes."""
+    names = list(indexes)
+    replies = yield Commands([("ZRANGE", name, "0", str(PAGE - 1)) for name in names])
+    return [[text(member, name) for member in members] for name, members in zip(names, replies, strict=True)]
+
+
+def _settle(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[None]:
+    """Have the index of namespaces forget indexes that are not there any more."""
+    by_shard: dict[str, list[IndexKeys]] = {}
+    for index in indexes:
+        by_shard.setdefault(index.shard if settings.cluster else "", []).append(index)
+    for empty in by_shard.values():
+        yield _call("delete", (), empty)
+
+
+# -- what others changed
+
+
+def reindex(settings: CacheSettings) -> Operation[int]:
+    """Index all entries that there are, and forget all others. Walks the whole keyspace once."""
+    start = f"{settings.prefix}:cache_entry:"
+    entries: dict[tuple[IndexKeys, str], None] = {}
+    for record in (yield Scan(f"{literally(start)}*")):
+        place = entry_of(settings.prefix, record.decode(errors="replace"))
+        if place is not None:
+            entries[keys_of(settings.prefix, place), place[1]] = None
+    for shard in SHARDS:
+        namespaces = namespaces_key(settings.prefix, shard)
+        (names,) = yield Commands([("ZRANGE", namespaces, "0", "-1")])
+        for name in names:
+            index = index_keys(settings.prefix, shard, text(name, namespaces))
+            (members,) = yield Commands([("ZRANGE", index.index, "0", "-1")])
+            entries.update(((index, text(member, index.index)), None) for member in members)
+    count = 0
+    for chunk in _together(settings, (_Line(index, index.record(key), (key,)) for index, key in entries)):
+        count += yield _call("adopt", chunk)
+    return count

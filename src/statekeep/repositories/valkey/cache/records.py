@@ -1,0 +1,52 @@
+"""Records of cache entries: the HASHes that redis-om reads and writes too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from ....domain import CacheEntry, CorruptRecord, Payload
+from ....domain.cache import CacheKey
+from ....domain.model import built
+from ..codecs import belongs, decode_bytes, decode_time
+
+READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
+"""The fields of a record from which :func:`decode_entry` builds an entry."""
+
+
+@lru_cache(maxsize=64)
+def _time(text: bytes) -> datetime:
+    # Entries that were set together have the same times.
+    return decode_time(text.decode())
+
+
+def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
+    """Build an entry from the :data:`READ_FIELDS` of the record at a key; ``None`` if there is none.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another entry.
+    """
+    if row.count(None) == len(row):
+        return None
+    namespace, key = place
+    item_key, encoding, value, created_at, expires_at, pk = row
+    try:
+        if item_key is None or not encoding or value is None or created_at is None:
+            raise ValueError("a field is missing")
+        if item_key.decode() != key or not belongs(pk, record):
+            raise ValueError("it is that of another entry")
+        payload = built(Payload, {"encoding": encoding.decode(), "data": decode_bytes(value, record)})
+        return built(
+            CacheEntry,
+            {
+                "namespace": namespace,
+                "key": key,
+                "payload": payload,
+                "created_at": _time(created_at),
+                "expires_at": _time(expires_at) if expires_at else None,
+            },
+        )
+    except ValueError as error:
+        raise CorruptRecord(f"cache entry is damaged: {error}", key=record) from error

@@ -1,0 +1,1 @@
+"""Checkpoints and pending writes in Valkey."""

@@ -1,0 +1,107 @@
+"""The Valkey backend of checkpoints; what each operation does is in the modules beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ....domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, SavedCheckpoint, Thread
+from ...checkpoints import Supply
+from ...operation import Operation, Page
+from ..backend import ValkeyBackend
+from ..client.factory import Client
+from . import ancestors, copy, delete, get, listing, put, reindex, threads
+from .piecewise import PIECEWISE
+from .recent_ids import Newest
+from .settings import Settings
+
+
+class ValkeyCheckpoints(ValkeyBackend):
+    """Checkpoints and pending writes in Valkey, for :class:`~statekeep.CheckpointRepository`.
+
+    Args:
+        client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
+        prefix: what all keys start with; not empty, and not starting or ending with ``:``.
+        ttl: seconds that a checkpoint or pending write lives after it was put, fractions allowed; ``None`` for ever.
+        refresh_on_read: ``get`` starts the TTL anew, for what it reads.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
+
+    types: ClassVar[dict[str, bytes]] = {
+        "checkpoint": b"hash",
+        "pending_write": b"hash",
+        "head": b"hash",
+        "channel-values": b"hash",
+        "checkpoint-index": b"zset",
+        "pending_write-index": b"zset",
+        "expiry-index": b"zset",
+        "pending-values": b"hash",
+        "namespace-index": b"zset",
+        "thread-index": b"zset",
+        "run-index": b"set",
+    }
+    piecewise = PIECEWISE
+
+    def __init__(
+        self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None, refresh_on_read: bool = False
+    ) -> None:
+        super().__init__(client, prefix, ttl)
+        self.refresh_on_read = bool(refresh_on_read)
+        self._settings = Settings(
+            prefix=prefix,
+            ttl_ms=self.ttl_ms,
+            refresh_on_read=self.refresh_on_read,
+            cluster=client.cluster,
+            newest=Newest(listing.PAGE),
+        )
+
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+        """One script call; in a cluster, where the indexes of threads and runs live elsewhere, one more for each."""
+        return put.put(self._settings, checkpoint, supply)
+
+    def put_writes(
+        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    ) -> Operation[None]:
+        """One script call."""
+        return put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
+        """One script call."""
+        return get.get(self._settings, thread_id, namespace, checkpoint_id)
+
+    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
+        """Two script calls per page; one for the first if these are the checkpoints that this process knows of."""
+        return (yield from listing.list_checkpoints(self._settings, query, cursor))
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """Two script calls for each 200 ancestors, and one for each 500 of their writes, with stored values."""
+        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+        """Two round trips per page; with a prefix, one more for each 1,000 threads that have it."""
+        return (yield from threads.list_threads(self._settings, prefix, after, limit))
+
+    def delete_thread(self, thread_id: str) -> Operation[None]:
+        """Two script calls per 500 records; one more for runs, one for nested namespaces, and three in a cluster."""
+        yield from delete.delete_thread(self._settings, thread_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """In steps of 500 records."""
+        yield from delete.delete_runs(self._settings, run_ids)
+
+    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
+        """One put per checkpoint, one call per checkpoint with pending writes."""
+        yield from copy.copy_thread(self._settings, source_id, target_id)
+
+    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+        """In steps of 500 records."""
+        for thread_id in thread_ids:
+            yield from delete.prune(self._settings, thread_id, keep)
+
+    def reindex(self, thread_id: str) -> Operation[int]:
+        """Walks the whole keyspace once."""
+        return (yield from reindex.reindex(self._settings, thread_id))

@@ -1,0 +1,294 @@
+"""Deleting checkpoints without breaking those that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from attrs import frozen
+
+from ....domain import CorruptRecord, Thread, tagged_json
+from ....domain.lineage import Link, is_under_root, root_of, with_sources
+from ...operation import Operation
+from ..chunks import CHUNK, chunks
+from ..keys import part, text
+from ..requests import Call, Commands
+from ..scripts import script
+from .get import read_fields
+from .indexes import adopt_checkpoints, crown
+from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
+from .records import tokens, value_fields
+from .settings import Settings
+from .threads import drop_threads, find_thread, list_namespaces, threads_of_run
+
+SCAN = 1000
+"""Ids read from an index in one step."""
+
+NAMESPACES = 20
+"""Namespaces that are deleted in one step; each has seven keys besides its records."""
+
+ATTEMPTS = 5
+"""How often the search for unused values is repeated when checkpoints are put meanwhile. What is left behind
+then costs space only, and goes with the next deletion that finds it unused."""
+
+
+@frozen
+class Node(Link):
+    """What a checkpoint means to others. Names of channels are encoded ones."""
+
+    checkpoint_id: str
+    run_id: str | None
+    fields: Sequence[str]
+    """Of the values hash, that it refers to."""
+
+
+def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
+    """All checkpoints of a namespace, newest first."""
+    found: dict[str, Node] = {}
+    top = "+"
+    while True:
+        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(SCAN), top])
+        names = [text(name, keys.checkpoints) for name in ids]
+        records = [keys.checkpoint(name) for name in names]
+        table = yield from read_fields(records, ["parent_id", "run_id", "channels"])
+        gone: list[str] = []
+        for name, key, (parent_id, run_id, channels) in zip(names, records, table, strict=True):
+            if channels is None:
+                # It expired or was removed by others: it must not count as one that is kept.
+                gone.append(name)
+                continue
+            fields = value_fields(channels, key)
+            found[name] = Node(
+                parent_id=text(parent_id, key) if parent_id else None,
+                stored={token.partition(":")[0] for token in fields},
+                replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
+                checkpoint_id=name,
+                run_id=text(run_id, key) if run_id else None,
+                fields=fields,
+            )
+        yield from adopt_checkpoints(keys, gone)
+        if len(ids) < SCAN:
+            return found
+        top = f"({names[-1]}"
+
+
+@frozen
+class Records:
+    """Some of what a namespace holds: ids of checkpoints and index members of pending writes."""
+
+    keys: NamespaceKeys
+    ids: Sequence[str]
+    members: Sequence[str]
+
+
+def _erase(settings: Settings, found: Sequence[Records]) -> Call:
+    """Delete records of a thread with their index entries. The answer names the runs of the checkpoints.
+
+    What is empty then goes too, so this is worth a call even without records.
+    """
+    call_keys: list[str] = []
+    call_args = [found[0].keys.thread_id]
+    for some in found:
+        keys = some.keys
+        call_keys += [*keys.derived, *map(keys.checkpoint, some.ids), *map(keys.write, some.members)]
+        call_args += [keys.namespace, str(len(some.ids)), str(len(some.members)), *some.ids, *some.members]
+    if not settings.cluster:
+        call_keys += thread_index_keys(settings.prefix)
+    return Call(script("checkpoints/erase"), call_keys, call_args)
+
+
+def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]:
+    found: list[str] = []
+    for chunk in chunks(ids):
+        members = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *map(part, chunk)])
+        found += [text(name, keys.writes) for name in members]
+    return found
+
+
+def _remove(
+    settings: Settings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
+) -> Operation[None]:
+    """Delete some checkpoints of a namespace, their pending writes, and the values that only they used."""
+    if not gone:
+        return
+    # First, so that a deletion that is cut off and repeated leaves no checkpoint with a parent that is gone.
+    orphans = [
+        node.checkpoint_id for node in nodes.values() if node.checkpoint_id not in gone and node.parent_id in gone
+    ]
+    for chunk in chunks(orphans):
+        yield Call(script("checkpoints/orphan"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
+    for chunk in chunks([name for name in nodes if name in gone]):
+        members = yield from _members_of(keys, chunk)
+        # The pending writes first: who repeats this finds them by their checkpoint.
+        entries = [(False, name) for name in members] + [(True, name) for name in chunk]
+        for few in chunks(entries):
+            ids = [name for is_checkpoint, name in few if is_checkpoint]
+            writes = [name for is_checkpoint, name in few if not is_checkpoint]
+            yield _erase(settings, [Records(keys, ids, writes)])
+    yield from crown(keys)
+    yield from collect(keys, {name for node in nodes.values() if node.checkpoint_id in gone for name in node.fields})
+
+
+def _generation(keys: NamespaceKeys) -> Operation[bytes | None]:
+    """What changes with every put; ``None`` if the namespace has no checkpoints."""
+    generation: bytes | None = yield Call(script("read"), [keys.values], ["HGET", "generation"])
+    return generation
+
+
+def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]:
+    """Delete those of the values that no checkpoint refers to."""
+    for _ in range(ATTEMPTS):
+        generation = yield from _generation(keys)
+        if generation is None or not candidates:
+            return
+        nodes = yield from _nodes(keys)
+        used = {name for node in nodes.values() for name in node.fields}
+        for chunk in chunks(sorted(set(candidates) - used)):
+            if not (yield Call(script("checkpoints/collect"), [keys.values, keys.expiry], [generation, *chunk])):
+                break
+        else:
+            return
+
+
+def _contents(places: Sequence[NamespaceKeys], *namespaces: str) -> Call:
+    """Ask what namespaces hold, and which there are if the key of the list is given."""
+    indexes = [key for keys in places for key in (keys.checkpoints, keys.writes)]
+    return Call(script("checkpoints/contents"), [*indexes, *namespaces], [str(CHUNK)])
+
+
+def _delete_namespaces(
+    settings: Settings, places: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
+) -> Operation[set[str]]:
+    """Delete all of some namespaces of a thread, some records at a time.
+
+    Args:
+        settings: of the repository.
+        places: the keys of the namespaces.
+        page: what they hold, if that is known.
+
+    Returns:
+        The runs that had put something there. Nobody knows them any more when this was cut off. The indexes of these
+        runs name the thread then, until the runs are deleted; that is all.
+    """
+    runs: set[str] = set()
+    while places:
+        page = page or (yield _contents(places[:NAMESPACES]))
+        found = [
+            Records(keys, [text(name, keys.checkpoints) for name in ids], [text(name, keys.writes) for name in members])
+            for keys, ids, members in zip(places, page[::2], page[1::2], strict=False)
+        ]
+        # Damage is no reason to keep a thread: no run has an id that is no text.
+        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, found)))
+        # The last namespace of a full page may hold more.
+        places = places[len(found) :] if sum(map(len, page)) < CHUNK else places[len(found) - 1 :]
+        page = ()
+    return runs
+
+
+def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
+    """Delete all namespaces of a thread, some records at a time."""
+    entry = (yield from find_thread(settings, thread_id)) if settings.cluster else None
+    # Most threads have just the root namespace: what it holds comes with the list of namespaces.
+    root = settings.keys(thread_id, "")
+    *page, names = yield _contents([root], root.namespaces)
+    namespaces = sorted(text(name, root.namespaces) for name in names)
+    places = [settings.keys(thread_id, namespace) for namespace in namespaces]
+    runs = yield from _delete_namespaces(settings, places, page if namespaces == [""] else ())
+    if settings.cluster:
+        yield from _forget_in_cluster(settings, thread_id, entry, runs)
+    elif runs or not namespaces:
+        # Otherwise the thread index forgot it with the last checkpoint.
+        for chunk in list(chunks(sorted(runs))) or [[]]:
+            of_runs = [run_key(settings.prefix, run_id) for run_id in chunk]
+            indexes = [root.namespaces, *thread_index_keys(settings.prefix), *of_runs]
+            yield Call(script("checkpoints/forget"), indexes, [thread_id])
+
+
+def _forget_in_cluster(
+    settings: Settings, thread_id: str, entry: Thread | None, runs: Collection[str]
+) -> Operation[None]:
+    """Let the indexes in other slots forget a thread, unless somebody put a checkpoint meanwhile."""
+    if entry is not None:
+        yield from drop_threads(settings, [entry], 0)
+    if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
+        yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
+        return
+    yield from _leave_runs(settings, thread_id, runs, {})
+
+
+def _leave_runs(
+    settings: Settings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
+) -> Operation[None]:
+    """Let the index of runs forget a thread, unless a checkpoint of theirs was put since the generations seen."""
+    if not runs:
+        return
+    for chunk in chunks(sorted(runs)):
+        yield Commands([("SREM", run_key(settings.prefix, run_id), thread_id) for run_id in chunk])
+    for namespace in (yield from list_namespaces(settings, thread_id)):
+        keys = settings.keys(thread_id, namespace)
+        generation = yield from _generation(keys)
+        if generation is not None and generation != seen.get(namespace):
+            nodes = yield from _nodes(keys)
+            for run_id in sorted({node.run_id for node in nodes.values() if node.run_id in runs and node.run_id}):
+                yield Call(
+                    script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)]
+                )
+
+
+def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
+    """Delete what some runs put, wherever they put it."""
+    threads: dict[str, set[str]] = {}
+    for run_id in run_ids:
+        for thread_id in (yield from threads_of_run(settings, run_id)):
+            threads.setdefault(thread_id, set()).add(run_id)
+    for thread_id, runs in threads.items():
+        left: set[str] = set()
+        seen: dict[str, bytes | None] = {}
+        for namespace in (yield from list_namespaces(settings, thread_id)):
+            keys = settings.keys(thread_id, namespace)
+            seen[namespace] = yield from _generation(keys)
+            nodes = yield from _nodes(keys)
+            gone = {node.checkpoint_id for node in nodes.values() if node.run_id in runs}
+            gone -= with_sources(nodes.keys() - gone, nodes.get)
+            yield from _remove(settings, keys, nodes, gone)
+            left |= {node.run_id for node in nodes.values() if node.checkpoint_id not in gone and node.run_id}
+        yield from _leave_runs(settings, thread_id, runs - left, seen)
+
+
+def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
+    """Keep the newest checkpoints of each namespace, and what they need."""
+    if keep == 0:
+        yield from delete_thread(settings, thread_id)
+        return
+    roots: dict[str, Node] = {}
+    kept_roots: set[str] = set()
+    gone: list[NamespaceKeys] = []
+    # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
+    # still say which nested namespaces go with them.
+    for namespace in (yield from list_namespaces(settings, thread_id)):
+        keys = settings.keys(thread_id, namespace)
+        nodes = yield from _nodes(keys)
+        newest = list(nodes)[:keep]
+        kept = with_sources(newest, nodes.get)
+        if namespace == "":
+            roots, kept_roots = nodes, kept
+            continue
+        if is_under_root(namespace) and newest:
+            root = yield from _read_root(keys, newest[0])
+            if root in roots and root not in kept_roots:
+                gone.append(keys)
+                continue
+        yield from _remove(settings, keys, nodes, nodes.keys() - kept)
+    yield from _delete_namespaces(settings, gone)
+    yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
+
+
+def _read_root(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:
+    """Read under which root checkpoint a nested namespace ran."""
+    key = keys.checkpoint(checkpoint_id)
+    [[metadata]] = yield from read_fields([key], ["metadata"])
+    if metadata is None:
+        return None
+    try:
+        return root_of(tagged_json.loads(metadata.decode()))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptRecord(f"metadata is damaged: {error}", key=key) from error

@@ -1,0 +1,57 @@
+"""Making the indexes of a thread true: entries as records are, and the copy of the newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...operation import Operation
+from ..chunks import CHUNK, chunks
+from ..keys import text
+from ..losses import report
+from ..requests import Call
+from ..scripts import script
+from .keys import NamespaceKeys
+
+
+def _adopt(
+    keys: NamespaceKeys, kind: str, index: str, members: Sequence[str], record: Callable[[str], str]
+) -> Operation[int]:
+    count = 0
+    for chunk in chunks(members):
+        shared = [index, keys.expiry, keys.namespaces, keys.pending]
+        there, lost = yield Call(
+            script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk]
+        )
+        count += there
+        report("checkpoints" if kind == "c" else "pending writes", index, [text(name, index) for name in lost])
+    return count
+
+
+def adopt_checkpoints(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[int]:
+    """Index those checkpoints that have a record and forget the others; return how many have one."""
+    return (yield from _adopt(keys, "c", keys.checkpoints, ids, keys.checkpoint))
+
+
+def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
+    """Index those pending writes that have a record and forget the others; return how many have one."""
+    return (yield from _adopt(keys, "w", keys.writes, members, keys.write))
+
+
+def crown(keys: NamespaceKeys) -> Operation[str | None]:
+    """Make the copy of the newest checkpoint anew; return the id of the newest, ``None`` if there is none.
+
+    The index may name checkpoints that expired or were removed by others: they are dropped on the way.
+    """
+    while True:
+        [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
+        if not ids:
+            yield Call(script("checkpoints/vacate"), keys.derived, [keys.namespace])
+            return None
+        names = [text(name, keys.checkpoints) for name in ids]
+        newest = names[0]
+        answer = yield Call(
+            script("checkpoints/crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]
+        )
+        if answer == ids[0]:
+            return newest
+        yield from adopt_checkpoints(keys, names)

@@ -1,0 +1,85 @@
+"""Key names of checkpoints and pending writes. ``docs/key-schema.md`` describes them for people."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from attrs import field, frozen
+
+from ....domain.model import SHORT
+from ..keys import part
+
+
+@frozen(eq=False)
+class NamespaceKeys:
+    """The keys of one namespace of a thread. Equal to nothing but itself, so that it is a cheap key of a dict."""
+
+    prefix: str
+    thread_id: str
+    namespace: str
+    place: str = field(init=False)
+    head: str = field(init=False)
+    values: str = field(init=False)
+    checkpoints: str = field(init=False)
+    writes: str = field(init=False)
+    expiry: str = field(init=False)
+    namespaces: str = field(init=False)
+    pending: str = field(init=False)
+    is_short: bool = field(init=False)
+    """Whether these keys may be remembered."""
+    derived: tuple[str, ...] = field(init=False)
+    """The seven keys that most scripts take first."""
+
+    def __attrs_post_init__(self) -> None:
+        place = f"{{{part(self.thread_id)}}}:{part(self.namespace)}"
+        for name, value in (
+            ("place", place),
+            ("head", f"{self.prefix}:head:{place}"),
+            ("values", f"{self.prefix}:channel-values:{place}"),
+            ("checkpoints", f"{self.prefix}:checkpoint-index:{place}"),
+            ("writes", f"{self.prefix}:pending_write-index:{place}"),
+            ("expiry", f"{self.prefix}:expiry-index:{place}"),
+            ("namespaces", thread_key(self.prefix, self.thread_id)),
+            ("pending", f"{self.prefix}:pending-values:{place}"),
+        ):
+            object.__setattr__(self, name, value)
+        shared = (self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces, self.pending)
+        object.__setattr__(self, "derived", shared)
+        object.__setattr__(self, "is_short", len(self.thread_id) + len(self.namespace) <= SHORT)
+
+    def checkpoint_pk(self, checkpoint_id: str) -> str:
+        """The primary key of a checkpoint record: ``{T}:NS:CID``."""
+        return f"{self.place}:{part(checkpoint_id)}"
+
+    def checkpoint(self, checkpoint_id: str) -> str:
+        """The key of a checkpoint record."""
+        return f"{self.prefix}:checkpoint:{self.place}:{part(checkpoint_id)}"
+
+    def write(self, member: str) -> str:
+        """The key of the pending write with this member of the index (``CID:TASK:IDX:CHANNEL``)."""
+        return f"{self.prefix}:pending_write:{self.place}:{member.rpartition(':')[0]}"
+
+
+def namespace_keys(prefix: str, thread_id: str, namespace: str) -> NamespaceKeys:
+    """The keys of a namespace, remembered for the threads in use."""
+    make = _namespace_keys if len(thread_id) + len(namespace) <= SHORT else NamespaceKeys
+    return make(prefix, thread_id, namespace)
+
+
+_namespace_keys = lru_cache(maxsize=1024)(NamespaceKeys)
+
+
+def thread_key(prefix: str, thread_id: str) -> str:
+    """The index of a thread's namespaces."""
+    return f"{prefix}:namespace-index:{{{part(thread_id)}}}"
+
+
+def run_key(prefix: str, run_id: str) -> str:
+    """The set of the threads in which a run put checkpoints."""
+    return f"{prefix}:run-index:{part(run_id)}"
+
+
+@lru_cache(maxsize=16)
+def thread_index_keys(prefix: str) -> tuple[str, str]:
+    """All threads by the time of the last put, and by name; one slot."""
+    return f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"

@@ -1,0 +1,103 @@
+"""Writing checkpoints and pending writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
+from ...checkpoints import Supply
+from ...operation import Operation
+from ..keys import text
+from ..requests import Call
+from ..scripts import script
+from .get import keep_run, refresh
+from .keys import run_key, thread_index_keys
+from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
+from .settings import Settings
+
+
+def put(
+    settings: Settings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
+) -> Operation[None]:
+    """Store a checkpoint in one script call; in a cluster the indexes of threads and runs take one each.
+
+    Args:
+        settings: of the repository.
+        checkpoint: what to store.
+        supply: returns the payloads of ``earlier`` channels that are not stored.
+        as_it_is: do not look for values of ``replayed`` channels, which a copy must not find in its new place.
+    """
+    keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
+    record = keys.checkpoint(checkpoint.checkpoint_id)
+    # No checkpoint has the empty id, so without a parent the script finds nothing there.
+    parent = keys.checkpoint(checkpoint.parent_id or "")
+    fields = encode_checkpoint(checkpoint)
+    ttl = str(settings.ttl_ms)
+
+    everywhere: Sequence[str] = thread_index_keys(settings.prefix)
+    times: Any = None
+    run_id = str(fields[SENT_FIELDS.index("run_id")])
+    run = [run_key(settings.prefix, run_id)] if run_id else []
+    if settings.cluster:
+        # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
+        times = yield Call(script("checkpoints/touch"), everywhere, [checkpoint.thread_id])
+        if run:
+            yield Call(script("checkpoints/join"), run, [checkpoint.thread_id, ttl])
+        everywhere, run = [], []
+
+    channels = checkpoint.channels
+    while True:
+        call = Call(
+            script("checkpoints/put"),
+            [*keys.derived, record, parent, *everywhere, *run],
+            [ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
+        )
+        positions = yield call
+        if not positions:
+            settings.newest.put(keys, checkpoint.checkpoint_id)
+            return
+        names = list(channels)
+        missing = [names[position] for position in positions]
+        try:
+            if supply is None:
+                raise MissingChannels(missing, key=keys.values)
+            channels = channels | _supplied(channels, missing, supply)
+        except BaseException:
+            if times is not None and None not in times:  # the thread was not updated after all
+                yield Call(
+                    script("checkpoints/touch"), thread_index_keys(settings.prefix), [checkpoint.thread_id, *times]
+                )
+            raise
+
+
+def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
+    """The missing channels with the payloads that the caller supplies, or empty."""
+    payloads = supply(missing)
+    return {
+        name: Channel.of(channels[name].version, payloads[name])
+        if name in payloads
+        else Channel.empty(channels[name].version)
+        for name in missing
+    }
+
+
+def put_writes(
+    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+) -> Operation[None]:
+    """Store pending writes in one script call."""
+    if not writes:
+        return
+    keys = settings.keys(thread_id, namespace)
+    records = [keys.write(member(checkpoint_id, write)) for write in writes]
+    behind = yield Call(
+        script("checkpoints/put_writes"),
+        [*keys.derived, keys.checkpoint(checkpoint_id), *records],
+        [str(settings.ttl_ms), *(argument for write in writes for argument in encode_write(write))],
+    )
+    if behind:
+        run_id, *others = [text(name, keys.writes) for name in behind]
+        if run_id:
+            yield from keep_run(settings, run_id, thread_id)
+        if others:
+            yield from refresh(settings, keys, checkpoint_id, others)

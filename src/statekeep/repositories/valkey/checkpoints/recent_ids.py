@@ -1,0 +1,57 @@
+"""What this process knows of the newest checkpoints, so that a listing can ask for them without asking for their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ....domain.model import SHORT
+from .keys import NamespaceKeys
+
+NAMESPACES = 1024
+"""How many namespaces are remembered."""
+
+
+class Newest:
+    """Ids of the newest checkpoints of the namespaces in use, in descending order.
+
+    Only a guess: others put and delete, too. The server compares it with its index, so a wrong one costs a round trip
+    and nothing else. Threads that share it may lose each other's news. Nothing is remembered of long ids.
+
+    Args:
+        size: how many ids of a namespace are remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known = lru_cache(maxsize=NAMESPACES)(_nothing_yet)
+
+    def put(self, keys: NamespaceKeys, checkpoint_id: str) -> None:
+        """A checkpoint was put."""
+        if not keys.is_short:
+            return
+        known = self._known(keys)
+        if len(checkpoint_id) > SHORT:
+            known.clear()
+        elif checkpoint_id not in known:
+            known[:] = sorted([*known, checkpoint_id], reverse=True)[: self._size]
+
+    def listed(self, keys: NamespaceKeys, ids: Sequence[str], *, whole: bool) -> None:
+        """These are the newest ones; ``whole``: and there are no others."""
+        if not keys.is_short:
+            return
+        known = self._known(keys)
+        if any(len(checkpoint_id) > SHORT for checkpoint_id in ids):
+            known.clear()
+        elif whole or known[: len(ids)] != ids:
+            known[:] = ids
+
+    def before(self, keys: NamespaceKeys, bound: str | None, count: int) -> Sequence[str]:
+        """At most so many of the newest ids that are smaller than ``bound``."""
+        if not keys.is_short:
+            return ()
+        return [known_id for known_id in self._known(keys) if bound is None or known_id < bound][:count]
+
+
+def _nothing_yet(keys: NamespaceKeys) -> list[str]:
+    return []

@@ -1,0 +1,323 @@
+"""Records: the HASHes that redis-om reads and writes too, and the raw channel values beside them.
+
+A record holds text only: integers in decimal, datetimes as seconds since 1970 (what redis-om writes), bytes in
+base64, JSON as text. ``None`` is an absent field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from urllib.parse import quote
+
+import pybase64
+
+from ....domain import (
+    Carry,
+    Channel,
+    Checkpoint,
+    CorruptRecord,
+    InvalidInput,
+    Payload,
+    PendingWrite,
+    SavedCheckpoint,
+    tagged_json,
+)
+from ....domain.lineage import run_of
+from ....domain.model import SHORT, built
+from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
+from ..keys import part, unpart
+from .keys import NamespaceKeys
+
+READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels", "pk")
+"""The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
+
+WRITE_FIELDS = ("task_path", "channel", "encoding", "value", "pk")
+"""The fields of a pending write record from which :func:`decode_write` builds a pending write, as ``writes.lua`` reads them."""
+
+SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
+"""The fields of a checkpoint record that ``put.lua`` cannot tell from its key and that of its parent."""
+
+_VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
+"""How a token of ``channels`` begins whose channel has no value."""
+
+_ORDER = attrgetter("task_path", "task_id", "idx")
+
+_KINDS = {Carry.VALUE: "=", Carry.EARLIER: "^", Carry.EARLIER_IF_ANY: "~", Carry.REPLAYED: "?", Carry.EMPTY: "!"}
+
+
+_plain_version = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
+def token(name: str, version: str | int | float) -> str:
+    """The field of the values hash for a channel's version: ``CHANNEL:VERSION``, the version with its type.
+
+    >>> token("messages", 3), token("messages", "3"), token("messages", 3.0)
+    ('messages:i3', 'messages:s3', 'messages:f3.0')
+    """
+    if type(version) is str:
+        return f"{part(name)}:s{version if _plain_version(version) else quote(version, safe='')}"
+    return f"{part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
+
+
+def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
+    """Name and version of a channel, and the channel itself if it has no value."""
+    return (_parsed if len(text) <= SHORT else _parsed.__wrapped__)(text)
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
+    name, _, version = text.lstrip("!?").partition("@")[0].partition(":")
+    channel = unpart(name)
+    kind, number = version[:1], version[1:]
+    found: str | int | float
+    if kind == "s":
+        found = unpart(number)
+    elif kind == "i":
+        found = int(number)
+    elif kind == "f":
+        found = float(number)
+    else:
+        raise ValueError(f"not a channel version: {text!r:.80}")
+    carry = _VALUELESS.get(text[0])
+    return channel, found, built(Channel, {"version": found, "payload": None, "carry": carry}) if carry else None
+
+
+def encode_value(payload: Payload) -> bytes:
+    """A payload as raw bytes: the encoding's name and the data, each behind its length and a ``:``.
+
+    >>> encode_value(Payload(encoding="json", data=b"[1]"))
+    b'4:json3:[1]'
+    """
+    encoding = payload.encoding.encode()
+    return b"%d:%b%d:%b" % (len(encoding), encoding, len(payload.data), payload.data)
+
+
+def decode_value(data: bytes, key: str, field: str) -> Payload:
+    """Undo :func:`encode_value`."""
+    try:
+        start = data.index(b":") + 1
+        end = start + int(data[: start - 1])
+        first = data.index(b":", end) + 1
+        if start >= end or len(data) - first != int(data[end : first - 1]):
+            raise ValueError("wrong length")
+        return built(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
+    except ValueError as error:
+        raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
+    """The texts of :data:`SENT_FIELDS`; empty for what is optional and missing."""
+    metadata, header = checkpoint.metadata, checkpoint.header
+    step = metadata.get("step")
+    try:
+        text = tagged_json.dumps(metadata)
+    except InvalidInput as error:
+        raise InvalidInput(f"metadata: {error}", field="metadata") from error
+    return [
+        encode_time(checkpoint.created_at),
+        run_of(metadata) or "",
+        str(step) if type(step) is int and abs(step) < 2**53 else "",
+        text,
+        header.encoding if header else "",
+        encode_bytes(header.data) if header else b"",
+    ]
+
+
+def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
+    """A letter for each channel, their tokens, and the values of those that have one, as ``put.lua`` wants them."""
+    letters = "".join([_KINDS[channel.carry] for channel in channels.values()])
+    return [
+        letters.replace("?", "-") if as_it_is else letters,
+        *[token(name, channel.version) for name, channel in channels.items()],
+        *[encode_value(channel.payload) for channel in channels.values() if channel.payload is not None],
+    ]
+
+
+_SHORT_LIST = 8192
+"""Bytes up to which what a record lists is remembered."""
+
+
+@lru_cache(maxsize=256)
+def _tokens(channels: bytes) -> tuple[str, ...]:
+    # At white space, and in bytes: where the scripts cut, too.
+    return tuple(token.decode() for token in channels.split())
+
+
+def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
+    """What a record's ``channels`` lists: fields of the values hash, with ``?`` or ``!`` in front of some.
+
+    Raises:
+        CorruptRecord: it is not text, or was cut off.
+    """
+    if channels and not channels.endswith(b" "):
+        raise CorruptRecord("the list of channels is cut off", key=key)
+    try:
+        return (_tokens if not channels or len(channels) <= _SHORT_LIST else _tokens.__wrapped__)(channels or b"")
+    except UnicodeDecodeError as error:
+        raise CorruptRecord(f"the list of channels is damaged: {error}", key=key) from error
+
+
+@lru_cache(maxsize=256)
+def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for text in listed if text[0] not in _VALUELESS)
+
+
+def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
+    """The fields of the values hash that a record's ``channels`` names, in order. Raises as :func:`tokens`."""
+    short = not channels or len(channels) <= _SHORT_LIST
+    return (_with_value if short else _with_value.__wrapped__)(tokens(channels, key))
+
+
+def decode_values(
+    fields: Sequence[str], stored: Sequence[bytes | None], keys: NamespaceKeys
+) -> dict[str, Payload | None]:
+    """Payloads by their field of the values hash; ``None`` for one that is gone."""
+    return {
+        field: None if value is None else decode_value(value, keys.values, field)
+        for field, value in zip(fields, stored, strict=True)
+    }
+
+
+def decode_channels(
+    channels: bytes | None, values: Mapping[str, Payload | None], keys: NamespaceKeys, key: str
+) -> dict[str, Channel]:
+    """Channels by name, from the ``channels`` of the record at ``key`` and what the values hash holds."""
+    found: dict[str, Channel] = {}
+    for text in tokens(channels, key):
+        name, version, channel = _parse_token(text)
+        if channel is None:
+            payload = values.get(text)
+            if payload is None:
+                raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
+            channel = built(Channel, {"version": version, "payload": payload, "carry": Carry.VALUE})
+        found[name] = channel
+    return found
+
+
+def decode_checkpoint(
+    keys: NamespaceKeys,
+    key: str,
+    encoded_id: str,
+    row: Sequence[bytes | None],
+    values: Mapping[str, Payload | None],
+    writes: Sequence[PendingWrite],
+) -> SavedCheckpoint:
+    """Build a checkpoint from the :data:`READ_FIELDS` of the record at ``key``, the values hash, and pending writes.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another checkpoint.
+    """
+    checkpoint_id, parent_id, created_at, metadata, encoding, header, channels, pk = row
+    try:
+        if checkpoint_id is None or created_at is None or metadata is None:
+            raise ValueError("a field is missing")
+        if encoding is None or header is None or channels is None:
+            raise ValueError("a field is missing")
+        if header and not encoding:
+            raise ValueError("the header has no encoding")
+        if part(checkpoint_id.decode()) != encoded_id or not belongs(pk, f":{keys.place}:{encoded_id}"):
+            raise ValueError("it is that of another checkpoint")
+        found = tagged_json.loads(metadata.decode())
+        if not isinstance(found, dict):
+            raise ValueError("metadata is no object")
+        return SavedCheckpoint.trusted(
+            thread_id=keys.thread_id,
+            namespace=keys.namespace,
+            checkpoint_id=checkpoint_id.decode(),
+            parent_id=parent_id.decode() if parent_id else None,
+            created_at=decode_time(created_at.decode()),
+            metadata=found,
+            header=Payload.trusted(encoding=encoding.decode(), data=decode_bytes(header, key)) if encoding else None,
+            channels=decode_channels(channels, values, keys, key),
+            pending_writes=tuple(sorted(writes, key=_ORDER)),
+        )
+    except CorruptRecord as error:
+        error.key = error.key or key
+        raise
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptRecord(f"checkpoint is damaged: {error}", key=key) from error
+
+
+def member(checkpoint_id: str, write: PendingWrite) -> str:
+    """The index member of a pending write: ``CID:TASK:IDX:CHANNEL``."""
+    return f"{part(checkpoint_id)}:{part(write.task_id)}:{write.idx}:{part(write.channel)}"
+
+
+def encode_write(write: PendingWrite) -> list[str | bytes]:
+    """Channel, path with encoding, and value, as ``put_writes.lua`` wants them. The key says the rest."""
+    payload = write.payload
+    return [part(write.channel), f"{part(write.task_path)}:{part(payload.encoding)}", encode_bytes(payload.data)]
+
+
+def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[PendingWrite]]:
+    """Pending writes of some checkpoints by encoded id, from what ``lines_of`` in ``common.lua`` returns.
+
+    Raises:
+        ValueError, CorruptRecord: something is damaged; the records say which.
+    """
+    *parts, end = lines.decode("ascii").split(" ")
+    if end:
+        raise ValueError("cut off")
+    found: dict[str, list[PendingWrite]] = {}
+    checkpoint: str | None = None
+    own: list[PendingWrite] = []
+    payloads: dict[tuple[str, str], Payload] = {}
+    for line in parts:
+        owner, task, idx, channel, path, encoding, length, value = line.split(":")
+        if len(value) != int(length):
+            raise ValueError("wrong length")
+        if owner != checkpoint:
+            if owner not in encoded_ids:
+                raise ValueError("it has the id of another checkpoint")
+            checkpoint = owner
+            own = found.setdefault(checkpoint, [])
+        # Many tasks write the same: nothing, or that they are done.
+        payload = payloads.get((encoding, value))
+        if payload is None:
+            data = pybase64.b64decode(value, validate=True)
+            payload = payloads[encoding, value] = built(Payload, {"encoding": unpart(encoding), "data": data})
+        own.append(
+            built(
+                PendingWrite,
+                {
+                    "task_id": unpart(task),
+                    "task_path": unpart(path),
+                    "idx": int(idx),
+                    "channel": unpart(channel),
+                    "payload": payload,
+                },
+            )
+        )
+    return found
+
+
+def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) -> PendingWrite | None:
+    """Build a pending write from its index member and its :data:`WRITE_FIELDS`; ``None`` if it is gone."""
+    task_path, channel, encoding, value, pk = row
+    if value is None and encoding is None and channel is None:
+        return None
+    try:
+        if task_path is None or channel is None or not encoding or value is None:
+            raise ValueError("a field is missing")
+        _, task_id, idx, _ = name.split(":")
+        if not belongs(pk, keys.write(name)):
+            raise ValueError("it is that of another pending write")
+        data = pybase64.b64decode(value, validate=True)
+        return built(
+            PendingWrite,
+            {
+                "task_id": unpart(task_id),
+                "task_path": task_path.decode(),
+                "idx": int(idx),
+                "channel": channel.decode(),
+                "payload": built(Payload, {"encoding": encoding.decode(), "data": data}),
+            },
+        )
+    except CorruptRecord as error:
+        error.key = error.key or keys.write(name)
+        raise
+    except ValueError as error:
+        raise CorruptRecord(f"pending write is damaged: {error}", key=keys.write(name)) from error

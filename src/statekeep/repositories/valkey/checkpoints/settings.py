@@ -1,0 +1,24 @@
+"""The settings that the operations on checkpoints share."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from .keys import NamespaceKeys, namespace_keys
+from .recent_ids import Newest
+
+
+@frozen
+class Settings:
+    """What the operations of a repository have in common."""
+
+    prefix: str
+    ttl_ms: int
+    """0: for ever."""
+    refresh_on_read: bool
+    cluster: bool
+    newest: Newest = field(eq=False, repr=False)
+
+    def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
+        """The keys of a namespace."""
+        return namespace_keys(self.prefix, thread_id, namespace)

@@ -1,0 +1,146 @@
+"""The index of threads, and the namespaces of a thread."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections.abc import Sequence
+
+from ....domain import CorruptRecord, Thread
+from ....domain.shown import shown
+from ...operation import Operation, Page
+from ..chunks import chunks
+from ..keys import text
+from ..requests import Call, Commands
+from ..scripts import script
+from .keys import run_key, thread_index_keys, thread_key
+from .settings import Settings
+
+SCAN = 1000
+"""Checkpoints whose metadata is looked at in one step of a filtered listing."""
+
+THREADS = 100
+"""Threads looked at in one step."""
+
+PREFIXED_THREADS = 10_000
+"""Threads of a prefix that one page may hold; each page sorts all that have the prefix."""
+
+GRACE_US = 60_000_000
+"""An index entry of a thread without checkpoints may be that of a put under way: it is left alone for so long."""
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def list_namespaces(settings: Settings, thread_id: str) -> Operation[list[str]]:
+    """The namespaces of a thread, in order."""
+    key = thread_key(settings.prefix, thread_id)
+    names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
+    return sorted(text(name, key) for name in names)
+
+
+def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+    """One page of threads, the most recently updated first."""
+    if limit == 0:
+        return Page(())
+    while True:
+        if prefix:
+            candidates, last = yield from _threads_with_prefix(settings, prefix, after, limit)
+        else:
+            candidates, last = yield from _recent_threads(settings, after, limit)
+        alive = yield from _alive(settings, candidates)
+        if alive or last:
+            return Page(alive, None if last or not candidates else candidates[-1])
+        after = candidates[-1]
+
+
+def _thread(settings: Settings, name: bytes, score: bytes) -> Thread:
+    key = thread_index_keys(settings.prefix)[0]
+    thread_id = text(name, key)
+    try:
+        updated_at = EPOCH + dt.timedelta(microseconds=round(float(score)))
+    except (ValueError, OverflowError) as error:
+        raise CorruptRecord(f"not a time of thread {shown(thread_id)}: {shown(score)}", key=key) from error
+    return Thread.trusted(thread_id=thread_id, updated_at=updated_at)
+
+
+def _score(thread: Thread) -> int:
+    return (thread.updated_at - EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _recent_threads(
+    settings: Settings, after: Thread | None, limit: int | None
+) -> Operation[tuple[list[Thread], bool]]:
+    size = THREADS if limit is None else min(limit, THREADS)
+    top = "+inf" if after is None else str(_score(after))
+    offset, found = 0, list[Thread]()
+    while True:
+        arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
+        reply = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], arguments)
+        threads = [_thread(settings, name, score) for name, score in chunks(reply, 2)]
+        found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
+        if len(found) > size:
+            return found[:size], False
+        if len(threads) <= size:
+            return found, True
+        offset += len(threads)
+
+
+def _order(thread: Thread) -> tuple[dt.datetime, str]:
+    return thread.updated_at, thread.thread_id
+
+
+def _threads_with_prefix(
+    settings: Settings, prefix: str, after: Thread | None, limit: int | None
+) -> Operation[tuple[list[Thread], bool]]:
+    by_time, by_name = thread_index_keys(settings.prefix)
+    size = PREFIXED_THREADS if limit is None else min(limit, PREFIXED_THREADS)
+    found: list[Thread] = []
+    start: str | bytes = f"[{prefix}"
+    while True:
+        # No UTF-8 text has a byte 0xFF.
+        end = b"(" + prefix.encode() + b"\xff"
+        names = yield Call(script("read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
+        if names:
+            scores = yield Call(script("read"), [by_time], ["ZMSCORE", *names])
+            threads = [
+                _thread(settings, name, score) for name, score in zip(names, scores, strict=True) if score is not None
+            ]
+            found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
+            found = heapq.nlargest(size + 1, found, key=_order)
+            start = b"(" + names[-1]
+        if len(names) < SCAN:
+            return found[:size], len(found) <= size
+
+
+def _alive(settings: Settings, threads: Sequence[Thread]) -> Operation[list[Thread]]:
+    """Leave out threads that have no checkpoint any more, and let the index forget them."""
+    if not threads:
+        return []
+    counts: list[int] = []
+    for chunk in chunks(threads):
+        counts += yield Commands(
+            [("ZCOUNT", thread_key(settings.prefix, thread.thread_id), "1", "1") for thread in chunk]
+        )
+    dead = [thread for thread, count in zip(threads, counts, strict=True) if not count]
+    yield from drop_threads(settings, dead, GRACE_US)
+    return [thread for thread, count in zip(threads, counts, strict=True) if count]
+
+
+def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
+    """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
+    for chunk in chunks(threads):
+        pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
+        yield Call(script("checkpoints/drop"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
+
+
+def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:
+    """The thread's entry in the index."""
+    score = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
+    return None if score is None else _thread(settings, thread_id.encode(), score)
+
+
+def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
+    """The threads in which a run put checkpoints."""
+    key = run_key(settings.prefix, run_id)
+    names = yield Call(script("read"), [key], ["SMEMBERS"])
+    return sorted(text(name, key) for name in names)

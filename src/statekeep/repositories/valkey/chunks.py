@@ -1,0 +1,24 @@
+"""Pieces of long lists, so that no request holds up the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+ItemT = TypeVar("ItemT")
+
+CHUNK = 500
+"""How many records one script call touches at most, so that none holds up the server."""
+
+Row = Sequence[bytes | None]
+
+
+def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT]]:
+    """Cut a sequence into pieces."""
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def rows(flat: Sequence[bytes | None], width: int) -> Iterator[Row]:
+    """Cut a flat reply into rows."""
+    return chunks(flat, width)

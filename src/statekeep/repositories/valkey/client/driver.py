@@ -1,0 +1,99 @@
+"""What a driver's client looks like to the rest: one attempt at one request, with the driver's own errors."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import metadata
+from typing import Protocol, TypeVar
+
+from ....domain import Unavailable
+from ..requests import Reply, Request
+
+ResultT = TypeVar("ResultT")
+
+
+def version() -> str:
+    """Return the version of this package, which servers show in ``CLIENT LIST``."""
+    try:
+        return metadata.version("statekeep")
+    except metadata.PackageNotFoundError:  # used from a source tree
+        return "0"
+
+
+class SyncDriver(Protocol):
+    """A blocking client."""
+
+    cluster: bool
+    limit: int
+    """How many requests may be under way at the same time."""
+    server: str
+    """The address, for messages."""
+
+    def perform(self, request: Request) -> Reply:
+        """Answer a request, or raise the driver's error."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AsyncDriver(Protocol):
+    """A client of one event loop."""
+
+    cluster: bool
+    limit: int
+    server: str
+    patience: float
+    """How long one attempt may take, in seconds."""
+
+    async def perform(self, request: Request) -> Reply: ...
+
+    async def close(self) -> None: ...
+
+
+def plain(reply: Reply) -> Reply:
+    """Turn a reply into what RESP2 would have sent.
+
+    RESP3 servers, and glide by the name of the command, answer with dicts, sets, floats, booleans and text.
+    """
+    if reply is None:
+        return None
+    kind = type(reply)
+    if kind is bytes or kind is int:
+        return reply
+    if kind is list:
+        return [item if type(item) is bytes else plain(item) for item in reply]
+    if kind is str:
+        return reply.encode()
+    if kind is bool:
+        return int(reply)
+    if kind is float:
+        return (b"%d" % reply) if reply.is_integer() and abs(reply) < 1e17 else repr(reply).encode()
+    if kind is dict:
+        return [plain(side) for pair in reply.items() for side in pair]
+    if kind in (set, frozenset, tuple):
+        return [plain(item) for item in reply]
+    return reply
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def joined(task: asyncio.Task[ResultT]) -> ResultT:
+    """Wait for a task that goes on if this is cancelled, and that others may wait for, too."""
+    try:
+        return await asyncio.shield(task)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if task.done() and not task.cancelled() and task.exception() is error:
+            # The event loop was left with it already; those who wait for the task when it runs again do not end it anew.
+            raise ConnectionError("an exception interrupted the event loop") from None
+        raise
+
+
+def closed(server: str) -> Unavailable:
+    return Unavailable(
+        f"{server}: this client is closed; use it (and what was built on it) inside its 'with' block, or before close()"
+    )

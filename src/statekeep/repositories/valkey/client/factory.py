@@ -1,0 +1,209 @@
+"""What carries a request to the server: one interface over every client library, with retries and clear errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, Protocol, runtime_checkable
+
+from ....domain import InvalidInput
+from ...validation import seconds
+from ..requests import Reply, Request
+from .url import Driver, target
+from .url_client import UrlClient, installed_driver
+from .user_client import AsyncClient, SyncClient
+
+DEADLINE: Final = 10.0
+
+ACCEPTED: Final = (
+    "glide_sync.GlideClient, glide_sync.GlideClusterClient, glide.GlideClient, glide.GlideClusterClient, "
+    "valkey.Valkey, valkey.cluster.ValkeyCluster, valkey.asyncio.Valkey or valkey.asyncio.cluster.ValkeyCluster"
+)
+
+
+@runtime_checkable
+class Client(Protocol):
+    """Carries requests to a server, from blocking code and from event loops alike. Threads may share it."""
+
+    cluster: bool
+    """Keys of different slots may live on different nodes."""
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking.
+
+        Raises:
+            Unavailable: no answer until the deadline, or the client is closed.
+            AccessDenied: the credentials are wrong or do not suffice.
+            QuotaExceeded: the server is out of memory, or its disk is full.
+            CorruptRecord: a key holds another type of value.
+            WrongEventLoop: the client belongs to an event loop that would wait for itself.
+        """
+        ...
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request without blocking the event loop. Raises as :meth:`execute`."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened here; a client that the user passed stays open. Idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        ...
+
+
+def _is(value: object, module: str, *names: str) -> bool:
+    # A driver that nobody imported cannot have made the object; importing it takes long.
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, tuple(getattr(loaded, name) for name in names))
+
+
+def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
+    """Wrap a client that you made. It stays yours: it is never closed and never reconfigured.
+
+    A blocking client serves event loops from worker threads. An asyncio client belongs to one event loop; blocking
+    calls from other threads are answered by that loop.
+
+    Args:
+        client: of glide_sync, glide, valkey or valkey.asyncio, for one server or a cluster.
+        deadline: how long a request is retried while the server is away, in seconds; 0 means one attempt. An attempt
+            that has begun may take as long as your client's own timeout says. A glide client keeps connections that
+            fell silent for minutes, and all attempts are made with it; one made from a URL is replaced.
+
+    Raises:
+        InvalidInput: ``client`` is something else.
+
+    Example:
+        >>> import valkey
+        >>> client_for(valkey.Valkey(port=6380))
+        SyncClient('localhost:6380')
+    """
+    wait = seconds("deadline", deadline, zero=True)
+    if isinstance(client, SyncClient | AsyncClient | UrlClient):
+        return client
+    if _is(client, "glide_sync", "GlideClient", "GlideClusterClient"):
+        from . import glide
+
+        return SyncClient(glide.Sync(client), wait)
+    if _is(client, "glide", "GlideClient", "GlideClusterClient"):
+        from . import glide
+
+        given: Any = client
+        return AsyncClient(glide.Async(given, glide.patience_of(given, wait)), wait, given._loop)
+    if _is(client, "valkey.client", "Pipeline", "PubSub") or _is(client, "valkey.asyncio.client", "Pipeline", "PubSub"):
+        raise InvalidInput(f"client must be a client, not its {type(client).__name__}", field="client")
+    if "valkey" in sys.modules:
+        from .valkey_py import factory
+
+        if (sync := factory.sync_driver(client)) is not None:
+            return SyncClient(sync, wait)
+        if (driver := factory.async_driver(client, wait)) is not None:
+            return AsyncClient(driver, wait, None)
+    kind = type(client)
+    raise InvalidInput(f"client must be a {ACCEPTED}, got {kind.__module__}.{kind.__qualname__}", field="client")
+
+
+def client_from_pool(pool: object, *, deadline: float = DEADLINE) -> Client:
+    """Use a connection pool that you made. It stays yours, open and unchanged.
+
+    Args:
+        pool: ``valkey.ConnectionPool`` or ``valkey.asyncio.ConnectionPool``, or a subclass such as
+            ``BlockingConnectionPool``.
+        deadline: as for :func:`client_for`.
+
+    Raises:
+        InvalidInput: ``pool`` is something else.
+
+    Example:
+        >>> import valkey
+        >>> client_from_pool(valkey.BlockingConnectionPool(port=6380, max_connections=4))
+        SyncClient('localhost:6380')
+    """
+    if "valkey" in sys.modules:
+        from .valkey_py import factory
+
+        client = factory.client_of(pool)
+        if client is not None:
+            return client_for(client, deadline=deadline)
+    kind = type(pool)
+    raise InvalidInput(
+        "pool must be a valkey.ConnectionPool or valkey.asyncio.ConnectionPool, "
+        f"got {kind.__module__}.{kind.__qualname__}",
+        field="pool",
+    )
+
+
+def client_from_url(
+    url: str,
+    *,
+    client: Driver | None = None,
+    db: int | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    client_name: str | None = None,
+    pool_size: int | None = None,
+    pool_timeout: float | None = None,
+    deadline: float | None = None,
+    request_timeout: float | None = None,
+    connect_timeout: float | None = None,
+    tls_ca_certs: str | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+    tls_insecure: bool | None = None,
+    **aliases: Any,
+) -> Client:
+    """Make a client from a URL; it serves threads and event loops alike, and connects with its first request.
+
+    Args:
+        url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,
+            ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. The other arguments
+            may be parameters in its query, too.
+        client: ``"glide"`` or ``"valkey-py"``; by default valkey-py for one server if libvalkey is installed,
+            and glide for a cluster.
+        db: number of the database, default 0.
+        username: for servers with more users than the default one.
+        password: of the user.
+        client_name: as ``CLIENT LIST`` shows it, default ``"statekeep"``.
+        pool_size: how many connections valkey-py opens at most, for each event loop, for all threads together, and
+            for each node of a cluster; default 10. glide always needs one.
+        pool_timeout: how long a request waits for its turn while all of them are busy, in seconds; by default as long
+            as others are answered.
+        deadline: how long a request is retried while the server is away, in seconds, default 10; 0: one attempt.
+            An attempt that has begun by then may take ``request_timeout`` more. With glide, ``connect_timeout`` and
+            4 seconds may be added, in which another connection is tried after an attempt without an answer.
+        request_timeout: how long one attempt may take, in seconds, default 5.
+        connect_timeout: how long connecting may take, in seconds, default 2.
+        tls_ca_certs: file with the certificates of the authorities to trust; by default those of the system.
+        tls_cert: file with the client's certificate.
+        tls_key: file with the key of ``tls_cert``.
+        tls_insecure: do not check the server's certificate.
+        aliases: valkey-py's names: ``max_connections``, ``socket_timeout``, ``socket_connect_timeout``,
+            ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
+
+    Raises:
+        InvalidInput: the URL or an argument is wrong, unknown or contradicts another; ``field`` names it.
+        MissingDependency: the client library is not installed.
+
+    Example:
+        >>> client_from_url("valkey://localhost:6380/1", pool_size=4, client="valkey-py")  # doctest: +ELLIPSIS
+        UrlClient(Target(addresses=(('localhost', 6380),), ..., database=1, ..., pool_size=4, ...))
+    """
+    keywords = {
+        "client": client,
+        "db": db,
+        "username": username,
+        "password": password,
+        "client_name": client_name,
+        "pool_size": pool_size,
+        "pool_timeout": pool_timeout,
+        "deadline": deadline,
+        "request_timeout": request_timeout,
+        "connect_timeout": connect_timeout,
+        "tls_ca_certs": tls_ca_certs,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_insecure": tls_insecure,
+        **aliases,
+    }
+    found = target(url, keywords)
+    return UrlClient(found, installed_driver(found.client, cluster=found.cluster))

@@ -1,0 +1,275 @@
+"""Attempts at a request: how many at a time, how often, and for how long.
+
+A request is idempotent, so it is tried again until it succeeds or ``deadline`` seconds have passed since it began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from ....domain import StatekeepError, Unavailable
+from ..requests import Call, Divided, Reply, Request
+from .driver import AsyncDriver, SyncDriver
+from .errors import MIGRATING, Meaning, cause_of, failure, meaning_of
+
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 0.5
+
+SLACK: Final = 2.0
+"""Seconds beyond the deadline after which an event loop that does not answer is taken to be blocked."""
+
+WORKERS: Final = 16
+"""Threads that serve event loops with a blocking client."""
+
+_NEVER: Final = object()
+
+
+class Attempts:
+    """The attempts at one request, and the time that is left for them.
+
+    The time runs from the first attempt: a request that waits for its turn behind others, as the last of a large
+    fan-out does, loses none of it.
+    """
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        self._request = request
+        self._began = time.monotonic()
+        self._deadline = deadline
+        self._pause = FIRST_PAUSE
+
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def patience(self, progress: float, end: float) -> float:
+        """Return for how many more seconds to wait for a slot: until ``end`` at the latest.
+
+        When no other request has succeeded for long, the last one at ``progress``, it is over sooner.
+        """
+        return min(max(self._began, progress) + max(self._deadline, SLACK), end) - time.monotonic()
+
+    def left(self) -> float:
+        return self._deadline - self.seconds
+
+    def failed(self, error: Exception, server: str, *, cluster: bool) -> float:
+        """Return how many seconds to pause before the next attempt, or raise what the error means."""
+        meaning = meaning_of(error, cluster=cluster)
+        if meaning is None:
+            raise error
+        left = self.left()
+        if meaning is MIGRATING and isinstance(self._request, Call) and not self._request.is_whole:
+            raise Divided(self._request) from error
+        if not meaning.retry or left <= 0:
+            raise self.translated(meaning, error, server) from cause_of(error)
+        pause = min(self._pause * random.uniform(0.5, 1.0), left)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        return pause
+
+    def translated(self, meaning: Meaning, error: Exception, server: str) -> StatekeepError:
+        return failure(meaning, error, self._request, server, self.seconds)
+
+    def crowded(self, server: str, limit: int) -> Unavailable:
+        return Unavailable(
+            f"{server}: all {limit} connections or requests of this client were busy for {self.seconds:.1f} seconds"
+        )
+
+
+class _Slots:
+    """A semaphore that takes a tenth of the time of threading's own, and that no exception of a signal handler upsets.
+
+    Whoever takes a slot brings a list for it, and gives it back if it is in there. Taking one and putting it into the list
+    is one step of the interpreter, as giving it back is; it looks for signals only between its steps.
+    """
+
+    def __init__(self, limit: int) -> None:
+        queue: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limit):
+            queue.put(None)
+        self.give: Final = queue.put
+        self._now: Final = iter(queue.get_nowait, _NEVER)
+        self._get: Final = queue.get
+
+    def take(self, held: list[None]) -> None:
+        """Take a slot at once. Raises Empty."""
+        held.extend(islice(self._now, 1))
+
+    def wait(self, held: list[None], seconds: float) -> None:
+        """Take a slot, or raise Empty after some seconds."""
+        held.extend(islice(iter(partial(self._get, True, seconds), _NEVER), 1))
+
+
+class SyncSide:
+    """A blocking driver with a bound on concurrent requests, and retries.
+
+    A request waits at most ``pool_timeout`` seconds for its turn.
+    """
+
+    def __init__(self, driver: SyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
+        self.driver = driver
+        self._deadline = deadline
+        self._pool_timeout = pool_timeout
+        self._slots = _Slots(driver.limit)
+        self._progress = 0.0
+
+    def forked(self) -> None:
+        self._slots = _Slots(self.driver.limit)
+
+    def perform(self, request: Request, attempt: Attempts) -> Reply:
+        slots = self._slots
+        held: list[None] = []
+        try:
+            try:
+                slots.take(held)
+            except Empty:
+                self._queue(slots, held, attempt)
+            attempt.begin()
+            reply = self.driver.perform(request)
+            self._progress = time.monotonic()
+        finally:
+            if held:
+                slots.give(None)
+        return reply
+
+    def _queue(self, slots: _Slots, held: list[None], attempt: Attempts) -> None:
+        end = time.monotonic() + self._pool_timeout
+        while True:
+            try:
+                return slots.wait(held, max(attempt.patience(self._progress, end), 0.001))
+            except Empty:
+                if attempt.patience(self._progress, end) <= 0:
+                    raise attempt.crowded(self.driver.server, self.driver.limit) from None
+
+    def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._deadline)
+        while True:
+            try:
+                return self.perform(request, attempt)
+            except Exception as error:
+                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
+            time.sleep(pause)
+
+
+class AsyncSide:
+    """A driver of one event loop with a bound on concurrent requests, and retries; see :class:`SyncSide`."""
+
+    def __init__(self, driver: AsyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
+        self.driver = driver
+        self._deadline = deadline
+        self._pool_timeout = pool_timeout
+        # What asyncio.Semaphore does, by single steps as those of _Slots.
+        self._free: list[None] = [None] * driver.limit
+        self._now = iter(self._free.pop, _NEVER)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._progress = 0.0
+
+    async def perform(self, request: Request, attempt: Attempts) -> Reply:
+        held: list[None] = []
+        try:
+            if self._waiting or not self._free:
+                await self._queue(held, attempt)
+            else:
+                held.extend(islice(self._now, 1))
+            attempt.begin()
+            reply = await self.driver.perform(request)
+            self._progress = time.monotonic()
+        finally:
+            if held:
+                self._free.append(None)
+                if self._waiting:
+                    self._call()
+        return reply
+
+    def _call(self) -> None:
+        # As many as there are free slots; nobody who comes later overtakes them.
+        for turn, _ in zip(self._waiting, self._free, strict=False):
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _queue(self, held: list[None], attempt: Attempts) -> None:
+        loop = asyncio.get_running_loop()
+        end = time.monotonic() + self._pool_timeout
+        timer: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal timer
+            patience = attempt.patience(self._progress, end)
+            if patience > 0:
+                timer = loop.call_later(patience, look)
+            else:
+                bound.reschedule(loop.time())
+
+        turn = loop.create_future()
+        try:
+            async with asyncio.timeout(None) as bound:
+                look()
+                self._waiting.append(turn)
+                self._call()
+                await turn
+                held.extend(islice(self._now, 1))
+        except TimeoutError:
+            raise attempt.crowded(self.driver.server, self.driver.limit) from None
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            self._call()
+            if timer is not None:
+                timer.cancel()
+
+    async def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._deadline)
+        while True:
+            try:
+                return await self.perform(request, attempt)
+            except Exception as error:
+                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
+            await asyncio.sleep(pause)
+
+
+class Workers:
+    """Runs blocking calls for event loops, in threads of our own.
+
+    asyncio's default threads will not do: the blocking nodes of a graph run there, and may wait for these calls.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, function: Callable[[Request], Reply], request: Request) -> Reply:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="statekeep")
+            pool = self._pool
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, request)
+
+    def forked(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = None
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)

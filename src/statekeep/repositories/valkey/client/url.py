@@ -1,0 +1,325 @@
+"""Where a Valkey server is and how to talk to it, from a URL and keywords.
+
+======================================  ==========================================================
+URL                                     server
+======================================  ==========================================================
+``valkey://user:pass@host:port/db``     one server
+``valkeys://...``                       the same over TLS
+``valkey+cluster://h1:p1,h2:p2``        a cluster; any of its nodes will do
+``valkeys+cluster://...``               the same over TLS
+``unix:///path?db=N``                   one server, through a unix socket; also ``valkey+unix://``
+``redis://``, ``rediss://``             other names of ``valkey://``, ``valkeys://``
+======================================  ==========================================================
+
+User and password are percent-encoded. Each keyword of :func:`target` may be a query parameter, too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from attrs import field, frozen
+
+from ....domain import InvalidInput
+from ....domain.shown import shown
+from ...validation import seconds
+
+Driver = Literal["glide", "valkey-py"]
+
+SCHEMES: Final = {
+    # scheme: (TLS, cluster, unix socket)
+    "valkey": (False, False, False),
+    "redis": (False, False, False),
+    "valkeys": (True, False, False),
+    "rediss": (True, False, False),
+    "valkey+cluster": (False, True, False),
+    "redis+cluster": (False, True, False),
+    "valkeys+cluster": (True, True, False),
+    "rediss+cluster": (True, True, False),
+    "unix": (False, False, True),
+    "valkey+unix": (False, False, True),
+    "redis+unix": (False, False, True),
+}
+
+PORT: Final = 6379
+
+
+@frozen(kw_only=True)
+class Target:
+    """A server or cluster, the credentials, and how to talk to it. ``repr`` hides the password."""
+
+    addresses: tuple[tuple[str, int], ...] = ()
+    unix_socket: str | None = None
+    cluster: bool = False
+    tls: bool = False
+    database: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    client: Driver | None = None
+    client_name: str = "statekeep"
+    tls_ca_certs: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_insecure: bool = False
+    pool_size: int = 10
+    pool_timeout: float = math.inf
+    request_timeout: float = 5.0
+    connect_timeout: float = 2.0
+    deadline: float = 10.0
+
+    def __str__(self) -> str:
+        """Return the address, without credentials."""
+        if self.unix_socket is not None:
+            return self.unix_socket
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+
+    @property
+    def attempt(self) -> float:
+        """How long one attempt may take, in seconds: no longer than all of them together."""
+        return min(self.request_timeout, self.deadline) if self.deadline else self.request_timeout
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{name} must be non-empty text", field=name)
+    return value
+
+
+def _word(name: str, value: Any) -> str:
+    text = _text(name, value)
+    # The server refuses the others in names of clients.
+    if not all("!" <= character <= "~" for character in text):
+        raise InvalidInput(f"{name} must be printable ASCII without spaces", field=name)
+    return text
+
+
+def _secret(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be text", field=name)
+    return value
+
+
+def _driver(name: str, value: Any) -> Driver:
+    if value == "glide":
+        return "glide"
+    if value == "valkey-py":
+        return "valkey-py"
+    raise InvalidInput(f"{name} must be 'glide' or 'valkey-py', got {shown(value)}", field=name)
+
+
+_MOST: Final = 2**31 - 1
+_DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+
+def _integer(least: int) -> Callable[[str, Any], int]:
+    def convert(name: str, value: Any) -> int:
+        number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+        if type(number) is not int or not least <= number <= _MOST:
+            raise InvalidInput(f"{name} must be an integer from {least} to {_MOST}, got {shown(value)}", field=name)
+        return number
+
+    return convert
+
+
+def _seconds(*, zero: bool) -> Callable[[str, Any], float]:
+    def convert(name: str, value: Any) -> float:
+        try:
+            number = float(value) if isinstance(value, str) else value
+        except ValueError:
+            number = value
+        return seconds(name, number, zero=zero)
+
+    return convert
+
+
+def _switch(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if value.lower() in ("1", "true", "yes", "on"):
+            return True
+        if value.lower() in ("0", "false", "no", "off"):
+            return False
+    raise InvalidInput(f"{name} must be true or false, got {shown(value)}", field=name)
+
+
+def _no_certificate_checks(name: str, value: Any) -> bool:
+    if value in ("none", ssl.CERT_NONE):
+        return True
+    if value in ("required", ssl.CERT_REQUIRED):
+        return False
+    raise InvalidInput(f"{name} must be 'required' or 'none', got {shown(value)}", field=name)
+
+
+def _file(name: str, value: Any) -> str:
+    try:
+        path = Path(value)
+        with path.open("rb"):
+            return str(path)
+    except (OSError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} must be a readable file: {error}", field=name) from error
+
+
+PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
+    # name in the URL or keyword: (attribute of Target, how it is read)
+    "db": ("database", _integer(0)),
+    "username": ("username", _text),
+    "password": ("password", _secret),
+    "client": ("client", _driver),
+    "client_name": ("client_name", _word),
+    "pool_size": ("pool_size", _integer(1)),
+    "pool_timeout": ("pool_timeout", _seconds(zero=False)),
+    "request_timeout": ("request_timeout", _seconds(zero=False)),
+    "connect_timeout": ("connect_timeout", _seconds(zero=False)),
+    "deadline": ("deadline", _seconds(zero=True)),
+    "tls_ca_certs": ("tls_ca_certs", _file),
+    "tls_cert": ("tls_cert", _file),
+    "tls_key": ("tls_key", _file),
+    "tls_insecure": ("tls_insecure", _switch),
+    # valkey-py's names
+    "max_connections": ("pool_size", _integer(1)),
+    "socket_timeout": ("request_timeout", _seconds(zero=False)),
+    "socket_connect_timeout": ("connect_timeout", _seconds(zero=False)),
+    "ssl_ca_certs": ("tls_ca_certs", _file),
+    "ssl_certfile": ("tls_cert", _file),
+    "ssl_keyfile": ("tls_key", _file),
+    "ssl_cert_reqs": ("tls_insecure", _no_certificate_checks),
+}
+
+
+class _Settings:
+    """Collects what the URL and the keywords say, and refuses contradictions."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._said_by: dict[str, str] = {}
+
+    def say(self, name: str, value: Any, where: str) -> None:
+        try:
+            attribute, read = PARAMETERS[name]
+        except KeyError:
+            known = ", ".join(PARAMETERS)
+            if "@" in str(value):  # behind an unencoded "?" it may be a part of the password
+                raise InvalidInput(
+                    f"unknown parameter in {where}; percent-encode a '?' in the password", field="url"
+                ) from None
+            raise InvalidInput(f"unknown parameter {shown(name)} in {where}; known are {known}", field=name) from None
+        value = read(name, value)
+        if self.values.setdefault(attribute, value) != value:
+            raise InvalidInput(f"{name} in {where} contradicts {self._said_by[attribute]}", field=name)
+        self._said_by.setdefault(attribute, f"{name} in {where}")
+
+
+def _address(text: str) -> tuple[str, int]:
+    # No message shows the text: of a URL whose password is not percent-encoded it may be a part of the password.
+    hint = "the URL must be scheme://user:password@host:port with user and password percent-encoded"
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InvalidInput(f"an IPv6 address is written [address]:port; {hint}", field="url")
+        port = rest[1:] if rest else ""
+    else:
+        host, colon, port = text.partition(":")
+        if colon and not port:
+            raise InvalidInput(f"the port is missing behind ':'; {hint}", field="url")
+        if ":" in port:
+            raise InvalidInput(f"an IPv6 address is written [address]:port; {hint}", field="url")
+    if not port:
+        return unquote(host) or "localhost", PORT
+    if not (_DIGITS.fullmatch(port) and 0 < int(port) < 65536):
+        raise InvalidInput(f"the port must be a number from 1 to 65535; {hint}", field="url")
+    return unquote(host) or "localhost", int(port)
+
+
+def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
+    """Read a URL.
+
+    Args:
+        url: see the table above.
+        keywords: the same parameters as in the query of the URL; ``None`` values are as if absent.
+            ``db``, ``username``, ``password``, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``,
+            ``pool_size`` (connections), ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline``
+            (seconds), ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is
+            checked), and valkey-py's names of these: ``max_connections``, ``socket_timeout``,
+            ``socket_connect_timeout``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
+
+    Raises:
+        InvalidInput: the URL or a parameter is wrong, unknown or contradicts another; ``field`` names it.
+
+    Example:
+        >>> target("valkey://ada:s3cret@db.example:6380/2?pool_size=4")  # doctest: +ELLIPSIS
+        Target(addresses=(('db.example', 6380),), ..., database=2, username='ada', client=None, ...)
+    """
+    if not isinstance(url, str):
+        raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise InvalidInput("url is malformed; user and password must be percent-encoded", field="url") from None
+    if parts.scheme not in SCHEMES or not url[len(parts.scheme) :].startswith("://"):
+        raise InvalidInput(f"url must start with one of {', '.join(f'{name}://' for name in SCHEMES)}", field="url")
+    if parts.fragment:
+        raise InvalidInput("url must have no '#' part; percent-encode a '#' in the password", field="url")
+    tls, cluster, unix = SCHEMES[parts.scheme]
+
+    settings = _Settings()
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    if username:
+        settings.say("username", unquote(username), "the URL")
+    if password:
+        settings.say("password", unquote(password), "the URL")
+    path = unquote(parts.path)
+    addresses: tuple[tuple[str, int], ...] = ()
+    if unix:
+        if hosts or len(path) < 2:
+            raise InvalidInput("the URL of a unix socket is unix:///path, with an absolute path", field="url")
+    else:
+        addresses = tuple(_address(host) for host in hosts.split(","))
+        if len(addresses) > 1 and not cluster:
+            raise InvalidInput("several hosts need a URL with +cluster://", field="url")
+        number = path.strip("/")
+        if number:
+            if not (number.isascii() and number.isdecimal()):
+                # Not shown: behind an unencoded "/" it is a part of the password.
+                raise InvalidInput(
+                    "the path of the URL must be the number of the database; percent-encode a '/' in the password",
+                    field="db",
+                )
+            settings.say("db", number, "the URL")
+    for name, value in query:
+        settings.say(name, value, "the URL")
+    for name, value in (keywords or {}).items():
+        if value is not None:
+            settings.say(name, value, "the keywords")
+
+    found = Target(
+        addresses=addresses,
+        unix_socket=path if unix else None,
+        cluster=cluster,
+        tls=tls,
+        **settings.values,
+    )
+    _check(found)
+    return found
+
+
+def _check(found: Target) -> None:
+    if found.cluster and found.database:
+        raise InvalidInput("db must be 0 in a cluster", field="db")
+    if found.username and found.password is None:
+        raise InvalidInput("password is missing; username alone cannot log in", field="password")
+    if not found.tls:
+        for name in ("tls_ca_certs", "tls_cert", "tls_key", "tls_insecure"):
+            if getattr(found, name):
+                raise InvalidInput(f"{name} needs a URL with TLS: valkeys:// or valkeys+cluster://", field=name)
+    if (found.tls_cert is None) != (found.tls_key is None):
+        missing = "tls_key" if found.tls_key is None else "tls_cert"
+        raise InvalidInput(f"{missing} is missing; tls_cert and tls_key go together", field=missing)

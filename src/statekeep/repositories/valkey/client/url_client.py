@@ -1,0 +1,232 @@
+"""The client that is made from a URL: it opens what it needs, where it needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import importlib.util
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator
+
+from ....domain import MissingDependency
+from ....domain.shown import once_made
+from ... import fork as forks
+from ..requests import Reply, Request
+from .driver import AsyncDriver, SyncDriver, closed, running_loop
+from .retry import SLACK, WORKERS, AsyncSide, Attempts, SyncSide, Workers
+from .url import Driver, Target
+
+
+class _Loop:
+    """What a client made from a URL keeps for one event loop."""
+
+    def __init__(self, side: AsyncSide) -> None:
+        self.side = side
+        self.guard: AsyncGenerator[None, None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        """Close the client, in its own loop; several callers wait for the same end."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self.side.driver.close())
+        await asyncio.shield(self._ending)
+
+
+class UrlClient:
+    """Opens clients as they are needed: a blocking one, and one for each event loop. Survives a fork."""
+
+    def __init__(self, target: Target, driver: Driver) -> None:
+        self.cluster = target.cluster
+        self._target = target
+        self._name: Driver = driver
+        self._is_closed = False
+        # Two locks: opening may take seconds, and no event loop waits for that.
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._sync: SyncSide | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        # Weakly: nothing needs to be closed in them, and a loop that nobody closes is to be freed when it is dropped.
+        self._served_by_workers: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._workers = Workers(min(WORKERS, self._most))
+        forks.follow(self)
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._target!r})"
+
+    @property
+    def _most(self) -> int:
+        return 256 if self._name == "glide" else self._target.pool_size
+
+    def after_fork(self) -> None:
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._workers.forked()
+        # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
+        forks.abandon(self._loops)
+        self._loops = {}
+        self._served_by_workers = weakref.WeakSet()
+        self._sync = None
+
+    # -- blocking ------------------------------------------------------------------------------------------------
+
+    def execute(self, request: Request) -> Reply:
+        attempt = Attempts(request, self._target.deadline)
+        while True:
+            try:
+                side = self._sync or self._open_sync()
+                return side.perform(request, attempt)
+            except Exception as error:
+                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
+            time.sleep(pause)
+
+    def _open_sync(self) -> SyncSide:
+        with self._opening:
+            if self._sync is not None:
+                return self._sync
+            if self._is_closed:
+                raise closed(str(self._target))
+            side = SyncSide(_sync_driver(self._name, self._target), self._target.deadline, self._target.pool_timeout)
+            with self._lock:
+                if not self._is_closed:
+                    self._sync = side
+                    return side
+        side.driver.close()
+        raise closed(str(self._target))
+
+    # -- event loops ---------------------------------------------------------------------------------------------
+
+    async def aexecute(self, request: Request) -> Reply:
+        loop = asyncio.get_running_loop()
+        attempt = Attempts(request, self._target.deadline)
+        while True:
+            try:
+                here = self._loops.get(loop) or await self._open_async(loop)
+                if here is None:
+                    return await self._workers.run(self.execute, request)
+                return await here.side.perform(request, attempt)
+            except Exception as error:
+                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
+            await asyncio.sleep(pause)
+
+    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:
+        """Open a client for the running loop; ``None`` if worker threads serve it."""
+        if loop in self._served_by_workers:
+            return None
+        with self._lock:
+            if self._is_closed:
+                raise closed(str(self._target))
+            for other in [other for other in self._loops if other.is_closed()]:
+                del self._loops[other]
+            driver = _async_driver(self._name, self._target)
+            if driver is None:
+                self._served_by_workers.add(loop)
+                return None
+        here = _Loop(AsyncSide(driver, self._target.deadline, self._target.pool_timeout))
+        # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
+        # it: the moment to close what can be closed only in there.
+        here.guard = self._until_the_loop_ends(loop, here)
+        await anext(here.guard)
+        with self._lock:
+            if self._is_closed:
+                raise closed(str(self._target))
+            self._loops[loop] = here
+        return here
+
+    async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop, here: _Loop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self._loops.get(loop) is here:
+                del self._loops[loop]
+            await here.end()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _take(self) -> tuple[SyncSide | None, dict[asyncio.AbstractEventLoop, _Loop]]:
+        with self._lock:
+            self._is_closed = True
+            sync, self._sync = self._sync, None
+            loops, self._loops = self._loops, {}
+        self._workers.close()
+        return sync, loops
+
+    def close(self) -> None:
+        sync, loops = self._take()
+        here = running_loop()
+        for loop, state in loops.items():
+            future = _begin(state, loop)
+            if future is not None and loop is not here and loop.is_running():
+                # A loop that is blocked closes its client when it goes on.
+                concurrent.futures.wait([future], SLACK)
+        if sync is not None:
+            sync.driver.close()
+
+    async def aclose(self) -> None:
+        sync, loops = self._take()
+        here = asyncio.get_running_loop()
+        for loop, state in loops.items():
+            if loop is here:
+                await state.end()
+            elif (future := _begin(state, loop)) is not None and loop.is_running():
+                await asyncio.wait([asyncio.wrap_future(future)], timeout=SLACK)
+        if sync is not None:
+            sync.driver.close()
+
+
+def _begin(state: _Loop, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[None] | None:
+    """Have a loop close its client: at once if it runs, else when it runs again."""
+    return None if loop.is_closed() else asyncio.run_coroutine_threadsafe(state.end(), loop)
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def installed_driver(wanted: Driver | None, *, cluster: bool) -> Driver:
+    """Return the wanted driver, or the best one that is installed.
+
+    For one server that is valkey-py, which takes less time, if it has its parser in C. For a cluster it is glide, which
+    follows changes of the topology better.
+
+    Raises:
+        MissingDependency: it is not installed, or none is.
+    """
+    glide = _installed("glide_sync") or _installed("glide")
+    valkey_py = _installed("valkey")
+    if wanted is None:
+        if valkey_py and (not glide or (not cluster and _installed("libvalkey"))):
+            return "valkey-py"
+        wanted = "glide"
+    if wanted == "glide" and not glide:
+        raise MissingDependency("valkey-glide", "valkey")
+    if wanted == "valkey-py" and not valkey_py:
+        raise MissingDependency("valkey", "valkey-py")
+    return wanted
+
+
+def _sync_driver(name: Driver, target: Target) -> SyncDriver:
+    if name == "valkey-py":
+        from .valkey_py import factory
+
+        return factory.open_sync(target)
+    if not _installed("glide_sync"):
+        raise MissingDependency("valkey-glide-sync", "valkey")
+    from . import glide
+
+    return glide.open_sync(target)
+
+
+def _async_driver(name: Driver, target: Target) -> AsyncDriver | None:
+    """Make a client for the running loop; ``None`` if it has to be served by threads."""
+    if name == "valkey-py":
+        from .valkey_py import factory
+
+        return factory.open_async(target)
+    if not _installed("glide"):
+        return None
+    from . import glide
+
+    return glide.open_async(target)

@@ -1,0 +1,126 @@
+"""Clients over a client that the user made: it is never closed and never reconfigured."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeVar
+
+from ....domain import WrongEventLoop
+from ....domain.shown import once_made
+from ... import fork as forks
+from ..requests import Reply, Request
+from .driver import AsyncDriver, SyncDriver, closed, running_loop
+from .retry import SLACK, WORKERS, AsyncSide, SyncSide, Workers
+
+ResultT = TypeVar("ResultT")
+
+
+class SyncClient:
+    """Over a blocking client that the user made. Event loops are served by worker threads."""
+
+    def __init__(self, driver: SyncDriver, deadline: float) -> None:
+        self.cluster = driver.cluster
+        self._side = SyncSide(driver, deadline)
+        self._workers = Workers(min(WORKERS, driver.limit))
+        self._is_closed = False
+        forks.follow(self)
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._side.driver.server!r})"
+
+    def after_fork(self) -> None:
+        self._side.forked()
+        self._workers.forked()
+
+    def execute(self, request: Request) -> Reply:
+        if self._is_closed:
+            raise closed(self._side.driver.server)
+        return self._side.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        if self._is_closed:
+            raise closed(self._side.driver.server)
+        return await self._workers.run(self._side.execute, request)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._workers.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Over an asyncio client that the user made. It belongs to one event loop.
+
+    Other threads are served by that loop while it runs.
+    """
+
+    def __init__(self, driver: AsyncDriver, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.cluster = driver.cluster
+        self._driver = driver
+        self._deadline = deadline
+        self._side: AsyncSide | None = None
+        self._loop = loop or running_loop()
+        self._is_closed = False
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._driver.server!r})"
+
+    def execute(self, request: Request) -> Reply:
+        if self._is_closed:
+            raise closed(self._driver.server)
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            raise WrongEventLoop(
+                "this client is asynchronous and its event loop is not running; use the async methods (ainvoke, aput "
+                "...), or a blocking client, or a URL, which serves both"
+            )
+        if loop is running_loop():
+            raise WrongEventLoop(
+                "a blocking call from the event loop's own thread would wait for itself; use the async methods "
+                "(ainvoke, aput ...), or a client made from a URL, which serves both"
+            )
+        future = asyncio.run_coroutine_threadsafe(self._execute(request), loop)
+        return _wait(future, self._deadline + self._driver.patience + SLACK)
+
+    async def aexecute(self, request: Request) -> Reply:
+        if self._is_closed:
+            raise closed(self._driver.server)
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise WrongEventLoop(
+                "this client belongs to another event loop; make one client for each loop, or use a URL, which opens "
+                "one for each loop"
+            )
+        return await self._execute(request)
+
+    async def _execute(self, request: Request) -> Reply:
+        if self._side is None:
+            self._side = AsyncSide(self._driver, self._deadline)
+        return await self._side.execute(request)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+
+
+def _wait(future: Future[ResultT], seconds: float) -> ResultT:
+    try:
+        return future.result(seconds)
+    except FutureTimeoutError:
+        if future.done():  # the request's own error
+            raise
+        raise WrongEventLoop(
+            f"the event loop of this client did not answer for {seconds:.0f} seconds; is it waiting for this thread?"
+        ) from None
+    finally:
+        future.cancel()

@@ -1,0 +1,1 @@
+"""valkey-py as a driver."""

@@ -1,0 +1,144 @@
+"""Opening clients of valkey-py, and drivers over those that users made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import valkey
+import valkey.asyncio
+import valkey.asyncio.cluster
+import valkey.cluster
+from valkey.asyncio.retry import Retry as AsyncRetry
+from valkey.backoff import NoBackoff
+from valkey.retry import Retry
+from valkey.utils import LIBVALKEY_AVAILABLE
+
+from ..driver import version
+from ..url import Target
+
+if TYPE_CHECKING:
+    pass
+from .base import Async, Sync, address_of
+from .cluster import AsyncCluster, NodeConnection, NodeConnectionTLS, NodePool, SyncCluster
+from .pool import AsyncOwn, Pool, SyncOwn
+
+SHORTEST_PATIENCE: Final = 5.0
+
+
+def _common(target: Target) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "username": target.username,
+        "password": target.password,
+        "client_name": target.client_name,
+        "lib_name": "statekeep",
+        "lib_version": version(),
+        "socket_timeout": target.attempt,
+        "socket_connect_timeout": target.connect_timeout,
+    }
+    if not target.cluster:
+        # As text: libvalkey, when a signal comes while it packs an integer, ends the process.
+        settings["db"] = str(target.database) if target.database else 0
+    return settings
+
+
+def _tls(target: Target) -> dict[str, Any]:
+    if not target.tls:
+        return {}
+    return {
+        "ssl_ca_certs": target.tls_ca_certs,
+        "ssl_certfile": target.tls_cert,
+        "ssl_keyfile": target.tls_key,
+        "ssl_cert_reqs": "none" if target.tls_insecure else "required",
+        "ssl_check_hostname": not target.tls_insecure,
+    }
+
+
+def _pool(target: Target, module: Any) -> dict[str, Any]:
+    settings = {**_common(target), **_tls(target), "max_connections": target.pool_size, "timeout": target.attempt}
+    if target.unix_socket is not None:
+        # Its connections have no connect timeout of their own in the blocking client.
+        connection = module.UnixDomainSocketConnection
+        settings["path"] = target.unix_socket
+    else:
+        connection = module.SSLConnection if target.tls else module.Connection
+        settings["host"], settings["port"] = target.addresses[0]
+    return {**settings, "connection_class": connection}
+
+
+def open_sync(target: Target) -> Sync:
+    """Open a blocking client; the cluster client connects at once."""
+    if not target.cluster:
+        settings = {**_pool(target, valkey), "retry": Retry(NoBackoff(), 0)}
+        del settings["timeout"]
+        return SyncOwn(Pool(**settings))
+    node: Any = valkey.cluster.ClusterNode
+    (host, port), *others = target.addresses
+    client = valkey.cluster.ValkeyCluster(
+        # Only with a URL it takes a pool of another class.
+        url=f"valkey://[{host}]:{port}" if ":" in host else f"valkey://{host}:{port}",
+        startup_nodes=[node(*address) for address in others],
+        cluster_error_retry_attempts=1,
+        max_connections=target.pool_size,
+        connection_pool_class=NodePool,
+        connection_class=NodeConnectionTLS if target.tls else NodeConnection,
+        **_common(target),
+        **_tls(target),
+    )
+    return SyncCluster(client)
+
+
+def _own(target: Target, settings: dict[str, Any], patience: float) -> AsyncOwn:
+    from .pipelined import DEPTH, Connections
+
+    server = address_of(settings)
+    kind, most = settings.pop("connection_class"), settings.pop("max_connections")
+    del settings["timeout"]
+    connections = Connections(lambda: kind(**settings), most, target.attempt)
+    return AsyncOwn(connections, server, patience, most * DEPTH)
+
+
+def open_async(target: Target) -> Async:
+    """Make a client for the running event loop; it connects with the first request."""
+    patience = target.attempt + target.connect_timeout + 1
+    if not target.cluster:
+        settings = {**_pool(target, valkey.asyncio), "retry": AsyncRetry(NoBackoff(), 0)}
+        if LIBVALKEY_AVAILABLE:
+            return _own(target, settings, patience)
+        return Async(valkey.asyncio.Valkey.from_pool(valkey.asyncio.BlockingConnectionPool(**settings)), patience)
+    nodes = [valkey.asyncio.cluster.ClusterNode(host, port) for host, port in target.addresses]
+    client = valkey.asyncio.cluster.ValkeyCluster(
+        startup_nodes=nodes,
+        cluster_error_retry_attempts=1,
+        connection_error_retry_attempts=0,
+        ssl=target.tls,
+        **_common(target),
+        **_tls(target),
+    )
+    driver = AsyncCluster(client, patience)
+    # Not a limit of the client: it loses count of connections that failed, and would refuse all in the end.
+    driver.limit = target.pool_size
+    return driver
+
+
+def sync_driver(client: object) -> Sync | None:
+    """Return a driver over a blocking client that the user made; ``None`` if it is none."""
+    if isinstance(client, valkey.cluster.ValkeyCluster):
+        return SyncCluster(client)
+    return Sync(client) if isinstance(client, valkey.Valkey) else None
+
+
+def async_driver(client: object, deadline: float) -> Async | None:
+    """Return a driver over an asyncio client that the user made; ``None`` if it is none."""
+    patience = max(deadline, SHORTEST_PATIENCE) + 1
+    if isinstance(client, valkey.asyncio.cluster.ValkeyCluster):
+        return AsyncCluster(client, patience)
+    return Async(client, patience) if isinstance(client, valkey.asyncio.Valkey) else None
+
+
+def client_of(pool: object) -> valkey.Valkey | valkey.asyncio.Valkey | None:
+    """Return a client that uses a pool and leaves it open; ``None`` if it is no pool."""
+    if isinstance(pool, valkey.ConnectionPool):
+        return valkey.Valkey(connection_pool=pool)
+    if isinstance(pool, valkey.asyncio.ConnectionPool):
+        return valkey.asyncio.Valkey(connection_pool=pool)
+    return None

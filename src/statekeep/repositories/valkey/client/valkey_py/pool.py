@@ -1,0 +1,162 @@
+"""Drivers over connections of our own, to one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import valkey
+import valkey.asyncio
+import valkey.asyncio.cluster
+import valkey.cluster
+from valkey.exceptions import (
+    ConnectionError,
+    ResponseError,
+)
+
+from ...requests import Arg, Reply, Request
+
+if TYPE_CHECKING:
+    from .pipelined import Connections
+from .base import MOST, Async, Sync, address_of, replies_of, unless_error
+
+# Seconds for which a connection that answered is taken to be as it was left.
+FIT: Final = 1.0
+
+
+class Pool(valkey.ConnectionPool):
+    """Connections of a client that nobody else uses.
+
+    There is no queue to wait in and no limit, because no more requests are under way than there may be connections. A
+    connection is looked at only if it may have been closed since it was used last.
+
+    The pool knows only the connections that lie in it. One that was taken out comes back by a single step, after its
+    answers were read; whatever ends a request before, in whichever place, leaves a connection that nobody gets again.
+    """
+
+    def reset(self) -> None:
+        super().reset()
+        self._idle: list[tuple[Any, float]] = []  # with the time at which each was known to be as it should
+        self._doubted = 0.0
+        self._is_closed = False
+
+    def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:
+        try:
+            connection, known = self._idle.pop()
+        except IndexError:
+            connection, known = self.connection_class(**self.connection_kwargs), 0.0
+        if self._doubted < known > time.monotonic() - FIT:
+            return connection
+        try:
+            connection.connect()
+            try:
+                if connection.can_read():
+                    raise ConnectionError("an answer that nobody waits for")
+            except ConnectionError:
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.drop(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        if self._is_closed:
+            connection.disconnect()
+        else:
+            self._idle.append((connection, time.monotonic()))
+
+    def drop(self, connection: Any) -> None:
+        """Close a connection that is not as it should be."""
+        # If the server has gone, it has closed all of them.
+        self._doubted = time.monotonic()
+        connection.disconnect()
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        # Those in use are closed when they come back.
+        self._is_closed = self._is_closed or inuse_connections
+        while self._idle:
+            with suppress(IndexError):  # another thread took it
+                self._idle.pop()[0].disconnect()
+
+
+def _received(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error.with_traceback(None)  # otherwise it would hold on to whoever keeps it
+
+
+class SyncOwn(Sync):
+    """Connections that were opened here."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._client = pool
+        self.limit = min(pool.max_connections, MOST)
+        self.server = address_of(pool.connection_kwargs)
+
+    def perform(self, request: Request) -> Reply:
+        return self._answer(request)
+
+    def _evaluate(self, *command: Arg) -> Reply:
+        [reply] = self._exchange([command])
+        return unless_error(reply)
+
+    def _ask(self, command: Sequence[Arg], near: str) -> Any:
+        return self._evaluate(*command)
+
+    def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        return replies_of(commands, self._exchange(commands) if commands else [])
+
+    def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        return self._evaluate(*command)
+
+    def _exchange(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        # What execute_command and pipelines do, without their retries, which are made elsewhere.
+        pool = self._client
+        connection = pool.get_connection("")
+        try:
+            # In one piece: what comes in several may be answered in several.
+            packed = [piece for command in commands for piece in connection.pack_command(*command)]
+            connection.send_packed_command([b"".join(packed)])
+            replies = [_received(connection) for _ in commands]
+        except BaseException:
+            pool.drop(connection)
+            raise
+        pool.release(connection)
+        return replies
+
+    def close(self) -> None:
+        self._client.disconnect()
+
+
+class AsyncOwn(Async):
+    """Connections that were opened here, for one event loop. They look after hanging servers themselves."""
+
+    def __init__(self, connections: Connections, server: str, patience: float, limit: int) -> None:
+        self._client = connections
+        self.server = server
+        self.patience = patience
+        self.limit = limit
+
+    async def perform(self, request: Request) -> Reply:
+        return await self._answer(request)
+
+    async def _evaluate(self, *command: Arg) -> Reply:
+        [reply] = await self._client.ask([command])
+        return unless_error(reply)
+
+    async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
+        [reply] = await self._client.ask_alone([command])
+        return unless_error(reply)
+
+    async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
+        return replies_of(commands, await self._client.ask(commands) if commands else [])
+
+    async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
+        return await self._evaluate(*command)
+
+    async def close(self) -> None:
+        await self._client.close()

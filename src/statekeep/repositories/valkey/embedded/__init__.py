@@ -1,0 +1,1 @@
+"""A Valkey server that lives as long as the programs that use it."""

@@ -1,0 +1,125 @@
+"""The Valkey backend of items; what each operation does is in the modules beside."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from ....domain import Item, SearchItem, VectorIndex
+from ....domain.items import Namespace
+from ....domain.model import SHORT
+from ...items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ...operation import Operation, Page
+from ..backend import ValkeyBackend
+from ..client.factory import Client
+from . import append, listing, reindex, search, search_index, write
+from .piecewise import PIECEWISE
+from .plan import Settings
+
+REMEMBERED: Final = 1024
+"""Of how many namespaces the number of the last appended value is remembered."""
+
+
+class ValkeyItems(ValkeyBackend):
+    """Items in Valkey, for :class:`~statekeep.ItemRepository`.
+
+    Args:
+        client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
+        prefix: what all keys start with; not empty, and not starting or ending with ``:``.
+        ttl: seconds that an item lives after it was put, fractions allowed; ``None`` for ever.
+        refresh_on_read: reading an item starts its TTL anew.
+        index: the options of vector search; ``None``: there is none.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
+
+    types: ClassVar[dict[str, bytes]] = {
+        "item": b"hash",
+        "item-vector": b"hash",
+        "item-index": b"zset",
+        "item-recency": b"zset",
+        "item-expiry": b"zset",
+        "item-sequence": b"string",
+        "item-call": b"string",
+        "item-deletion": b"string",
+        "item-vector-index": b"zset",
+        "item-namespace-index": b"zset",
+        "item-vector-definition": b"string",
+    }
+    piecewise = PIECEWISE
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        prefix: str = "statekeep",
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+        index: VectorIndex | None = None,
+    ) -> None:
+        super().__init__(client, prefix, ttl)
+        self.refresh_on_read = bool(refresh_on_read)
+        self.index = index
+        self._settings = Settings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
+        self._last: dict[Namespace, int] = {}
+        # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
+        self._any_ends = self.ttl is not None
+        self._module = search_index.NO_MODULE
+
+    def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
+        """Plain reads in one round trip. Else one script call; in a cluster some for each namespace."""
+        gets = [action for action in actions if isinstance(action, Get)]
+        if len(gets) == len(actions):
+            refreshes = any(self._settings.refreshes(get.refresh) for get in gets)
+            if not (refreshes and self._any_ends):
+                items, any_ended = yield from write.read(self._settings, gets)
+                self._any_ends = self._any_ends or any_ended
+                return items
+        else:
+            puts = (action for action in actions if isinstance(action, Put))
+            self._any_ends = self._any_ends or any(self._settings.life(put.ttl) is not None for put in puts)
+        return (yield from write.apply(self._settings, actions))
+
+    def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:
+        """One script call, or two for the first time in a namespace."""
+        if len(self._last) >= REMEMBERED or sum(map(len, namespace)) > SHORT:
+            self._last.clear()
+        return (yield from append.append(self._settings, self._last, namespace, puts))
+
+    def pop(self, namespace: Namespace) -> Operation[Item | None]:
+        """One command and one script call."""
+        return (yield from append.pop(self._settings, namespace))
+
+    def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
+        """Two round trips per page of 100."""
+        return (yield from listing.list_items(self._settings, query, cursor))
+
+    def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
+        """Two round trips without a query, and with one if the server has the search module."""
+        if query.query is None or self.index is None:
+            return (
+                yield from listing.search(
+                    self._settings, query.prefix, query.filter, query.limit, query.offset, query.refresh
+                )
+            )
+        results, self._module = yield from search.search(self._settings, self.index, self._module, query)
+        return results
+
+    def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
+        """Two round trips per 500 namespaces."""
+        return (yield from listing.list_namespaces(self._settings, query))
+
+    def clear(self, namespace: Namespace) -> Operation[int]:
+        """In steps of 500 items."""
+        return (yield from write.clear(self._settings, namespace))
+
+    def setup(self) -> Operation[None]:
+        """Make the search module's index, if the server has the module."""
+        if self.index is not None:
+            self._module = yield from search_index.setup(self.prefix, self.index, self.client.cluster)
+
+    def reindex(self, namespace: Namespace) -> Operation[int]:
+        """Walks the whole keyspace once."""
+        return (yield from reindex.reindex(self._settings, namespace))

@@ -1,0 +1,152 @@
+"""Clusters, where the namespaces above that of an item live in other slots.
+
+Their indexes are told of an item before it is put, so that it is missing in none, and corrected afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from ....domain.items import Namespace
+from ...operation import Operation
+from ...ttl import ms_of
+from ..requests import Call, Commands
+from ..scripts import script
+from .keys import ItemKeys, namespace_index_keys, ordered
+from .plan import Settings, Stored
+from .records import decoded_us, last_put_us, seconds_of
+
+
+@frozen
+class Entry:
+    """What an index of a namespace above is told of an item that is put."""
+
+    namespace: Namespace
+    key: str
+    life: int
+
+
+@frozen
+class Announced:
+    """What was announced.
+
+    Attributes:
+        entries: in their order.
+        time: of the first, in microseconds; each further one is one later.
+        is_kept: whether an index above has some of the items end later than they will.
+    """
+
+    entries: Sequence[Entry]
+    time: int
+    is_kept: bool
+
+
+def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Operation[Announced]:
+    time, is_kept = "", False
+    if not entries:
+        return Announced(entries, 0, is_kept)
+    for link in reversed(keys.chain[1:]):
+        above = link.namespace == ()
+        args = [str(arg) for entry in entries for arg in (link.member(entry.namespace, entry.key), entry.life)]
+        reply = yield Call(
+            script("items/announce"),
+            [*settings.indexes(link), *(namespace_index_keys(settings.prefix) if above else ())],
+            [time, ordered(keys.namespace), *args],
+        )
+        time = reply[0].decode()
+        is_kept = is_kept or bool(reply[1])
+    return Announced(entries, int(time), is_kept)
+
+
+def put_off_above(settings: Settings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
+    """Before items are refreshed: have the indexes above keep them as long."""
+    mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in lives.items() if ttl]
+    if not mortal:
+        return
+    for link in reversed(keys.chain[1:]):
+        names = namespace_index_keys(settings.prefix) if link.namespace == () else []
+        args = [str(arg) for key, life in mortal for arg in (link.member(keys.namespace, key), life)]
+        yield Call(script("items/put_off"), [link.recency, link.expiry, *names], [ordered(keys.namespace), *args])
+
+
+@frozen
+class _Truth:
+    """What has become of an item that was announced.
+
+    Attributes:
+        entry: as it was announced.
+        latest: the greatest time of an announcement that this is true after, in microseconds.
+        time: of the last put, likewise; ``None`` if there is no such item.
+        end: in milliseconds, 0 for never; ``None``: who announced something else may have done it by now, so the index
+            keeps what it has.
+    """
+
+    entry: Entry
+    latest: int
+    time: int | None
+    end: int | None = None
+
+
+def retract(settings: Settings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
+    """Give what was announced, and not put, its time back.
+
+    What is not there at all may be about to be put by others and is left to those who read, unless its key is ``last``
+    or before it: a number that was given to another value, which is gone by now.
+    """
+    rows = yield Commands([["HGET", keys.record(entry.key), "updated_at"] for entry in announced.entries])
+    times = [last_put_us(updated) or None for updated in rows]
+    yield from _tell_above(
+        settings,
+        keys,
+        [
+            _Truth(entry, announced.time + place, time)
+            for place, (entry, time) in enumerate(zip(announced.entries, times, strict=True))
+            if time or entry.key <= last
+        ],
+    )
+
+
+def settle(settings: Settings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
+    """Correct the indexes above if others put the same items at the same time, or if items end earlier than before."""
+    times = [decoded_us(put.updated_at) for put in stored]
+    if not announced.is_kept and all(time == announced.time + place for place, time in enumerate(times)):
+        return
+    yield from _tell_above(
+        settings,
+        keys,
+        [
+            _Truth(entry, time, time, decoded_us(put.expires_at) // 1000)
+            for entry, put, time in zip(announced.entries, stored, times, strict=True)
+        ],
+    )
+
+
+def _tell_above(settings: Settings, keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
+    if not truths:
+        return
+    for link in keys.chain[1:]:
+        args = [
+            str(arg)
+            for truth in truths
+            for arg in (
+                link.member(truth.entry.namespace, truth.entry.key),
+                truth.latest,
+                "" if truth.time is None else truth.time,
+                "" if truth.end is None else truth.end,
+            )
+        ]
+        yield Call(script("items/settle"), [link.recency, link.expiry], args)
+    # Who deleted an item meanwhile left alone what seemed to be another put.
+    there = yield Commands([["EXISTS", keys.record(truth.entry.key)] for truth in truths])
+    gone = [(truth.entry.key, truth.time or 0) for truth, exists in zip(truths, there, strict=True) if not exists]
+    yield from unlist_above(settings, keys, gone)
+
+
+def unlist_above(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[str, int]]) -> Operation[None]:
+    """Have the indexes above forget deleted items, if they were not put again since."""
+    known = [(key, us) for key, us in gone if us]
+    for link in keys.chain[1:] if known else []:
+        args = [str(arg) for key, us in known for arg in (link.member(keys.namespace, key), us)]
+        yield Call(script("items/unlist"), settings.indexes(link), ["0", *args])

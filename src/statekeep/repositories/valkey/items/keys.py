@@ -1,0 +1,118 @@
+"""Key names of items. ``docs/key-schema.md`` describes them for people.
+
+``{N1.N2}`` is a literal hash tag of the encoded labels, so everything of a namespace lives in one slot. No label is
+empty, so the empty namespace may be ``{.}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+from attrs import field, frozen
+
+from ....domain.items import Namespace
+from ....domain.model import SHORT
+from ..keys import part, place, unpart
+
+
+def ordered(namespace: Sequence[str]) -> str:
+    """Encode a namespace so that texts sort as the tuples do.
+
+    >>> ordered(("a", "b")) < ordered(("a!",))
+    True
+    """
+    return "\0".join(label.replace("\1", "\1\2").replace("\0", "\1\1") for label in namespace)
+
+
+def namespace_of_ordered(text: str) -> Namespace:
+    """Undo :func:`ordered`."""
+    if not text:
+        return ()
+    return tuple(label.replace("\1\1", "\0").replace("\1\2", "\1") for label in text.split("\0"))
+
+
+@frozen(eq=False)
+class ItemKeys:
+    """The keys of one namespace of items."""
+
+    prefix: str
+    namespace: Namespace
+    place: str = field(init=False)
+    index: str = field(init=False)
+    """The keys of its items, in their order."""
+    recency: str = field(init=False)
+    """When the items at or below it were put."""
+    expiry: str = field(init=False)
+    """When those of them that end do so."""
+    sequence: str = field(init=False)
+    """The number of the last value appended."""
+    deletion: str = field(init=False)
+    """In a cluster: when the last of its items that were deleted a moment ago had been put."""
+    indexes: tuple[str, ...] = field(init=False)
+    """Recency, expiry, and that of its keys, as scripts take them."""
+
+    def __attrs_post_init__(self) -> None:
+        found = place(self.namespace)
+        tag = f"{{{found}}}"
+        for name, value in (
+            ("place", found),
+            ("index", f"{self.prefix}:item-index:{tag}"),
+            ("recency", f"{self.prefix}:item-recency:{tag}"),
+            ("expiry", f"{self.prefix}:item-expiry:{tag}"),
+            ("sequence", f"{self.prefix}:item-sequence:{tag}"),
+            ("deletion", f"{self.prefix}:item-deletion:{tag}"),
+        ):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "indexes", (self.recency, self.expiry, self.index))
+
+    @cached_property
+    def ordered(self) -> str:
+        """Its name in the index of namespaces."""
+        return ordered(self.namespace)
+
+    @cached_property
+    def chain(self) -> tuple[ItemKeys, ...]:
+        """The keys of this namespace and of all above it, from the inside out."""
+        depth = len(self.namespace)
+        return (self, *(item_keys(self.prefix, self.namespace[:length]) for length in range(depth - 1, -1, -1)))
+
+    def member(self, namespace: Namespace, key: str) -> str:
+        """What stands for an item at or below this namespace in its indexes: ``N3.N4:K``."""
+        return f"{'.'.join(map(part, namespace[len(self.namespace) :]))}:{part(key)}"
+
+    def item_of(self, member: str) -> tuple[Namespace, str]:
+        """Undo :meth:`member`."""
+        labels, _, key = member.partition(":")
+        below = tuple(map(unpart, labels.split("."))) if labels else ()
+        return (*self.namespace, *below), unpart(key)
+
+    def pk(self, key: str) -> str:
+        """The primary key of an item: ``{N1.N2}:K``."""
+        return f"{{{self.place}}}:{part(key)}"
+
+    def record(self, key: str) -> str:
+        """The key of an item's record."""
+        return f"{self.prefix}:item:{{{self.place}}}:{part(key)}"
+
+    def vectors(self, collection: str) -> str:
+        """The index of the vectors of a collection."""
+        return f"{self.prefix}:item-vector-index:{part(collection)}:{{{self.place}}}"
+
+    def vector(self, collection: str, member: str) -> str:
+        """The key of a vector by what stands for it in that index: ``K:I``."""
+        return f"{self.prefix}:item-vector:{part(collection)}:{{{self.place}}}:{member}"
+
+
+def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
+    """The keys of a namespace, remembered for those in use."""
+    return (_item_keys if sum(map(len, namespace)) <= SHORT else ItemKeys)(prefix, namespace)
+
+
+_item_keys = lru_cache(maxsize=4096)(ItemKeys)
+
+
+@lru_cache(maxsize=16)
+def namespace_index_keys(prefix: str) -> tuple[str, ...]:
+    """All namespaces by name, by the time of the last put, and by their end; in the slot of the empty one."""
+    return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))

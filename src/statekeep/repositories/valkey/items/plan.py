@@ -1,0 +1,243 @@
+"""Plans: what ``apply.lua`` is to do, and what it answers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+from pydantic_core import to_json
+
+from ....domain import DEFAULT, VectorIndex
+from ....domain.items import ANY, Namespace, Ttl
+from ....domain.json_values import dumps
+from ...items import Action, Get, Put
+from ...ttl import ms_of
+from ..keys import part
+from ..requests import Arg, Call
+from ..scripts import script
+from .keys import ItemKeys, item_keys, namespace_index_keys
+from .search_query import attribute_tags, namespace_tags
+
+SPARE: Final = 4
+"""For how many vectors keys are declared at least: those of an item's former value are removed in the same call."""
+
+
+@frozen
+class Settings:
+    """What the operations of a repository have in common."""
+
+    prefix: str
+    ttl: float | None
+    refresh_on_read: bool
+    cluster: bool
+    index: VectorIndex | None
+
+    @property
+    def collection(self) -> str | None:
+        """The encoded name of the collection of vectors, if there is one."""
+        return None if self.index is None else part(self.index.collection_name)
+
+    def keys(self, namespace: Namespace) -> ItemKeys:
+        """The keys of a namespace."""
+        return item_keys(self.prefix, namespace)
+
+    def indexes(self, keys: ItemKeys) -> Sequence[str]:
+        """The indexes of a namespace: recency, expiry, that of its keys, and that of its vectors if there are any."""
+        return keys.indexes if self.index is None else (*keys.indexes, keys.vectors(self.index.collection_name))
+
+    def documents(self, keys: ItemKeys, key: str, count: int) -> Sequence[str]:
+        """The keys of the first vectors of an item, if there may be some."""
+        if self.index is None:
+            return ()
+        return [keys.vector(self.index.collection_name, f"{part(key)}:{place}") for place in range(count)]
+
+    def is_split(self, namespace: Namespace) -> bool:
+        """Whether the indexes of the namespaces above this one live in other slots."""
+        return self.cluster and namespace != ()
+
+    def life(self, ttl: Ttl) -> float | None:
+        """The seconds that a put item lives."""
+        return self.ttl if ttl is DEFAULT else ttl
+
+    def refreshes(self, asked: bool | None) -> bool:
+        """Whether a read lets what it finds live anew."""
+        return self.refresh_on_read if asked is None else asked
+
+
+@frozen
+class Stored:
+    """What came of a put.
+
+    Attributes:
+        left_over: vectors of the former value that are still there, as a record's ``vectors`` names them.
+    """
+
+    version: bytes
+    created_at: bytes
+    updated_at: bytes
+    expires_at: bytes
+    left_over: bytes
+
+
+class Plan:
+    """Collects keys, arguments and actions for one call.
+
+    Args:
+        settings: of the repository.
+        time: when the puts happen, in microseconds; ``None``: now, and then the namespaces above and the index of
+            namespaces are written, too.
+    """
+
+    def __init__(self, settings: Settings, time: int | None = None) -> None:
+        self.settings = settings
+        self.time = time
+        self.keys: list[str] = []
+        self.args: list[Arg] = []
+        self.spaces: list[dict[str, Any]] = []
+        self.actions: list[dict[str, Any]] = []
+        self._records: dict[str, int] = {}
+        self._links: dict[str, int] = {}
+        self._spaces: dict[Namespace, int] = {}
+
+    def _key(self, *keys: str) -> int:
+        """The position of the first."""
+        self.keys.extend(keys)
+        return len(self.keys) - len(keys) + 1
+
+    def _arg(self, *args: Arg) -> int:
+        """The position of the first; the plan itself will be before all."""
+        self.args.extend(args)
+        return len(self.args) - len(args) + 2
+
+    def _record(self, keys: ItemKeys, key: str, documents: int) -> int:
+        """Declare an item's record, and those of its vectors: of the same item always as many."""
+        record = keys.record(key)
+        place = self._records.get(record)
+        if place is None:
+            place = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
+        return place
+
+    def _link(self, keys: ItemKeys) -> int:
+        place = self._links.get(keys.recency)
+        if place is None:
+            place = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
+        return place
+
+    def _space(self, keys: ItemKeys) -> int:
+        number = self._spaces.get(keys.namespace)
+        if number is None:
+            chain = keys.chain if self.time is None else (keys,)
+            self.spaces.append(
+                {
+                    "name": self._arg(keys.ordered),
+                    "sequence": self._key(keys.sequence),
+                    "chain": [self._link(link) for link in chain],
+                }
+            )
+            number = self._spaces[keys.namespace] = len(self.spaces)
+        return number
+
+    def add(self, action: Action, *, documents: int = SPARE, is_known: bool = False) -> None:
+        """Add an action.
+
+        Args:
+            action: what to do.
+            documents: keys are declared for so many records of its vectors, at least.
+            is_known: whether vectors of the former value that have no keys here may be left to the caller.
+        """
+        keys = self.settings.keys(action.namespace)
+        if isinstance(action, Put):
+            documents = max(documents, len(action.vectors))
+        entry: dict[str, Any] = {"space": self._space(keys), "record": self._record(keys, action.key, documents)}
+        if self.settings.index is not None:
+            entry["documents"] = documents
+            if is_known:
+                entry["known"] = True
+        if isinstance(action, Get):
+            entry["kind"] = "refresh" if self.settings.refreshes(action.refresh) else "get"
+        else:
+            if action.expected is not ANY:
+                entry["expected"] = action.expected or 0
+            entry["kind"] = "put" if isinstance(action, Put) else "delete"
+            if isinstance(action, Put):
+                self._fill(entry, action)
+        self.actions.append(entry)
+
+    def _fill(self, entry: dict[str, Any], put: Put) -> None:
+        life = self.settings.life(put.ttl)
+        entry["value"] = self._arg(dumps(put.value))
+        if life is not None:
+            entry["life"] = ms_of(life)
+            entry["ttl"] = repr(life)
+        if put.vectors:
+            entry["count"] = len(put.vectors)
+            entry["data"] = self._arg(*put.vectors)
+            entry["tags"] = self._arg(",".join(namespace_tags(put.namespace)), ",".join(attribute_tags(put.value)))
+
+    def declare(self, namespace: Namespace, base: int, count: int, documents: int) -> dict[str, Any]:
+        """Declare the keys of numbers behind ``base``, for values to be appended."""
+        keys = self.settings.keys(namespace)
+        numbers = range(base + 1, base + count + 1)
+        records = [self._record(keys, sequence_key(number), documents) for number in numbers]
+        return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
+
+    def call(self, **more: Any) -> Call:
+        """The call of the script, with ``more`` entries of the plan."""
+        plan: dict[str, Any] = {"spaces": self.spaces, "actions": self.actions, **more}
+        kinds = {action["kind"] for action in self.actions}
+        first = self.settings.keys(next(iter(self._spaces)))
+        # A client that lost the answer sends the call again. Doing it twice would be wrong, but for plain puts.
+        if (
+            {"append", "pop"} & more.keys()
+            or "delete" in kinds
+            or ("put" in kinds and len(kinds) > 1)
+            or any("expected" in action for action in self.actions)
+        ):
+            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{first.place}}}:{secrets.token_hex(12)}")
+        if self.settings.collection is not None:
+            plan["collection"] = self.settings.collection
+        if self.time is not None:
+            plan["time"] = str(self.time)
+            plan["deletion"] = self._key(first.deletion)
+        else:
+            plan["names"] = self._key(*namespace_index_keys(self.settings.prefix))
+        return Call(script("items/apply", when_full="put" not in kinds), self.keys, [to_json(plan), *self.args])
+
+
+def sequence_key(number: int) -> str:
+    """The key of an appended value: of one length, so that it sorts by the number."""
+    return f"{number:020}"
+
+
+def plan_of(
+    settings: Settings,
+    actions: Sequence[Action],
+    time: int | None = None,
+    former: Mapping[int, int | None] | None = None,
+) -> Plan:
+    """A plan of these actions.
+
+    Args:
+        settings: of the repository.
+        actions: what to do.
+        time: see :class:`Plan`.
+        former: by the position of an action, how many vectors its item has, as far as it is known to be more than
+            :data:`SPARE`; ``None``: some that are not of this repository's collection.
+    """
+    plan = Plan(settings, time)
+    if settings.index is None:
+        for action in actions:
+            plan.add(action)
+        return plan
+    documents: dict[tuple[Namespace, str], int] = {}
+    for position, action in enumerate(actions):
+        there = (former or {}).get(position) or 0
+        count = len(action.vectors) if isinstance(action, Put) else 0
+        place = (action.namespace, action.key)
+        documents[place] = max(documents.get(place, SPARE), count, there)
+    for position, action in enumerate(actions):
+        is_known = former is not None and former.get(position, 0) is None
+        plan.add(action, documents=documents[action.namespace, action.key], is_known=is_known)
+    return plan

@@ -1,0 +1,94 @@
+"""Records of items: the HASHes that redis-om reads and writes too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from ....domain import CorruptRecord, Item, SearchItem
+from ....domain.model import built
+from ...ttl import LONGEST
+from ..codecs import belongs, decode_time
+from .keys import ItemKeys
+
+READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors", "pk")
+"""What is read of a record, in the order of ``FIELDS`` in ``common.lua``."""
+
+STAMP: Final = READ_FIELDS.index("updated_at")
+TTL: Final = READ_FIELDS.index("ttl")
+VECTORS: Final = READ_FIELDS.index("vectors")
+
+Row = Sequence[bytes | None]
+
+
+def is_there(row: Row) -> bool:
+    """Whether a row was read from a record at all."""
+    return row.count(None) != len(row)
+
+
+def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
+    """Build an item from the :data:`READ_FIELDS` of its record; ``None`` if there is none.
+
+    Raises:
+        CorruptRecord: a part is damaged or missing, or the record is that of another key.
+    """
+    if not is_there(row):
+        return None
+    item_key, value, created_at, updated_at, version, expires_at, *_, pk = row
+    try:
+        if item_key is None or value is None or created_at is None or updated_at is None or version is None:
+            raise ValueError("a field is missing")
+        if item_key.decode() != key or not belongs(pk, keys.record(key)):
+            raise ValueError("it is that of another item")
+        number = int(version)
+        if number < 1:
+            raise ValueError("version is not positive")
+        created = decode_time(created_at.decode())
+        return built(
+            Item,
+            {
+                "namespace": keys.namespace,
+                "key": key,
+                "value": json.loads(value.decode()),
+                "created_at": created,
+                "updated_at": created if updated_at == created_at else decode_time(updated_at.decode()),
+                "version": number,
+                "expires_at": decode_time(expires_at.decode()) if expires_at else None,
+            },
+        )
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecord(f"item is damaged: {error}", key=keys.record(key)) from error
+
+
+def found(item: Item, score: float | None) -> SearchItem:
+    """An item as a result of a search."""
+    return SearchItem.trusted(**item.__dict__, score=score)
+
+
+def decoded_us(text: bytes) -> int:
+    """Microseconds since 1970 of a record's time; 0 for none."""
+    return round(decode_time(text.decode()).timestamp() * 1_000_000) if text else 0
+
+
+def last_put_us(updated_at: bytes | None) -> int:
+    """As :func:`decoded_us`; what others stored may be no time at all, and is 0 then."""
+    try:
+        return decoded_us(updated_at or b"")
+    except ValueError:
+        return 0
+
+
+def seconds_of(keys: ItemKeys, key: str, ttl: bytes) -> float:
+    """The TTL of a record.
+
+    Raises:
+        CorruptRecord: it is no number.
+    """
+    try:
+        seconds = float(ttl)
+        if not 0 < seconds <= LONGEST:
+            raise ValueError(f"{seconds} is out of range")
+    except ValueError as error:
+        raise CorruptRecord(f"ttl is damaged: {error}", key=keys.record(key)) from error
+    return seconds

@@ -1,0 +1,102 @@
+"""Building what is derived from a namespace's records anew, after others changed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ....domain import CorruptRecord
+from ....domain.items import Namespace
+from ...operation import Operation
+from ..chunks import chunks
+from ..keys import is_part, literally, text, unpart
+from ..requests import Arg, Call, Commands, Scan
+from ..scripts import script
+from .keys import ItemKeys, namespace_index_keys, ordered
+from .listing import sweep
+from .plan import Settings
+from .records import decoded_us
+from .vectors import document, erase_documents
+
+
+def reindex(settings: Settings, namespace: Namespace) -> Operation[int]:
+    """Enter all records of a namespace into the indexes, and drop what has none; returns how many there are."""
+    keys = settings.keys(namespace)
+    start = keys.record("")
+    listed = yield Scan(f"{literally(start)}*")
+    # What somebody else put there, in encodings of other kinds, is not ours.
+    ends = {name.decode(errors="replace").removeprefix(start) for name in listed}
+    found = sorted(unpart(end) for end in ends if is_part(end))
+    count = 0
+    for chunk in chunks(found):
+        count += yield from _adopt(settings, keys, chunk)
+    for chunk in chunks((yield from _all(keys.index))):
+        yield from sweep(settings, keys, chunk)
+    if settings.index is not None:
+        yield from _drop_vectors(keys, settings.index.collection_name)
+    return count
+
+
+@frozen
+class _Entry:
+    """What indexes know of an item."""
+
+    key: str
+    time: int
+    end: int
+
+
+def _adopt(settings: Settings, keys: ItemKeys, found: Sequence[str]) -> Operation[int]:
+    replies = yield Commands(
+        [
+            command
+            for key in found
+            for command in (["HGET", keys.record(key), "updated_at"], ["PEXPIRETIME", keys.record(key)])
+        ]
+    )
+    entries = [
+        _Entry(key, _time(keys, key, stamp), max(0, end))
+        for key, stamp, end in zip(found, replies[::2], replies[1::2], strict=True)
+        if end != -2
+    ]
+    # The outermost first, so that no item is missing in an index above.
+    for link in reversed(keys.chain):
+        above = namespace_index_keys(settings.prefix) if link.namespace == () else []
+        own = [keys.index, *(keys.record(entry.key) for entry in entries)] if link is keys else []
+        args = [
+            str(arg)
+            for entry in entries
+            for arg in (entry.key, link.member(keys.namespace, entry.key), entry.time, entry.end)
+        ]
+        yield Call(
+            script("items/adopt"),
+            [link.recency, link.expiry, *above, *own],
+            [ordered(keys.namespace), str(len(above)), "1" if own else "0", *args],
+        )
+    return len(entries)
+
+
+def _time(keys: ItemKeys, key: str, stamp: bytes | None) -> int:
+    try:
+        return decoded_us(stamp or b"?")
+    except ValueError as error:
+        raise CorruptRecord(f"updated_at is damaged: {error}", key=keys.record(key)) from error
+
+
+def _all(index: str) -> Operation[list[str]]:
+    """All members of an index, a bounded number at a time."""
+    found: list[str] = []
+    start: Arg = "-"
+    while True:
+        (members,) = yield Commands([["ZRANGEBYLEX", index, start, "+", "LIMIT", "0", "1000"]])
+        found += [text(member, index) for member in members]
+        if len(members) < 1000:
+            return found
+        start = b"(" + members[-1]
+
+
+def _drop_vectors(keys: ItemKeys, collection: str) -> Operation[None]:
+    """Remove vectors of items that are gone or were changed since."""
+    members = yield from _all(keys.vectors(collection))
+    yield from erase_documents(keys, [document(keys, collection, member) for member in members])

@@ -1,0 +1,328 @@
+"""Finding items by meaning: with the server's search module, or by comparing all vectors one by one.
+
+Either way a vector is a candidate and no more: an item is found if its record is there, was not changed since the
+vector was made, and fulfils the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from ....domain import CorruptRecord, Item, SearchItem, VectorIndex
+from ....domain.filters import matches
+from ....domain.items import Namespace
+from ...items import ItemSearch
+from ...operation import Operation
+from ..chunks import chunks
+from ..client.errors import IndexMissing
+from ..keys import part, text
+from ..requests import Ask, Commands, Reply
+from . import search_index, search_query
+from .keys import ItemKeys
+from .listing import PAGE, Ref, names, newest, refreshed
+from .plan import Settings
+from .read import hmget
+from .records import STAMP, Row, decode_item, found, last_put_us
+from .vectors import Document, document, erase_documents
+
+MEMBERS: Final = 1000
+"""Vectors of a namespace that are listed in one step."""
+
+NAMESPACES: Final = 100
+"""Namespaces whose vectors are listed in one step."""
+
+
+@frozen
+class Candidate:
+    """A vector that is near the query.
+
+    Attributes:
+        ref: the item.
+        ordinal: which of its vectors.
+        score: how near.
+        stamp: when the item was put that the vector was made of; ``None`` if that is not known yet.
+        others: further vectors of the same value, which are not nearer.
+    """
+
+    ref: Ref
+    ordinal: int
+    score: float
+    stamp: bytes | None = None
+    others: Sequence[int] = ()
+
+    @property
+    def members(self) -> list[str]:
+        """What stands for it, and for the others, in the index of vectors."""
+        return [f"{part(self.ref[1])}:{ordinal}" for ordinal in (self.ordinal, *self.others)]
+
+
+@frozen
+class Hits:
+    """Collects what candidates turn out to be, in their order.
+
+    Attributes:
+        wanted: how many items will do.
+        accepted: items with their rows and scores.
+        refused: items that were looked at and do not fulfil the filter.
+    """
+
+    settings: Settings
+    index: VectorIndex
+    search: ItemSearch
+    wanted: int
+    accepted: dict[Ref, tuple[Item, Row, float]] = field(factory=dict)
+    refused: set[Ref] = field(factory=set)
+    stale: set[tuple[Ref, int]] = field(factory=set)
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.accepted) >= self.wanted
+
+    def is_beyond(self, candidate: Candidate) -> bool:
+        """Whether nobody needs this candidate any more, nor those behind it.
+
+        Those whose stamp is not known are not in the order of time yet: of equal ones all have to be looked at.
+        """
+        if not self.is_enough:
+            return False
+        return candidate.stamp is not None or candidate.score < min(score for _, _, score in self.accepted.values())
+
+    def check(self, candidates: Sequence[Candidate]) -> Operation[None]:
+        """Look at candidates, the nearest first, until there are enough."""
+        at = 0
+        outdated: list[Candidate] = []
+        while at < len(candidates) and not self.is_beyond(candidates[at]):
+            size = max(PAGE, 2 * (self.wanted - len(self.accepted))) if self.search.filter else self.wanted
+            chunk: list[Candidate] = []
+            while at < len(candidates) and len(chunk) < min(size, 500):
+                if not self._is_decided(candidates[at]):
+                    chunk.append(candidates[at])
+                elif self._is_outdated(candidates[at]):
+                    outdated.append(candidates[at])
+                at += 1
+            yield from self._check(chunk)
+        yield from self._erase(outdated)
+
+    def _is_decided(self, candidate: Candidate) -> bool:
+        ref = candidate.ref
+        return ref in self.accepted or ref in self.refused or (ref, candidate.ordinal) in self.stale
+
+    def _is_outdated(self, candidate: Candidate) -> bool:
+        """Whether another value of its item was accepted."""
+        known = self.accepted.get(candidate.ref)
+        return known is not None and candidate.stamp is not None and candidate.stamp != known[1][STAMP]
+
+    def _check(self, candidates: Sequence[Candidate]) -> Operation[None]:
+        if not candidates:
+            return
+        records = {candidate.ref: None for candidate in candidates}
+        unstamped = [candidate for candidate in candidates if candidate.stamp is None]
+        commands = [hmget(self.settings.keys(namespace).record(key)) for namespace, key in records]
+        commands += [["HGET", self._document(candidate), "updated_at"] for candidate in unstamped]
+        replies = yield Commands(commands)
+        rows: dict[Ref, Row] = dict(zip(records, replies, strict=False))
+        stamps = {
+            (candidate.ref, candidate.ordinal): stamp
+            for candidate, stamp in zip(unstamped, replies[len(records) :], strict=True)
+        }
+        outdated: list[Candidate] = []
+        for candidate in candidates:
+            ref, row = candidate.ref, rows[candidate.ref]
+            if self._is_decided(candidate):
+                outdated += [candidate] if self._is_outdated(candidate) else []
+                continue
+            stamp = stamps.get((ref, candidate.ordinal), candidate.stamp)
+            if stamp is None or stamp != row[STAMP]:
+                self.stale.add((ref, candidate.ordinal))
+                outdated.append(candidate)
+                continue
+            item = decode_item(self.settings.keys(ref[0]), ref[1], row)
+            if item is None or not matches(item.value, self.search.filter):
+                self.refused.add(ref)
+            elif not self.is_beyond(candidate):
+                self.accepted[ref] = (item, row, candidate.score)
+        yield from self._erase(outdated)
+
+    def _erase(self, outdated: Sequence[Candidate]) -> Operation[None]:
+        documents: dict[Namespace, list[Document]] = {}
+        for candidate in outdated:
+            namespace, key = candidate.ref
+            documents.setdefault(namespace, []).extend(
+                Document(key, self.index.collection_name, member) for member in candidate.members
+            )
+        for namespace, left_over in documents.items():
+            yield from erase_documents(self.settings.keys(namespace), left_over)
+
+    def _document(self, candidate: Candidate) -> str:
+        return self.settings.keys(candidate.ref[0]).vector(self.index.collection_name, candidate.members[0])
+
+
+def search(
+    settings: Settings, index: VectorIndex, there: search_index.Index, search: ItemSearch
+) -> Operation[tuple[list[SearchItem], search_index.Index]]:
+    """Items at or below a namespace, the nearest to the query first, then those without vectors.
+
+    Args:
+        settings: of the repository.
+        index: its options.
+        there: what the server offered when it was last asked.
+        search: what for.
+
+    Returns:
+        The items, and what the server offers now.
+    """
+    query = search.query or b""
+    hits = Hits(settings, index, search, search.offset + search.limit)
+    is_exhausted = False
+    if there.name is not None:
+        try:
+            if not there.is_ready and (yield from search_index.ready(there.name, settings.cluster)):
+                there = search_index.Index(there.name)
+            if there.is_ready:
+                is_exhausted = yield from _with_module(hits, query)
+        except IndexMissing:
+            # Dropped, or flushed with the data: make it again, and do without it meanwhile.
+            there = yield from search_index.setup(settings.prefix, index, settings.cluster)
+    if not is_exhausted and not hits.is_enough:
+        yield from hits.check((yield from _all_candidates(hits, query)))
+    ranked = sorted(hits.accepted.values(), key=_rank)
+    rest: list[tuple[Item, Row]] = []
+    if not hits.is_enough:
+        missing = hits.wanted - len(ranked)
+        rest = yield from newest(settings, search.prefix, search.filter, missing, 0, hits.accepted)
+    results: list[tuple[Item, Row, float | None]] = [*ranked, *((item, row, None) for item, row in rest)]
+    return (yield from _finished(settings, search, results[search.offset : hits.wanted])), there
+
+
+def _rank(hit: tuple[Item, Row, float]) -> tuple[float, float]:
+    item, _, score = hit
+    return -score, -item.updated_at.timestamp()
+
+
+def _finished(
+    settings: Settings, search: ItemSearch, results: Sequence[tuple[Item, Row, float | None]]
+) -> Operation[list[SearchItem]]:
+    if not settings.refreshes(search.refresh):
+        return [found(item, score) for item, _, score in results]
+    scores: dict[Ref, float | None] = {(item.namespace, item.key): score for item, _, score in results}
+    items = yield from refreshed(settings, [(item, row) for item, row, _ in results])
+    return [found(item, scores[item.namespace, item.key]) for item in items]
+
+
+# -- with the module
+
+
+def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
+    """Ask for more and more neighbours until there are enough items; returns whether there are no more."""
+    settings, index, search = hits.settings, hits.index, hits.search
+    tags = search_query.pushed_down(search.filter)
+    # One more, to see whether the last of them has equals.
+    count = max(PAGE, 2 * hits.wanted) if search.filter else hits.wanted + 1
+    while True:
+        command = search_query.search_command(
+            settings.prefix, index, query, search.prefix, tags, count, cluster=settings.cluster
+        )
+        neighbours = search_query.candidates((yield Ask(command, near=search_index.near(search.prefix)))).candidates
+        candidates = []
+        for key, distance in neighbours:
+            place = search_query.parse_key(settings.prefix, index.collection_name, key)
+            if place.namespace[: len(search.prefix)] == search.prefix:
+                score = search_query.score(index.distance_metric, distance)
+                candidates.append(Candidate((place.namespace, place.key), place.ordinal, score))
+        yield from hits.check(candidates)
+        if len(neighbours) < count or (candidates and hits.is_beyond(candidates[-1])):
+            return True
+        if count >= search_query.MOST_NEIGHBOURS:
+            return hits.is_enough
+        count = min(4 * count, search_query.MOST_NEIGHBOURS)
+
+
+# -- without
+
+
+def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
+    """Compare all vectors at or below the namespace; the nearest first, for each item the best one."""
+    settings, search = hits.settings, hits.search
+    best: dict[tuple[Ref, bytes], Candidate] = {}
+    after: Namespace | None = None
+    while True:
+        page = yield from names(settings, search.prefix, after)
+        for chunk in chunks(page.namespaces, NAMESPACES):
+            yield from _compare(hits, query, chunk, best)
+        if page.is_last:
+            break
+        after = page.namespaces[-1]
+    return sorted(best.values(), key=lambda candidate: (-candidate.score, -last_put_us(candidate.stamp)))
+
+
+def _compare(
+    hits: Hits, query: bytes, namespaces: Sequence[Namespace], best: dict[tuple[Ref, bytes], Candidate]
+) -> Operation[None]:
+    """Compare the vectors of some namespaces, a bounded number at a time."""
+    collection = hits.index.collection_name
+    starts: dict[Namespace, Any] = dict.fromkeys(namespaces, "-")
+    while starts:
+        places = {namespace: hits.settings.keys(namespace) for namespace in starts}
+        listed = yield Commands(
+            [
+                ["ZRANGEBYLEX", keys.vectors(collection), starts[namespace], "+", "LIMIT", "0", str(MEMBERS)]
+                for namespace, keys in places.items()
+            ]
+        )
+        documents = [
+            (keys, text(member, keys.vectors(collection)))
+            for keys, members in zip(places.values(), listed, strict=True)
+            for member in members
+        ]
+        for chunk in chunks(documents):
+            yield from _score(hits, query, chunk, best)
+        starts = {
+            namespace: b"(" + members[-1]
+            for namespace, members in zip(places, listed, strict=True)
+            if len(members) == MEMBERS
+        }
+
+
+def _score(
+    hits: Hits,
+    query: bytes,
+    documents: Sequence[tuple[ItemKeys, str]],
+    best: dict[tuple[Ref, bytes], Candidate],
+) -> Operation[None]:
+    from ...vectors import are_finite, scores
+
+    collection = hits.index.collection_name
+    rows: Reply = yield Commands(
+        [["HMGET", keys.vector(collection, member), "vector", "updated_at"] for keys, member in documents]
+    )
+    there: list[tuple[ItemKeys, Document, bytes, bytes]] = []
+    gone: dict[ItemKeys, list[Document]] = {}
+    for (keys, member), (vector, stamp) in zip(documents, rows, strict=True):
+        its = document(keys, collection, member)
+        if vector is None or stamp is None:
+            gone.setdefault(keys, []).append(its)
+        elif len(vector) != len(query):
+            raise CorruptRecord(
+                f"the vector has {len(vector) // 4} numbers, not {hits.index.dims}", key=keys.vector(collection, member)
+            )
+        else:
+            there.append((keys, its, vector, stamp))
+    for keys, left_over in gone.items():
+        yield from erase_documents(keys, left_over)
+    vectors = [vector for _, _, vector, _ in there]
+    for (keys, its, _, _), is_finite in zip(there, are_finite(vectors), strict=True):
+        if not is_finite:
+            raise CorruptRecord("the vector has numbers that are not finite", key=keys.vector(collection, its.member))
+    values = scores(hits.index.distance_metric, query, vectors).tolist()
+    for (keys, its, _, stamp), score in zip(there, values, strict=True):
+        ref = (keys.namespace, its.key)
+        known = best.get((ref, stamp))
+        if known is None:
+            best[ref, stamp] = Candidate(ref, its.ordinal, score, stamp)
+        elif score > known.score:
+            best[ref, stamp] = Candidate(ref, its.ordinal, score, stamp, (*known.others, known.ordinal))
+        else:
+            best[ref, stamp] = evolve(known, others=(*known.others, its.ordinal))

@@ -1,0 +1,264 @@
+"""Vectors of items on servers with the search module (valkey-search): its commands, its replies, and its index.
+
+An item's vectors are one HASH each, beside the item's record: ``vector``, ``updated_at`` of the item that it was made
+of, and two lists of tags, ``namespaces`` and ``attributes``. The module finds the vectors that are near a query and
+carry given tags. A tag is a short hash of what could not stand in a query as it is, such as a namespace. What is found
+by tags may be too much, never too little: whoever searches checks each item again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from ....domain import Conflict, CorruptRecord, InvalidInput, VectorIndex
+from ....domain.shown import shown
+from ...operation import Operation
+from .. import keys
+from ..client.errors import IndexExists
+from ..requests import Arg, Ask, Commands, Reply
+from .search_query import fields_of, index_name, not_understood, start, text_of
+
+
+def create_command(prefix: str, index: VectorIndex) -> list[Arg]:
+    """Make the index."""
+    options = ["TYPE", "FLOAT32", "DIM", str(index.dims), "DISTANCE_METRIC", index.distance_metric.upper()]
+    if index.index_type == "hnsw":
+        options += ["M", str(index.hnsw_m), "EF_CONSTRUCTION", str(index.hnsw_ef_construction)]
+        options += ["EF_RUNTIME", str(index.hnsw_ef_runtime)]
+    tags = ["TAG", "SEPARATOR", ",", "CASESENSITIVE"]
+    vector = ["VECTOR", index.index_type.upper(), str(len(options)), *options]
+    return [
+        *("FT.CREATE", index_name(prefix, index.collection_name)),
+        *("ON", "HASH", "PREFIX", "1", start(prefix, index.collection_name)),
+        *("SCHEMA", "namespaces", *tags, "attributes", *tags, "vector", *vector),
+    ]
+
+
+@frozen
+class Difference:
+    """Options that are not as they should be.
+
+    Attributes:
+        expected: what this repository has.
+        actual: what is there.
+    """
+
+    expected: Mapping[str, Any]
+    actual: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} is {self.actual[name]!r}, not {self.expected[name]!r}" for name in self.expected)
+
+
+def _difference(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Difference | None:
+    names = [name for name in expected if expected[name] != actual.get(name)]
+    if not names:
+        return None
+    return Difference({name: expected[name] for name in names}, {name: actual.get(name) for name in names})
+
+
+def _tag_definition(attribute: Mapping[str, Any]) -> str:
+    if text_of(attribute.get("type")).upper() != "TAG":
+        return text_of(attribute.get("type"))
+    case = " CASESENSITIVE" if text_of(attribute.get("casesensitive")) == "1" else ""
+    return f"TAG SEPARATOR {text_of(attribute.get('separator'))}{case}"
+
+
+def _vector_definition(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    # Version 1.1 has all of it side by side, the others have it in two lists within each other.
+    options = {**attribute, **fields_of(attribute.get("index"))}
+    algorithm = options.get("algorithm")
+    if isinstance(algorithm, list):
+        options |= fields_of(algorithm)
+        algorithm = options.get("name")
+    dims = options.get("dimensions", options.get("dim"))
+    return {
+        "index_type": text_of(algorithm).lower(),
+        "dims": _number(dims),
+        "distance_metric": text_of(options.get("distance_metric")).lower(),
+        "data_type": text_of(options.get("data_type")),
+        "hnsw_m": _number(options.get("m")),
+        "hnsw_ef_construction": _number(options.get("ef_construction")),
+    }
+
+
+def _number(value: Any) -> int | str | None:
+    text = None if value is None else text_of(value)
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
+def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | None:
+    """Compare an index with the one that :func:`create_command` makes.
+
+    ``hnsw_ef_runtime`` does not count: each search says it.
+
+    Args:
+        info: the reply to ``FT.INFO``.
+        prefix: of all keys.
+        index: its options.
+
+    Raises:
+        StatekeepError: ``info`` is no such reply.
+    """
+    found = fields_of(info)
+    if "attributes" not in found:
+        raise not_understood("FT.INFO", info)
+    definition = fields_of(found.get("index_definition"))
+    attributes = {}
+    for attribute in map(fields_of, found["attributes"] or []):
+        # A field may be indexed under another name, which queries would have to use.
+        if attribute.get("identifier") == attribute.get("attribute"):
+            attributes[text_of(attribute.get("identifier"))] = attribute
+    actual: dict[str, Any] = {
+        "key_type": text_of(definition.get("key_type")),
+        "prefixes": [text_of(item) for item in definition.get("prefixes") or []],
+        "namespaces": _tag_definition(attributes.get("namespaces", {})),
+        "attributes": _tag_definition(attributes.get("attributes", {})),
+        **_vector_definition(attributes.get("vector", {})),
+    }
+    expected: dict[str, Any] = {
+        "key_type": "HASH",
+        "prefixes": [start(prefix, index.collection_name)],
+        "namespaces": "TAG SEPARATOR , CASESENSITIVE",
+        "attributes": "TAG SEPARATOR , CASESENSITIVE",
+        "index_type": index.index_type,
+        "dims": index.dims,
+        "distance_metric": index.distance_metric,
+        "data_type": "FLOAT32",
+    }
+    if index.index_type == "hnsw":
+        expected |= {"hnsw_m": index.hnsw_m, "hnsw_ef_construction": index.hnsw_ef_construction}
+    return _difference(expected, actual)
+
+
+def is_ready(info: Reply) -> bool:
+    """Whether an index holds all vectors that were there before it, by the reply to ``FT.INFO``."""
+    found = fields_of(info)
+    if "backfill_in_progress" not in found:
+        raise not_understood("FT.INFO", info)
+    return text_of(found["backfill_in_progress"]) == "0"
+
+
+# -- the index, and the definition of a collection
+
+
+def definition_key(prefix: str, collection: str) -> str:
+    """Where it is written what the vectors of a collection are, for servers with the module and without.
+
+    >>> definition_key("app", "notes")
+    'app:item-vector-definition:notes'
+    """
+    return f"{prefix}:item-vector-definition:{keys.part(collection)}"
+
+
+def _definition(index: VectorIndex) -> dict[str, Any]:
+    return {"dims": index.dims, "distance_metric": index.distance_metric, "fields": sorted(set(index.fields))}
+
+
+def settle_definition(prefix: str, index: VectorIndex) -> Operation[None]:
+    """Write down what the vectors of the collection are, or see that this is what is written: one round trip.
+
+    Raises:
+        Conflict: other vectors are in the collection.
+        CorruptRecord: something else is written there.
+    """
+    key = definition_key(prefix, index.collection_name)
+    expected = _definition(index)
+    text = json.dumps(expected, ensure_ascii=False)
+    _, stored = yield Commands([["SET", key, text, "NX"], ["GET", key]])
+    try:
+        actual = json.loads(stored)
+    except (TypeError, ValueError) as error:
+        raise CorruptRecord("this is no definition of vectors", key=key) from error
+    if not isinstance(actual, dict):
+        raise CorruptRecord("this is no definition of vectors", key=key)
+    found = _difference(expected, actual)
+    if found is not None:
+        raise Conflict(
+            f"the vectors of the collection {index.collection_name!r} were made with other options: {found}; use "
+            "another collection_name, and put the items again",
+            key=key,
+            expected=found.expected,
+            actual=found.actual,
+        )
+
+
+@frozen
+class Index:
+    """What a server offers for vector search.
+
+    Attributes:
+        name: of the module's index; ``None``: there is none, and vectors are compared one by one.
+        is_ready: whether it holds all vectors already. A search of one that does not would overlook some.
+        reason: why there is none, for people.
+    """
+
+    name: str | None
+    is_ready: bool = field(default=True, kw_only=True)
+    reason: str = field(default="", kw_only=True)
+
+
+NO_MODULE: Final = Index(None, reason="the server has no search module")
+ONE_NODE: Final = Index(
+    None, reason="the search module sees one node of the cluster only; it must be loaded with --use-coordinator"
+)
+
+# Not COMMAND INFO: what it says of a command with keys, glide cannot read.
+LIST_SEARCH: Final = ("COMMAND", "LIST", "FILTERBY", "PATTERN", "FT.SEARCH")
+
+_COORDINATOR: Final = re.compile(rb"search_coordinator_server_listening_port:[1-9]")
+
+
+def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
+    """Make the index of a collection if the server can have one. Idempotent; several processes may do so at once.
+
+    Raises:
+        Conflict: there is an index of this name with other options, or the collection holds other vectors.
+        InvalidInput: the module takes no such prefix.
+    """
+    yield from settle_definition(prefix, index)
+    name = index_name(prefix, index.collection_name)
+    # The answers must be those of one node: others may hear of a new index somewhat later.
+    if not (yield Ask(LIST_SEARCH, near=name)):
+        return NO_MODULE
+    if cluster and not _COORDINATOR.search((yield Ask(["INFO", "SEARCH"], near=name))):
+        return ONE_NODE
+    if {"{", "}"} & set(prefix):
+        raise InvalidInput(
+            f"prefix must be without braces where there is a search module, got {shown(prefix)}", field="prefix"
+        )
+    if name.encode() not in (yield Ask(["FT._LIST"], near=name)):
+        try:
+            yield Ask(create_command(prefix, index), near=name)
+        except IndexExists:
+            pass  # another process was faster; whether it made the same is seen below
+    info = yield Ask(["FT.INFO", name], near=name)
+    found = difference(info, prefix, index)
+    if found is not None:
+        raise Conflict(
+            f"the search index was made with other options: {found}; use another collection_name, or drop the index "
+            f"with FT.DROPINDEX {name} and call setup() again, which loses no vectors",
+            key=name,
+            expected=found.expected,
+            actual=found.actual,
+        )
+    return Index(name, is_ready=(yield from ready(name, cluster)) if cluster else is_ready(info))
+
+
+def ready(name: str, cluster: bool) -> Operation[bool]:
+    """Ask whether an index holds all vectors that were there before it: one round trip.
+
+    Raises:
+        IndexMissing: there is no such index.
+    """
+    return is_ready((yield Ask(["FT.INFO", name, "CLUSTER"] if cluster else ["FT.INFO", name], near=name)))
+
+
+def near(namespace: Iterable[str]) -> str:
+    """Which node of a cluster to ask for a search: the load of different namespaces is on different ones."""
+    return ".".join(map(keys.part, namespace))

@@ -1,0 +1,262 @@
+"""Queries of the search module, and its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+from attrs import frozen
+
+from ....domain import CorruptRecord, StatekeepError, VectorIndex
+from ....domain.filters import is_operators
+from ....domain.items import Namespace
+from ....domain.json_values import JsonValue
+from ....domain.shown import shown
+from .. import keys
+from ..keys import namespace_of
+from ..requests import Arg, Reply
+from .keys import item_keys
+
+MOST_NEIGHBOURS: Final = 10_000
+"""How many vectors a search may ask for, unless the server is configured otherwise."""
+
+MOST_CONDITIONS: Final = 32
+"""How many tags a query names at most: it must stay below 10,240 bytes. What is left out is checked afterwards."""
+
+MOST_ATTRIBUTES: Final = 100
+"""How many fields of a value become tags; a value with more of them has the tag :data:`ANY_ATTRIBUTE` instead."""
+
+ANY_ATTRIBUTE: Final = "any"
+"""Stands for every tag that a value could have. No hash looks like it."""
+
+_DISTANCE: Final = "distance"
+
+# -- keys of the vectors
+
+
+def start(prefix: str, collection: str) -> str:
+    """What the keys of a collection's vectors begin with. No hash tag: the module refuses one in front of an index.
+
+    >>> start("app", "notes")
+    'app:item-vector:notes:'
+    """
+    return f"{prefix}:item-vector:{keys.part(collection)}:"
+
+
+_PLACE: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII)
+
+
+@frozen
+class Place:
+    """Whose vector it is, and which of them."""
+
+    namespace: Namespace
+    key: str
+    ordinal: int
+
+
+def parse_key(prefix: str, collection: str, key: str) -> Place:
+    """Read the key of a vector.
+
+    Raises:
+        CorruptRecord: it is not one of this collection.
+
+    Example:
+        >>> parse_key("app", "notes", "app:item-vector:notes:{users.ada}:a%3Ab:0")
+        Place(namespace=('users', 'ada'), key='a:b', ordinal=0)
+    """
+    beginning = start(prefix, collection)
+    match = _PLACE.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
+    if match is not None:
+        tag, item, ordinal = match.groups()
+        place = Place(namespace_of(tag), keys.unpart(item), int(ordinal))
+        member = f"{keys.part(place.key)}:{ordinal}"
+        if item_keys(prefix, place.namespace).vector(collection, member) == key:
+            return place
+    raise CorruptRecord("this is no key of an item's vector", key=key)
+
+
+# -- tags
+
+
+def _tag(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def namespace_tag(namespace: Sequence[str]) -> str:
+    """The tag of all that is at or below a namespace."""
+    return _tag(".".join(map(keys.part, namespace)))
+
+
+def namespace_tags(namespace: Sequence[str]) -> list[str]:
+    """The tags of a vector: of its namespace, and of all that it is below.
+
+    >>> namespace_tags(("a", "b")) == [namespace_tag(()), namespace_tag(("a",)), namespace_tag(("a", "b"))]
+    True
+    """
+    return [namespace_tag(()), *map(_tag, accumulate(map(keys.part, namespace), "{}.{}".format))]
+
+
+def _attribute_tag(name: str, value: JsonValue) -> str | None:
+    """The tag of a field; ``None`` if it can have none. Values that are equal have the same."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 equals 1, true does not: as JSON it looks different
+    return _tag(json.dumps([name, value])) if isinstance(value, str | int | float) else None
+
+
+def attribute_tags(value: JsonValue) -> list[str]:
+    """The tags of an item's value: one for each of its own fields that holds text, a number, true or false."""
+    if not isinstance(value, dict):
+        return []
+    found = [tag for name, item in value.items() if (tag := _attribute_tag(name, item)) is not None]
+    return found if len(found) <= MOST_ATTRIBUTES else [ANY_ATTRIBUTE]
+
+
+def pushed_down(filter: Mapping[str, JsonValue] | None) -> list[str]:
+    """The tags without which no value fulfils a filter that :func:`~statekeep.domain.filters.checked` returned.
+
+    >>> pushed_down({"price": {"$gt": 3, "$eq": 4}, "tags": ["a"]}) == attribute_tags({"price": 4.0})
+    True
+    """
+    found: dict[str, None] = {}
+    for name, condition in (filter or {}).items():
+        wanted = condition
+        if isinstance(condition, dict) and is_operators(condition):
+            wanted = condition.get("$eq")
+        tag = _attribute_tag(name, wanted)
+        if tag is not None:
+            found[tag] = None
+    return list(found)
+
+
+# -- commands
+
+
+def index_name(prefix: str, collection: str) -> str:
+    """The name of the index over a collection's vectors.
+
+    >>> index_name("app", "notes")
+    'app:item-vector:notes:index'
+    """
+    return f"{start(prefix, collection)}index"
+
+
+def search_command(
+    prefix: str,
+    index: VectorIndex,
+    vector: bytes,
+    namespace: Sequence[str],
+    tags: Sequence[str],
+    k: int,
+    *,
+    cluster: bool = False,
+) -> list[Arg]:
+    """Find the vectors that are nearest to a query, without their fields.
+
+    Args:
+        prefix: of all keys.
+        index: its options.
+        vector: the query: as many 32-bit floats as the index says, the lowest byte first.
+        namespace: only vectors of items at or below it.
+        tags: only vectors of items with all of these, see :func:`pushed_down`.
+        k: how many; at most :data:`MOST_NEIGHBOURS` are looked for.
+        cluster: whether several nodes hold the vectors. One that cannot answer is an error then, not left out.
+    """
+    most = max(1, min(k, MOST_NEIGHBOURS))
+    conditions = [f"@namespaces:{{{namespace_tag(namespace)}}}"] if namespace else []
+    conditions += [f"@attributes:{{{tag}|{ANY_ATTRIBUTE}}}" for tag in tags[:MOST_CONDITIONS]]
+    effort = f" EF_RUNTIME {index.hnsw_ef_runtime}" if index.index_type == "hnsw" else ""
+    which = f"({' '.join(conditions)})" if conditions else "*"
+    command: list[Arg] = [
+        *("FT.SEARCH", index_name(prefix, index.collection_name)),
+        f"{which}=>[KNN {most} @vector $vector{effort} AS {_DISTANCE}]",
+        *("PARAMS", "2", "vector", vector),
+        *("RETURN", "1", _DISTANCE),
+        *("LIMIT", "0", str(most)),
+        *("DIALECT", "2"),
+    ]
+    # By default the module takes what the nodes that answered have found for all there is.
+    return [*command, "ALLSHARDS", "CONSISTENT"] if cluster else command
+
+
+# -- replies
+
+
+@frozen
+class Found:
+    """What a search found.
+
+    Attributes:
+        total: how many vectors fulfil the conditions, at most as many as were asked for.
+        candidates: key and distance of each, the nearest first.
+    """
+
+    total: int
+    candidates: Sequence[tuple[str, float]]
+
+
+def not_understood(what: str, reply: Reply) -> StatekeepError:
+    return StatekeepError(f"this is no reply to {what}: {shown(reply, 200)}")
+
+
+def candidates(reply: Reply) -> Found:
+    """Read the reply to :func:`search_command`.
+
+    Raises:
+        StatekeepError: it is no such reply.
+        CorruptRecord: a key is no text.
+    """
+    match reply:
+        # glide makes a mapping of the second form.
+        case [int(total), list() as pairs] | [int(total), *pairs] if len(pairs) % 2 == 0:
+            return Found(total, [_candidate(pairs[at], pairs[at + 1]) for at in range(0, len(pairs), 2)])
+    raise not_understood("FT.SEARCH", reply)
+
+
+def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:
+    if not isinstance(key, bytes):
+        raise not_understood("FT.SEARCH", key)
+    distance: Any = fields_of(fields).get(_DISTANCE)
+    try:
+        return keys.text(key, repr(key)), float(distance)
+    except (TypeError, ValueError) as error:
+        raise not_understood("FT.SEARCH", fields) from error
+
+
+def score(metric: str, distance: float) -> float:
+    """The score of a distance: as :func:`statekeep.repositories.vectors.scores` has it, higher for nearer ones.
+
+    >>> score("cosine", 0.25), score("ip", -2.0), score("l2", 4.0)
+    (0.75, 3.0, -4.0)
+    """
+    return 0.0 - distance if metric == "l2" else 1.0 - distance
+
+
+def fields_of(reply: Reply) -> dict[str, Any]:
+    """Names and values that follow each other, in any depth of lists that belongs to neither."""
+    if not isinstance(reply, list):
+        return {}
+    found: dict[str, Any] = {}
+    position = 0
+    while position < len(reply):
+        name = reply[position]
+        if not isinstance(name, bytes):
+            raise not_understood("FT.INFO", reply)
+        text = name.decode("utf-8", "backslashreplace").lower()
+        following = reply[position + 1] if position + 1 < len(reply) else None
+        # The first version has this one without a value.
+        if text == "casesensitive" and following not in (b"0", b"1", 0, 1):
+            found[text] = b"1"
+            position += 1
+        else:
+            found[text] = following
+            position += 2
+    return found
+
+
+def text_of(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

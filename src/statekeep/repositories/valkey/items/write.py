@@ -1,0 +1,247 @@
+"""Writing items by their keys: put, delete, batch and clear, and what is read with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ....domain import Conflict, CorruptRecord, Item
+from ....domain.items import ANY, Namespace
+from ....domain.model import built
+from ....domain.shown import shown
+from ...items import Action, Delete, Get, Put
+from ...operation import Operation
+from ...ttl import ms_of
+from ..chunks import chunks
+from ..codecs import decode_time
+from ..keys import text
+from ..requests import Arg, Commands
+from .cluster import Entry, announce, put_off_above, retract, settle, unlist_above
+from .keys import ItemKeys
+from .plan import Plan, Settings, Stored, plan_of
+from .read import read_rows
+from .records import TTL, VECTORS, Row, decode_item, last_put_us, seconds_of
+from .vectors import MOST_DIGITS, erase_vectors, vectors_of
+
+SLACK_MS: Final = 60_000
+"""How much longer vectors are kept than their item by who cannot refresh both at once."""
+
+CHUNK: Final = 500
+"""Actions in one call at most, so that none holds up the server."""
+
+
+def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+    """Do actions one after the other; those of one namespace in one call of at most 500."""
+    groups = _groups(settings, actions)
+    if len(groups) == 1:
+        return (yield from _apply(settings, actions))
+    results: dict[int, Any] = {}
+    for group in groups:
+        part_of = [actions[position] for position in group]
+        results.update(zip(group, (yield from _apply(settings, part_of)), strict=True))
+    return [results[position] for position in range(len(actions))]
+
+
+def _groups(settings: Settings, actions: Sequence[Action]) -> list[Sequence[int]]:
+    """Which actions go into one call, by position."""
+    if not settings.cluster:
+        return list(chunks(range(len(actions)), CHUNK))
+    by_namespace: dict[Namespace, list[int]] = {}
+    for position, action in enumerate(actions):
+        by_namespace.setdefault(action.namespace, []).append(position)
+    return [chunk for positions in by_namespace.values() for chunk in chunks(positions, CHUNK)]
+
+
+def read(settings: Settings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
+    """Read items, and let those that end live anew if they are to; returns whether there were some."""
+    keys = [settings.keys(get.namespace) for get in gets]
+    records = [its.record(get.key) for its, get in zip(keys, gets, strict=True)]
+    rows = yield from read_rows(settings, records)
+    items = [decode_item(its, get.key, row) for its, get, row in zip(keys, gets, rows, strict=True)]
+    mortal = [
+        position
+        for position, (get, row) in enumerate(zip(gets, rows, strict=True))
+        if row[TTL] and settings.refreshes(get.refresh)
+    ]
+    if mortal:
+        again = yield from apply(settings, [gets[position] for position in mortal])
+        for position, item in zip(mortal, again, strict=True):
+            items[position] = item
+    return items, bool(mortal)
+
+
+def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+    if settings.is_split(actions[0].namespace):
+        return (yield from _apply_in_cluster(settings, actions))
+    reply = yield from call(settings, actions)
+    if reply[0] == b"conflict":
+        raise conflict_of(actions, reply)
+    return (yield from results_of(settings, actions, reply[1:]))
+
+
+def call(
+    settings: Settings, actions: Sequence[Action], time: int | None = None, **more: Any
+) -> Operation[Sequence[Any]]:
+    """Run the script, again with more keys if there are more vectors than was thought."""
+    former: dict[int, int | None] = {}
+    while True:
+        reply: Sequence[Any] = yield plan_of(settings, actions, time, former).call(**more)
+        if reply[0] != b"vectors":
+            return reply
+        for number, token in zip(reply[1::2], reply[2::2], strict=True):
+            collection, _, count = token.decode(errors="replace").rpartition(":")
+            is_ours = collection == settings.collection and count.isdecimal() and len(count) <= MOST_DIGITS
+            former[int(number) - 1] = int(count) if is_ours else None
+
+
+def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
+    action = actions[int(reply[1]) - 1]
+    return conflict(action, int(reply[2]) or None)
+
+
+def conflict(action: Action, actual: int | None) -> Conflict:
+    """The error about an expectation that does not hold."""
+    expected = None if isinstance(action, Get) or action.expected is ANY else action.expected
+    wanted = "no item" if expected is None else f"version {expected}"
+    there = "there is none" if actual is None else f"there is version {actual}"
+    return Conflict(
+        f"expected {wanted} in namespace {shown(action.namespace, 200)}, but {there}; nothing was written",
+        expected=expected,
+        actual=actual,
+        key=action.key,
+    )
+
+
+def results_of(settings: Settings, actions: Sequence[Action], replies: Sequence[Any]) -> Operation[list[Any]]:
+    """Make results of the script's replies; do what it could not, for want of keys."""
+    results: list[Any] = []
+    for position, (action, reply) in enumerate(zip(actions, replies, strict=True)):
+        keys = settings.keys(action.namespace)
+        if isinstance(action, Put):
+            stored = Stored(*reply)
+            results.append(_item(keys, action, stored))
+            if stored.left_over:
+                yield from erase_vectors(keys, action.key, stored.left_over)
+        elif isinstance(action, Delete):
+            results.append(bool(reply[0]))
+            if reply[1]:
+                yield from erase_vectors(keys, action.key, reply[1])
+        else:
+            row, waits = reply
+            if settings.refreshes(action.refresh) and row[TTL]:
+                seconds_of(keys, action.key, row[TTL])  # the script leaves alone what it cannot refresh
+            if waits and not _is_written_later(actions, position):
+                row = yield from _refresh(settings, action, row)
+            results.append(decode_item(keys, action.key, row))
+    return results
+
+
+def _is_written_later(actions: Sequence[Action], position: int) -> bool:
+    this = actions[position]
+    return any(
+        not isinstance(action, Get) and (action.namespace, action.key) == (this.namespace, this.key)
+        for action in actions[position + 1 :]
+    )
+
+
+def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
+    updated_at = created_at = decode_time(stored.updated_at.decode())
+    if stored.created_at != stored.updated_at:
+        try:
+            created_at = decode_time(stored.created_at.decode())
+        except ValueError as error:
+            raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
+    return built(
+        Item,
+        {
+            "namespace": put.namespace,
+            "key": put.key,
+            "value": put.value,
+            "created_at": created_at,
+            "updated_at": updated_at,
+            "version": int(stored.version),
+            "expires_at": decode_time(stored.expires_at.decode()) if stored.expires_at else None,
+        },
+    )
+
+
+def _refresh(settings: Settings, action: Get, row: Row) -> Operation[Row]:
+    """Refresh an item whose vectors had to be learned first."""
+    keys = settings.keys(action.namespace)
+    documents = vectors_of(keys, action.key, row[VECTORS])
+    life = ms_of(seconds_of(keys, action.key, row[TTL] or b""))
+    yield Commands(
+        [
+            ["PEXPIRE", name, str(life + SLACK_MS), "GT"]
+            for its in documents
+            for name in (keys.vector(its.collection, its.member), keys.vectors(its.collection))
+        ]
+    )
+    plan = Plan(settings, 0 if settings.is_split(action.namespace) else None)
+    plan.add(Get(action.namespace, action.key, refresh=True), documents=len(documents), is_known=True)
+    reply = yield plan.call(despite=True)
+    found: Row = reply[1][0]
+    return found
+
+
+# -- clusters, where the namespaces above live in other slots
+
+
+def _apply_in_cluster(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+    """The indexes above first, so that no item is missing in them; then the namespace itself; what is left last."""
+    keys = settings.keys(actions[0].namespace)
+    yield from _check_expected(keys, actions)
+    yield from _put_off_above(settings, keys, actions)
+    entries = [Entry(put.namespace, put.key, ms_of(settings.life(put.ttl))) for put in actions if isinstance(put, Put)]
+    announced = yield from announce(settings, keys, entries)
+    reply = yield from call(settings, actions, announced.time)
+    if reply[0] == b"conflict":
+        yield from retract(settings, keys, announced)
+        raise conflict_of(actions, reply)
+    replies = reply[1:]
+    stored = [Stored(*reply) for action, reply in zip(actions, replies, strict=True) if isinstance(action, Put)]
+    yield from settle(settings, keys, announced, stored)
+    gone = [
+        (action.key, last_put_us(reply[2]))
+        for action, reply in zip(actions, replies, strict=True)
+        if isinstance(action, Delete)
+    ]
+    yield from unlist_above(settings, keys, gone)
+    return (yield from results_of(settings, actions, replies))
+
+
+def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
+    """Find most conflicts before anything is announced."""
+    first: dict[str, Put | Delete] = {}
+    for action in actions:
+        if not isinstance(action, Get):
+            first.setdefault(action.key, action)
+    expecting = [action for action in first.values() if action.expected is not ANY]
+    if not expecting:
+        return
+    replies = yield Commands([["HGET", keys.record(action.key), "version"] for action in expecting])
+    for action, version in zip(expecting, replies, strict=True):
+        actual = int(version) if version and version.isdigit() else None
+        if actual != action.expected:
+            raise conflict(action, actual)
+
+
+def _put_off_above(settings: Settings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
+    wanted = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
+    if wanted:
+        rows = yield Commands([["HGET", keys.record(key), "ttl"] for key in wanted])
+        yield from put_off_above(settings, keys, dict(zip(wanted, rows, strict=True)))
+
+
+def clear(settings: Settings, namespace: Namespace) -> Operation[int]:
+    """Delete the items of a namespace, 500 at a time; what is put behind the place that was reached goes, too."""
+    keys = settings.keys(namespace)
+    count = 0
+    start: Arg = "-"
+    while True:
+        (found,) = yield Commands([["ZRANGEBYLEX", keys.index, start, "+", "LIMIT", "0", str(CHUNK)]])
+        if not found:
+            return count
+        deletions = [Delete(namespace, text(key, keys.index)) for key in found]
+        count += sum((yield from apply(settings, deletions)))
+        start = b"(" + found[-1]

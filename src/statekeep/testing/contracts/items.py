@@ -1,0 +1,1249 @@
+"""The contract of a backend of items, as tests that its authors inherit.
+
+Example, for a backend of your own (``pytest``, ``hypothesis`` and ``anyio`` are needed)::
+
+    pytest.register_assert_rewrite("statekeep.testing.contracts.items")  # in conftest.py: failures say what was compared
+    from statekeep.testing.items import ItemContract
+
+    class TestMyBackend(ItemContract):
+        @pytest.fixture
+        def repository(self):
+            with ItemRepository(MyBackend(...)) as repository:
+                yield repository
+
+        @pytest.fixture
+        async def arepository(self):
+            async with AsyncItemRepository(MyBackend(...)) as repository:
+                yield repository
+
+What is to be found by meaning is tested by :mod:`statekeep.testing.contracts.vector_search`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, TypeVar, cast
+
+import anyio
+import pytest
+
+from ...domain import ANY, Conflict, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem
+from ...domain.items import Namespace
+from ...domain.json_values import DEEPEST
+from ...domain.model import LONGEST_ID, MOST_LABELS
+from ...repositories.items import AsyncItemRepository, ItemRepository
+from ..comparison import canonical
+from ..faces import awaited
+from ..strategies import NASTY_TEXTS
+
+ItemT = TypeVar("ItemT")
+TOO_LONG = "x" * (LONGEST_ID + 1)
+Call = Callable[[], Coroutine[Any, Any, Any]]
+
+JSON_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, 1.0, -0.0, 0.1, 1e-300, 1e300, 2**53 + 1, -(2**70), 10**400, "", "é\x00", "😀", "\ud800",
+    "\udc00 \ud800", "null", "\u2028", [], {}, [[]], [None, {"a": [1, 2.5, "x", True, None]}], {"": {"": ""}},
+    {"$eq": 1}, {"value": 1, "a.b": 2, "*": 3}, {"\x00": "\x00"},
+)  # fmt: skip
+
+
+class _Text(str):
+    """A kind of text of somebody's own."""
+
+
+def _nested(depth: int) -> Any:
+    value: Any = "bottom"
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def _circle() -> list[Any]:
+    value: list[Any] = [1]
+    value.append({"a": value})
+    return value
+
+
+NO_JSON: dict[str, Any] = {
+    "nan": math.nan,
+    "infinity": {"a": [math.inf]},
+    "minus infinity": [-math.inf],
+    "bytes": b"x",
+    "bytearray": {"a": bytearray(b"x")},
+    "set": {"a": {1, 2}},
+    "frozenset": frozenset("a"),
+    "datetime": {"at": dt.datetime(2024, 1, 1)},
+    "object": [object()],
+    "iterator": iter([1]),
+    "number as key": {1: "x"},
+    "none as key": {"a": {None: 1}},
+    "tuple as key": {("a",): 1},
+    "circle": _circle(),
+    "depth": _nested(100_000),
+    "one level too many": _nested(DEEPEST + 1),
+    "digits": 10**5000,
+    "surrogates that become one character": "\ud83d\ude00",
+    "surrogates in a key": {"\ud83d\ude00": 1},
+}
+
+NAMESPACES: tuple[Namespace, ...] = (
+    (), ("a",), ("a", "b"), ("a", "b", "c"), ("a.b",), ("a.b", "c"), ("a", "b.c"), ("a/b",), ("a|b",), ("a:b",), ("a,b",),
+    ("a\x00b",), ("a\nb",), ("a\\", "b"), ("a", "\\b"), ("{a}",), ("{a", "b}"), ("a*",), ("*",), ("a?",), ("[a]",), ("a%2Eb",),
+    ("%61",), ("A",), (" a",), ("a ",), ("é",), ("e\u0301",), ("😀", "a"), ("users",), ("user",), ("user", "s"), ("x" * 1000,),
+    ("x" * 999, "x"), ("x",) * 30,
+)  # fmt: skip
+"""Namespaces that are the same to somebody who joins labels, counts bytes, or takes some characters as special."""
+
+
+FILTERED: dict[str, Any] = {
+    "0": {"n": 0, "s": "0"},
+    "1": {"n": 1, "s": "1", "b": True},
+    "1.0": {"n": 1.0, "s": "10", "b": False},
+    "9": {"n": 9, "s": "9", "b": None},
+    "10": {"n": 10, "s": "é", "b": 1},
+    "text": {"n": "10", "tags": {"a": 1, "b": {"c": [1, 2]}}},
+    "true": {"n": True, "tags": {"a": 2}},
+    "null": {"n": None, "tags": None},
+    "list": {"n": [1], "tags": [{"a": 1, "b": 2}, 3]},
+    "none": {},
+    "scalar": 1,
+    "array": [1],
+}
+
+
+async def listed(items: AsyncIterator[ItemT]) -> list[ItemT]:
+    return [item async for item in items]
+
+
+async def keys(items: AsyncIterator[Item]) -> list[str]:
+    return [item.key async for item in items]
+
+
+def places(items: Sequence[Item]) -> list[tuple[Namespace, str]]:
+    return [(item.namespace, item.key) for item in items]
+
+
+async def refused(field: str, call: Call) -> None:
+    """The call must raise :class:`~statekeep.InvalidInput`, which names the argument."""
+    with pytest.raises(InvalidInput) as caught:
+        await call()
+    assert caught.value.field == field
+    assert field in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+async def filled(keep: AsyncItemRepository, namespace: Namespace, values: dict[str, Any]) -> None:
+    """Put some items, one after the other."""
+    for key, value in values.items():
+        await keep.put(namespace, key, value)
+
+
+class ItemContract:
+    """Tests of everything that :class:`~statekeep.repositories.items.ItemRepository` documents but vector search.
+
+    See the module for how to use it. Each test gets empty repositories, made without a TTL, without
+    ``refresh_on_read`` and without an index. Those that take ``keep`` run with both faces.
+    """
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    def repository(self) -> Iterator[ItemRepository]:
+        """An empty repository; override it."""
+        raise NotImplementedError("override the fixture `repository`")
+
+    @pytest.fixture
+    async def arepository(self) -> AsyncIterator[AsyncItemRepository]:
+        """An empty repository for asyncio; override it."""
+        raise NotImplementedError("override the fixture `arepository`")
+        yield
+
+    @pytest.fixture(params=["blocking", "async"])
+    def keep(self, request: pytest.FixtureRequest) -> AsyncItemRepository:
+        """One face after the other."""
+        if request.param == "blocking":
+            return awaited(cast(ItemRepository, request.getfixturevalue("repository")))
+        return cast(AsyncItemRepository, request.getfixturevalue("arepository"))
+
+    # -- what is missing
+
+    async def test_nothing_stored(self, keep: AsyncItemRepository) -> None:
+        for namespace in ((), ("n",)):
+            assert await keep.get(namespace, "k") is None
+            assert await keep.delete(namespace, "k") is False
+            assert await keep.delete(namespace, "k", expected=None) is False
+            assert await keep.pop(namespace) is None
+            assert await keep.clear(namespace) == 0
+            assert await keep.reindex(namespace) == 0
+            assert await keep.append(namespace, []) == []
+            assert await listed(keep.list(namespace)) == []
+            assert await keep.search(namespace) == []
+        assert await keep.batch([]) == []
+        assert await keep.batch([GetItem(namespace=("n",), key="k"), DeleteItem(namespace=("n",), key="k")]) == [
+            None,
+            False,
+        ]
+        assert await keep.list_namespaces() == []
+
+    async def test_others_find_nothing(self, keep: AsyncItemRepository) -> None:
+        await keep.put(("n",), "k", 1)
+        for namespace, key in (
+            (("n",), "K"),
+            (("n",), "k "),
+            (("N",), "k"),
+            ((), "k"),
+            (("n", "k"), ""),
+            (("n", "n"), "k"),
+        ):
+            assert await keep.get(namespace, key) is None
+            assert await keep.delete(namespace, key) is False
+        assert await keep.get(("n",), "k") is not None
+
+    # -- what is stored is what comes back
+
+    @pytest.mark.parametrize("value", JSON_VALUES, ids=lambda value: ascii(value)[:30])
+    async def test_values_are_exact(self, keep: AsyncItemRepository, value: Any) -> None:
+        stored = await keep.put(("n",), "k", value)
+        nested = await keep.put(("n",), "nested", {"a": [value, {"b": value}]})
+        [appended] = await keep.append(("m",), [value])
+        assert canonical(stored.value) == canonical(value)
+        assert canonical(nested.value) == canonical({"a": [value, {"b": value}]})
+        for item in (
+            await keep.get(("n",), "k"),
+            await keep.get(("m",), appended),
+            *await listed(keep.list(("n",), prefix="k")),
+            *await keep.search(("n",), limit=1, offset=1),
+        ):
+            assert item is not None
+            assert canonical(item.value) == canonical(value)
+
+    async def test_an_item(self, keep: AsyncItemRepository) -> None:
+        before = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+        item = await keep.put(["users", "ada"], "theme", {"dark": True})
+        assert type(item) is Item
+        assert (item.namespace, item.key, item.value, item.version) == (("users", "ada"), "theme", {"dark": True}, 1)
+        assert (item.created_at, item.expires_at) == (item.updated_at, None)
+        assert item.updated_at.utcoffset() == dt.timedelta(0)
+        assert before < item.updated_at < before + dt.timedelta(minutes=10)
+        assert await keep.get(("users", "ada"), "theme") == item
+        assert await listed(keep.list(("users", "ada"))) == [item]
+        assert await keep.batch([GetItem(namespace=("users", "ada"), key="theme")]) == [item]
+        [found] = await keep.search()
+        assert dict(found) == dict(item) | {"score": None}
+        assert await keep.pop(("users", "ada")) == item
+
+    async def test_what_is_like_json_is_stored_as_json(self, keep: AsyncItemRepository) -> None:
+        value = {_Text("a"): (1, (2,)), "b": _Text("x")}
+        await keep.put(("n",), _Text("k"), value)
+        item = await keep.get([_Text("n")], "k")
+        assert item is not None
+        assert canonical(item.value) == canonical({"a": [1, [2]], "b": "x"})
+
+    async def test_what_is_stored_cannot_be_changed_from_outside(self, keep: AsyncItemRepository) -> None:
+        value: dict[str, Any] = {"list": [1], "dict": {"a": 1}}
+        stored = await keep.put(("n",), "k", value)
+        for read in (
+            stored,
+            await keep.get(("n",), "k"),
+            *await listed(keep.list(("n",))),
+            *await keep.search(),
+            *await keep.batch([GetItem(namespace=("n",), key="k")]),
+        ):
+            for changed in (value, read.value):
+                changed["list"].append(2)
+                changed["dict"]["b"] = 2
+                changed["new"] = 1
+        item = await keep.get(("n",), "k")
+        assert item is not None
+        assert item.value == {"list": [1], "dict": {"a": 1}}
+
+    @pytest.mark.parametrize("text", ["", *NASTY_TEXTS], ids=lambda text: ascii(text)[:20])
+    async def test_any_text_is_a_key_and_a_label(self, keep: AsyncItemRepository, text: str) -> None:
+        namespace = (text, "n", text) if text else ("n",)
+        await filled(keep, namespace, {f"{text}2": "neighbour", text: {text: text}})
+        await keep.put((*namespace, text or "below"), text, "below")
+        item = await keep.get(namespace, text)
+        assert item is not None
+        assert (item.namespace, item.key, item.value) == (namespace, text, {text: text})
+        assert await keys(keep.list(namespace)) == [text, f"{text}2"]
+        assert await keys(keep.list(namespace, prefix=text, limit=1)) == [text]
+        assert await keys(keep.list(namespace, after=text)) == [f"{text}2"]
+        assert await keys(keep.list(namespace, after=f"{text}2", reverse=True)) == [text]
+        assert places(await keep.search(namespace, filter={text: text})) == [(namespace, text)]
+        assert len(await keep.search(namespace[:1])) == 3
+        assert await keep.list_namespaces(suffix=namespace) == [namespace]
+        assert await keep.list_namespaces(prefix=namespace) == [namespace, (*namespace, text or "below")]
+        assert await keep.delete(namespace, text) is True
+        assert await keep.get(namespace, text) is None
+        popped = await keep.pop(namespace)
+        assert popped is not None
+        assert (popped.key, popped.value) == (f"{text}2", "neighbour")
+        assert await keep.list_namespaces() == [(*namespace, text or "below")]
+
+    async def test_namespaces_never_collide(self, keep: AsyncItemRepository) -> None:
+        for number, namespace in enumerate(NAMESPACES):
+            for key in ("", "c", "b:c", "b", namespace[-1] if namespace else "x"):
+                await keep.put(namespace, key, [number, key])
+        for number, namespace in enumerate(NAMESPACES):
+            items = await listed(keep.list(namespace))
+            assert {item.namespace for item in items} == {namespace}
+            assert [item.value for item in items] == [[number, item.key] for item in items]
+            assert len(items) >= 4
+            below = {other for other in NAMESPACES if other[: len(namespace)] == namespace}
+            found = {item.namespace for item in await keep.search(namespace, limit=1000)}
+            assert found == below
+        assert await keep.list_namespaces() == sorted(NAMESPACES)
+        left = list(NAMESPACES)
+        for namespace in NAMESPACES[::2]:
+            await keep.clear(namespace)
+            left.remove(namespace)
+            assert await keep.list_namespaces() == sorted(left)
+        for namespace in left:
+            assert len(await listed(keep.list(namespace))) >= 4
+
+    async def test_a_megabyte(self, keep: AsyncItemRepository) -> None:
+        value = {"text": "é" * 2**19, "numbers": list(range(10_000))}
+        await keep.put(("n",), "k", value)
+        item = await keep.get(("n",), "k")
+        assert item is not None
+        assert item.value == value
+        assert [found.value for found in await keep.search(filter={"text": {"$gt": "a"}})] == [value]
+
+    async def test_many_items_at_once(self, keep: AsyncItemRepository) -> None:
+        count = 1200
+        puts = [PutItem(namespace=("n", str(number % 3)), key=f"{number}", value=number) for number in range(count)]
+        assert [item.value for item in await keep.batch(puts)] == list(range(count))
+        gets = [GetItem(namespace=("n", str(number % 3)), key=f"{number}") for number in range(count + 1)]
+        assert [item and item.value for item in await keep.batch(gets)] == [*range(count), None]
+        assert len(await keep.search(("n",), limit=5000)) == count
+        assert [await keep.clear(("n", label)) for label in "0123"] == [400, 400, 400, 0]
+
+    async def test_deep_values(self, keep: AsyncItemRepository) -> None:
+        value = {"a": _nested(DEEPEST - 1)}
+        await keep.put(("n",), "k", value)
+        item = await keep.get(("n",), "k")
+        assert item is not None
+        assert item.value == value
+        assert len(await keep.search(filter={"a": value["a"]})) == 1
+
+    # -- versions and times
+
+    async def test_versions_and_times(self, keep: AsyncItemRepository) -> None:
+        first = await keep.put(("n",), "k", 1)
+        last = first
+        for version in range(2, 6):
+            item = await keep.put(("n",), "k", 1)
+            assert item.version == version
+            assert item.created_at == first.created_at
+            assert item.updated_at > last.updated_at
+            assert await keep.get(("n",), "k") == item
+            last = item
+        await keep.delete(("n",), "k")
+        again = await keep.put(("n",), "k", 1)
+        assert again.version == 1
+        assert again.created_at == again.updated_at > last.updated_at
+
+    async def test_reading_changes_nothing(self, keep: AsyncItemRepository) -> None:
+        item = await keep.put(("n",), "k", 1)
+        for refresh in (None, True, False):
+            assert await keep.get(("n",), "k", refresh=refresh) == item
+            assert await listed(keep.list(("n",), refresh=refresh)) == [item]
+            assert places(await keep.search(refresh=refresh)) == [(("n",), "k")]
+        assert await keep.reindex(("n",)) == 1
+        assert await keep.get(("n",), "k") == item
+
+    async def test_later_puts_have_later_times(self, keep: AsyncItemRepository) -> None:
+        items = [await keep.put(("n", f"{number % 4}"), f"{number % 7}", number) for number in range(60)]
+        for namespace in (("n", "1"), ("n", "2")):
+            puts = [PutItem(namespace=namespace, key=f"b{number}", value=number) for number in range(20)]
+            items += await keep.batch(puts)
+        appended = await keep.append(("n", "0"), list(range(20)))
+        items += [item for key in appended if (item := await keep.get(("n", "0"), key))]
+        assert len(items) == 120
+        for one, other in pairwise(items):
+            assert one.updated_at < other.updated_at
+
+    # -- compare and set
+
+    async def test_compare_and_set(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        assert (await keep.put(n, "k", "a", expected=None)).version == 1
+        assert (await keep.put(n, "k", "b", expected=1)).version == 2
+        assert (await keep.put(n, "k", "c", expected=ANY)).version == 3
+        calls: list[tuple[Any, str, Call]] = [
+            (None, "put", lambda: keep.put(n, "k", "x", expected=None)),
+            (1, "put", lambda: keep.put(n, "k", "x", expected=1)),
+            (4, "put", lambda: keep.put(n, "k", "x", expected=4)),
+            (None, "delete", lambda: keep.delete(n, "k", expected=None)),
+            (2, "delete", lambda: keep.delete(n, "k", expected=2)),
+        ]
+        for expected, operation, call in calls:
+            with pytest.raises(Conflict) as caught:
+                await call()
+            assert (caught.value.key, caught.value.expected, caught.value.actual) == ("k", expected, 3)
+            assert caught.value.operation == operation
+        item = await keep.get(n, "k")
+        assert item is not None
+        assert (item.value, item.version) == ("c", 3)
+        assert await keep.delete(n, "k", expected=3) is True
+        for call in (lambda: keep.put(n, "k", "x", expected=3), lambda: keep.delete(n, "k", expected=3)):
+            with pytest.raises(Conflict) as caught:
+                await call()
+            assert (caught.value.key, caught.value.expected, caught.value.actual) == ("k", 3, None)
+        assert await keep.get(n, "k") is None
+        assert await keep.list_namespaces() == []
+        assert (await keep.put(n, "k", "y", expected=None)).version == 1
+
+    def test_one_of_sixteen_threads_is_the_first(self, repository: ItemRepository) -> None:
+        start = threading.Barrier(16)
+
+        def create(number: int) -> bool:
+            start.wait()
+            try:
+                repository.put(("n",), "k", number, expected=None)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            created = list(pool.map(create, range(16)))
+        assert created.count(True) == 1
+        item = repository.get(("n",), "k")
+        assert item is not None
+        assert (item.value, item.version) == (created.index(True), 1)
+
+    def test_a_count_by_eight_threads(self, repository: ItemRepository) -> None:
+        repository.put(("n",), "k", 0)
+
+        def count() -> None:
+            for _ in range(5):
+                while True:
+                    item = repository.get(("n",), "k")
+                    assert item is not None
+                    try:
+                        repository.put(("n",), "k", item.value + 1, expected=item.version)
+                    except Conflict:
+                        continue
+                    break
+
+        with ThreadPoolExecutor(8) as pool:
+            for future in [pool.submit(count) for _ in range(8)]:
+                future.result()
+        item = repository.get(("n",), "k")
+        assert item is not None
+        assert (item.value, item.version) == (40, 41)
+
+    def test_twenty_writers_of_one_item(self, repository: ItemRepository) -> None:
+        start = threading.Barrier(20)
+
+        def write(number: int) -> list[Item]:
+            start.wait()
+            return [repository.put(("n",), "k", {"by": number, "text": f"{number}" * 1000}) for _ in range(5)]
+
+        with ThreadPoolExecutor(20) as pool:
+            items = [item for done in pool.map(write, range(20)) for item in done]
+        items.sort(key=lambda item: item.version)
+        assert [item.version for item in items] == list(range(1, 101))
+        assert len({item.created_at for item in items}) == 1
+        assert all(one.updated_at < other.updated_at for one, other in pairwise(items))
+        last = repository.get(("n",), "k")
+        assert last == items[-1]
+        assert last.value["text"] == f"{last.value['by']}" * 1000
+        assert len(repository.search()) == 1
+
+    # -- batches
+
+    async def test_a_batch_goes_in_order(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        get, delete = GetItem(namespace=n, key="k"), DeleteItem(namespace=n, key="k")
+        puts = [PutItem(namespace=n, key="k", value=value) for value in ("a", "b")]
+        results = await keep.batch([get, puts[0], get, puts[1], get, delete, get, delete, puts[0], get])
+        found = [(item.value, item.version) if isinstance(item, Item) else item for item in results]
+        assert found == [None, ("a", 1), ("a", 1), ("b", 2), ("b", 2), True, None, False, ("a", 1), ("a", 1)]
+        assert results[1].created_at == results[4].created_at < results[8].created_at
+        assert await keep.get(n, "k") == results[-1]
+
+    async def test_a_batch_over_namespaces(self, keep: AsyncItemRepository) -> None:
+        puts = [PutItem(namespace=(label,), key="k", value=label) for label in "abcdef"]
+        gets = [GetItem(namespace=(label,), key="k") for label in "fedcba"]
+        results = await keep.batch([*puts, *gets, DeleteItem(namespace=("c",), key="k")])
+        assert [item.value for item in results[:12]] == list("abcdeffedcba")
+        assert results[12] is True
+        assert await keep.list_namespaces() == [(label,) for label in "abdef"]
+
+    async def test_expectations_of_a_batch_are_about_what_is_before_them(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        results = await keep.batch(
+            [
+                PutItem(namespace=n, key="k", value="a", expected=None),
+                PutItem(namespace=n, key="k", value="b", expected=1),
+                DeleteItem(namespace=n, key="k", expected=2),
+                DeleteItem(namespace=n, key="k", expected=None),
+                PutItem(namespace=n, key="k", value="c", expected=None),
+                GetItem(namespace=n, key="k"),
+            ]
+        )
+        assert [item.version for item in (*results[:2], *results[4:])] == [1, 2, 1, 1]
+        assert results[2:4] == [True, False]
+
+    @pytest.mark.parametrize("position", range(4))
+    async def test_a_batch_with_a_conflict_writes_nothing(self, keep: AsyncItemRepository, position: int) -> None:
+        n = ("n",)
+        before = [
+            await keep.put(n, "there", 1, ttl=3000),
+            await keep.put(n, "there too", {"a": 1}),
+        ]
+        operations: list[Any] = [
+            PutItem(namespace=n, key="there", value=2, expected=1),
+            PutItem(namespace=n, key="new", value=3, expected=None),
+            DeleteItem(namespace=n, key="there too", expected=1),
+        ]
+        wrong: Any
+        for wrong in (
+            PutItem(namespace=n, key="wrong", value=0, expected=7),
+            DeleteItem(namespace=n, key="wrong", expected=7),
+        ):
+            with pytest.raises(Conflict) as caught:
+                await keep.batch([*operations[:position], wrong, *operations[position:]])
+            error = caught.value
+            assert (error.key, error.expected, error.actual, error.operation) == ("wrong", 7, None, "batch")
+            assert await listed(keep.list(n)) == before
+            assert len(await keep.search()) == 2
+            assert await keep.list_namespaces() == [n]
+
+    async def test_a_conflict_in_a_new_namespace_leaves_none(self, keep: AsyncItemRepository) -> None:
+        puts = [PutItem(namespace=("n",), key="k", value=1, expected=expected) for expected in (None, None)]
+        with pytest.raises(Conflict) as caught:
+            await keep.batch(puts)
+        assert (caught.value.expected, caught.value.actual) == (None, 1)
+        assert await keep.list_namespaces() == []
+
+    async def test_how_many_may_have_expectations(self, keep: AsyncItemRepository) -> None:
+        puts = [PutItem(namespace=("n",), key=f"{number:03}", value=number, expected=None) for number in range(501)]
+        await refused("operations", lambda: keep.batch(puts))
+        await refused("operations", lambda: keep.batch([puts[0], GetItem(namespace=("m",), key="k")]))
+        assert await keep.list_namespaces() == []
+        assert len(await keep.batch(puts[:500])) == 500
+        with pytest.raises(Conflict):
+            await keep.batch(
+                [*(PutItem(namespace=("n",), key=f"x{number}", value=1) for number in range(499)), puts[0]]
+            )
+        assert len(await listed(keep.list(("n",)))) == 500
+
+    # -- append and pop
+
+    async def test_append(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        await keep.put(n, "other", "x")
+        found = await keep.append(n, ["a", {"b": 1}])
+        found += await keep.append(n, ["c"])
+        found += await keep.append(n, list(range(500)))
+        assert len(set(found)) == 503
+        assert found == sorted(found)
+        assert all(len(key) == len(found[0]) and key.isascii() and key.isdecimal() for key in found)
+        items = await listed(keep.list(n))
+        assert [item.key for item in items] == [*found, "other"]
+        assert [item.value for item in items] == ["a", {"b": 1}, "c", *range(500), "x"]
+        assert all((item.version, item.created_at) == (1, item.updated_at) for item in items)
+        assert await keep.append(("m",), []) == []
+        assert await keep.list_namespaces() == [n]
+
+    async def test_appended_keys_never_come_again(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        [last] = await keep.append(n, ["a"])
+        ends: list[Call] = [lambda: keep.pop(n), lambda: keep.clear(n), lambda: keep.delete(n, last)]
+        for end in ends:
+            assert await end()
+            [key] = await keep.append(n, ["b"])
+            assert key > last
+            last = key
+        await keep.put(n, last, "changed")
+        assert (await keep.append(n, ["c"]))[0] > last
+
+    async def test_append_leaves_what_is_there(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        [key] = await keep.append(n, ["a"])
+        ahead = [f"{int(key) + number:0{len(key)}}" for number in range(1, 200)]
+        await filled(keep, n, dict.fromkeys(ahead, "mine"))
+        added = await keep.append(n, ["b"] * 10)
+        assert not {key, *ahead} & set(added)
+        assert len(await listed(keep.list(n))) == 210
+        assert {item.value for item in await listed(keep.list(n)) if item.key in ahead} == {"mine"}
+
+    async def test_pop(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        names = ["", "\x00", "10", "9", "Z", "a", "é", "\uffff", "😀", "\U0010ffff"]
+        await filled(keep, n, {key: {"of": key} for key in reversed(names)})
+        await keep.put(("n", "below"), "\U0010ffff\U0010ffff", 1)
+        for key in reversed(names):
+            stored = await keep.get(n, key)
+            assert await keep.pop(n) == stored
+            assert await keep.get(n, key) is None
+        assert await keep.pop(n) is None
+        assert await keep.list_namespaces() == [("n", "below")]
+
+    def test_appending_by_sixteen_threads(self, repository: ItemRepository) -> None:
+        start = threading.Barrier(16)
+
+        def append(number: int) -> list[str]:
+            start.wait()
+            return [
+                key
+                for turn in range(5)
+                for key in repository.append(("n",), [[number, turn, place] for place in range(3)])
+            ]
+
+        with ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(append, range(16)))
+        stored = {item.key: item.value for item in repository.list(("n",))}
+        assert len(stored) == 240
+        for number, mine in enumerate(found):
+            assert mine == sorted(mine)
+            assert [stored[key] for key in mine] == [[number, turn, place] for turn in range(5) for place in range(3)]
+
+    def test_popping_by_sixteen_threads(self, repository: ItemRepository) -> None:
+        repository.append(("n",), list(range(100)))
+        start = threading.Barrier(16)
+
+        def pop(_: int) -> list[int]:
+            start.wait()
+            found = []
+            while item := repository.pop(("n",)):
+                found.append(item.value)
+            return found
+
+        with ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(pop, range(16)))
+        assert sorted(value for mine in found for value in mine) == list(range(100))
+        assert all(mine == sorted(mine, reverse=True) for mine in found)
+        assert repository.list_namespaces() == []
+
+    async def test_appending_by_sixteen_tasks(self, arepository: AsyncItemRepository) -> None:
+        found: list[str] = []
+
+        async def append(number: int) -> None:
+            found.extend(await arepository.append(("n",), [number] * 5))
+
+        async with anyio.create_task_group() as group:
+            for number in range(16):
+                group.start_soon(append, number)
+        assert await keys(arepository.list(("n",))) == sorted(set(found))
+        assert len(set(found)) == 80
+
+    # -- listing
+
+    async def test_list(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        names = ["", "\x00", "10", "9", "Z", "a", "a\x00", "ab", "a😀", "b", "é", "\uffff", "😀", "😀a"]
+        assert names == sorted(names, key=str.encode)
+        await filled(keep, n, dict.fromkeys([*names[::2], *names[1::2]], 1))
+        await keep.put(("n", "m"), "below", 1)
+        await keep.put((), "above", 1)
+        for prefix in ("", "a", "a\x00", "😀", "\uffff", "*", "[a]", "c"):
+            for after in (None, "", "a", "aa", "9", "a\U0010ffff", "😀", "\U0010ffff"):
+                for reverse in (False, True):
+                    want = [
+                        name
+                        for name in (reversed(names) if reverse else names)
+                        if name.startswith(prefix) and (after is None or (name < after if reverse else name > after))
+                    ]
+                    found = await keys(keep.list(n, prefix=prefix, after=after, reverse=reverse))
+                    assert found == want
+                    for limit in (0, 1, 3):
+                        part = await keys(keep.list(n, prefix=prefix, after=after, reverse=reverse, limit=limit))
+                        assert part == want[:limit]
+
+    async def test_long_listings(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        names = [f"{number:03}" for number in range(321)]
+        await keep.batch([PutItem(namespace=n, key=name, value=name) for name in reversed(names)])
+        assert await keys(keep.list(n)) == names
+        assert await keys(keep.list(n, reverse=True)) == names[::-1]
+        for limit in (1, 99, 100, 101, 200, 320, 321, 322, 1000):
+            assert await keys(keep.list(n, limit=limit)) == names[:limit]
+            assert await keys(keep.list(n, reverse=True, limit=limit)) == names[::-1][:limit]
+        assert await keys(keep.list(n, prefix="1", after="109", limit=80)) == names[110:190]
+        assert [item.value for item in await listed(keep.list(n, prefix="2"))] == names[200:300]
+
+    async def test_a_listing_that_is_left_early(self, keep: AsyncItemRepository) -> None:
+        await keep.append(("n",), list(range(250)))
+        async with aclosing(cast(Any, keep.list(("n",)))) as items:
+            async for item in items:
+                assert item.value == 0
+                break
+        assert len(await keys(keep.list(("n",)))) == 250
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    async def test_changes_while_listing(self, keep: AsyncItemRepository, reverse: bool) -> None:
+        n = ("n",)
+        names = [f"{number:03}" for number in range(100, 400)]
+        await keep.batch([PutItem(namespace=n, key=name, value=1) for name in names])
+        found = []
+        async for item in keep.list(n, reverse=reverse):
+            found.append(item.key)
+            if len(found) == 5:
+                gone = [*names[10:20], *names[-20:-10], item.key]
+                await keep.batch([DeleteItem(namespace=n, key=name) for name in gone])
+                await keep.put(n, "000", 1)
+                await keep.put(n, "999", 1)
+        assert found == sorted(set(found), reverse=reverse)
+        assert {*names[20:-20]} <= set(found)
+        assert len(set(found) & {*names[10:20], *names[-20:-10]}) <= 10  # those of pages that were not read yet
+
+    async def test_list_while_all_is_deleted(self, keep: AsyncItemRepository) -> None:
+        await keep.append(("n",), list(range(250)))
+        found = []
+        async for item in keep.list(("n",)):
+            found.append(item.value)
+            await keep.clear(("n",))
+        assert found == list(range(len(found)))
+        assert len(found) < 250
+
+    # -- searching without an index
+
+    async def test_search_is_newest_first(self, keep: AsyncItemRepository) -> None:
+        for number in range(30):
+            await keep.put(("n", f"{number % 3}"), f"{number}", number)
+        await keep.put(("n", "0"), "3", "again")
+        want = ["again", *(number for number in range(29, -1, -1) if number != 3)]
+        for offset in (0, 1, 10, 29, 30, 31, 1000):
+            for limit in (0, 1, 10, 30, 31, 1000):
+                found = await keep.search(("n",), limit=limit, offset=offset)
+                assert [item.value for item in found] == want[offset : offset + limit]
+                assert all(item.score is None for item in found)
+        assert [item.value for item in await keep.search()] == want[:10]
+        assert [item.value for item in await keep.search(("n", "1"), offset=8)] == [4, 1]
+
+    async def test_a_query_without_an_index_means_nothing(self, keep: AsyncItemRepository) -> None:
+        await filled(keep, ("n",), {"1": {"text": "cat"}, "2": {"text": "dog"}})
+        for query in (None, "", "cat"):
+            found = await keep.search(query=query)
+            assert [(item.key, item.score) for item in found] == [("2", None), ("1", None)]
+        await keep.put(("n",), "3", {"text": "cow"}, index=["text"])
+        await keep.put(("n",), "4", {"text": "hen"}, index=False)
+        assert [item.key for item in await keep.search(query="cow", limit=1)] == ["4"]
+
+    async def test_setup(self, keep: AsyncItemRepository) -> None:
+        await keep.setup()
+        await keep.put(("n",), "k", 1)
+        await keep.setup()
+        assert len(await keep.search()) == 1
+
+    async def test_search_goes_by_whole_labels(self, keep: AsyncItemRepository) -> None:
+        namespaces: list[Namespace] = [
+            ("user",),
+            ("users",),
+            ("user", "1"),
+            ("user", "12"),
+            ("user", "1", "2"),
+            ("u",),
+            (),
+        ]
+        for namespace in namespaces:
+            await keep.put(namespace, "k", 1)
+        for prefix in (*namespaces, ("user", "1", "2", "3"), ("user", "2"), ("use",), ("user*",), ("*",)):
+            found = {item.namespace for item in await keep.search(prefix)}
+            assert found == {namespace for namespace in namespaces if namespace[: len(prefix)] == tuple(prefix)}
+
+    @pytest.mark.parametrize(
+        ("filter", "want"),
+        [
+            ({}, "0 1 1.0 9 10 text true null list none scalar array"),
+            ({"n": 1}, "1 1.0"),
+            ({"n": 1.0}, "1 1.0"),
+            ({"n": True}, "true"),
+            ({"n": False}, ""),
+            ({"n": "10"}, "text"),
+            ({"n": None}, "null none scalar array"),
+            ({"n": [1]}, "list"),
+            ({"n": [True]}, ""),
+            ({"n": [1, 1]}, ""),
+            ({"n": []}, ""),
+            ({"n": {"$eq": 1}}, "1 1.0"),
+            ({"n": {"$eq": None}}, "null none scalar array"),
+            ({"n": {"$eq": [1.0]}}, "list"),
+            ({"n": {"$ne": 1}}, "0 9 10 text true null list none scalar array"),
+            ({"n": {"$ne": None}}, "0 1 1.0 9 10 text true list"),
+            ({"n": {"$gt": 1}}, "9 10"),
+            ({"n": {"$gte": 1}}, "1 1.0 9 10"),
+            ({"n": {"$lt": 9.5}}, "0 1 1.0 9"),
+            ({"n": {"$lte": 0}}, "0"),
+            ({"n": {"$gt": 0, "$lt": 9}}, "1 1.0"),
+            ({"n": {"$gt": -math.inf, "$ne": 9}}, "0 1 1.0 10"),
+            ({"n": {"$lt": math.nan}}, ""),
+            ({"n": {"$gt": "1"}}, "text"),
+            ({"n": {"$gt": None}}, ""),
+            ({"n": {"$gte": True}}, ""),
+            ({"n": {"$gte": [1]}}, ""),
+            ({"s": {"$gt": "1"}}, "1.0 9 10"),
+            ({"s": {"$lte": "10"}}, "0 1 1.0"),
+            ({"s": {"$gt": 1}}, ""),
+            ({"b": True}, "1"),
+            ({"b": False}, "1.0"),
+            ({"b": 1}, "10"),
+            ({"b": 0}, ""),
+            ({"b": None}, "0 9 text true null list none scalar array"),
+            ({"b": {"$ne": True}}, "0 1.0 9 10 text true null list none scalar array"),
+            ({"tags": {"a": 1}}, "text"),
+            ({"tags": {"a": {"$gte": 1}}}, "text true"),
+            ({"tags": {"b": {"c": [1, 2]}}}, "text"),
+            ({"tags": {"b": {"c": [1, {"$gt": 1}]}}}, "text"),
+            ({"tags": {"b": {"c": [1]}}}, ""),
+            ({"tags": {"c": None}}, "text true"),
+            ({"tags": {}}, "text true"),
+            ({"tags": [{"a": 1}, 3]}, "list"),
+            ({"tags": {"$eq": {"a": 2}}}, "true"),
+            ({"tags": {"$eq": {"a": 1}}}, ""),
+            ({"n": 1, "s": "10"}, "1.0"),
+            ({"n": 1, "missing": None}, "1 1.0"),
+            ({"n": 1, "missing": 1}, ""),
+            ({"missing": {"$ne": 1}, "n": {"$lt": 1}}, "0"),
+            ({"missing": {"$lt": 1}}, ""),
+            ({"tags.a": 1}, ""),
+        ],
+        ids=str,
+    )
+    async def test_filters(self, keep: AsyncItemRepository, filter: dict[str, Any], want: str) -> None:
+        await keep.batch([PutItem(namespace=("n",), key=key, value=value) for key, value in FILTERED.items()])
+        await keep.put(("m",), "other", {"n": 1})
+        newest_first = want.split()[::-1]
+        assert [item.key for item in await keep.search(("n",), filter=filter, limit=100)] == newest_first
+        assert [item.key for item in await keep.search(("n",), filter=filter, limit=2, offset=1)] == newest_first[1:3]
+
+    async def test_filters_come_before_offset_and_limit(self, keep: AsyncItemRepository) -> None:
+        await keep.batch(
+            [PutItem(namespace=("n",), key=f"{number}", value={"odd": number % 50 == 1}) for number in range(400)]
+        )
+        assert [item.key for item in await keep.search(filter={"odd": True}, limit=3, offset=2)] == [
+            "251",
+            "201",
+            "151",
+        ]
+
+    # -- namespaces
+
+    async def test_list_namespaces(self, keep: AsyncItemRepository) -> None:
+        stored: list[Namespace] = [
+            (), ("a",), ("a", "b", "c"), ("a", "b", "d", "e"), ("a", "b", "d", "i"), ("a", "c", "f"), ("a.b", "c"), ("b", "a"),
+            ("b", "b", "b"), ("é", "*"),
+        ]  # fmt: skip
+        for namespace in reversed(stored):
+            await filled(keep, namespace, {"1": 1, "2": 2})
+        cases: list[tuple[dict[str, Any], list[Namespace]]] = [
+            ({}, stored),
+            ({"prefix": ("a",)}, stored[1:6]),
+            ({"prefix": ("a", "b")}, stored[2:5]),
+            ({"prefix": ("a", "*", "c")}, stored[2:3]),
+            ({"prefix": ("*",)}, stored[1:]),
+            ({"prefix": ("*", "b")}, [*stored[2:5], stored[8]]),
+            ({"prefix": ["a", "*", "*", "*"]}, stored[3:5]),
+            ({"prefix": ("a*",)}, []),
+            ({"suffix": ("c",)}, [stored[2], stored[6]]),
+            ({"suffix": ("b", "*")}, [stored[2], stored[7], stored[8]]),
+            ({"suffix": ("*", "*", "*", "*")}, stored[3:5]),
+            ({"suffix": ("a",)}, [stored[1], stored[7]]),
+            ({"prefix": ("a",), "suffix": ("e",)}, stored[3:4]),
+            ({"prefix": ("a", "b", "c"), "suffix": ("b", "c")}, stored[2:3]),
+            ({"max_depth": 1}, [(), ("a",), ("a.b",), ("b",), ("é",)]),
+            ({"max_depth": 2, "prefix": ("a",)}, [("a",), ("a", "b"), ("a", "c")]),
+            ({"max_depth": 3, "suffix": ("i",)}, [("a", "b", "d")]),
+            ({"max_depth": 100}, stored),
+            ({"max_depth": 1, "offset": 1, "limit": 2}, [("a",), ("a.b",)]),
+            ({"limit": 0}, []),
+            ({"limit": 3}, stored[:3]),
+            ({"offset": 8}, stored[8:]),
+            ({"offset": 11}, []),
+            ({"offset": 2, "limit": 100}, stored[2:]),
+            ({"matches": [NamespaceMatch(where="prefix", path=("*", "b"))]}, [*stored[2:5], stored[8]]),
+            (
+                {
+                    "prefix": ("a",),
+                    "matches": [
+                        NamespaceMatch(where="prefix", path=("*", "b")),
+                        NamespaceMatch(where="suffix", path=("d", "*")),
+                    ],
+                },
+                stored[3:5],
+            ),
+            ({"matches": [NamespaceMatch(where="suffix", path=())]}, stored),
+        ]
+        for conditions, want in cases:
+            assert await keep.list_namespaces(**conditions) == want, conditions
+
+    async def test_empty_namespaces_are_gone(self, keep: AsyncItemRepository) -> None:
+        n, m = ("n",), ("n", "m")
+        ends: list[Call] = [
+            lambda: keep.delete(n, "k"),
+            lambda: keep.pop(n),
+            lambda: keep.clear(n),
+            lambda: keep.batch([DeleteItem(namespace=n, key="k")]),
+        ]
+        await keep.put(m, "k", 1)
+        await keep.get(("never",), "k")
+        for end in ends:
+            await keep.put(n, "k", 1)
+            assert await keep.list_namespaces() == [n, m]
+            await end()
+            assert await keep.list_namespaces() == [m]
+
+    async def test_many_namespaces(self, keep: AsyncItemRepository) -> None:
+        await keep.batch([PutItem(namespace=("n", f"{number:03}"), key="k", value=1) for number in range(250)])
+        assert await keep.list_namespaces() == [("n", f"{number:03}") for number in range(250)]
+        assert await keep.list_namespaces(offset=120, limit=2) == [("n", "120"), ("n", "121")]
+        assert await keep.list_namespaces(max_depth=1) == [("n",)]
+        assert await keep.list_namespaces(suffix=("2*",)) == []
+
+    # -- clear, reindex
+
+    async def test_clear(self, keep: AsyncItemRepository) -> None:
+        for _ in range(3):
+            await keep.append(("n",), list(range(500)))
+        for namespace in ((), ("n", "below"), ("n2",)):
+            await keep.put(namespace, "k", 1)
+        assert await keep.clear(("n",)) == 1500
+        assert await keep.clear(("n",)) == 0
+        assert await listed(keep.list(("n",))) == []
+        assert len(await keep.search()) == 3
+        assert await keep.list_namespaces() == [(), ("n", "below"), ("n2",)]
+        assert (await keep.put(("n",), "k", 1)).version == 1
+
+    async def test_reindex(self, keep: AsyncItemRepository) -> None:
+        await keep.append(("n",), list(range(250)))
+        await keep.put(("n", "m"), "k", 1)
+        before = await listed(keep.list(("n",)))
+        found = await keep.search(limit=1000)
+        assert await keep.reindex(("n",)) == 250
+        assert await keep.reindex(("n", "m")) == 1
+        assert await keep.reindex(()) == 0
+        assert await listed(keep.list(("n",))) == before
+        assert await keep.search(limit=1000) == found
+        assert await keep.list_namespaces() == [("n",), ("n", "m")]
+
+    # -- expiry
+
+    @pytest.mark.parametrize("ttl", [0.5, 1, 3600, 0.0123456, 86400 * 365.25 * 100])
+    async def test_when_items_end(self, keep: AsyncItemRepository, ttl: float) -> None:
+        [put] = await keep.batch([PutItem(namespace=("n",), key="k", value=1, ttl=ttl)])
+        items = [put, await keep.put(("n",), "k2", 1, ttl=ttl)]
+        if ttl > 60:
+            [key] = await keep.append(("n",), [1], ttl=ttl)
+            items += [await keep.get(("n",), name) for name in ("k", key)]
+        for item in items:
+            assert item is not None
+            assert item.expires_at is not None
+            assert item.expires_at.utcoffset() == dt.timedelta(0)
+            assert item.expires_at.microsecond % 1000 == 0
+            # Up to a millisecond later than asked for; the rest is what two clocks may differ by.
+            assert -0.05 < (item.expires_at - item.updated_at).total_seconds() - ttl < 0.05
+
+    async def test_the_expired_are_gone(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        stays = [await keep.put(n, "stays", 1), await keep.put(("n", "stays"), "k", 1, ttl=3600)]
+        await keep.append(n, [1], ttl=0.2)
+        await keep.put(n, "zzz", 1)
+        brief = await keep.put(n, "zzz", {"brief": True}, ttl=0.2)
+        assert brief.version == 2
+        await keep.put(("brief",), "k", 1, ttl=0.2)
+        with anyio.fail_after(20):
+            while await keep.get(n, "zzz") or await keep.get(("brief",), "k"):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        assert await listed(keep.list(n)) == stays[:1]
+        assert await keep.batch([GetItem(namespace=n, key="zzz")]) == [None]
+        assert places(await keep.search()) == [(("n", "stays"), "k"), (n, "stays")]
+        assert await keep.list_namespaces() == [n, ("n", "stays")]
+        assert await keep.reindex(n) == 1
+        assert await keep.reindex(("brief",)) == 0
+        assert await keep.clear(("brief",)) == 0
+        assert await keep.delete(n, "zzz", expected=None) is False
+        with pytest.raises(Conflict) as caught:
+            await keep.put(n, "zzz", 1, expected=2)
+        assert caught.value.actual is None
+        again = await keep.put(n, "zzz", 1, expected=None)
+        assert (again.version, again.expires_at) == (1, None)
+        assert again.created_at == again.updated_at > brief.updated_at
+        assert await keep.delete(n, "zzz") is True
+        assert await keep.pop(n) == stays[0]
+        assert await keep.pop(n) is None
+
+    async def test_what_expires_while_it_is_listed(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        names = [f"{number:03}" for number in range(240)]
+        await keep.batch(
+            [PutItem(namespace=n, key=name, value=1, ttl=0.5 if int(name) % 2 else None) for name in names]
+        )
+        found: list[str] = []
+        async for item in keep.list(n):
+            if not found:
+                await anyio.sleep(0.7)
+            found.append(item.key)
+        assert found == sorted(set(found))
+        assert set(names[::2]) <= set(found)
+        assert not {name for name in names[-110:] if int(name) % 2} & set(found)
+
+    async def test_every_put_says_anew_when_the_item_ends(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        first = await keep.put(n, "k", 1, ttl=1000)
+        second = await keep.put(n, "k", 1, ttl=100)
+        assert first.expires_at is not None
+        assert second.expires_at is not None
+        assert second.expires_at < first.expires_at
+        assert (await keep.put(n, "k", 1)).expires_at is None
+        assert (await keep.put(n, "k", 1, ttl=50)).expires_at is not None
+        assert (await keep.put(n, "k", 1, ttl=None)).expires_at is None
+        assert await keep.get(n, "k") == await keep.get(n, "k", refresh=True)
+
+    async def test_an_item_that_was_to_end_and_is_not_any_more(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        await keep.put(n, "k", 1, ttl=0.1)
+        await keep.put(n, "k", 2)
+        await anyio.sleep(0.3)
+        assert [item.value for item in await listed(keep.list(n))] == [2]
+        assert len(await keep.search()) == 1
+        assert await keep.list_namespaces() == [n]
+
+    async def test_refresh(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+
+        async def got(refresh: bool | None) -> Item | None:
+            return await keep.get(n, "k", refresh=refresh)
+
+        async def from_list(refresh: bool | None) -> Item | None:
+            return (await listed(keep.list(n, refresh=refresh)))[0]
+
+        async def from_search(refresh: bool | None) -> Item | None:
+            _, found = await keep.search(refresh=refresh)
+            return Item(**{name: getattr(found, name) for name in Item.model_fields})
+
+        async def from_batch(refresh: bool | None) -> Item | None:
+            found: list[Item] = await keep.batch([GetItem(namespace=n, key="k", refresh=refresh)])
+            return found[0]
+
+        item = await keep.put(n, "k", 1, ttl=1000)
+        other = await keep.put(n, "other", 1)
+        for read in (got, from_list, from_search, from_batch):
+            await anyio.sleep(0.005)
+            assert await read(None) == item
+            assert await read(False) == item
+            refreshed = await read(True)
+            assert refreshed is not None
+            assert refreshed.expires_at is not None
+            assert item.expires_at is not None
+            assert refreshed.expires_at > item.expires_at
+            assert refreshed.model_copy(update={"expires_at": item.expires_at}) == item
+            assert await got(None) == refreshed
+            item = refreshed
+        assert await keep.get(n, "other", refresh=True) == other
+
+    async def test_only_what_is_returned_is_refreshed(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        items = {key: await keep.put(n, key, key, ttl=1000) for key in "abcd"}
+        await anyio.sleep(0.005)
+        assert await keys(keep.list(n, after="a", limit=1, refresh=True)) == ["b"]
+        assert [item.key for item in await keep.search(limit=1, offset=1, refresh=True)] == ["c"]
+        assert await keep.search(filter={"x": 1}, refresh=True) == []
+        for key, item in items.items():
+            assert ((await keep.get(n, key)) == item) is (key in "ad")
+
+    # -- bad input
+
+    @pytest.mark.parametrize("name", NO_JSON)
+    async def test_values_that_json_cannot_hold(self, keep: AsyncItemRepository, name: str) -> None:
+        n, bad = ("n",), NO_JSON[name]
+        before = await keep.put(n, "k", "before")
+
+        async def batch() -> None:
+            await keep.batch([PutItem(namespace=n, key="new", value=1), PutItem(namespace=n, key="k", value=bad)])
+
+        await refused("value", lambda: keep.put(n, "k", bad))
+        await refused("value", lambda: keep.put(("m",), "k", {"a": [bad]}))
+        await refused("value", batch)
+        await refused("values", lambda: keep.append(n, [1, bad]))
+        assert await listed(keep.list(n)) == [before]
+        assert await keep.list_namespaces() == [n]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "n",
+            b"n",
+            None,
+            1,
+            [""],
+            ["n", ""],
+            ["n", 1],
+            [b"n"],
+            ["n", "\ud800"],
+            [["n"]],
+            pytest.param([TOO_LONG], id="too long label"),
+            pytest.param([TOO_LONG[2:], "xx"], id="too long together"),
+            pytest.param(["x"] * (MOST_LABELS + 1), id="too many"),
+        ],
+    )
+    async def test_bad_namespaces(self, keep: AsyncItemRepository, bad: Any) -> None:
+        calls: list[tuple[str, Call]] = [
+            ("namespace", lambda: keep.get(bad, "k")),
+            ("namespace", lambda: keep.put(bad, "k", 1)),
+            ("namespace", lambda: keep.delete(bad, "k")),
+            ("namespace", lambda: keep.append(bad, [1])),
+            ("namespace", lambda: keep.pop(bad)),
+            ("namespace", lambda: listed(keep.list(bad))),
+            ("namespace_prefix", lambda: keep.search(bad)),
+            ("prefix", lambda: keep.list_namespaces(prefix=bad)),
+            ("suffix", lambda: keep.list_namespaces(suffix=bad)),
+            ("namespace", lambda: keep.clear(bad)),
+            ("namespace", lambda: keep.reindex(bad)),
+        ]
+        for field, call in calls:
+            await refused(field, call)
+        assert await keep.list_namespaces() == []
+
+    async def test_the_longest_ids(self, keep: AsyncItemRepository) -> None:
+        key = "é" * (LONGEST_ID // 2)
+        for namespace in [
+            (":" * LONGEST_ID,),
+            ("a", "é" * (LONGEST_ID // 2 - 1), "b"),
+            ("é" * (LONGEST_ID // 2 // MOST_LABELS),) * MOST_LABELS,
+        ]:
+            put = await keep.put(namespace, key, {"a": 1})
+            assert await keep.get(namespace, key) == put
+            assert await listed(keep.list(namespace, prefix=key)) == [put]
+            assert places(await keep.search(namespace[:1])) == [(namespace, key)]
+            assert await keep.list_namespaces(prefix=namespace) == [namespace]
+            [number] = await keep.append(namespace, [1])
+            assert await keep.delete(namespace, number)
+            assert await keep.pop(namespace) == put
+
+    async def test_huge_numbers_are_numbers(self, keep: AsyncItemRepository) -> None:
+        n, huge = ("n",), 10**400
+        put = await keep.put(n, "k", 1)
+        assert await listed(keep.list(n, limit=huge)) == [put]
+        assert places(await keep.search(n, limit=huge)) == [(n, "k")]
+        assert await keep.search(n, offset=huge) == []
+        assert await keep.list_namespaces(limit=huge, max_depth=huge) == [n]
+        assert await keep.list_namespaces(offset=huge) == []
+        with pytest.raises(Conflict):
+            await keep.put(n, "k", 1, expected=huge)
+        await refused("expected", lambda: keep.put(n, "k", 1, expected=10**5000))
+
+    @pytest.mark.parametrize("bad", [None, 1, b"k", ["k"], "\ud800", pytest.param(TOO_LONG, id="too long")])
+    async def test_bad_keys(self, keep: AsyncItemRepository, bad: Any) -> None:
+        n = ("n",)
+        await refused("key", lambda: keep.get(n, bad))
+        await refused("key", lambda: keep.put(n, bad, 1))
+        await refused("key", lambda: keep.delete(n, bad))
+        if bad is not None:
+            await refused("after", lambda: listed(keep.list(n, after=bad)))
+        if bad == TOO_LONG:
+            assert await listed(keep.list(n, prefix=bad)) == []
+            assert await keep.search(query=bad) == []
+        else:
+            await refused("prefix", lambda: listed(keep.list(n, prefix=bad)))
+            if bad is not None:
+                await refused("query", lambda: keep.search(query=bad))
+        assert await keep.list_namespaces() == []
+
+    @pytest.mark.parametrize(
+        "bad", [0, -1, 1e300, 10**400, math.nan, math.inf, -math.inf, True, "60", b"1", Decimal(1), Fraction(1)]
+    )
+    async def test_bad_ttl(self, keep: AsyncItemRepository, bad: Any) -> None:
+        n = ("n",)
+        await refused("ttl", lambda: keep.put(n, "k", 1, ttl=bad))
+        await refused("ttl", lambda: keep.append(n, [1], ttl=bad))
+        await refused("ttl", lambda: keep.batch([PutItem(namespace=n, key="k", value=1, ttl=bad)]))
+        assert await keep.list_namespaces() == []
+
+    @pytest.mark.parametrize("bad", [0, -1, 1.0, True, "1", "any", [1]])
+    async def test_bad_expectations(self, keep: AsyncItemRepository, bad: Any) -> None:
+        n = ("n",)
+
+        async def put() -> None:
+            PutItem(namespace=n, key="k", value=1, expected=bad)
+
+        async def delete() -> None:
+            DeleteItem(namespace=n, key="k", expected=bad)
+
+        await refused("expected", lambda: keep.put(n, "k", 1, expected=bad))
+        await refused("expected", lambda: keep.delete(n, "k", expected=bad))
+        await refused("expected", put)
+        await refused("expected", delete)
+        assert await keep.list_namespaces() == []
+
+    async def test_bad_arguments(self, keep: AsyncItemRepository) -> None:
+        untyped: Any = keep
+        n = ("n",)
+        before = await keep.put(n, "k", 1)
+        calls: list[tuple[str, Call]] = [
+            ("refresh", lambda: untyped.get(n, "k", refresh=1)),
+            ("refresh", lambda: listed(untyped.list(n, refresh="yes"))),
+            ("refresh", lambda: untyped.search(refresh=0)),
+            ("index", lambda: untyped.put(n, "k", 2, index="text")),
+            ("index", lambda: untyped.put(n, "k", 2, index=True)),
+            ("index", lambda: untyped.put(n, "k", 2, index=["a["])),
+            ("index", lambda: untyped.append(n, [2], index=[1])),
+            ("values", lambda: untyped.append(n, "text")),
+            ("values", lambda: untyped.append(n, {"a": 1})),
+            ("values", lambda: untyped.append(n, (value for value in [1]))),
+            ("values", lambda: untyped.append(n, [1] * 501)),
+            ("limit", lambda: listed(untyped.list(n, limit=-1))),
+            ("limit", lambda: listed(untyped.list(n, limit=True))),
+            ("reverse", lambda: listed(untyped.list(n, reverse=None))),
+            ("limit", lambda: untyped.search(limit=-1)),
+            ("limit", lambda: untyped.search(limit=None)),
+            ("limit", lambda: untyped.search(limit="1")),
+            ("offset", lambda: untyped.search(offset=-1)),
+            ("offset", lambda: untyped.search(offset=1.0)),
+            ("filter", lambda: untyped.search(filter=[("a", 1)])),
+            ("filter", lambda: untyped.search(filter={"a": {"$like": 1}})),
+            ("filter", lambda: untyped.search(filter={"a": {"$gt": 1, "b": 2}})),
+            ("filter", lambda: untyped.search(filter={"a": {"b": [{"$in": 1}]}})),
+            ("filter", lambda: untyped.search(filter={"a": b"x"})),
+            ("filter", lambda: untyped.search(filter={1: 1})),
+            ("query", lambda: untyped.search(query=1)),
+            ("max_depth", lambda: untyped.list_namespaces(max_depth=0)),
+            ("max_depth", lambda: untyped.list_namespaces(max_depth=-1)),
+            ("limit", lambda: untyped.list_namespaces(limit=-1)),
+            ("offset", lambda: untyped.list_namespaces(offset=None)),
+            ("matches", lambda: untyped.list_namespaces(matches=[("a",)])),
+            ("matches", lambda: untyped.list_namespaces(matches="a")),
+            ("operations", lambda: untyped.batch(GetItem(namespace=n, key="k"))),
+            ("operations", lambda: untyped.batch([("get", n, "k")])),
+            ("operations", lambda: untyped.batch(operation for operation in [DeleteItem(namespace=n, key="k")])),
+            ("operations", lambda: untyped.batch([DeleteItem(namespace=n, key="k"), None])),
+            ("index", lambda: untyped.batch([PutItem(namespace=n, key="k", value=2, index=["]"])])),
+        ]
+        for field, call in calls:
+            await refused(field, call)
+        assert await listed(keep.list(n)) == [before]
+
+    async def test_listings_refuse_bad_input_before_the_first_step(self, keep: AsyncItemRepository) -> None:
+        with pytest.raises(InvalidInput):
+            keep.list(("n",), limit=-1)
+
+    async def test_errors_say_which_operation_failed(self, keep: AsyncItemRepository) -> None:
+        with pytest.raises(Conflict) as caught:
+            await keep.put(("n",), "the key", 1, expected=4)
+        assert "operation='put'" in str(caught.value)
+        assert "the key" in str(caught.value)
+        assert "4" in str(caught.value)
+
+    # -- the rest
+
+    async def test_close_is_idempotent(self, keep: AsyncItemRepository) -> None:
+        await keep.put(("n",), "k", 1)
+        await keep.close()
+        await keep.close()
+
+    async def test_repr(self, keep: AsyncItemRepository) -> None:
+        assert type(keep.backend).__name__ in repr(keep)

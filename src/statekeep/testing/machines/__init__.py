@@ -1,0 +1,1 @@
+"""State machines that compare backends with oracles."""

@@ -1,0 +1,1 @@
+"""Independent models of what a backend has to answer."""

@@ -1,0 +1,80 @@
+"""What a repository of cache entries must answer, worked out the slow and obvious way.
+
+It shares no code with any backend: it is what they are compared to.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from ...domain import DEFAULT, InvalidInput, Payload
+
+Labels = tuple[str, ...]
+Place = tuple[Labels, str]
+
+
+@frozen
+class Stored:
+    """A payload, and when it ends; ``None`` for never."""
+
+    payload: Payload
+    ends: dt.datetime | None
+
+
+@define
+class CacheOracle:
+    """The model.
+
+    Args:
+        ttl: seconds until an entry expires that is set without a TTL of its own.
+        clock: the time in seconds; ``None`` if it is not known, then nothing expires.
+    """
+
+    ttl: float | None = None
+    clock: Callable[[], float] | None = None
+    entries: dict[Place, Stored] = field(factory=dict)
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.clock() if self.clock else 0, dt.UTC)
+
+    def _end(self, ttl: float | None) -> dt.datetime | None:
+        if ttl is None:
+            return None
+        moment = self.now() + dt.timedelta(seconds=ttl)
+        return moment + dt.timedelta(microseconds=-moment.microsecond % 1000)
+
+    def expire(self) -> None:
+        now = self.now()
+        self.entries = {
+            place: stored for place, stored in self.entries.items() if stored.ends is None or stored.ends > now
+        }
+
+    def get(self, places: Sequence[Place]) -> dict[Place, Stored]:
+        return {place: self.entries[place] for place in places if place in self.entries}
+
+    def set(self, entries: Mapping[Place, tuple[Payload, Any]]) -> None:
+        new = {}
+        for place, (payload, ttl) in entries.items():
+            seconds = self.ttl if ttl is DEFAULT else ttl
+            if seconds is not None and seconds <= 0:
+                raise InvalidInput("no such TTL")
+            new[place] = Stored(payload, self._end(seconds))
+        self.entries |= new
+
+    def _remove(self, places: Sequence[Place]) -> int:
+        for place in places:
+            del self.entries[place]
+        return len(places)
+
+    def delete(self, places: Sequence[Place]) -> int:
+        return self._remove([place for place in self.entries if place in places])
+
+    def clear(self, namespaces: Sequence[Labels] | None) -> int:
+        return self._remove([place for place in self.entries if namespaces is None or place[0] in namespaces])
+
+    def reindex(self) -> int:
+        return len(self.entries)

@@ -1,0 +1,360 @@
+"""What a repository of checkpoints must answer, worked out the slow and obvious way.
+
+It shares no code with any backend: it is what they are compared to.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from ...domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
+from ...domain.checkpoints import Version
+from ..differences import NONE, Differences
+
+Place = tuple[str, str]
+"""Thread and namespace."""
+
+Entry = tuple[str, str, str, str, Version]
+"""Thread, namespace, channel, type of the version, version."""
+
+
+@define
+class Kept:
+    """A checkpoint with resolved channels."""
+
+    checkpoint: Checkpoint
+    parent_id: str | None
+    metadata: dict[str, Any]
+    channels: dict[str, Channel]
+    expires_at: float
+    uses: set[Entry] = field(factory=set)
+
+
+@define
+class Oracle:
+    """The model.
+
+    Args:
+        ttl: seconds until a checkpoint or write expires.
+        refresh_on_read: whether ``get`` starts the time anew.
+        clock: the time in seconds.
+        differences: what the backend does otherwise than the contract has it.
+
+    Attributes:
+        unclear: channel versions whose shared value lost its last user. A backend may collect it at once or
+            later, so what ``earlier`` gives there without a parent that has the value is not defined.
+    """
+
+    ttl: float | None = None
+    refresh_on_read: bool = False
+    clock: Callable[[], float] = lambda: 0.0
+    differences: Differences = NONE
+    checkpoints: dict[Place, dict[str, Kept]] = field(factory=dict)
+    writes: dict[tuple[str, str, str], dict[tuple[str, int], tuple[PendingWrite, float]]] = field(factory=dict)
+    shared: dict[Entry, Payload] = field(factory=dict)
+    unclear: set[Entry] = field(factory=set)
+    puts: dict[str, int] = field(factory=dict)
+    """Thread to the number of its last put, counted over all threads."""
+    _count: int = 0
+
+    # -- reading
+
+    def threads(self) -> set[str]:
+        return {thread_id for (thread_id, _), kept in self.checkpoints.items() if kept}
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> dict[str, Any] | None:
+        stored = self.checkpoints.get((thread_id, namespace), {})
+        if checkpoint_id is None:
+            checkpoint_id = max(stored) if stored else None
+        if checkpoint_id is None or checkpoint_id not in stored:
+            return None
+        if self.refresh_on_read:
+            stored[checkpoint_id].expires_at = self._expiry()
+            mine = self.writes.get((thread_id, namespace, checkpoint_id), {})
+            for key, (write, _) in list(mine.items()):
+                mine[key] = (write, self._expiry())
+        return self.read(thread_id, namespace, checkpoint_id)
+
+    def read(self, thread_id: str, namespace: str, checkpoint_id: str) -> dict[str, Any]:
+        kept = self.checkpoints[thread_id, namespace][checkpoint_id]
+        return {
+            "thread_id": thread_id,
+            "namespace": namespace,
+            "checkpoint_id": checkpoint_id,
+            "parent_id": kept.parent_id,
+            "created_at": kept.checkpoint.created_at,
+            "metadata": kept.metadata,
+            "header": kept.checkpoint.header,
+            "channels": kept.channels,
+            "pending_writes": tuple(self.read_writes(thread_id, namespace, checkpoint_id)),
+        }
+
+    def read_writes(self, thread_id: str, namespace: str, checkpoint_id: str) -> list[PendingWrite]:
+        mine = self.writes.get((thread_id, namespace, checkpoint_id), {})
+        return sorted((write for write, _ in mine.values()), key=lambda w: (w.task_path, w.task_id, w.idx))
+
+    def list_thread(
+        self,
+        thread_id: str,
+        *,
+        namespace: str | None = None,
+        checkpoint_id: str | None = None,
+        before: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        names = sorted(name for thread, name in self.checkpoints if thread == thread_id)
+        ids = sorted({id_ for name in names for id_ in self.checkpoints[thread_id, name]}, reverse=True)
+        return [
+            self.read(thread_id, name, id_)
+            for id_ in ids
+            for name in names
+            if id_ in self.checkpoints[thread_id, name]
+            and namespace in (None, name)
+            and checkpoint_id in (None, id_)
+            and (before is None or id_ < before)
+            and all(
+                self.checkpoints[thread_id, name][id_].metadata.get(key) == value
+                for key, value in (metadata or {}).items()
+            )
+        ]
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> dict[str, tuple[list[PendingWrite], Payload | None]]:
+        stored = self.checkpoints.get((thread_id, namespace), {})
+        if checkpoint_id is None:
+            checkpoint_id = max(stored) if stored else None
+        chain = [] if checkpoint_id is None else self._chain(stored, checkpoint_id)
+        found = {}
+        for name in channels:
+            writes: list[PendingWrite] = []
+            seed = None
+            for id_ in chain:
+                step = [w for w in self.read_writes(thread_id, namespace, id_) if w.channel == name]
+                writes = step + writes
+                seed = _value_of(stored[id_], name)
+                if seed is not None:
+                    break
+            found[name] = (writes, seed)
+        return found
+
+    @staticmethod
+    def _chain(stored: Mapping[str, Kept], checkpoint_id: str) -> list[str]:
+        """Ids of the ancestors, the parent first. A circle ends where it closes."""
+        chain = [checkpoint_id]
+        while chain[-1] in stored:
+            parent_id = stored[chain[-1]].parent_id
+            if parent_id is None or parent_id not in stored or parent_id in chain:
+                break
+            chain.append(parent_id)
+        return chain[1:]
+
+    # -- writing
+
+    def resolved(self, checkpoint: Checkpoint, name: str) -> tuple[bool, Payload | None]:
+        """Whether it is defined what ``earlier`` and ``replayed`` find for a channel, and what that is."""
+        channel = checkpoint.channels[name]
+        stored = self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {})
+        if checkpoint.parent_id in stored:
+            inherited = stored[checkpoint.parent_id].channels.get(name)
+            if inherited is not None and _same(inherited.version, channel.version):
+                if inherited.payload is not None:
+                    return True, inherited.payload
+                if self.differences.optional_stops_at_parent and channel.carry is Carry.EARLIER_IF_ANY:
+                    return True, None
+        if self.differences.replayed_finds_parents_only and channel.carry is Carry.REPLAYED:
+            return True, None
+        entry = _entry(checkpoint.thread_id, checkpoint.namespace, name, channel.version)
+        found = self.shared.get(entry)
+        if self.differences.forks_are_ambiguous and self._values(entry) - {found}:
+            return False, found
+        return entry not in self.unclear, found
+
+    def _values(self, entry: Entry) -> set[Payload]:
+        """All values that checkpoints have under a version."""
+        thread_id, namespace, name, _, _ = entry
+        stored = self.checkpoints.get((thread_id, namespace), {}).values()
+        channels = [(kept.channels[name].version, _value_of(kept, name)) for kept in stored if name in kept.channels]
+        return {
+            payload
+            for version, payload in channels
+            if payload is not None and _entry(thread_id, namespace, name, version) == entry
+        }
+
+    def put(self, checkpoint: Checkpoint, supplied: Mapping[str, Payload] | None) -> None:
+        channels = {}
+        missing = []
+        for name, channel in checkpoint.channels.items():
+            if channel.carry in (Carry.VALUE, Carry.EMPTY):
+                channels[name] = channel
+                continue
+            _, payload = self.resolved(checkpoint, name)
+            if payload is not None:
+                channels[name] = Channel.of(channel.version, payload)
+            elif channel.carry is Carry.REPLAYED:
+                channels[name] = channel
+            elif channel.carry is Carry.EARLIER_IF_ANY:
+                channels[name] = Channel.empty(channel.version)
+            elif supplied is None:
+                missing.append(name)
+            elif name in supplied:
+                channels[name] = Channel.of(channel.version, supplied[name])
+            else:
+                channels[name] = Channel.empty(channel.version)
+        if missing:
+            raise MissingChannels(missing)
+        kept = Kept(checkpoint, checkpoint.parent_id, copy.deepcopy(checkpoint.metadata), channels, self._expiry())
+        self._store((checkpoint.thread_id, checkpoint.namespace), checkpoint.checkpoint_id, kept)
+        self._touch(checkpoint.thread_id)
+
+    def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]) -> None:
+        mine = self.writes.setdefault((thread_id, namespace, checkpoint_id), {})
+        for write in writes:
+            key = (write.task_id, write.idx)
+            first = mine[key][0] if write.idx >= 0 and key in mine else write
+            mine[key] = (first, self._expiry())
+        stored = self.checkpoints.get((thread_id, namespace), {})
+        if checkpoint_id in stored:
+            stored[checkpoint_id].expires_at = self._expiry()
+
+    def delete_thread(self, thread_id: str) -> None:
+        for place in [place for place in self.checkpoints if place[0] == thread_id]:
+            del self.checkpoints[place]
+        for key in [key for key in self.writes if key[0] == thread_id]:
+            del self.writes[key]
+        self.shared = {entry: payload for entry, payload in self.shared.items() if entry[0] != thread_id}
+        self.unclear = {entry for entry in self.unclear if entry[0] != thread_id}
+
+    def delete_runs(self, run_ids: Collection[str]) -> None:
+        for place, stored in self.checkpoints.items():
+            self._reduce(place, {id_ for id_, kept in stored.items() if kept.metadata.get("run_id") not in run_ids})
+
+    def prune(self, thread_id: str, keep: int) -> None:
+        if keep == 0:
+            self.delete_thread(thread_id)
+            return
+        roots = set(self.checkpoints.get((thread_id, ""), {}))
+        for place in sorted(place for place in self.checkpoints if place[0] == thread_id):  # the root comes first
+            stored = self.checkpoints[place]
+            gone = roots - set(self.checkpoints.get((thread_id, ""), {}))
+            caller = None
+            if stored and ":" in place[1]:
+                parents = stored[max(stored)].metadata.get("parents", {})
+                caller = parents.get("") if isinstance(parents, dict) else None
+            if caller in gone:
+                self._reduce(place, set())
+                for key in [key for key in self.writes if key[:2] == place]:
+                    del self.writes[key]
+            else:
+                self._reduce(place, set(sorted(stored)[-keep:]))
+
+    def copy_thread(self, source_id: str, target_id: str) -> None:
+        if source_id == target_id:
+            return
+        for (thread_id, namespace), stored in list(self.checkpoints.items()):
+            if thread_id == source_id and stored:
+                self._copy_checkpoints(source_id, target_id, namespace)
+                self._touch(target_id)
+        for (thread_id, namespace, checkpoint_id), mine in list(self.writes.items()):
+            if thread_id == source_id and mine:
+                copies = self.writes.setdefault((target_id, namespace, checkpoint_id), {})
+                for key, (write, _) in mine.items():
+                    first = copies[key][0] if write.idx >= 0 and key in copies else write
+                    copies[key] = (first, self._expiry())
+
+    def _copy_checkpoints(self, source_id: str, target_id: str, namespace: str) -> None:
+        stored = self.checkpoints[source_id, namespace]
+        for checkpoint_id, kept in stored.items():
+            for name, channel in kept.channels.items():
+                if channel.payload is None:
+                    continue
+                # Which of several values becomes the shared one in the target is not defined.
+                ours = _entry(source_id, namespace, name, channel.version)
+                theirs = _entry(target_id, namespace, name, channel.version)
+                there = self.shared.get(theirs, channel.payload)
+                if ours in self.unclear or self.shared.get(ours) != channel.payload or there != channel.payload:
+                    self.unclear.add(theirs)
+            double = Kept(kept.checkpoint, kept.parent_id, copy.deepcopy(kept.metadata), kept.channels, self._expiry())
+            self._store((target_id, namespace), checkpoint_id, double)
+
+    def expire(self) -> None:
+        """Forget what has expired."""
+        now = self.clock()
+        for place, stored in self.checkpoints.items():
+            for checkpoint_id in [id_ for id_, kept in stored.items() if kept.expires_at <= now]:
+                self._drop(place, checkpoint_id)
+        for mine in self.writes.values():
+            for key in [key for key, (_, expires_at) in mine.items() if expires_at <= now]:
+                del mine[key]
+
+    # -- the parts
+
+    def _expiry(self) -> float:
+        return math.inf if self.ttl is None else self.clock() + self.ttl
+
+    def _touch(self, thread_id: str) -> None:
+        self._count += 1
+        self.puts[thread_id] = self._count
+
+    def _store(self, place: Place, checkpoint_id: str, kept: Kept) -> None:
+        for name, channel in kept.channels.items():
+            if channel.payload is not None:
+                entry = _entry(*place, name, channel.version)
+                if self.shared.setdefault(entry, channel.payload) == channel.payload:
+                    kept.uses.add(entry)
+        stored = self.checkpoints.setdefault(place, {})
+        old = stored.get(checkpoint_id)
+        stored[checkpoint_id] = kept
+        if old is not None:
+            self._forget_unused(place, old.uses)
+
+    def _drop(self, place: Place, checkpoint_id: str) -> None:
+        gone = self.checkpoints[place].pop(checkpoint_id)
+        self._forget_unused(place, gone.uses)
+
+    def _forget_unused(self, place: Place, entries: Collection[Entry]) -> None:
+        for entry in entries:
+            if not any(entry in kept.uses for kept in self.checkpoints[place].values()):
+                del self.shared[entry]
+                self.unclear.add(entry)
+
+    def _reduce(self, place: Place, wanted: set[str]) -> None:
+        """Delete all but ``wanted`` and the ancestors from which replayed channels of kept ones are rebuilt."""
+        stored = self.checkpoints[place]
+        while True:
+            needed = set(wanted)
+            for checkpoint_id in wanted:
+                for name, channel in stored[checkpoint_id].channels.items():
+                    if channel.carry is not Carry.REPLAYED:
+                        continue
+                    for ancestor_id in self._chain(stored, checkpoint_id):
+                        needed.add(ancestor_id)
+                        if _value_of(stored[ancestor_id], name) is not None:
+                            break
+            if needed == wanted:
+                break
+            wanted = needed
+        gone = set(stored) - wanted
+        for checkpoint_id in gone:
+            self._drop(place, checkpoint_id)
+            self.writes.pop((*place, checkpoint_id), None)
+        for kept in stored.values():
+            if kept.parent_id in gone:
+                kept.parent_id = None
+
+
+def _entry(thread_id: str, namespace: str, name: str, version: Version) -> Entry:
+    return (thread_id, namespace, name, type(version).__name__, version)
+
+
+def _same(one: Version, other: Version) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def _value_of(kept: Kept, name: str) -> Payload | None:
+    return kept.channels[name].payload if name in kept.channels else None

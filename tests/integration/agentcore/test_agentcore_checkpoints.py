@@ -1,0 +1,450 @@
+"""Checkpoints in the emulated AgentCore Memory: what operations cost, where they may be cut off, what stays visible."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.config import Config
+
+from statekeep.domain import (
+    Channel,
+    Checkpoint,
+    CorruptRecord,
+    InvalidInput,
+    Payload,
+    PendingWrite,
+    Unavailable,
+    new_checkpoint_id,
+)
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.agentcore.get import Progress
+from statekeep.repositories.agentcore.layout import ThreadPlace, actors_lane, run_lane, threads_actor
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.operation import run
+from statekeep.testing.aws import AwsEmulator, cut_after, cut_before, slow
+
+from .emulated import Memory
+
+ONCE = Config(retries={"total_max_attempts": 1})
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsEmulator]:
+    with AwsEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def boto_client(aws: AwsEmulator) -> Any:
+    return aws.client("bedrock-agentcore", config=ONCE)
+
+
+@pytest.fixture(autouse=True)
+def healthy(aws: AwsEmulator) -> Iterator[None]:
+    yield
+    aws.faults = []
+
+
+@pytest.fixture
+def memory(aws: AwsEmulator) -> Memory:
+    return Memory(aws, aws.agentcore.create_memory())
+
+
+Open = Callable[..., CheckpointRepository]
+
+
+@pytest.fixture
+def connect(memory: Memory, boto_client: Any) -> Open:
+    """Opens a repository that knows nothing yet, as another process would."""
+
+    def connect(**options: Any) -> CheckpointRepository:
+        client = open_client("bedrock-agentcore", client=boto_client)
+        chosen: dict[str, Any] = {"actor_id": "ada", "grace": 0} | options
+        return CheckpointRepository(AgentCoreCheckpoints(client, memory.id, **chosen))
+
+    return connect
+
+
+@pytest.fixture
+def keep(connect: Open) -> CheckpointRepository:
+    return connect()
+
+
+def letters(size: int, seed: object = 0) -> Payload:
+    """Text that cannot be compressed much."""
+    chance = random.Random(str(seed))
+    return Payload(encoding="raw", data="".join(chance.choices(string.ascii_letters + string.digits, k=size)).encode())
+
+
+def spaced(number: int) -> str:
+    """An id of a millisecond of its own."""
+    return f"0190a5f0-{number:04x}-7000-8000-000000000000"
+
+
+def step(number: int, parent: str | None = None, **fields: Any) -> Checkpoint:
+    return Checkpoint(
+        thread_id="t", checkpoint_id=new_checkpoint_id(), parent_id=parent, metadata={"step": number}, **fields
+    )
+
+
+def write(text: str, task: str = "task", idx: int = 0) -> PendingWrite:
+    return PendingWrite(task_id=task, idx=idx, channel="c", payload=Payload(encoding="raw", data=text.encode()))
+
+
+def sessions(memory: Memory) -> dict[tuple[str, str], int]:
+    """How many events each session has."""
+    places = [(actor, session) for actor in memory.actors() for session in memory.sessions(actor)]
+    found = {(actor, session): len(memory.events(session, actor)) for actor, session in places}
+    return {place: count for place, count in found.items() if count}
+
+
+# -- what it costs
+
+
+def test_calls_of_writing(aws: AwsEmulator, keep: CheckpointRepository) -> None:
+    large = letters(20_000)
+    first = step(0, channels={"small": Channel.of(1, letters(100)), "large": Channel.of(1, large)})
+    with aws.record() as calls:
+        keep.put(first)
+    # Of a thread that was not met before, the lists are read and written.
+    assert calls.operations == {"ListEvents": 2, "CreateEvent": 5}
+    parent = first
+    for number, changed in ((1, 0), (2, 1), (3, 2)):
+        channels = {
+            "small": Channel.earlier(1),
+            "large": Channel.earlier(1),
+            "empty": Channel.earlier(1, required=False),
+        }
+        if number == 1:
+            channels["empty"] = Channel.empty(1)
+        channels |= {f"new {n}": Channel.of(number, letters(20_000, (number, n))) for n in range(changed)}
+        child = step(number, parent.checkpoint_id, channels=channels)
+        with aws.record() as calls:
+            keep.put(child)
+        assert calls.operations == {"CreateEvent": 2 + changed}
+        parent = child
+    with aws.record() as calls:
+        keep.put_writes("t", parent.checkpoint_id, [write("x", idx=n) for n in range(150)])
+    assert calls.operations == {"CreateEvent": 1}
+    saved = keep.get("t")
+    assert saved is not None
+    assert (saved.channels["large"].payload, saved.channels["small"].payload) == (large, letters(100))
+
+
+def test_a_put_after_a_get_reads_no_parent(aws: AwsEmulator, keep: CheckpointRepository, connect: Open) -> None:
+    first = step(0, channels={"a": Channel.of(1, letters(100))})
+    keep.put(first)
+    other = connect()
+    other.get("t")
+    with aws.record() as calls:
+        other.put(step(1, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
+    # The lists of the thread's namespaces and actors.
+    assert calls.operations == {"ListEvents": 2, "CreateEvent": 2}
+    with aws.record() as calls:
+        connect().put(step(2, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
+    assert calls.operations == {"ListEvents": 3, "CreateEvent": 2}
+
+
+@pytest.mark.parametrize("length", [10, 1000])
+def test_calls_of_reading(length: int, aws: AwsEmulator, keep: CheckpointRepository, connect: Open) -> None:
+    made = [step(number).model_copy(update={"checkpoint_id": spaced(number)}) for number in range(length)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep.put, made[:-1]))
+    last = made[-1].model_copy(update={"channels": {"a": Channel.of(1, letters(20_000))}})
+    keep.put(last)
+    keep.put_writes("t", last.checkpoint_id, [write("x")])
+    aws.faults = [slow(0.05)]
+    with aws.record() as calls:
+        newest = connect().get("t")
+    assert newest is not None
+    assert (newest.checkpoint_id, newest.channels) == (last.checkpoint_id, last.channels)
+    # The index beside the list of namespaces, the checkpoint, its large value.
+    assert (calls.operations, calls.rounds) == ({"ListEvents": 4}, 3)
+    with aws.record() as calls:
+        assert connect().get("t", checkpoint_id=last.checkpoint_id) == newest
+    assert (calls.operations, calls.rounds) == ({"ListEvents": 2}, 2)
+    for query in ({}, {"namespace": ""}):
+        with aws.record() as calls:
+            assert list(connect().list("t", limit=1, **query)) == [newest]  # type: ignore[arg-type]
+        assert calls.operations == {"ListEvents": 4}
+
+
+def test_bytes_of_a_hundred_steps(aws: AwsEmulator, keep: CheckpointRepository, connect: Open) -> None:
+    parent: str | None = None
+    with aws.record() as calls:
+        for number in range(100):
+            messages = Channel.of(number, letters(1000 * (number + 1), "messages"))
+            document = Channel.earlier(1) if number else Channel.of(1, letters(100_000, "document"))
+            put = step(number, parent, channels={"messages": messages, "document": document})
+            keep.put(put)
+            for task in ("a", "b"):
+                keep.put_writes("t", put.checkpoint_id, [write(f"{number}", task)])
+            parent = put.checkpoint_id
+    # 84 values of the messages are larger than 16 KiB, and the document; two are of the lists.
+    assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 2, "ListEvents": 2}
+    assert calls.request_bytes <= 5_500_000
+    with aws.record() as calls:
+        saved = connect().get("t")
+    assert saved is not None
+    assert saved.channels["messages"].payload == letters(100_000, "messages")
+    assert calls.response_bytes <= 250_000
+
+
+# -- where it may be cut off
+
+
+def seen(keep: CheckpointRepository) -> list[Any]:
+    """All that can be read of the thread, in every way."""
+    by_list = list(keep.list("t"))
+    for one in by_list:
+        assert keep.get("t", namespace=one.namespace, checkpoint_id=one.checkpoint_id) == one
+    newest = keep.get("t")
+    assert newest == next((one for one in by_list if one.namespace == ""), None)
+    assert bool(by_list) == bool(list(keep.list_threads()))
+    return by_list
+
+
+@pytest.mark.parametrize("cut", [cut_before, cut_after], ids=["before", "after"])
+@pytest.mark.parametrize("kind", ["first", "child", "replaced", "text ids"])
+def test_a_put_that_is_cut_off_is_not_seen(
+    kind: str, cut: Any, aws: AwsEmulator, connect: Open, memory: Memory
+) -> None:
+    large = {"a": Channel.of(1, letters(20_000, "a")), "b": Channel.of(1, letters(20_000, "b"))}
+    first = step(0, channels={"c": Channel.of(1, letters(20_000, "c")), "d": Channel.of(1, letters(10))})
+    earlier = {"c": Channel.earlier(1), "d": Channel.earlier(1)}
+    put = step(1, first.checkpoint_id, channels={**large, **earlier})
+    if kind == "first":
+        put = step(1, channels=large)
+    elif kind == "replaced":
+        put = put.model_copy(update={"checkpoint_id": first.checkpoint_id, "parent_id": None})
+    elif kind == "text ids":
+        first, put = (one.model_copy(update={"checkpoint_id": name}) for one, name in ((first, "1"), (put, "2")))
+        put = put.model_copy(update={"parent_id": "1"})
+    put = put.model_copy(update={"metadata": {"run_id": "r"}})
+    cuts = 0
+    while True:
+        keep = connect()
+        keep.delete_thread("t")
+        if kind != "first":
+            keep.put(first)
+        before = seen(keep)
+        aws.faults = [cut("CreateEvent", skip=cuts)]
+        try:
+            keep.put(put)
+        except Unavailable:
+            aws.faults = []
+            got = seen(keep)
+            is_committed = cut is cut_after and got != before
+            if is_committed:
+                assert keep.get("t", checkpoint_id=put.checkpoint_id) is not None
+            else:
+                assert got == before
+            assert seen(connect()) == got
+            keep.put(put)
+            cuts += 1
+        else:
+            aws.faults = []
+            assert cuts >= 4
+            break
+        [saved] = [one for one in seen(connect()) if one.checkpoint_id == put.checkpoint_id]
+        assert saved.metadata == {"run_id": "r"}
+        assert saved.channels["a"] == large["a"]
+        if kind != "first":
+            assert {"c": saved.channels["c"], "d": saved.channels["d"]} == first.channels
+        keep.delete_runs(["r"])
+        keep.delete_thread("t")
+        assert sessions(memory) == {}
+
+
+def populated(keep: CheckpointRepository) -> None:
+    parent: str | None = None
+    for number in range(5):
+        channels = {"a": Channel.of(number, letters(20_000, number)), "b": Channel.of(1, letters(20_000, "b"))}
+        if number:
+            channels["b"] = Channel.earlier(1)
+        for namespace in ("", f"sub:{number}"):
+            put = step(number, parent if namespace == "" else None, namespace=namespace, channels=channels)
+            if namespace:
+                put = put.model_copy(update={"channels": {"a": channels["a"]}})
+            put.metadata.update(run_id=f"r{number % 2}", parents={"": parent} if namespace and parent else {})
+            keep.put(put)
+            keep.put_writes("t", put.checkpoint_id, [write("w")], namespace=namespace)
+            if namespace == "":
+                parent = put.checkpoint_id
+    keep.put_writes("t", "later", [write("early")])
+
+
+DELETIONS: dict[str, Callable[[CheckpointRepository], None]] = {
+    "delete_thread": lambda keep: keep.delete_thread("t"),
+    "prune": lambda keep: keep.prune(["t"], keep=1),
+    "delete_runs": lambda keep: keep.delete_runs(["r0"]),
+}
+
+
+@pytest.mark.parametrize("name", DELETIONS)
+def test_a_deletion_that_is_cut_off_goes_on(name: str, aws: AwsEmulator, connect: Open, memory: Memory) -> None:
+    delete = DELETIONS[name]
+    keep = connect()
+    populated(keep)
+    delete(keep)
+    expected = [(one.namespace, one.metadata, one.channels, one.pending_writes) for one in seen(keep)]
+    expected_parents = [one.parent_id is None for one in seen(keep)]
+    left = sum(sessions(memory).values())
+    keep.delete_thread("t")
+    assert sessions(memory) == {}
+
+    populated(keep)
+    kept_ids = None
+    for cuts in range(1000):
+        # Each attempt deletes eight events at most and is then cut off.
+        aws.faults = [cut_after("DeleteEvent", skip=cuts % 9)]
+        try:
+            delete(connect())
+        except Unavailable:
+            aws.faults = []
+            for one in keep.list("t"):
+                assert one.channels["a"].payload is not None
+            kept_ids = [one.checkpoint_id for one in keep.list("t")]
+        else:
+            break
+    aws.faults = []
+    delete(connect())
+    assert kept_ids is not None
+    got = seen(connect())
+    assert [(one.namespace, one.metadata.keys(), one.channels, one.pending_writes) for one in got] == [
+        (namespace, metadata.keys(), channels, writes) for namespace, metadata, channels, writes in expected
+    ]
+    assert [one.parent_id is None for one in got] == expected_parents
+    # Notes of orphans and updates may be there once for each attempt.
+    assert left <= sum(sessions(memory).values()) <= left + 60
+    keep.delete_thread("t")
+    # Only the list of a run may still name the thread, which does no harm.
+    assert {actor for actor, _ in sessions(memory)} <= {"statekeep-runs"}
+
+
+def test_progress(connect: Open) -> None:
+    reports: list[Progress] = []
+    keep = connect(progress=reports.append)
+    populated(keep)
+    assert reports == []
+    keep.delete_thread("t")
+    assert all(report.thread_id == "t" for report in reports)
+    events = [report.events for report in reports]
+    assert events == sorted(events)
+    assert events[0] > 0
+    assert reports[-1].sessions == reports[-1].of_sessions > 20
+
+
+# -- what is visible, and what is not
+
+
+def test_the_thread_is_a_session_of_its_actor(keep: CheckpointRepository, memory: Memory) -> None:
+    keep.put(step(0))
+    keep.put(Checkpoint(thread_id="user:42", namespace="n"))
+    assert memory.sessions("ada") == {"t"}
+    assert {actor for actor in memory.actors() if not actor.startswith("ada:")} == {"ada", "statekeep-threads"}
+
+
+def test_a_conversation_in_the_same_session(keep: CheckpointRepository, memory: Memory) -> None:
+    message = {"conversational": {"content": {"text": "hi"}, "role": "USER"}}
+    first, second = step(0), step(1)
+    keep.put(first)
+    for _ in range(7):
+        memory.create(payload=[message], session="t", actor="ada")
+    keep.put(second)
+    now = datetime.now(UTC)
+    for number in range(7):
+        memory.create(payload=[message], session="t", actor="ada", at=now + timedelta(seconds=number))
+    assert [one.checkpoint_id for one in keep.list("t")] == [second.checkpoint_id, first.checkpoint_id]
+    newest = keep.get("t")
+    assert newest is not None
+    assert newest.checkpoint_id == second.checkpoint_id
+    keep.delete_thread("t")
+    assert sessions(memory) == {("ada", "t"): 14}
+
+
+def test_actors_keep_apart(connect: Open) -> None:
+    ada, bob = connect(), connect(actor_id="Bob the Builder")
+    for keep, value in ((ada, "ada"), (bob, "bob")):
+        keep.put(Checkpoint(thread_id="t", checkpoint_id="1", metadata={"of": value, "run_id": "r"}))
+    for keep, value in ((ada, "ada"), (bob, "bob")):
+        [one] = keep.list()
+        assert one.metadata["of"] == value
+    backend: Any = ada.backend
+    assert run(backend.actors_of_thread("t"), backend.execute) == ["Bob the Builder", "ada"]
+    assert run(backend.actors_of_run("r"), backend.execute) == ["Bob the Builder", "ada"]
+    ada.delete_runs(["r"])
+    assert list(ada.list()) == []
+    assert len(list(bob.list())) == 1
+    ada.delete_thread("t")
+    assert run(backend.actors_of_thread("t"), backend.execute) == ["Bob the Builder"]
+    assert run(backend.actors_of_run("r"), backend.execute) == ["Bob the Builder"]
+
+
+def test_ids_of_one_millisecond_and_of_several_orders(keep: CheckpointRepository, connect: Open) -> None:
+    ids = [f"0190a5f0-0000-7{number:03x}-8000-000000000000" for number in range(12)]
+    for id_ in ids:
+        keep.put(Checkpoint(thread_id="t", checkpoint_id=id_))
+    newest = connect().get("t")
+    assert newest is not None
+    assert newest.checkpoint_id == ids[-1]
+    others = ["zz", "00", "1ef00000-0000-6000-8000-000000000000"]
+    for id_ in others:
+        keep.put(Checkpoint(thread_id="t", checkpoint_id=id_))
+        assert [one.checkpoint_id for one in connect().list("t", limit=3)] == sorted(
+            [*ids, *others[: others.index(id_) + 1]]
+        )[::-1][:3]
+
+
+def test_a_value_that_is_gone_is_noticed(keep: CheckpointRepository, memory: Memory) -> None:
+    put = step(0, channels={"a": Channel.of(1, letters(20_000))})
+    keep.put(put)
+    actor = ThreadPlace("ada", "t").own_actor
+    [session] = [name for name in memory.sessions(actor) if name.startswith("statekeep-value-")]
+    [event] = memory.events(session, actor)
+    memory.delete(event["eventId"], session, actor)
+    with pytest.raises(CorruptRecord, match="'a' is gone") as caught:
+        keep.get("t")
+    assert caught.value.key == f"{actor} {session}"
+
+
+def test_reindex_finds_what_the_index_lost(keep: CheckpointRepository, connect: Open, memory: Memory) -> None:
+    populated(keep)
+    before = seen(keep)
+    lanes = [("t", "ada"), ("t", threads_actor("ada")), (actors_lane("t").session, actors_lane("t").actor)]
+    lanes.append((run_lane("r0").session, run_lane("r0").actor))
+    for session, actor in lanes:
+        for event in memory.events(session, actor):
+            memory.delete(event["eventId"], session, actor)
+    other = connect()
+    assert list(other.list("t")) == []
+    assert other.reindex("t") == len(before) == 10
+    assert seen(other) == before
+    count = sum(sessions(memory).values())
+    assert connect().reindex("t") == 10
+    assert sum(sessions(memory).values()) == count
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("actor_id", ""),
+        ("actor_id", 1),
+        ("inline", -1),
+        ("inline", True),
+        ("grace", -1),
+        ("grace", "1"),
+        ("progress", 1),
+    ],
+)
+def test_bad_arguments(field: str, value: Any, connect: Open) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        connect(**{field: value})
+    assert caught.value.field == field

@@ -1,0 +1,43 @@
+"""Checkpoints in the emulated AgentCore Memory keep the contract, on small pages and in the face of faults too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from statekeep.testing.contracts.checkpoints import CheckpointContract
+
+from .emulated import WORLDS, Worlds, hurry
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
+
+@pytest.mark.usefixtures("world")  # the faces are got by name, so pytest does not see that they ask for it
+class TestAgentCoreContract(CheckpointContract):
+    @pytest.fixture
+    def backend(self, worlds: Worlds, world: str) -> AgentCoreCheckpoints:
+        client = open_client("bedrock-agentcore", client=worlds.client(world))
+        return AgentCoreCheckpoints(client, worlds.emulator(world).agentcore.create_memory(), inline=1000)
+
+    @pytest.fixture
+    def repository(self, backend: AgentCoreCheckpoints) -> Iterator[CheckpointRepository]:
+        with CheckpointRepository(backend) as repository:
+            yield repository
+
+    @pytest.fixture
+    async def arepository(self, backend: AgentCoreCheckpoints) -> AsyncIterator[AsyncCheckpointRepository]:
+        async with AsyncCheckpointRepository(backend) as repository:
+            yield repository

@@ -1,0 +1,278 @@
+"""Copying between repositories: what is sent, what is held, what is told, and what happens when it is cut off."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import statekeep
+from statekeep import (
+    Channel,
+    Checkpoint,
+    CheckpointRepository,
+    CopyProgress,
+    InvalidInput,
+    ItemRepository,
+    PendingWrite,
+    Unavailable,
+)
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.copy import PARENTS, _windows
+from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
+from statekeep.testing.aws import AwsEmulator
+from statekeep.testing.embedding import DIMS, letter_counts
+from tests.small_pages import small_pages
+
+from .valkey_kinds import payload
+
+
+def chain(keep: CheckpointRepository, thread_id: str, count: int, *, size: int = 10, namespace: str = "") -> None:
+    """Checkpoints, each the parent of the next, with a value that never changes and one that always does."""
+    for number in range(count):
+        keep.put(
+            Checkpoint(
+                thread_id=thread_id,
+                namespace=namespace,
+                checkpoint_id=f"{number:05}",
+                parent_id=f"{number - 1:05}" if number else None,
+                channels={
+                    "constant": Channel.earlier(1) if number else Channel.of(1, payload(b"x" * size)),
+                    "counter": Channel.of(number, payload(b"%d" % number)),
+                },
+            )
+        )
+        write = PendingWrite(task_id="task", idx=0, channel="c", payload=payload(b"%d" % number))
+        keep.put_writes(thread_id, f"{number:05}", [write], namespace=namespace)
+
+
+def everything(keep: CheckpointRepository) -> list[Any]:
+    return [saved for thread in keep.list_threads() for saved in keep.list(thread.thread_id)]
+
+
+class Puts(MemoryCheckpoints):
+    """Notes what is put, and may fail once."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        super().__init__()
+        self.checkpoints: list[Checkpoint] = []
+        self.fails_at = fails_at
+
+    def put(self, checkpoint: Checkpoint, supply: Any) -> Any:
+        if len(self.checkpoints) == self.fails_at:
+            self.fails_at = None
+            raise Unavailable("gone")
+        self.checkpoints.append(checkpoint)
+        return super().put(checkpoint, supply)
+
+
+@pytest.fixture
+def source() -> Iterator[CheckpointRepository]:
+    with CheckpointRepository(MemoryCheckpoints()) as repository:
+        yield repository
+
+
+def test_long_threads_come_oldest_first_and_send_each_value_once(source: CheckpointRepository) -> None:
+    for thread_id, count in (("long", 95), ("short", 3), ("long", 95)):
+        chain(source, thread_id, count)
+    chain(source, "long", 30, namespace="n")
+    target = Puts()
+    done = statekeep.copy(source, CheckpointRepository(target))
+    assert (done.threads, done.checkpoints, done.pending_writes) == (2, 128, 128)
+    assert everything(CheckpointRepository(target)) == everything(source)
+    places = [(put.thread_id, put.checkpoint_id, put.namespace) for put in target.checkpoints]
+    assert len(set(places)) == len(places) == 128
+    assert [place[0] for place in places] == ["short"] * 3 + ["long"] * 125
+    assert [id_ for _, id_, namespace in places[3:] if namespace == ""] == [f"{number:05}" for number in range(95)]
+    sent = [put for put in target.checkpoints if put.channels["constant"].payload is not None]
+    assert len(sent) == 3  # one for each thread and namespace
+
+
+def test_threads_keep_their_order(source: CheckpointRepository) -> None:
+    for thread_id in ("a", "b", "c", "a"):
+        source.put(Checkpoint(thread_id=thread_id))
+    target = CheckpointRepository(MemoryCheckpoints())
+    statekeep.copy(source, target)
+    assert [thread.thread_id for thread in target.list_threads()] == ["a", "c", "b"]
+
+
+def test_a_thread_that_is_updated_while_threads_are_listed_is_copied() -> None:
+    class Busy(MemoryCheckpoints):
+        """The oldest thread is updated after the first page of each listing."""
+
+        def list_threads(self, prefix: str, after: Any, limit: int | None) -> Any:
+            page = yield from super().list_threads(prefix, after, limit)
+            if after is None:
+                yield from super().put(Checkpoint(thread_id="a"), None)
+            return page
+
+    source, target = CheckpointRepository(Busy()), CheckpointRepository(MemoryCheckpoints())
+    with small_pages():
+        for thread_id in "abcdefg":
+            source.put(Checkpoint(thread_id=thread_id))
+        assert statekeep.copy(source, target).threads == 7
+    assert {saved.thread_id for saved in target.list()} == set("abcdefg")
+
+
+def test_forks_with_one_version_keep_their_values(source: CheckpointRepository) -> None:
+    source.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+    for fork in ("2a", "2b"):
+        channels = {"a": Channel.of(2, payload(fork.encode()))}
+        source.put(Checkpoint(thread_id="t", checkpoint_id=fork, parent_id="1", channels=channels))
+        channels = {"a": Channel.earlier(2)}
+        source.put(Checkpoint(thread_id="t", checkpoint_id=f"3{fork}", parent_id=fork, channels=channels))
+    target = CheckpointRepository(MemoryCheckpoints())
+    statekeep.copy(source, target)
+    assert everything(target) == everything(source)
+
+
+def test_what_the_target_lost_meanwhile_is_sent(source: CheckpointRepository) -> None:
+    chain(source, "t", 5)
+    target = CheckpointRepository(MemoryCheckpoints())
+
+    def lose(progress: CopyProgress) -> None:
+        if progress.checkpoints == 3:
+            target.delete_thread("t")
+
+    statekeep.copy(source, target, progress=lose)
+    assert [saved.channels["constant"].payload for saved in target.list("t")] == [payload(b"x" * 10)] * 2
+
+
+def test_a_copy_that_was_cut_off_is_repeated(source: CheckpointRepository) -> None:
+    for thread_id in ("a", "b"):
+        chain(source, thread_id, 25)
+    target = Puts(fails_at=30)
+    with pytest.raises(Unavailable) as caught:
+        statekeep.copy(source, CheckpointRepository(target))
+    assert any("thread 'b'" in note for note in caught.value.__notes__)
+    assert len(list(CheckpointRepository(target).list())) == 30
+    statekeep.copy(source, CheckpointRepository(target))
+    assert everything(CheckpointRepository(target)) == everything(source)
+
+
+def test_what_is_put_meanwhile_makes_nothing_else_be_left_out(source: CheckpointRepository) -> None:
+    chain(source, "t", 60)
+    before = everything(source)
+    target = CheckpointRepository(MemoryCheckpoints())
+
+    def more(progress: CopyProgress) -> None:
+        if progress.checkpoints == 1:
+            for number in range(60, 120):
+                source.put(Checkpoint(thread_id="t", checkpoint_id=f"{number:05}"))
+
+    statekeep.copy(source, target, progress=more)
+    assert {saved.checkpoint_id for saved in before} <= {saved.checkpoint_id for saved in target.list("t")}
+
+
+def test_progress(source: CheckpointRepository) -> None:
+    chain(source, "a", 2)
+    chain(source, "b", 1)
+    told: list[CopyProgress] = []
+    done = statekeep.copy(source, CheckpointRepository(MemoryCheckpoints()), progress=told.append)
+    assert told[0] == CopyProgress(of_threads=2)
+    assert [one.place for one in told[1:]] == ["a"] * 4 + ["b"] * 3
+    assert [one.checkpoints for one in told] == [0, 0, 1, 2, 2, 2, 3, 3]
+    assert done == told[-1] == CopyProgress(threads=2, of_threads=2, checkpoints=3, pending_writes=3, place="b")
+
+
+def test_a_value_is_stored_once_in_agentcore(source: CheckpointRepository) -> None:
+    chain(source, "t", 10, size=50_000)
+    with AwsEmulator() as aws:
+        client = open_client("bedrock-agentcore", client=aws.client("bedrock-agentcore"))
+        target = CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id))
+        aws.reset_totals()
+        statekeep.copy(source, target)
+        assert aws.totals.request_bytes < 150_000
+        assert everything(target) == everything(source)
+
+
+def test_connections() -> None:
+    with statekeep.connect("memory:") as old, statekeep.connect("embedded:") as new:
+        chain(old.checkpoints, "t", 3)
+        for number in range(250):
+            old.items.put(("n", f"{number % 3}"), f"{number}", {"number": number}, ttl=1000 if number % 2 else None)
+        done = statekeep.copy(old, new)
+        assert (done.threads, done.checkpoints, done.namespaces, done.items) == (1, 3, 3, 250)
+        assert done.of_namespaces == 3
+        assert everything(new.checkpoints) == everything(old.checkpoints)
+        for namespace in old.items.list_namespaces():
+            for one, other in zip(old.items.list(namespace), new.items.list(namespace), strict=True):
+                assert (one.key, one.value, other.version) == (other.key, other.value, 1)
+                assert (one.expires_at is None) is (other.expires_at is None)
+                if one.expires_at is not None and other.expires_at is not None:
+                    assert abs(one.expires_at - other.expires_at) < dt.timedelta(seconds=1)
+        again = statekeep.copy(old, new)
+        assert (again.checkpoints, again.items) == (3, 0)
+        new.items.put(("n", "0"), "0", {"number": True})
+        old.items.put(("n", "0"), "0", {"number": 1})
+        assert statekeep.copy(old.items, new.items).items == 1
+        item = new.items.get(("n", "0"), "0")
+        assert item is not None
+        assert item.value["number"] is not True
+
+
+def test_connections_that_keep_no_items() -> None:
+    with AwsEmulator() as aws, statekeep.connect("memory:") as memory:
+        with statekeep.connect(f"agentcore://{aws.memory_id}", session=aws.session()) as agentcore:
+            chain(memory.checkpoints, "t", 3)
+            with pytest.raises(statekeep.Unsupported, match="and no items"):
+                statekeep.copy(memory, agentcore)
+            assert everything(agentcore.checkpoints) == []
+            chain(agentcore.checkpoints, "other", 2)
+            assert statekeep.copy(agentcore, memory).checkpoints == 2
+            assert len(everything(memory.checkpoints)) == 5
+        assert (memory.keeps_items, agentcore.keeps_items) == (True, False)
+
+
+def test_items_are_found_by_the_index_of_the_target() -> None:
+    index = {"dims": DIMS, "embed": letter_counts, "fields": ["text"]}
+    with statekeep.connect("memory:") as old, statekeep.connect("memory:", index=index) as new:
+        for text in ("aaa", "bbb"):
+            old.items.put(("n",), text, {"text": text})
+        statekeep.copy(old.items, new.items)
+        assert [item.key for item in new.items.search(query="b")] == ["bbb", "aaa"]
+
+
+def test_items_that_ended_meanwhile_are_not_copied() -> None:
+    past = dt.datetime.now(dt.UTC).timestamp() - 1000
+    source = ItemRepository(MemoryItems(clock=lambda: past))
+    source.put(("n",), "k", 1, ttl=10)
+    target = ItemRepository(MemoryItems())
+    assert statekeep.copy(source, target).items == 0
+    assert target.list_namespaces() == []
+
+
+def test_bad_arguments(source: CheckpointRepository) -> None:
+    items = ItemRepository(MemoryItems())
+    other = CheckpointRepository(MemoryCheckpoints())
+    untyped: Any = statekeep.copy
+    calls: list[tuple[str, tuple[Any, Any], dict[str, Any]]] = [
+        ("source", ("memory:", other), {}),
+        ("target", (source, None), {}),
+        ("target", (source, items), {}),
+        ("target", (source, source), {}),
+        ("target", (source, CheckpointRepository(source.backend)), {}),
+        ("source", (statekeep.connect("memory:"), other), {}),
+        ("source", (statekeep.AsyncCheckpointRepository(source.backend), other), {}),
+        ("progress", (source, other), {"progress": 1}),
+    ]
+    for field, arguments, more in calls:
+        with pytest.raises(InvalidInput) as caught:
+            untyped(*arguments, **more)
+        assert caught.value.field == field
+
+
+def test_windows_are_whole_and_bounded() -> None:
+    ids = [f"{number:03}" for number in range(99, -1, -1) for _ in range(1 + number % 3)]
+    windows = list(_windows(ids))
+    assert windows[-1][0] is None
+    assert windows[0][1] == "000"
+    for (before, last), (_, following) in itertools.pairwise(windows):
+        assert before is not None
+        assert following == before
+        assert 20 <= sum(last <= id_ < before for id_ in ids) <= 22
+    assert PARENTS > 2 * 22

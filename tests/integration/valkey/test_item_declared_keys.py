@@ -1,0 +1,121 @@
+"""Scripts of items touch only the keys that a call declares, and in a cluster these are of one slot."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from statekeep import Conflict, DeleteItem, GetItem, ItemRepository, PutItem
+from statekeep.repositories.items import Put
+from statekeep.repositories.valkey import ValkeyItems, requests
+from statekeep.repositories.valkey.items.keys import item_keys
+from statekeep.repositories.valkey.requests import Call
+from statekeep.repositories.valkey.scripts import script
+from statekeep.testing.servers import ValkeyServer
+
+from .item_kinds import INDEX, texts
+from .test_declared_keys import checker
+
+SCRIPTS = {path.stem for path in (Path(requests.__file__).parent / "items").glob("*.lua")} - {"common"}
+IN_A_CLUSTER = {"announce", "settle", "put_off"}
+ON_ONE_SERVER = {"rows", "sizes"}
+NAMES = ("{a}:*", "b.[c]?", "\\ é%")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+@pytest.mark.parametrize("ttl", [None, 1000.0])
+def test_scripts_of_items_touch_only_declared_keys(
+    server: ValkeyServer, prefix: str, cluster: bool, ttl: float | None
+) -> None:
+    with checker(server, cluster) as client, server.client() as admin:
+        backend = ValkeyItems(client, prefix=prefix, ttl=ttl, refresh_on_read=True, index=INDEX)
+        plain = ItemRepository(ValkeyItems(client, prefix=prefix, ttl=ttl))
+        items = ItemRepository(backend)
+        spaces = [NAMES[:depth] for depth in range(4)]
+        for space in spaces:
+            for count in (0, 3, 9, 2):
+                items.put(space, "k:{*}", texts(count))
+                items.put(space, f"k {count}", texts(count), ttl=1000)
+                items.put(space, f"k {count}", texts(count), ttl=500)
+            present = items.get(space, "k 9")
+            assert present is not None
+            items.put(space, "k 9", texts(12), expected=present.version)
+            with pytest.raises(Conflict):
+                items.put(space, "k 9", 1, expected=present.version)
+            items.batch([GetItem(namespace=space, key=f"k {n}", refresh=False) for n in range(40)])
+            items.batch(
+                [
+                    GetItem(namespace=space, key="k 3"),
+                    PutItem(namespace=space, key="k 3", value=texts(7)),
+                    DeleteItem(namespace=space, key="k 0"),
+                    PutItem(namespace=(*space, "below"), key="k", value=1),
+                ]
+            )
+            items.append(space, [1, texts(6), texts(1)])
+            items.append(space, [2])
+            plain.append(space, [3])
+            assert items.pop(space)
+            # One that knows of no vectors, and items with some.
+            assert plain.get(space, "k 9", refresh=True)
+            plain.put(space, "k 9", 1)
+            assert plain.delete(space, "k 3")
+            # Removed by others.
+            admin.delete(item_keys(prefix, space).record("k 2"))
+            assert len(list(items.list(space))) == 6
+            assert items.reindex(space) == 6
+        assert len(items.search(NAMES[:1], limit=100, offset=2)) >= 10
+        assert len(items.search((), query="aaa", limit=100, filter={"texts": {"$ne": None}})) >= 4
+        # As it is when somebody announced an item and died, more than a minute ago.
+        keys = item_keys(prefix, NAMES[:1])
+        admin.zadd(keys.recency, {"gone:k": 1.7e15})
+        assert items.search(NAMES[:1], limit=100)
+        assert admin.zscore(keys.recency, "gone:k") is None
+        # One that is emptied by time.
+        items.put(("ended",), "lasting", 1, ttl=None)
+        items.put(("ended",), "ending", 1, ttl=0.3)
+        items.delete(("ended",), "lasting")
+        time.sleep(0.4)
+        assert len(items.list_namespaces()) == 8
+        for space in spaces:
+            items.clear(space)
+            items.clear((*space, "below"))
+        assert items.list_namespaces() == []
+        # Run while the slot is on its way to another node.
+        client.execute(Call(script("items/renew"), [item_keys(prefix, NAMES).record("k")], ["1.0", "1000"]))
+        expected = SCRIPTS - (ON_ONE_SERVER if cluster else IN_A_CLUSTER)
+        assert expected - client.scripts == set()
+
+
+def test_a_retract_of_what_was_announced(server: ValkeyServer, prefix: str) -> None:
+    """The race that needs it: another put comes between the look at the version and the put."""
+    with checker(server, cluster=True) as client, server.client():
+        backend = ValkeyItems(client, prefix=prefix, index=INDEX)
+        items = ItemRepository(backend)
+        operation = backend.apply([Put(NAMES, "k", 1, expected=None)])
+        request = next(operation)
+        reply = client.execute(request)
+        items.put(NAMES, "k", 2)
+        with pytest.raises(Conflict):
+            while True:
+                request = operation.send(reply)
+                reply = client.execute(request)
+        assert [item.value for item in items.search()] == [2]
+        assert "settle" in client.scripts
+
+
+def test_scripts_name_their_commands() -> None:
+    """The list of permissions in the documentation is made from these texts."""
+    folder = Path(requests.__file__).parent / "items"
+    for path in folder.glob("*.lua"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"\bredis\.|\bcall\((?!'[A-Z]+')", text), path

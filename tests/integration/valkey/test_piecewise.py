@@ -1,0 +1,99 @@
+"""Command by command, reading scripts answer as they do in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from statekeep import Channel, Checkpoint, CheckpointRepository, ItemRepository
+from statekeep.repositories.operation import run
+from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_for
+from statekeep.repositories.valkey.checkpoints.piecewise import PIECEWISE as CHECKPOINTS
+from statekeep.repositories.valkey.items.piecewise import PIECEWISE as ITEMS
+from statekeep.repositories.valkey.piecewise import Piecewise
+from statekeep.repositories.valkey.requests import Call, Reply, Request
+from statekeep.testing.servers import ValkeyServer
+
+from .valkey_kinds import chain, payload, write
+
+WRITING = {"refresh", "apply", "put_off", "sweep", "unlist", "forget"}
+
+
+class Compared:
+    """A client that answers in both ways, and says if they differ."""
+
+    cluster = False
+
+    def __init__(self, client: Any, piecewise: Mapping[str, Piecewise]) -> None:
+        self.client = client
+        self.piecewise = piecewise
+        self.names: set[str] = set()
+
+    def execute(self, request: Request) -> Reply:
+        reply = self.client.execute(request)
+        name = request.script.name if isinstance(request, Call) else ""
+        if isinstance(request, Call) and name in self.piecewise and name not in WRITING:
+            self.names.add(name)
+            operation = self.piecewise[name](request.keys, request.args)
+            assert operation is not None
+            assert run(operation, self.client.execute) == self.but_for_pages(name, reply)
+        return reply
+
+    @staticmethod
+    def but_for_pages(name: str, reply: Reply) -> Reply:
+        # What is expected on a page is read afterwards.
+        return [*reply[:2], []] if name == "page" else reply
+
+
+@pytest.fixture
+def raw(valkey_server: ValkeyServer) -> Iterator[Any]:
+    with valkey_server.client() as client:
+        yield client
+
+
+def read(checkpoints: CheckpointRepository, thread_id: str) -> None:
+    for namespace in ("", "sub", "none"):
+        checkpoints.get(thread_id, namespace=namespace)
+        checkpoints.get(thread_id, namespace=namespace, checkpoint_id="00001")
+        checkpoints.ancestors(thread_id, ["items", "counter", "é"], namespace=namespace)
+    list(checkpoints.list(thread_id))
+    list(checkpoints.list(thread_id, metadata={"step": 1}))
+    list(checkpoints.list(thread_id, namespace="sub", limit=1))
+
+
+@pytest.mark.parametrize("ttl", [None, 1000])
+def test_checkpoints(raw: Any, prefix: str, ttl: float | None) -> None:
+    compared: Any = Compared(client_for(raw), CHECKPOINTS)
+    keep = CheckpointRepository(ValkeyCheckpoints(compared, prefix=prefix, ttl=ttl))
+    for thread_id in ("t", "{é}:%"):
+        read(keep, thread_id)
+        for checkpoint in [*chain(thread_id, 3, run_id="r"), *chain(thread_id, 2, namespace="sub")]:
+            keep.put(checkpoint)
+            keep.put_writes(thread_id, checkpoint.checkpoint_id, [write("task", 0), write("é", -1, b"x" * 60_000)])
+        last = Checkpoint(
+            thread_id=thread_id,
+            checkpoint_id="00003",
+            parent_id="00002",
+            channels={"items": Channel.replayed(1), "é": Channel.empty("v"), "n": Channel.of(1.5, payload(b""))},
+        )
+        keep.put(last)
+        read(keep, thread_id)
+        # What ended, and what others deleted.
+        expiry, writes = next(raw.scan_iter(f"{prefix}:expiry-index:*:"), None), f"{prefix}:pending_write:*:00002:*"
+        if expiry is not None:
+            raw.zadd(expiry, {"w00002:task:0:items": 1})
+        raw.delete(next(raw.scan_iter(writes)))
+        read(keep, thread_id)
+    assert compared.names == {"get", "records", "page", "ids", "writes", "fields", "lineage", "steps"}
+
+
+def test_items(raw: Any, prefix: str) -> None:
+    compared: Any = Compared(client_for(raw), ITEMS)
+    items = ItemRepository(ValkeyItems(compared, prefix=prefix))
+    for number in range(5):
+        items.put(("a", "b"), f"k{number}", number)
+    assert len(items.search(("a",), limit=3)) == 3
+    assert len(items.search((), limit=9)) == 5
+    assert compared.names == {"recent"}

