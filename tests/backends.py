@@ -14,7 +14,7 @@ from statekeep.repositories.checkpoints import CheckpointBackend
 from statekeep.repositories.items import ItemBackend
 from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, client_from_url
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend | CacheBackend)

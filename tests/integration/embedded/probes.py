@@ -10,7 +10,7 @@ from typing import Any
 
 import valkey
 
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import valkey
 
 import statekeep
 from statekeep.domain.errors import InvalidInput, Unavailable
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.repositories.valkey.embedded import directory as embedded_directory
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
 
 NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from statekeep.domain.errors import InvalidInput, Unavailable, Unsupported
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 
 from .probes import alive, answers, connect, eventually, pid_of
 

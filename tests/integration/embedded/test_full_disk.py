@@ -19,8 +19,8 @@ from attrs import frozen
 
 import statekeep
 from statekeep.domain import QuotaExceeded, StatekeepError, Unavailable
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.repositories.valkey.embedded import server as embedded
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
 
 from .probes import answers, connect, eventually, pid_of
 

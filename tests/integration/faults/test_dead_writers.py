@@ -19,7 +19,7 @@ import valkey
 
 from statekeep.domain import Unavailable
 from statekeep.repositories.valkey import open_client
-from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+from statekeep.repositories.valkey.embedded import EmbeddedServer
 
 from .crews import audit_all, keeps_of, under, writers
 from .model import Model

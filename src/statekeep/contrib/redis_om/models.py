@@ -33,7 +33,7 @@ def model_for(model: type, *, database: Any, prefix: str = "statekeep") -> type[
 
     Example:
         >>> import redis, statekeep
-        >>> from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+        >>> from statekeep.repositories.valkey.embedded import EmbeddedServer
         >>> with EmbeddedServer() as server, statekeep.connect(server.url) as keep:
         ...     database = redis.Redis.from_url(server.url, decode_responses=True)
         ...     CheckpointRecord = model_for(statekeep.Checkpoint, database=database)
@@ -110,7 +110,7 @@ def item_pk(namespace: Sequence[str], key: str) -> str:
 
     Example:
         >>> import redis, statekeep
-        >>> from statekeep.repositories.valkey.embedded.server import EmbeddedServer
+        >>> from statekeep.repositories.valkey.embedded import EmbeddedServer
         >>> with EmbeddedServer() as server, statekeep.connect(server.url) as keep:
         ...     database = redis.Redis.from_url(server.url, decode_responses=True)
         ...     ItemRecord = model_for(statekeep.Item, database=database)
