@@ -435,7 +435,7 @@ def test_a_value_that_is_referred_to_just_now_is_not_collected(client: Any, pref
     assert audit(client, prefix).problems == []
 
 
-@pytest.mark.parametrize(("cluster", "last"), [(False, "erase"), (True, "erase"), (True, "drop")])
+@pytest.mark.parametrize(("cluster", "last"), [(False, "erase"), (True, "erase"), (True, "unindex_threads")])
 def test_a_deletion_that_is_cut_off_does_not_hide_what_was_put_meanwhile(
     client: Any, prefix: str, cluster: bool, last: str
 ) -> None:

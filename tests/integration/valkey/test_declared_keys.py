@@ -165,11 +165,11 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         repository.delete_thread(THREAD)
         assert list(repository.list_threads()) == []
         expected = {
-            *("adopt", "collect", "contents", "crown", "erase", "fields", "get", "ids", "lineage", "page"),
-            *("members", "orphan", "put", "put_writes", "read", "records", "steps", "writes", "join"),
+            *("adopt", "collect", "contents", "rebuild_head", "erase", "fields", "get", "ids", "lineage", "page"),
+            *("members", "clear_parent", "put", "put_writes", "read", "records", "steps", "writes", "add_run"),
         }
         expected |= {"refresh"} if ttl else set()
-        expected |= {"touch", "join", "drop"} if cluster else {"forget"}
+        expected |= {"touch_thread", "add_run", "unindex_threads"} if cluster else {"forget"}
         assert client.scripts >= expected
         left = {key.decode() for key in admin.scan_iter(f"{prefix}:*")}
         assert left <= {f"{prefix}:run-index:fork", f"{prefix}:run-index:run%3A%7B%2A%7D"}

@@ -21,7 +21,7 @@ from .item_kinds import INDEX, texts
 from .test_declared_keys import checker
 
 SCRIPTS = {path.stem for path in (Path(requests.__file__).parent / "items").glob("*.lua")} - {"common"}
-IN_A_CLUSTER = {"announce", "settle", "put_off"}
+IN_A_CLUSTER = {"announce", "reconcile", "extend_expiry"}
 ON_ONE_SERVER = {"rows", "sizes"}
 NAMES = ("{a}:*", "b.[c]?", "\\ é%")
 
@@ -110,7 +110,7 @@ def test_a_retract_of_what_was_announced(server: ValkeyServer, prefix: str) -> N
                 request = operation.send(reply)
                 reply = client.execute(request)
         assert [item.value for item in items.search()] == [2]
-        assert "settle" in client.scripts
+        assert "reconcile" in client.scripts
 
 
 def test_scripts_name_their_commands() -> None:

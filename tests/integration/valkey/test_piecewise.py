@@ -18,7 +18,7 @@ from statekeep.testing.servers import ValkeyServer
 
 from .valkey_kinds import chain, payload, write
 
-WRITING = {"refresh", "apply", "put_off", "sweep", "unlist", "forget"}
+WRITING = {"refresh", "apply", "extend_expiry", "sweep", "unlist", "forget"}
 
 
 class Compared:

@@ -318,7 +318,7 @@ def test_delete_thread_in_a_cluster_is_five_round_trips_and_two_for_runs(
         assert not list(client.scan_iter(f"{prefix}:*"))
 
 
-ERASING = ("erase", "adopt", "orphan", "collect")
+ERASING = ("erase", "adopt", "clear_parent", "collect")
 
 
 class Recording:

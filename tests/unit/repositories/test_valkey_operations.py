@@ -91,7 +91,7 @@ def test_put_in_a_cluster_indexes_first() -> None:
     script.cluster = True
     made = Checkpoint(thread_id="t", checkpoint_id="c", metadata={"run_id": "r"})
     perform(script, ValkeyCheckpoints(script, ttl=2).put(made, None))
-    assert script.names == ["touch", "join", "put"]
+    assert script.names == ["touch_thread", "add_run", "put"]
     assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c"), KEYS.checkpoint("")]
 
 
@@ -141,7 +141,7 @@ def test_put_writes_of_none_asks_nothing() -> None:
 def test_put_writes_refreshes_those_behind_and_the_run() -> None:
     script = Script([b"r", b"c:task:0:items"], 1, b"")
     perform(script, ValkeyCheckpoints(script, ttl=1).put_writes("t", "", "c", [write(1)]))
-    assert script.names == ["put_writes", "join", "refresh"]
+    assert script.names == ["put_writes", "add_run", "refresh"]
     assert script.call(0).keys == [*KEYS.derived, KEYS.checkpoint("c"), "statekeep:pending_write:{t}::c:task:1"]
     assert script.call(1).keys == ["statekeep:run-index:r"]
     assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c"), "statekeep:pending_write:{t}::c:task:0"]
@@ -210,13 +210,24 @@ def test_get_makes_the_copy_of_the_newest_again_until_it_is_there() -> None:
     script = Script(*gone, [[b"c"]], b"c", *again, found)
     saved = perform(script, ValkeyCheckpoints(script).get("t", "", None))
     assert saved.checkpoint_id == "c"
-    assert script.names == ["get", "ids", "crown", "adopt", "ids", "crown", "get", "ids", "crown", "get"]
+    assert script.names == [
+        "get",
+        "ids",
+        "rebuild_head",
+        "adopt",
+        "ids",
+        "rebuild_head",
+        "get",
+        "ids",
+        "rebuild_head",
+        "get",
+    ]
 
 
 def test_get_of_a_thread_whose_index_names_nothing_that_exists() -> None:
     script = Script(1, [[b"x"]], None, [0, []], [[]], 1)
     assert perform(script, ValkeyCheckpoints(script).get("t", "", None)) is None
-    assert script.names == ["get", "ids", "crown", "adopt", "ids", "vacate"]
+    assert script.names == ["get", "ids", "rebuild_head", "adopt", "ids", "mark_empty"]
 
 
 @pytest.mark.parametrize("pk", [b"{t}::other", b"", None, b"\xff"])
@@ -239,7 +250,7 @@ def test_list_of_nothing_asks_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copy", "names"), [([[b"c"]], ["fields"]), ([[None], [[b"c"]], b"c"], ["fields", "ids", "crown"])]
+    ("copy", "names"), [([[b"c"]], ["fields"]), ([[None], [[b"c"]], b"c"], ["fields", "ids", "rebuild_head"])]
 )
 def test_list_drops_from_the_index_what_is_gone(copy: list[Any], names: list[str]) -> None:
     reply = [[[row(MADE), [None] * len(READ_FIELDS)], [], b"", []]]
@@ -303,7 +314,7 @@ def test_delete_thread_in_a_cluster() -> None:
     )
     script.cluster = True
     perform(script, ValkeyCheckpoints(script).delete_thread("t"))
-    assert script.names == ["read", "contents", "erase", "drop", "read", "Commands", "read"]
+    assert script.names == ["read", "contents", "erase", "unindex_threads", "read", "Commands", "read"]
     assert script.call(2).keys == [*KEYS.derived, KEYS.checkpoint("c")]
     assert Commands([("SREM", "statekeep:run-index:r", "t")]) in script.requests
 

@@ -16,6 +16,6 @@ for i = 1, indexes do
     end
     key, record = key + 1, record + 1
   end
-  settle(index, KEYS[2 * i], ARGV[2 * i])
+  update_namespace(index, KEYS[2 * i], ARGV[2 * i])
 end
 return found

@@ -18,8 +18,8 @@ local function end_with_last(key)
   return last
 end
 
--- Have the index of namespaces know what has become of an index.
-local function settle(index, namespaces, name)
+-- Bring the index of namespaces up to date with an index.
+local function update_namespace(index, namespaces, name)
   local last = end_with_last(index)
   if last then call('ZADD', namespaces, last, name) else call('ZREM', namespaces, name) end
   end_with_last(namespaces)

@@ -11,7 +11,7 @@ for i = 1, indexes do
     call('ZREM', index, unpack(ARGV, first, first + count - 1))
     deleted = deleted + call('UNLINK', unpack(KEYS, record, record + count - 1))
   end
-  settle(index, KEYS[2 * i], ARGV[2 * i])
+  update_namespace(index, KEYS[2 * i], ARGV[2 * i])
   first, record = first + count, record + count
 end
 return deleted

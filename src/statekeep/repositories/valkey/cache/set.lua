@@ -33,7 +33,7 @@ for i = 1, indexes do
     entry = entry + WIDTH
   end
   call('ZADD', index, unpack(members))
-  settle(index, namespaces, name)
+  update_namespace(index, namespaces, name)
 end
 
 entry = 2 + 2 * indexes

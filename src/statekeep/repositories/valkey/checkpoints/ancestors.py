@@ -13,7 +13,7 @@ from ..keys import part, text, unpart
 from ..requests import Call
 from ..scripts import script
 from .get import read_fields, read_writes_and_values
-from .indexes import crown
+from .indexes import rebuild_head
 from .keys import NamespaceKeys
 from .records import decode_value, tokens
 from .settings import Settings
@@ -46,7 +46,7 @@ def ancestors(
     reply = yield Call(script("checkpoints/lineage"), [keys.checkpoints, start], [str(PAGE)])
     if isinstance(reply, int):
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
-        if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
+        if checkpoint_id is not None or not reply or (yield from rebuild_head(keys)) is None:
             return histories
         return (yield from ancestors(settings, thread_id, namespace, None, channels))
     (own_id, parent_id), smaller = reply

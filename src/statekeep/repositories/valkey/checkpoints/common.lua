@@ -206,7 +206,7 @@ local function touch_thread(by_time, by_name, thread, now)
   if call('ZADD', by_time, string.format('%.0f', now), thread) == 1 then call('ZADD', by_name, 0, thread) end
 end
 
-local function join_run(run, thread, ttl)
+local function add_run(run, thread, ttl)
   local before = ttl_of(run)
   call('SADD', run, thread)
   hold(run, before, run_ttl(ttl))

@@ -14,7 +14,7 @@ from ..keys import part, text
 from ..requests import Call, Commands
 from ..scripts import script
 from .get import read_fields
-from .indexes import adopt_checkpoints, crown
+from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
 from .records import tokens, value_fields
 from .settings import Settings
@@ -115,7 +115,7 @@ def _remove(
         node.checkpoint_id for node in nodes.values() if node.checkpoint_id not in gone and node.parent_id in gone
     ]
     for chunk in chunks(orphans):
-        yield Call(script("checkpoints/orphan"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
+        yield Call(script("checkpoints/clear_parent"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
     for chunk in chunks([name for name in nodes if name in gone]):
         members = yield from _members_of(keys, chunk)
         # The pending writes first: who repeats this finds them by their checkpoint.
@@ -124,7 +124,7 @@ def _remove(
             ids = [name for is_checkpoint, name in few if is_checkpoint]
             writes = [name for is_checkpoint, name in few if not is_checkpoint]
             yield _erase(settings, [Records(keys, ids, writes)])
-    yield from crown(keys)
+    yield from rebuild_head(keys)
     yield from collect(keys, {name for node in nodes.values() if node.checkpoint_id in gone for name in node.fields})
 
 
@@ -210,7 +210,7 @@ def _forget_in_cluster(
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
     if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
-        yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
+        yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
         return
     yield from _leave_runs(settings, thread_id, runs, {})
 
@@ -230,7 +230,7 @@ def _leave_runs(
             nodes = yield from _nodes(keys)
             for run_id in sorted({node.run_id for node in nodes.values() if node.run_id in runs and node.run_id}):
                 yield Call(
-                    script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)]
+                    script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)]
                 )
 
 

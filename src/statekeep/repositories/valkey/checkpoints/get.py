@@ -14,7 +14,7 @@ from ..chunks import CHUNK, Row, chunks, rows
 from ..keys import part, text
 from ..requests import Call, Reply
 from ..scripts import script
-from .indexes import adopt_checkpoints, adopt_writes, crown
+from .indexes import adopt_checkpoints, adopt_writes, rebuild_head
 from .keys import NamespaceKeys, run_key
 from .records import (
     READ_FIELDS,
@@ -95,7 +95,7 @@ def get(
         if not isinstance(reply, int):
             break
         # The copy of the newest is made anew, until it is there or there is no checkpoint.
-        if checkpoint_id is not None or not reply or (yield from crown(keys)) is None:
+        if checkpoint_id is not None or not reply or (yield from rebuild_head(keys)) is None:
             return None
     row, stored, lines, bare = reply
     if not encoded_id:
@@ -149,7 +149,7 @@ def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members
 
 def keep_run(settings: Settings, run_id: str, thread_id: str) -> Operation[None]:
     """Let the index of a run live as long as a checkpoint that was put or refreshed now."""
-    yield Call(script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+    yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
 
 
 def records_keys(keys: NamespaceKeys, records: Sequence[str]) -> list[str]:
@@ -204,7 +204,7 @@ def read(
             # If the newest is among them, the copy of it stays: after an eviction that is all there is of it.
             [[held]] = yield from read_fields([keys.head], ["checkpoint_id"])
             if held is None:
-                yield from crown(keys)
+                yield from rebuild_head(keys)
     return [saved for saved in found if saved is not None]
 
 

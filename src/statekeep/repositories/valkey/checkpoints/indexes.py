@@ -37,7 +37,7 @@ def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
     return (yield from _adopt(keys, "w", keys.writes, members, keys.write))
 
 
-def crown(keys: NamespaceKeys) -> Operation[str | None]:
+def rebuild_head(keys: NamespaceKeys) -> Operation[str | None]:
     """Make the copy of the newest checkpoint anew; return the id of the newest, ``None`` if there is none.
 
     The index may name checkpoints that expired or were removed by others: they are dropped on the way.
@@ -45,12 +45,12 @@ def crown(keys: NamespaceKeys) -> Operation[str | None]:
     while True:
         [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
         if not ids:
-            yield Call(script("checkpoints/vacate"), keys.derived, [keys.namespace])
+            yield Call(script("checkpoints/mark_empty"), keys.derived, [keys.namespace])
             return None
         names = [text(name, keys.checkpoints) for name in ids]
         newest = names[0]
         answer = yield Call(
-            script("checkpoints/crown"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]
+            script("checkpoints/rebuild_head"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]
         )
         if answer == ids[0]:
             return newest

@@ -121,5 +121,5 @@ if mortal then
 end
 
 if KEYS[10] then touch_thread(KEYS[10], KEYS[11], thread, us) end
-if KEYS[12] then join_run(KEYS[12], thread, ttl) end
+if KEYS[12] then add_run(KEYS[12], thread, ttl) end
 return missing

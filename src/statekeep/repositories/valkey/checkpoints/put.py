@@ -41,9 +41,9 @@ def put(
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
-        times = yield Call(script("checkpoints/touch"), everywhere, [checkpoint.thread_id])
+        times = yield Call(script("checkpoints/touch_thread"), everywhere, [checkpoint.thread_id])
         if run:
-            yield Call(script("checkpoints/join"), run, [checkpoint.thread_id, ttl])
+            yield Call(script("checkpoints/add_run"), run, [checkpoint.thread_id, ttl])
         everywhere, run = [], []
 
     channels = checkpoint.channels
@@ -66,7 +66,9 @@ def put(
         except BaseException:
             if times is not None and None not in times:  # the thread was not updated after all
                 yield Call(
-                    script("checkpoints/touch"), thread_index_keys(settings.prefix), [checkpoint.thread_id, *times]
+                    script("checkpoints/touch_thread"),
+                    thread_index_keys(settings.prefix),
+                    [checkpoint.thread_id, *times],
                 )
             raise
 

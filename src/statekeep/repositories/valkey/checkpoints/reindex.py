@@ -12,7 +12,7 @@ from ..requests import Call, Commands, Scan
 from ..scripts import script
 from .delete import collect
 from .get import read_fields
-from .indexes import adopt_checkpoints, adopt_writes, crown
+from .indexes import adopt_checkpoints, adopt_writes, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
 from .settings import Settings
 from .threads import find_thread, list_namespaces
@@ -28,13 +28,13 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
         ids = {unpart(name) for name in checkpoints.get(namespace, ())}
         total += yield from _adopt_checkpoints(keys, ids, runs)
         yield from _adopt_writes(keys, writes.get(namespace, ()))
-        if (yield from crown(keys)) is not None:
+        if (yield from rebuild_head(keys)) is not None:
             values = yield Call(script("read"), [keys.values], ["HKEYS"])
             yield from collect(keys, {text(name, keys.values) for name in values} - {"generation"})
     for run_id in sorted(runs):
-        yield Call(script("checkpoints/join"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+        yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
     if total and (yield from find_thread(settings, thread_id)) is None:
-        yield Call(script("checkpoints/touch"), thread_index_keys(settings.prefix), [thread_id])
+        yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
     return total
 
 
@@ -57,7 +57,7 @@ def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]
     for chunk in chunks(sorted({*ids, *(text(name, keys.checkpoints) for name in indexed)})):
         records = [keys.checkpoint(name) for name in chunk]
         total += yield from adopt_checkpoints(keys, chunk)
-        yield Call(script("checkpoints/uphold"), [keys.values, keys.expiry, *records], [])
+        yield Call(script("checkpoints/extend_values"), [keys.values, keys.expiry, *records], [])
         table = yield from read_fields(records, ["run_id"])
         runs.update(text(run_id, key) for key, [run_id] in zip(records, table, strict=True) if run_id)
     return total

@@ -130,7 +130,7 @@ def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> 
     """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
-        yield Call(script("checkpoints/drop"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
+        yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
 
 
 def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:

@@ -13,7 +13,7 @@ from ...ttl import ms_of
 from ..keys import text
 from ..requests import Call, Commands
 from ..scripts import script
-from .cluster import Entry, announce, retract, settle, unlist_above
+from .cluster import Entry, announce, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
 from .plan import SPARE, Settings, Stored, plan_of, sequence_key
 from .records import decode_item, last_put_us
@@ -70,10 +70,10 @@ def _append(
     reply = yield plan.call(append=plan.declare(keys.namespace, base, count, documents))
     if reply[0] == b"append":
         if announced is not None:
-            yield from retract(settings, keys, announced, sequence_key(int(reply[1])))
+            yield from roll_back(settings, keys, announced, sequence_key(int(reply[1])))
         return int(reply[1]), None
     if announced is not None:
-        yield from settle(settings, keys, announced, [Stored(*stored) for stored in reply[2:]])
+        yield from reconcile(settings, keys, announced, [Stored(*stored) for stored in reply[2:]])
     return int(reply[1]), reply[2:]
 
 

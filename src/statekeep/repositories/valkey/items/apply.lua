@@ -288,7 +288,7 @@ local function refresh(space, action, row)
   if space.vectors then lengthen(space.vectors, item_ends - now) end
   local _, place, name = parts_of(record)
   local members = members_of(space.chain, place, name)
-  for i, link in ipairs(space.chain) do put_off(link.recency, link.expiry, members[i], item_ends, now) end
+  for i, link in ipairs(space.chain) do extend_expiry(link.recency, link.expiry, members[i], item_ends, now) end
   if names and call('ZSCORE', ends, ARGV[space.name]) then
     call('ZADD', ends, 'GT', number(item_ends), ARGV[space.name])
   end

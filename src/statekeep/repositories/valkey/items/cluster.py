@@ -60,7 +60,7 @@ def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Op
     return Announced(entries, int(time), is_kept)
 
 
-def put_off_above(settings: Settings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
+def extend_expiry_above(settings: Settings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
     """Before items are refreshed: have the indexes above keep them as long."""
     mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in lives.items() if ttl]
     if not mortal:
@@ -68,7 +68,7 @@ def put_off_above(settings: Settings, keys: ItemKeys, lives: Mapping[str, bytes 
     for link in reversed(keys.chain[1:]):
         names = namespace_index_keys(settings.prefix) if link.namespace == () else []
         args = [str(arg) for key, life in mortal for arg in (link.member(keys.namespace, key), life)]
-        yield Call(script("items/put_off"), [link.recency, link.expiry, *names], [ordered(keys.namespace), *args])
+        yield Call(script("items/extend_expiry"), [link.recency, link.expiry, *names], [ordered(keys.namespace), *args])
 
 
 @frozen
@@ -89,7 +89,7 @@ class _Truth:
     end: int | None = None
 
 
-def retract(settings: Settings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
+def roll_back(settings: Settings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
     """Give what was announced, and not put, its time back.
 
     What is not there at all may be about to be put by others and is left to those who read, unless its key is ``last``
@@ -108,7 +108,7 @@ def retract(settings: Settings, keys: ItemKeys, announced: Announced, last: str 
     )
 
 
-def settle(settings: Settings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
+def reconcile(settings: Settings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
     """Correct the indexes above if others put the same items at the same time, or if items end earlier than before."""
     times = [decoded_us(put.updated_at) for put in stored]
     if not announced.is_kept and all(time == announced.time + place for place, time in enumerate(times)):
@@ -137,7 +137,7 @@ def _tell_above(settings: Settings, keys: ItemKeys, truths: Sequence[_Truth]) ->
                 "" if truth.end is None else truth.end,
             )
         ]
-        yield Call(script("items/settle"), [link.recency, link.expiry], args)
+        yield Call(script("items/reconcile"), [link.recency, link.expiry], args)
     # Who deleted an item meanwhile left alone what seemed to be another put.
     there = yield Commands([["EXISTS", keys.record(truth.entry.key)] for truth in truths])
     gone = [(truth.entry.key, truth.time or 0) for truth, exists in zip(truths, there, strict=True) if not exists]

@@ -68,8 +68,8 @@ local function miss(recency, expiry, index, vectors, member, now)
   return known and not (ends and ends <= now + 1000)
 end
 
--- Put off the end of an item in the indexes of a namespace.
-local function put_off(recency, expiry, member, ends, now)
+-- Extend the life of an item in the indexes of a namespace.
+local function extend_expiry(recency, expiry, member, ends, now)
   call('ZADD', expiry, 'XX', 'GT', number(ends), member)
   lengthen(recency, ends - now)
   lengthen(expiry, ends - now)

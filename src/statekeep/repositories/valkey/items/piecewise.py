@@ -25,7 +25,7 @@ def _recent(keys: Keys, args: Args) -> Operation[Reply]:
     return (yield Call(script("read"), keys[:1], command, is_whole=True))
 
 
-def _put_off(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
+def _extend_expiry(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
     """Put off the end of items in the indexes of a namespace, to so many milliseconds from now."""
     now = yield from server_ms(expiry)
     for member, life in members:
@@ -34,11 +34,11 @@ def _put_off(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> O
         yield Commands([["PEXPIRE", key, str(life), "GT"] for key in (recency, expiry)])
 
 
-def _put_off_above(keys: Keys, args: Args) -> Operation[Reply]:
+def _extend_expiry_above(keys: Keys, args: Args) -> Operation[Reply]:
     recency, expiry, *names = keys
     name, *members = args
     lives = [int(life) + GRACE for life in members[1::2]]
-    yield from _put_off(recency, expiry, zip(members[::2], lives, strict=True))
+    yield from _extend_expiry(recency, expiry, zip(members[::2], lives, strict=True))
     if names:
         now = yield from server_ms(expiry)
         yield Commands([["ZADD", names[2], "XX", "GT", str(now + max(lives)), name]])
@@ -81,7 +81,7 @@ def _refresh_item(
     shared.append(keys[space["sequence"] - 1])
     ms = math.ceil(life * 1000)
     member = keys[first].partition("}")[2]
-    yield from _put_off(recency, expiry, [(member, ms)])
+    yield from _extend_expiry(recency, expiry, [(member, ms)])
     ends = (yield from server_ms(expiry)) + ms
     if "names" in plan:
         yield Commands([["ZADD", keys[plan["names"] + 1], "XX", "GT", str(ends), args[space["name"] - 1]]])
@@ -102,7 +102,7 @@ def _later(keys: Keys, args: Args) -> Operation[Reply]:
 
 PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "apply": _apply,
-    "put_off": _put_off_above,
+    "extend_expiry": _extend_expiry_above,
     "recent": _recent,
     "sweep": _later,
     "unlist": _later,

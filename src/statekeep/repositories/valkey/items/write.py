@@ -16,7 +16,7 @@ from ..chunks import chunks
 from ..codecs import decode_time
 from ..keys import text
 from ..requests import Arg, Commands
-from .cluster import Entry, announce, put_off_above, retract, settle, unlist_above
+from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
 from .plan import Plan, Settings, Stored, plan_of
 from .read import read_rows
@@ -191,16 +191,16 @@ def _apply_in_cluster(settings: Settings, actions: Sequence[Action]) -> Operatio
     """The indexes above first, so that no item is missing in them; then the namespace itself; what is left last."""
     keys = settings.keys(actions[0].namespace)
     yield from _check_expected(keys, actions)
-    yield from _put_off_above(settings, keys, actions)
+    yield from _extend_expiry_above(settings, keys, actions)
     entries = [Entry(put.namespace, put.key, ms_of(settings.life(put.ttl))) for put in actions if isinstance(put, Put)]
     announced = yield from announce(settings, keys, entries)
     reply = yield from call(settings, actions, announced.time)
     if reply[0] == b"conflict":
-        yield from retract(settings, keys, announced)
+        yield from roll_back(settings, keys, announced)
         raise conflict_of(actions, reply)
     replies = reply[1:]
     stored = [Stored(*reply) for action, reply in zip(actions, replies, strict=True) if isinstance(action, Put)]
-    yield from settle(settings, keys, announced, stored)
+    yield from reconcile(settings, keys, announced, stored)
     gone = [
         (action.key, last_put_us(reply[2]))
         for action, reply in zip(actions, replies, strict=True)
@@ -226,11 +226,11 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
             raise conflict(action, actual)
 
 
-def _put_off_above(settings: Settings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
+def _extend_expiry_above(settings: Settings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
     wanted = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
     if wanted:
         rows = yield Commands([["HGET", keys.record(key), "ttl"] for key in wanted])
-        yield from put_off_above(settings, keys, dict(zip(wanted, rows, strict=True)))
+        yield from extend_expiry_above(settings, keys, dict(zip(wanted, rows, strict=True)))
 
 
 def clear(settings: Settings, namespace: Namespace) -> Operation[int]:

@@ -1,5 +1,5 @@
 #!lua
 -- Note that a run put a checkpoint into a thread.
 -- KEYS: run   ARGV: thread, ttl in ms
-join_run(KEYS[1], ARGV[1], tonumber(ARGV[2]))
+add_run(KEYS[1], ARGV[1], tonumber(ARGV[2]))
 return 1
