@@ -20,8 +20,8 @@ from statekeep.repositories.valkey.items.keys import (
     ordered,
 )
 from statekeep.repositories.valkey.items.plan import sequence_key
-from statekeep.repositories.valkey.keys import namespace_of as decoded_namespace
-from statekeep.repositories.valkey.keys import part, unpart
+from statekeep.repositories.valkey.keys import decode_namespace as decoded_namespace
+from statekeep.repositories.valkey.keys import decode_part, encode_part
 
 Hash = Mapping[str, bytes]
 Scores = Mapping[str, float]
@@ -131,14 +131,14 @@ class _Auditor:
         if model not in KEPT | {"item-vector"}:
             self.spaces.add(namespace)
         if model == "item":
-            self._item(key, item_keys(self.prefix, namespace), unpart(rest.removeprefix(":")))
+            self._item(key, item_keys(self.prefix, namespace), decode_part(rest.removeprefix(":")))
         elif model in KEPT:
             if not 0 < self.client.pttl(key) <= 120_000:
                 self.say(f"{key} is kept for {self.client.pttl(key)} ms")
         elif model == "item-vector":
-            self.vectors[unpart(collection), namespace][rest.removeprefix(":")] = key
+            self.vectors[decode_part(collection), namespace][rest.removeprefix(":")] = key
         elif model == "item-vector-index":
-            self.vectors.setdefault((unpart(collection), namespace), {})
+            self.vectors.setdefault((decode_part(collection), namespace), {})
 
     def _item(self, name: str, keys: ItemKeys, key: str) -> None:
         record = self._hash(name)
@@ -148,7 +148,7 @@ class _Auditor:
         self.found.items += 1
         if name != keys.record(key) or (record["pk"], record["namespace"], record["item_key"]) != (
             keys.pk(key).encode(),
-            keys.place.encode(),
+            keys.encoded.encode(),
             key.encode(),
         ):
             self.say(f"{name} says that it is {record['pk']!r}")
@@ -239,14 +239,14 @@ class _Auditor:
         for item in own.values():
             for token in item.record.get("vectors", b"").decode().split():
                 name, _, count = token.rpartition(":")
-                if unpart(name) == collection:
-                    wanted |= {f"{part(item.key)}:{place}": item for place in range(int(count))}
+                if decode_part(name) == collection:
+                    wanted |= {f"{encode_part(item.key)}:{place}": item for place in range(int(count))}
         there = {member: fields for member, key in documents.items() if (fields := self._hash(key))}
         self.found.vectors += len(there)
         if lost := set(wanted) - set(there):
-            self.say(f"vectors are not there: {lost} of {keys.place}")
+            self.say(f"vectors are not there: {lost} of {keys.encoded}")
         for member in sorted(set(there) - set(wanted)):
-            owner = own.get(unpart(member.rpartition(":")[0]))
+            owner = own.get(decode_part(member.rpartition(":")[0]))
             if self.cut and (owner is None or owner.record["updated_at"] != there[member]["updated_at"]):
                 self.found.orphans.add(documents[member])
             else:

@@ -20,7 +20,7 @@ from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
 from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys, ordered
 from statekeep.repositories.valkey.items.search_index import create_command, definition_key
-from statekeep.repositories.valkey.keys import place
+from statekeep.repositories.valkey.keys import encode_namespace
 from statekeep.testing.servers import ValkeyServer
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "key-schema.md").read_text("utf-8")
@@ -105,8 +105,8 @@ def test_keys_of_cache_entries() -> None:
 
 def test_namespaces_of_items() -> None:
     """The two encodings, in the words of the document."""
-    assert place(("users", "ada")) == "users.ada"
-    assert place(()) == "."
+    assert encode_namespace(("users", "ada")) == "users.ada"
+    assert encode_namespace(()) == "."
     assert ordered(("\x00", "\x01")) == "\x01\x01\x00\x01\x02"
     assert "users" < ordered(("users", "x")) < "users\x01" < ordered(("userz",))
     assert "users\x00" < ordered(("users", "\x00")) < ordered(("users", "\x01")) < "users\x01"

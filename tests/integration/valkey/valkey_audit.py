@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from statekeep.repositories.valkey.checkpoints.keys import NamespaceKeys, namespace_keys, run_key, thread_index_keys
-from statekeep.repositories.valkey.keys import part, unpart
+from statekeep.repositories.valkey.keys import decode_part, encode_part
 
 Hash = Mapping[str, bytes]
 
@@ -63,12 +63,12 @@ class _Auditor:
             if model in ("run-index", "thread-index"):
                 continue
             thread, _, rest = rest.partition("}")
-            names = namespaces[unpart(thread.removeprefix("{"))]
+            names = namespaces[decode_part(thread.removeprefix("{"))]
             if model != "namespace-index":
-                names.add(unpart(rest.split(":")[1]))
+                names.add(decode_part(rest.split(":")[1]))
         alive = set()
         for thread_id, names in namespaces.items():
-            scores = dict(self._sorted_set(f"{self.prefix}:namespace-index:{{{part(thread_id)}}}"))
+            scores = dict(self._sorted_set(f"{self.prefix}:namespace-index:{{{encode_part(thread_id)}}}"))
             for name in names | set(scores):
                 ids = self._namespace(namespace_keys(self.prefix, thread_id, name), scores.get(name))
                 alive |= {thread_id} if ids else set()
@@ -85,21 +85,21 @@ class _Auditor:
         members = {name for name, _ in self._sorted_set(keys.writes)}
         ends = dict(self._sorted_set(keys.expiry))
         values = self._hash(keys.values)
-        records = {key: self._hash(key) for key in self._under(f"{self.prefix}:checkpoint:{keys.place}:")}
-        writes = {key: self._hash(key) for key in self._under(f"{self.prefix}:pending_write:{keys.place}:")}
+        records = {key: self._hash(key) for key in self._under(f"{self.prefix}:checkpoint:{keys.encoded}:")}
+        writes = {key: self._hash(key) for key in self._under(f"{self.prefix}:pending_write:{keys.encoded}:")}
         self.found.checkpoints += len(records)
         self.found.writes += len(writes)
         self._compare("checkpoint", {keys.checkpoint(name) for name in ids}, records)
         self._compare("pending write", {keys.write(name) for name in members}, writes)
         if len({keys.write(name) for name in members}) != len(members):
-            self.say(f"a pending write of {keys.place} is in the index twice")
+            self.say(f"a pending write of {keys.encoded} is in the index twice")
 
         used = set()
         for key, record in records.items():
             used |= self._checkpoint(keys, key, record, values, ends)
         for member in members:
             key = keys.write(member)
-            if key in writes and part(writes[key]["channel"].decode()) != member.rpartition(":")[2]:
+            if key in writes and encode_part(writes[key]["channel"].decode()) != member.rpartition(":")[2]:
                 self.say(f"{key} is in the index with another channel")
             if key in writes:
                 self._ends(f"w{member}", key, ends)
@@ -109,7 +109,7 @@ class _Auditor:
         self._head(keys, records)
         wanted = None if not (ids or members) else float(bool(ids))
         if score != wanted and not (self.expired and score is not None):
-            self.say(f"the namespace {keys.place} has the score {score}, not {wanted}")
+            self.say(f"the namespace {keys.encoded} has the score {score}, not {wanted}")
         self._longest(keys, list(records), list(writes))
         return set(records)
 
@@ -149,7 +149,9 @@ class _Auditor:
         for member in members:
             if write := writes.get(keys.write(member)):
                 path, encoding, value = (write[name].decode() for name in ("task_path", "encoding", "value"))
-                entry = f":{part(path)}:{part(encoding)}:{len(value)}:{value} " if len(value) <= 65536 else ""
+                entry = (
+                    f":{encode_part(path)}:{encode_part(encoding)}:{len(value)}:{value} " if len(value) <= 65536 else ""
+                )
                 expected[member] = entry.encode()
         found = self._hash(keys.pending)
         if self.expired:

@@ -101,8 +101,8 @@ def test_a_run_id_that_can_be_no_id_counts_as_none() -> None:
 def _remember(number: int, size: int) -> None:
     """Call everything that remembers what it made of an id."""
     text = f"{number:06}.{'é' * ((size - 7) // 2)}"
-    encoded = keys.part(text)
-    assert keys.unpart(encoded) == text
+    encoded = keys.encode_part(text)
+    assert keys.decode_part(encoded) == text
     place = namespace_keys("app", text, text)
     newest.put(place, text)
     newest.listed(place, [text], whole=True)

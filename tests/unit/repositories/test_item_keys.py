@@ -20,7 +20,7 @@ from statekeep.repositories.valkey.items.keys import (
     ordered,
 )
 from statekeep.repositories.valkey.items.plan import Plan, Settings, sequence_key
-from statekeep.repositories.valkey.keys import namespace_of, place
+from statekeep.repositories.valkey.keys import decode_namespace, encode_namespace
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TRICKY = st.sampled_from(["\x00", "\x01", "\x02", ".", ":", "%", "a", "{", "}", "\uffff", "\U0010ffff"])
@@ -35,10 +35,10 @@ Namespace = tuple[str, ...]
 @example((".",))
 @example(("", "")[:0])
 def test_a_namespace_comes_back(namespace: Namespace) -> None:
-    assert namespace_of(place(namespace)) == namespace
+    assert decode_namespace(encode_namespace(namespace)) == namespace
     assert namespace_of_ordered(ordered(namespace)) == namespace
-    assert place(namespace)
-    assert not set(place(namespace)) & set("{}: \x00*")
+    assert encode_namespace(namespace)
+    assert not set(encode_namespace(namespace)) & set("{}: \x00*")
 
 
 @given(NAMESPACES, NAMESPACES)
@@ -47,7 +47,7 @@ def test_a_namespace_comes_back(namespace: Namespace) -> None:
 @example(("a", "b"), ("a\x00b",))
 @example(("a\x00",), ("a\x01",))
 def test_different_namespaces_differ_and_keep_their_order(one: Namespace, other: Namespace) -> None:
-    assert (place(one) == place(other)) is (one == other)
+    assert (encode_namespace(one) == encode_namespace(other)) is (one == other)
     assert (ordered(one) == ordered(other)) is (one == other)
     assert (ordered(one).encode() < ordered(other).encode()) is (one < other)
 
@@ -98,7 +98,7 @@ def test_everything_of_a_namespace_is_in_one_slot(namespace: Namespace, key: str
     names = [keys.index, keys.recency, keys.expiry, keys.sequence, keys.deletion, keys.record(key)]
     names += [keys.vectors("a{b}"), keys.vector("a{b}", "k:0")]
     # The server takes what stands between the first brace and the first one that closes behind it.
-    assert {name.partition("{")[2].partition("}")[0] for name in names} == {place(namespace)}
+    assert {name.partition("{")[2].partition("}")[0] for name in names} == {encode_namespace(namespace)}
     assert f"app:item:{keys.pk(key)}" == keys.record(key)
 
 

@@ -14,7 +14,7 @@ from statekeep.repositories.valkey.checkpoints.keys import (
     thread_index_keys,
     thread_key,
 )
-from statekeep.repositories.valkey.keys import part, text, unpart
+from statekeep.repositories.valkey.keys import decode_part, decode_text, encode_part
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -24,28 +24,28 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 @example("..")
 @example("{}:*?[x]|% \x00é👻")
 def test_a_part_is_plain_and_comes_back(value: str) -> None:
-    encoded = part(value)
-    assert unpart(encoded) == value
+    encoded = encode_part(value)
+    assert decode_part(encoded) == value
     assert encoded.isascii()
     assert not set(encoded) & set(":{}*?[]|@!/.\\ \t\n\r\x00\"'+;")
 
 
 @given(TEXTS, TEXTS)
 def test_parts_of_different_texts_differ(one: str, other: str) -> None:
-    assert (part(one) == part(other)) is (one == other)
+    assert (encode_part(one) == encode_part(other)) is (one == other)
 
 
 def test_what_is_no_part_is_corrupt() -> None:
     with pytest.raises(CorruptRecord, match="percent-encoded"):
-        unpart("%ff")
+        decode_part("%ff")
     with pytest.raises(CorruptRecord) as raised:
-        text(b"\xff", "a key")
+        decode_text(b"\xff", "a key")
     assert raised.value.key == "a key"
 
 
 def test_names() -> None:
     keys = NamespaceKeys("app", "t:{1}", "a|b")
-    assert keys.place == "{t%3A%7B1%7D}:a%7Cb"
+    assert keys.encoded == "{t%3A%7B1%7D}:a%7Cb"
     assert keys.checkpoint_pk("c.1") == "{t%3A%7B1%7D}:a%7Cb:c%2E1"
     assert keys.checkpoint("c.1") == "app:checkpoint:{t%3A%7B1%7D}:a%7Cb:c%2E1"
     assert keys.write("c%2E1:task:-1:items") == "app:pending_write:{t%3A%7B1%7D}:a%7Cb:c%2E1:task:-1"
@@ -69,12 +69,12 @@ def test_everything_of_a_thread_has_its_hash_tag(thread: str, namespace: str, ch
     every = [
         *keys.derived,
         keys.checkpoint(checkpoint),
-        keys.write(f"{part(checkpoint)}:t:0:c"),
+        keys.write(f"{encode_part(checkpoint)}:t:0:c"),
         thread_key("app", thread),
     ]
     # The server takes what stands between the first brace and the first one that closes behind it.
-    assert {key.partition("{")[2].partition("}")[0] for key in every} == {part(thread)}
-    assert part(thread)
+    assert {key.partition("{")[2].partition("}")[0] for key in every} == {encode_part(thread)}
+    assert encode_part(thread)
 
 
 @given(

@@ -30,7 +30,7 @@ from statekeep.repositories.valkey.checkpoints.records import (
     value_fields,
 )
 from statekeep.repositories.valkey.codecs import decode_bytes, decode_time, encode_bytes, encode_time
-from statekeep.repositories.valkey.keys import part, unpart
+from statekeep.repositories.valkey.keys import decode_part, encode_part
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 PAYLOADS = st.builds(Payload, encoding=TEXTS.filter(bool), data=st.binary())
@@ -97,10 +97,12 @@ def _fields(checkpoint: Checkpoint) -> dict[str, str | bytes]:
 
 def _checkpoint(row: dict[str, Any], values: dict[str, bytes], checkpoint_id: str = "c") -> Checkpoint:
     payloads = decode_values(list(values), list(values.values()), KEYS)
-    own = {"pk": f"{{t}}::{part(checkpoint_id)}", **row}
+    own = {"pk": f"{{t}}::{encode_part(checkpoint_id)}", **row}
     fields = {name: value.encode() if isinstance(value, str) else value for name, value in own.items()}
     key = KEYS.checkpoint(checkpoint_id)
-    return decode_checkpoint(KEYS, key, part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], payloads, [])
+    return decode_checkpoint(
+        KEYS, key, encode_part(checkpoint_id), [fields.get(name) for name in READ_FIELDS], payloads, []
+    )
 
 
 @given(st.dictionaries(TEXTS, st.tuples(VERSIONS, PAYLOADS | st.none()), max_size=4), PAYLOADS | st.none())
@@ -215,11 +217,11 @@ def test_writes_come_back(checkpoint: str, task: str, path: str, channel: str, i
     encoded_channel, given, value = (str(arg, "ascii") if isinstance(arg, bytes) else arg for arg in encode_write(made))
     name = member(checkpoint, made)
     assert name.endswith(f":{idx}:{encoded_channel}")
-    path_text, encoding = (unpart(text).encode() for text in given.split(":"))
+    path_text, encoding = (decode_part(text).encode() for text in given.split(":"))
     pk = KEYS.write(name).removeprefix(f"{KEYS.prefix}:pending_write:").encode()
     assert decode_write(KEYS, name, [path_text, channel.encode(), encoding, value.encode(), pk]) == made
     line = f"{name}:{given}:{len(value)}:{value} ".encode()
-    assert decode_lines(line * 2, [part(checkpoint)]) == {part(checkpoint): [made] * 2}
+    assert decode_lines(line * 2, [encode_part(checkpoint)]) == {encode_part(checkpoint): [made] * 2}
 
 
 @pytest.mark.parametrize(

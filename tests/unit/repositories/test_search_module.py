@@ -17,7 +17,7 @@ from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissin
 from statekeep.repositories.valkey.items import search_index as module
 from statekeep.repositories.valkey.items import search_query
 from statekeep.repositories.valkey.items.keys import item_keys
-from statekeep.repositories.valkey.keys import part
+from statekeep.repositories.valkey.keys import encode_part
 from statekeep.repositories.valkey.requests import Ask, Commands
 
 NASTY = ["a.b", "a:b", "{x}", "*", "é 😀", "%2E", ".", ":", "x" * 1000, "\n", "a,b", "|", "0"]
@@ -28,7 +28,7 @@ def options(**changes: Any) -> VectorIndex:
 
 
 def vector_key(prefix: str, collection: str, namespace: tuple[str, ...], key: str, ordinal: int) -> str:
-    return item_keys(prefix, namespace).vector(collection, f"{part(key)}:{ordinal}")
+    return item_keys(prefix, namespace).vector(collection, f"{encode_part(key)}:{ordinal}")
 
 
 # -- keys

@@ -18,34 +18,34 @@ from ...domain.model import SHORT
 from ...domain.shown import shown
 
 
-def part(text: str) -> str:
+def encode_part(text: str) -> str:
     """Encode one part of a key.
 
-    >>> part("user:42/{é}.")
+    >>> encode_part("user:42/{é}.")
     'user%3A42%2F%7B%C3%A9%7D%2E'
     """
-    return (_part if len(text) <= SHORT else _part.__wrapped__)(text)
+    return (_encode_part if len(text) <= SHORT else _encode_part.__wrapped__)(text)
 
 
 @lru_cache(maxsize=8192)
-def _part(text: str) -> str:
-    return text if _plain(text) else quote(text, safe="-_~").replace(".", "%2E")
+def _encode_part(text: str) -> str:
+    return text if _needs_no_encoding(text) else quote(text, safe="-_~").replace(".", "%2E")
 
 
-_plain = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
+_needs_no_encoding = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
 
 
-def unpart(text: str) -> str:
-    """Undo :func:`part`.
+def decode_part(text: str) -> str:
+    """Undo :func:`encode_part`.
 
     Raises:
-        CorruptRecord: ``text`` was not made by :func:`part`.
+        CorruptRecord: ``text`` was not made by :func:`encode_part`.
     """
-    return (_unpart if len(text) <= SHORT else _unpart.__wrapped__)(text)
+    return (_decode_part if len(text) <= SHORT else _decode_part.__wrapped__)(text)
 
 
 @lru_cache(maxsize=8192)
-def _unpart(text: str) -> str:
+def _decode_part(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError as error:
@@ -53,20 +53,20 @@ def _unpart(text: str) -> str:
 
 
 def is_part(text: str) -> bool:
-    """Whether :func:`part` makes this of something.
+    """Whether :func:`encode_part` makes this of something.
 
     >>> is_part("a%2Eb"), is_part("a.b"), is_part("%61"), is_part("%FF")
     (True, False, False, False)
     """
-    return part(unquote(text, errors="replace")) == text
+    return encode_part(unquote(text, errors="replace")) == text
 
 
-def literally(start: str) -> str:
-    """A pattern that matches nothing but a text."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", start)
+def escape_glob(text: str) -> str:
+    """Return a glob pattern that matches nothing but this text."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
-def text(data: bytes, key: str) -> str:
+def decode_text(data: bytes, key: str) -> str:
     """Decode what is stored as text under ``key``.
 
     Raises:
@@ -78,15 +78,15 @@ def text(data: bytes, key: str) -> str:
         raise CorruptRecord(f"not text: {error}", key=key) from error
 
 
-def place(namespace: Sequence[str]) -> str:
+def encode_namespace(namespace: Sequence[str]) -> str:
     """Encode a namespace.
 
-    >>> place(("users", "ada.b")), place(())
+    >>> encode_namespace(("users", "ada.b")), encode_namespace(())
     ('users.ada%2Eb', '.')
     """
-    return ".".join(map(part, namespace)) or "."
+    return ".".join(map(encode_part, namespace)) or "."
 
 
-def namespace_of(text: str) -> Namespace:
-    """Undo :func:`place`."""
-    return () if text == "." else tuple(map(unpart, text.split(".")))
+def decode_namespace(text: str) -> Namespace:
+    """Undo :func:`encode_namespace`."""
+    return () if text == "." else tuple(map(decode_part, text.split(".")))

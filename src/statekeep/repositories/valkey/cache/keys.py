@@ -17,7 +17,7 @@ from ....domain import CorruptRecord
 from ....domain.cache import CacheKey
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ..keys import namespace_of, part, place, unpart
+from ..keys import decode_namespace, decode_part, encode_namespace, encode_part
 
 SHARDS: Final = tuple(f"{number:02x}" for number in range(64))
 
@@ -57,7 +57,7 @@ class IndexKeys:
 
     def pk(self, key: str) -> str:
         """The primary key of an entry: ``{S}:N1.N2:K``."""
-        return f"{{{self.shard}}}:{self.name}:{part(key)}"
+        return f"{{{self.shard}}}:{self.name}:{encode_part(key)}"
 
     def record(self, key: str) -> str:
         """The key of an entry's record."""
@@ -74,19 +74,19 @@ def index_keys(prefix: str, shard: str, name: str) -> IndexKeys:
 
 
 _index_keys = lru_cache(maxsize=4096)(IndexKeys)
-_name = lru_cache(maxsize=4096)(place)
+_name = lru_cache(maxsize=4096)(encode_namespace)
 
 
 def keys_of(prefix: str, entry: CacheKey) -> IndexKeys:
     """The keys of the part of a namespace in which an entry is."""
     namespace, key = entry
-    name = (_name if sum(map(len, namespace)) <= SHORT else place)(namespace)
-    return index_keys(prefix, shard_of(f"{name}:{part(key)}"), name)
+    name = (_name if sum(map(len, namespace)) <= SHORT else encode_namespace)(namespace)
+    return index_keys(prefix, shard_of(f"{name}:{encode_part(key)}"), name)
 
 
 def parts_of(prefix: str, namespace: Namespace) -> list[IndexKeys]:
     """The keys of all parts of a namespace."""
-    name = place(namespace)
+    name = encode_namespace(namespace)
     return [index_keys(prefix, shard, name) for shard in SHARDS]
 
 
@@ -100,7 +100,7 @@ def entry_of(prefix: str, record: str) -> CacheKey | None:
     _, _, rest = record.removeprefix(f"{prefix}:cache_entry:").partition(":")
     name, _, key = rest.partition(":")
     try:
-        entry = namespace_of(name), unpart(key)
+        entry = decode_namespace(name), decode_part(key)
     except CorruptRecord:
         return None
     return entry if keys_of(prefix, entry).record(entry[1]) == record else None

@@ -18,7 +18,7 @@ from ...operation import Operation
 from ...ttl import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import encode_bytes
-from ..keys import literally, text
+from ..keys import decode_text, escape_glob
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
 from .keys import SHARDS, IndexKeys, entry_of, index_keys, keys_of, namespaces_key, parts_of
@@ -206,7 +206,7 @@ def _first(indexes: Iterable[str]) -> Operation[list[list[str]]]:
     """The first members of some indexes."""
     names = list(indexes)
     replies = yield Commands([("ZRANGE", name, "0", str(PAGE - 1)) for name in names])
-    return [[text(member, name) for member in members] for name, members in zip(names, replies, strict=True)]
+    return [[decode_text(member, name) for member in members] for name, members in zip(names, replies, strict=True)]
 
 
 def _settle(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[None]:
@@ -225,7 +225,7 @@ def reindex(settings: CacheSettings) -> Operation[int]:
     """Index all entries that there are, and forget all others. Walks the whole keyspace once."""
     start = f"{settings.prefix}:cache_entry:"
     entries: dict[tuple[IndexKeys, str], None] = {}
-    for record in (yield Scan(f"{literally(start)}*")):
+    for record in (yield Scan(f"{escape_glob(start)}*")):
         place = entry_of(settings.prefix, record.decode(errors="replace"))
         if place is not None:
             entries[keys_of(settings.prefix, place), place[1]] = None
@@ -233,9 +233,9 @@ def reindex(settings: CacheSettings) -> Operation[int]:
         namespaces = namespaces_key(settings.prefix, shard)
         (names,) = yield Commands([("ZRANGE", namespaces, "0", "-1")])
         for name in names:
-            index = index_keys(settings.prefix, shard, text(name, namespaces))
+            index = index_keys(settings.prefix, shard, decode_text(name, namespaces))
             (members,) = yield Commands([("ZRANGE", index.index, "0", "-1")])
-            entries.update(((index, text(member, index.index)), None) for member in members)
+            entries.update(((index, decode_text(member, index.index)), None) for member in members)
     count = 0
     for chunk in _together(settings, (_Line(index, index.record(key), (key,)) for index, key in entries)):
         count += yield _call("adopt", chunk)

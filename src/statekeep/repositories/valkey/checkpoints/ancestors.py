@@ -9,7 +9,7 @@ from attrs import define, field
 from ....domain import ChannelHistory, CorruptRecord, Payload, PendingWrite
 from ....domain.shown import shown
 from ...operation import Operation
-from ..keys import part, text, unpart
+from ..keys import decode_part, decode_text, encode_part
 from ..requests import Call
 from ..scripts import script
 from .get import read_fields, read_writes_and_values
@@ -50,16 +50,16 @@ def ancestors(
             return histories
         return (yield from ancestors(settings, thread_id, namespace, None, channels))
     (own_id, parent_id), smaller = reply
-    if own_id is None or checkpoint_id not in (None, text(own_id, start)):
+    if own_id is None or checkpoint_id not in (None, decode_text(own_id, start)):
         raise CorruptRecord("checkpoint is damaged: it has no id, or that of another one", key=start)
 
     # Most parents are just below their children: a page of smaller ids holds the next steps of the walk.
     steps: dict[str, _Step | CorruptRecord] = {}
-    guesses = [text(name, keys.checkpoints) for name in smaller]
+    guesses = [decode_text(name, keys.checkpoints) for name in smaller]
     chain: list[tuple[_Step, Set[str]]] = []
     open_channels: Set[str] = histories.keys()
-    seen = {text(own_id, start)}
-    current = text(parent_id, start) if parent_id else None
+    seen = {decode_text(own_id, start)}
+    current = decode_text(parent_id, start) if parent_id else None
     while current is not None and open_channels and current not in seen:
         seen.add(current)
         if current not in steps:
@@ -76,7 +76,7 @@ def ancestors(
         current = step.parent_id
         if current is not None and current not in steps and open_channels:
             [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(PAGE), f"({current}"])
-            guesses = [text(name, keys.checkpoints) for name in ids]
+            guesses = [decode_text(name, keys.checkpoints) for name in ids]
     found = yield from _collect(keys, chain, list(histories))
     if found is None:
         # Ancestors were deleted meanwhile.
@@ -89,7 +89,7 @@ def _look(
 ) -> Operation[dict[str, _Step | CorruptRecord]]:
     """Read what the walk needs of checkpoints that exist."""
     records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
-    arguments = [str(len(channels)), *map(part, channels), *map(part, ids)]
+    arguments = [str(len(channels)), *map(encode_part, channels), *map(encode_part, ids)]
     reply = yield Call(script("checkpoints/steps"), [keys.writes, keys.pending, *records], arguments)
     found: dict[str, _Step | CorruptRecord] = {}
     at = 0
@@ -106,9 +106,9 @@ def _look(
                 raise CorruptRecord(
                     "checkpoint is damaged: a field is missing, cut off or that of another one", key=key
                 )
-            seeds = {name: text(field, key) for name, field in zip(channels, stored, strict=True) if field}
-            members = [text(name, keys.writes) for name in reply[first:at]]
-            found[checkpoint_id] = _Step(key, text(parent_id, key) or None, seeds, members)
+            seeds = {name: decode_text(field, key) for name, field in zip(channels, stored, strict=True) if field}
+            members = [decode_text(name, keys.writes) for name in reply[first:at]]
+            found[checkpoint_id] = _Step(key, decode_text(parent_id, key) or None, seeds, members)
         except CorruptRecord as error:
             # It may be none of the ancestors.
             found[checkpoint_id] = error
@@ -120,7 +120,10 @@ def _collect(
 ) -> Operation[dict[str, ChannelHistory] | None]:
     """Read the writes and seeds that were found on the way; ``None`` if a seed's checkpoint is gone."""
     members = [
-        (keys, name) for step, wanted in chain for name in step.members if unpart(name.rpartition(":")[2]) in wanted
+        (keys, name)
+        for step, wanted in chain
+        for name in step.members
+        if decode_part(name.rpartition(":")[2]) in wanted
     ]
     sources = {
         name: (stored, step.key) for step, wanted in chain for name, stored in step.seeds.items() if name in wanted

@@ -10,7 +10,7 @@ from itertools import groupby
 from ....domain import Channel, Checkpoint, Payload
 from ...operation import Operation
 from ..chunks import CHUNK
-from ..keys import text, unpart
+from ..keys import decode_part, decode_text
 from ..requests import Call
 from ..scripts import script
 from .get import Ref, read, read_writes
@@ -63,7 +63,7 @@ def _copy_checkpoints(
     after = "-"
     while True:
         ids = yield Call(script("read"), [keys.checkpoints], ["ZRANGEBYLEX", after, "+", "LIMIT", "0", str(PAGE)])
-        refs = [Ref(namespace, text(name, keys.checkpoints)) for name in ids]
+        refs = [Ref(namespace, decode_text(name, keys.checkpoints)) for name in ids]
         for checkpoint in (yield from read(settings, source_id, refs)) if refs else ():
             payloads = {name: channel.payload for name, channel in checkpoint.channels.items() if channel.payload}
             channels = {
@@ -88,11 +88,11 @@ def _copy_writes(settings: Settings, source_id: str, target_id: str, namespace: 
     after = ""
     while True:
         found = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["after", after, str(CHUNK)])
-        members = [text(name, keys.writes) for name in found]
+        members = [decode_text(name, keys.writes) for name in found]
         writes = yield from read_writes([(keys, name) for name in members])
         for encoded_id, group in groupby(members, key=lambda name: name.partition(":")[0]):
             own = [writes[keys, name] for name in group if (keys, name) in writes]
-            yield from put_writes(settings, target_id, namespace, unpart(encoded_id), own)
+            yield from put_writes(settings, target_id, namespace, decode_part(encoded_id), own)
         if len(members) < CHUNK:
             return
         after = members[-1]

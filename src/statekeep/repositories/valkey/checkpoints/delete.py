@@ -10,7 +10,7 @@ from ....domain import CorruptRecord, Thread, tagged_json
 from ....domain.lineage import Link, is_under_root, root_of, with_sources
 from ...operation import Operation
 from ..chunks import CHUNK, chunks
-from ..keys import part, text
+from ..keys import decode_text, encode_part
 from ..requests import Call, Commands
 from ..scripts import script
 from .get import read_fields
@@ -47,7 +47,7 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
     top = "+"
     while True:
         [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(SCAN), top])
-        names = [text(name, keys.checkpoints) for name in ids]
+        names = [decode_text(name, keys.checkpoints) for name in ids]
         records = [keys.checkpoint(name) for name in names]
         table = yield from read_fields(records, ["parent_id", "run_id", "channels"])
         gone: list[str] = []
@@ -58,11 +58,11 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
                 continue
             fields = value_fields(channels, key)
             found[name] = Node(
-                parent_id=text(parent_id, key) if parent_id else None,
+                parent_id=decode_text(parent_id, key) if parent_id else None,
                 stored={token.partition(":")[0] for token in fields},
                 replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
                 checkpoint_id=name,
-                run_id=text(run_id, key) if run_id else None,
+                run_id=decode_text(run_id, key) if run_id else None,
                 fields=fields,
             )
         yield from adopt_checkpoints(keys, gone)
@@ -99,8 +99,10 @@ def _erase(settings: Settings, found: Sequence[Records]) -> Call:
 def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]:
     found: list[str] = []
     for chunk in chunks(ids):
-        members = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *map(part, chunk)])
-        found += [text(name, keys.writes) for name in members]
+        members = yield Call(
+            script("checkpoints/members"), [keys.writes, keys.pending], ["of", *map(encode_part, chunk)]
+        )
+        found += [decode_text(name, keys.writes) for name in members]
     return found
 
 
@@ -173,7 +175,11 @@ def _delete_namespaces(
     while places:
         page = page or (yield _contents(places[:NAMESPACES]))
         found = [
-            Records(keys, [text(name, keys.checkpoints) for name in ids], [text(name, keys.writes) for name in members])
+            Records(
+                keys,
+                [decode_text(name, keys.checkpoints) for name in ids],
+                [decode_text(name, keys.writes) for name in members],
+            )
             for keys, ids, members in zip(places, page[::2], page[1::2], strict=False)
         ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
@@ -190,7 +196,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     # Most threads have just the root namespace: what it holds comes with the list of namespaces.
     root = settings.keys(thread_id, "")
     *page, names = yield _contents([root], root.namespaces)
-    namespaces = sorted(text(name, root.namespaces) for name in names)
+    namespaces = sorted(decode_text(name, root.namespaces) for name in names)
     places = [settings.keys(thread_id, namespace) for namespace in namespaces]
     runs = yield from _delete_namespaces(settings, places, page if namespaces == [""] else ())
     if settings.cluster:

@@ -11,7 +11,7 @@ from attrs import frozen
 from ....domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks, rows
-from ..keys import part, text
+from ..keys import decode_text, encode_part
 from ..requests import Call, Reply
 from ..scripts import script
 from .indexes import adopt_checkpoints, adopt_writes, rebuild_head
@@ -85,7 +85,7 @@ def get(
     keys = settings.keys(thread_id, namespace)
     record, encoded_id = keys.head, ""
     if checkpoint_id is not None:
-        record, encoded_id = keys.checkpoint(checkpoint_id), part(checkpoint_id)
+        record, encoded_id = keys.checkpoint(checkpoint_id), encode_part(checkpoint_id)
     while True:
         reply = yield Call(
             script("checkpoints/get"),
@@ -99,7 +99,7 @@ def get(
             return None
     row, stored, lines, bare = reply
     if not encoded_id:
-        encoded_id = text(row[PK] or b"", record).rpartition(":")[2]
+        encoded_id = decode_text(row[PK] or b"", record).rpartition(":")[2]
     values = decode_values(value_fields(row[CHANNELS], record), stored, keys)
     writes: Writes = {}
     if lines or bare:
@@ -129,7 +129,7 @@ def _pending_writes(
                 found[keys, encoded_id] = writes
         except (CorruptRecord, ValueError):
             bare = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *encoded_ids])
-        places += [(keys, text(name, keys.writes)) for name in bare]
+        places += [(keys, decode_text(name, keys.writes)) for name in bare]
     if places:
         for (keys, name), write in (yield from read_writes(places)).items():
             found.setdefault((keys, name.partition(":")[0]), []).append(write)
@@ -144,7 +144,7 @@ def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members
             script("checkpoints/refresh"), [*keys.derived, *records], [checkpoint_id, str(settings.ttl_ms), *chunk]
         )
         if run:
-            yield from keep_run(settings, text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
+            yield from keep_run(settings, decode_text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
 
 
 def keep_run(settings: Settings, run_id: str, thread_id: str) -> Operation[None]:
@@ -171,7 +171,10 @@ def read(
     call_keys: list[str] = []
     call_args: list[str] = []
     for namespace, positions in sorted(wanted.items()):
-        keys, encoded_ids = settings.keys(thread_id, namespace), [part(checkpoint_id) for checkpoint_id in positions]
+        keys, encoded_ids = (
+            settings.keys(thread_id, namespace),
+            [encode_part(checkpoint_id) for checkpoint_id in positions],
+        )
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in positions]
         groups.append((keys, positions, encoded_ids, records))
         call_keys += records_keys(keys, records)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...operation import Operation
 from ..chunks import CHUNK, chunks
-from ..keys import text
+from ..keys import decode_text
 from ..losses import report
 from ..requests import Call
 from ..scripts import script
@@ -23,7 +23,7 @@ def _adopt(
             script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk]
         )
         count += there
-        report("checkpoints" if kind == "c" else "pending writes", index, [text(name, index) for name in lost])
+        report("checkpoints" if kind == "c" else "pending writes", index, [decode_text(name, index) for name in lost])
     return count
 
 
@@ -47,7 +47,7 @@ def rebuild_head(keys: NamespaceKeys) -> Operation[str | None]:
         if not ids:
             yield Call(script("checkpoints/mark_empty"), keys.derived, [keys.namespace])
             return None
-        names = [text(name, keys.checkpoints) for name in ids]
+        names = [decode_text(name, keys.checkpoints) for name in ids]
         newest = names[0]
         answer = yield Call(
             script("checkpoints/rebuild_head"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from attrs import field, frozen
 
 from ....domain.model import SHORT
-from ..keys import part
+from ..keys import encode_part
 
 
 @frozen(eq=False)
@@ -17,7 +17,7 @@ class NamespaceKeys:
     prefix: str
     thread_id: str
     namespace: str
-    place: str = field(init=False)
+    encoded: str = field(init=False)
     head: str = field(init=False)
     values: str = field(init=False)
     checkpoints: str = field(init=False)
@@ -31,16 +31,16 @@ class NamespaceKeys:
     """The seven keys that most scripts take first."""
 
     def __attrs_post_init__(self) -> None:
-        place = f"{{{part(self.thread_id)}}}:{part(self.namespace)}"
+        encoded = f"{{{encode_part(self.thread_id)}}}:{encode_part(self.namespace)}"
         for name, value in (
-            ("place", place),
-            ("head", f"{self.prefix}:head:{place}"),
-            ("values", f"{self.prefix}:channel-values:{place}"),
-            ("checkpoints", f"{self.prefix}:checkpoint-index:{place}"),
-            ("writes", f"{self.prefix}:pending_write-index:{place}"),
-            ("expiry", f"{self.prefix}:expiry-index:{place}"),
+            ("encoded", encoded),
+            ("head", f"{self.prefix}:head:{encoded}"),
+            ("values", f"{self.prefix}:channel-values:{encoded}"),
+            ("checkpoints", f"{self.prefix}:checkpoint-index:{encoded}"),
+            ("writes", f"{self.prefix}:pending_write-index:{encoded}"),
+            ("expiry", f"{self.prefix}:expiry-index:{encoded}"),
             ("namespaces", thread_key(self.prefix, self.thread_id)),
-            ("pending", f"{self.prefix}:pending-values:{place}"),
+            ("pending", f"{self.prefix}:pending-values:{encoded}"),
         ):
             object.__setattr__(self, name, value)
         shared = (self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces, self.pending)
@@ -49,15 +49,15 @@ class NamespaceKeys:
 
     def checkpoint_pk(self, checkpoint_id: str) -> str:
         """The primary key of a checkpoint record: ``{T}:NS:CID``."""
-        return f"{self.place}:{part(checkpoint_id)}"
+        return f"{self.encoded}:{encode_part(checkpoint_id)}"
 
     def checkpoint(self, checkpoint_id: str) -> str:
         """The key of a checkpoint record."""
-        return f"{self.prefix}:checkpoint:{self.place}:{part(checkpoint_id)}"
+        return f"{self.prefix}:checkpoint:{self.encoded}:{encode_part(checkpoint_id)}"
 
     def write(self, member: str) -> str:
         """The key of the pending write with this member of the index (``CID:TASK:IDX:CHANNEL``)."""
-        return f"{self.prefix}:pending_write:{self.place}:{member.rpartition(':')[0]}"
+        return f"{self.prefix}:pending_write:{self.encoded}:{member.rpartition(':')[0]}"
 
 
 def namespace_keys(prefix: str, thread_id: str, namespace: str) -> NamespaceKeys:
@@ -71,12 +71,12 @@ _namespace_keys = lru_cache(maxsize=1024)(NamespaceKeys)
 
 def thread_key(prefix: str, thread_id: str) -> str:
     """The index of a thread's namespaces."""
-    return f"{prefix}:namespace-index:{{{part(thread_id)}}}"
+    return f"{prefix}:namespace-index:{{{encode_part(thread_id)}}}"
 
 
 def run_key(prefix: str, run_id: str) -> str:
     """The set of the threads in which a run put checkpoints."""
-    return f"{prefix}:run-index:{part(run_id)}"
+    return f"{prefix}:run-index:{encode_part(run_id)}"
 
 
 @lru_cache(maxsize=16)

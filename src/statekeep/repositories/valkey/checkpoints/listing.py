@@ -13,7 +13,7 @@ from ....domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, 
 from ...operation import Operation, Page
 from ..chunks import chunks
 from ..codecs import belongs
-from ..keys import part, text
+from ..keys import decode_text, encode_part
 from ..requests import Call, Reply
 from ..scripts import script
 from .get import Ref, read, read_fields, records_keys
@@ -146,10 +146,10 @@ def _find_newest(settings: Settings, query: CheckpointQuery, place: Place) -> Op
             *records_keys(keys, [keys.checkpoint(checkpoint_id) for checkpoint_id in expected]),
             *([keys.namespaces] if query.namespace is None else ()),
         ],
-        [str(step), top, *map(part, expected)],
+        [str(step), top, *map(encode_part, expected)],
     )
     if query.namespace is None:
-        namespaces = sorted(text(name, keys.namespaces) for name in names)
+        namespaces = sorted(decode_text(name, keys.namespaces) for name in names)
         if namespaces != [""]:
             return evolve(place, bounds=dict.fromkeys(namespaces, top))
     place = yield from _choose(settings, query, evolve(place, bounds={namespace: top}), {namespace: ids})
@@ -185,7 +185,7 @@ def _choose(
     if len(keys) > 1:
         # UTF-8 sorts as the text does, so bytes can be compared as they are.
         merged.sort(key=itemgetter(0), reverse=True)
-    refs = [Ref(namespace, text(name, keys[namespace].checkpoints)) for name, namespace in merged[:step]]
+    refs = [Ref(namespace, decode_text(name, keys[namespace].checkpoints)) for name, namespace in merged[:step]]
     counts = Counter(ref.namespace for ref in refs)
     # Every namespace goes on behind the last of all: what is put meanwhile into one of them must not come too late.
     bounds = {

@@ -8,7 +8,7 @@ from typing import Any
 from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoints import Supply
 from ...operation import Operation
-from ..keys import text
+from ..keys import decode_text
 from ..requests import Call
 from ..scripts import script
 from .get import keep_run, refresh
@@ -98,7 +98,7 @@ def put_writes(
         [str(settings.ttl_ms), *(argument for write in writes for argument in encode_write(write))],
     )
     if behind:
-        run_id, *others = [text(name, keys.writes) for name in behind]
+        run_id, *others = [decode_text(name, keys.writes) for name in behind]
         if run_id:
             yield from keep_run(settings, run_id, thread_id)
         if others:

@@ -28,7 +28,7 @@ from ....domain import (
 from ....domain.lineage import run_of
 from ....domain.model import SHORT, built
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
-from ..keys import part, unpart
+from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
 
 READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels", "pk")
@@ -58,8 +58,8 @@ def token(name: str, version: str | int | float) -> str:
     ('messages:i3', 'messages:s3', 'messages:f3.0')
     """
     if type(version) is str:
-        return f"{part(name)}:s{version if _plain_version(version) else quote(version, safe='')}"
-    return f"{part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
+        return f"{encode_part(name)}:s{version if _plain_version(version) else quote(version, safe='')}"
+    return f"{encode_part(name)}:{'f' if isinstance(version, float) else 'i'}{version!r}"
 
 
 def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
@@ -70,11 +70,11 @@ def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
 @lru_cache(maxsize=8192)
 def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
     name, _, version = text.lstrip("!?").partition("@")[0].partition(":")
-    channel = unpart(name)
+    channel = decode_part(name)
     kind, number = version[:1], version[1:]
     found: str | int | float
     if kind == "s":
-        found = unpart(number)
+        found = decode_part(number)
     elif kind == "i":
         found = int(number)
     elif kind == "f":
@@ -218,7 +218,7 @@ def decode_checkpoint(
             raise ValueError("a field is missing")
         if header and not encoding:
             raise ValueError("the header has no encoding")
-        if part(checkpoint_id.decode()) != encoded_id or not belongs(pk, f":{keys.place}:{encoded_id}"):
+        if encode_part(checkpoint_id.decode()) != encoded_id or not belongs(pk, f":{keys.encoded}:{encoded_id}"):
             raise ValueError("it is that of another checkpoint")
         found = tagged_json.loads(metadata.decode())
         if not isinstance(found, dict):
@@ -243,13 +243,17 @@ def decode_checkpoint(
 
 def member(checkpoint_id: str, write: PendingWrite) -> str:
     """The index member of a pending write: ``CID:TASK:IDX:CHANNEL``."""
-    return f"{part(checkpoint_id)}:{part(write.task_id)}:{write.idx}:{part(write.channel)}"
+    return f"{encode_part(checkpoint_id)}:{encode_part(write.task_id)}:{write.idx}:{encode_part(write.channel)}"
 
 
 def encode_write(write: PendingWrite) -> list[str | bytes]:
     """Channel, path with encoding, and value, as ``put_writes.lua`` wants them. The key says the rest."""
     payload = write.payload
-    return [part(write.channel), f"{part(write.task_path)}:{part(payload.encoding)}", encode_bytes(payload.data)]
+    return [
+        encode_part(write.channel),
+        f"{encode_part(write.task_path)}:{encode_part(payload.encoding)}",
+        encode_bytes(payload.data),
+    ]
 
 
 def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[PendingWrite]]:
@@ -278,15 +282,15 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
         payload = payloads.get((encoding, value))
         if payload is None:
             data = pybase64.b64decode(value, validate=True)
-            payload = payloads[encoding, value] = built(Payload, {"encoding": unpart(encoding), "data": data})
+            payload = payloads[encoding, value] = built(Payload, {"encoding": decode_part(encoding), "data": data})
         own.append(
             built(
                 PendingWrite,
                 {
-                    "task_id": unpart(task),
-                    "task_path": unpart(path),
+                    "task_id": decode_part(task),
+                    "task_path": decode_part(path),
                     "idx": int(idx),
-                    "channel": unpart(channel),
+                    "channel": decode_part(channel),
                     "payload": payload,
                 },
             )
@@ -309,7 +313,7 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         return built(
             PendingWrite,
             {
-                "task_id": unpart(task_id),
+                "task_id": decode_part(task_id),
                 "task_path": task_path.decode(),
                 "idx": int(idx),
                 "channel": channel.decode(),

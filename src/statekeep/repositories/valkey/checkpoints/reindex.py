@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from ...operation import Operation
 from ..chunks import chunks
-from ..keys import literally, part, text, unpart
+from ..keys import decode_part, decode_text, encode_part, escape_glob
 from ..requests import Call, Commands, Scan
 from ..scripts import script
 from .delete import collect
@@ -25,12 +25,12 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     total, runs = 0, set[str]()
     for namespace in sorted({*checkpoints, *writes, *(yield from list_namespaces(settings, thread_id))}):
         keys = settings.keys(thread_id, namespace)
-        ids = {unpart(name) for name in checkpoints.get(namespace, ())}
+        ids = {decode_part(name) for name in checkpoints.get(namespace, ())}
         total += yield from _adopt_checkpoints(keys, ids, runs)
         yield from _adopt_writes(keys, writes.get(namespace, ()))
         if (yield from rebuild_head(keys)) is not None:
             values = yield Call(script("read"), [keys.values], ["HKEYS"])
-            yield from collect(keys, {text(name, keys.values) for name in values} - {"generation"})
+            yield from collect(keys, {decode_text(name, keys.values) for name in values} - {"generation"})
     for run_id in sorted(runs):
         yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
     if total and (yield from find_thread(settings, thread_id)) is None:
@@ -40,26 +40,26 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
 
 def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operation[Mapping[str, Collection[str]]]:
     """Find the thread's records: by namespace, what stands behind it in their keys."""
-    start = f"{settings.prefix}:{record}:{{{part(thread_id)}}}:"
-    pattern = f"{literally(start)}*"
+    start = f"{settings.prefix}:{record}:{{{encode_part(thread_id)}}}:"
+    pattern = f"{escape_glob(start)}*"
     found = defaultdict[str, set[str]](set)
     for key in (yield Scan(pattern)):
         # Keys that are not UTF-8 are not ours; what they become here has no record, so it is dropped later.
         namespace, _, rest = key.decode(errors="replace").removeprefix(start).partition(":")
         if rest.count(":") == parts - 1:
-            found[unpart(namespace)].add(rest)
+            found[decode_part(namespace)].add(rest)
     return found
 
 
 def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]) -> Operation[int]:
     indexed = yield Call(script("read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
     total = 0
-    for chunk in chunks(sorted({*ids, *(text(name, keys.checkpoints) for name in indexed)})):
+    for chunk in chunks(sorted({*ids, *(decode_text(name, keys.checkpoints) for name in indexed)})):
         records = [keys.checkpoint(name) for name in chunk]
         total += yield from adopt_checkpoints(keys, chunk)
         yield Call(script("checkpoints/extend_values"), [keys.values, keys.expiry, *records], [])
         table = yield from read_fields(records, ["run_id"])
-        runs.update(text(run_id, key) for key, [run_id] in zip(records, table, strict=True) if run_id)
+        runs.update(decode_text(run_id, key) for key, [run_id] in zip(records, table, strict=True) if run_id)
     return total
 
 
@@ -69,13 +69,13 @@ def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[Non
         # A member ends with the channel, only to cut it off again for the record's key.
         table = yield from read_fields([keys.write(f"{place}:") for place in chunk], ["channel"])
         members.update(
-            f"{place}:{part(text(channel, keys.write(f'{place}:')))}"
+            f"{place}:{encode_part(decode_text(channel, keys.write(f'{place}:')))}"
             for place, [channel] in zip(chunk, table, strict=True)
             if channel is not None
         )
     copied = yield Call(script("read"), [keys.pending], ["HKEYS"])
     indexed = yield Call(script("read"), [keys.writes], ["ZRANGE", "0", "-1"])
-    known = {text(name, keys.writes) for name in indexed}
+    known = {decode_text(name, keys.writes) for name in indexed}
     # Of a record that was written again with another channel, the index has a second member.
     stale = {name for name in known - members if name.rpartition(":")[0] in places}
     for chunk in chunks(sorted(stale)):

@@ -10,7 +10,7 @@ from ....domain import CorruptRecord, Thread
 from ....domain.shown import shown
 from ...operation import Operation, Page
 from ..chunks import chunks
-from ..keys import text
+from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
 from .keys import run_key, thread_index_keys, thread_key
@@ -35,7 +35,7 @@ def list_namespaces(settings: Settings, thread_id: str) -> Operation[list[str]]:
     """The namespaces of a thread, in order."""
     key = thread_key(settings.prefix, thread_id)
     names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
-    return sorted(text(name, key) for name in names)
+    return sorted(decode_text(name, key) for name in names)
 
 
 def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
@@ -55,7 +55,7 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
 
 def _thread(settings: Settings, name: bytes, score: bytes) -> Thread:
     key = thread_index_keys(settings.prefix)[0]
-    thread_id = text(name, key)
+    thread_id = decode_text(name, key)
     try:
         updated_at = EPOCH + dt.timedelta(microseconds=round(float(score)))
     except (ValueError, OverflowError) as error:
@@ -143,4 +143,4 @@ def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
     """The threads in which a run put checkpoints."""
     key = run_key(settings.prefix, run_id)
     names = yield Call(script("read"), [key], ["SMEMBERS"])
-    return sorted(text(name, key) for name in names)
+    return sorted(decode_text(name, key) for name in names)

@@ -10,7 +10,7 @@ from ....domain.items import Namespace
 from ...items import Delete, Put
 from ...operation import Operation
 from ...ttl import ms_of
-from ..keys import text
+from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
 from .cluster import Entry, announce, reconcile, roll_back, unlist_above
@@ -84,7 +84,7 @@ def pop(settings: Settings, namespace: Namespace) -> Operation[Item | None]:
         (last,) = yield Commands([["ZREVRANGE", keys.index, "0", str(WINDOW - 1)]])
         if not last:
             return None
-        candidates = [text(name, keys.index) for name in last]
+        candidates = [decode_text(name, keys.index) for name in last]
         deletions = [Delete(namespace, key) for key in candidates]
         reply = yield from call(settings, deletions, 0 if settings.is_split(namespace) else None, pop=True)
         if reply[0] == b"pop":

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ..keys import part, place, unpart
+from ..keys import decode_part, encode_namespace, encode_part
 
 
 def ordered(namespace: Sequence[str]) -> str:
@@ -38,7 +38,7 @@ class ItemKeys:
 
     prefix: str
     namespace: Namespace
-    place: str = field(init=False)
+    encoded: str = field(init=False)
     index: str = field(init=False)
     """The keys of its items, in their order."""
     recency: str = field(init=False)
@@ -53,10 +53,10 @@ class ItemKeys:
     """Recency, expiry, and that of its keys, as scripts take them."""
 
     def __attrs_post_init__(self) -> None:
-        found = place(self.namespace)
-        tag = f"{{{found}}}"
+        encoded = encode_namespace(self.namespace)
+        tag = f"{{{encoded}}}"
         for name, value in (
-            ("place", found),
+            ("encoded", encoded),
             ("index", f"{self.prefix}:item-index:{tag}"),
             ("recency", f"{self.prefix}:item-recency:{tag}"),
             ("expiry", f"{self.prefix}:item-expiry:{tag}"),
@@ -79,29 +79,29 @@ class ItemKeys:
 
     def member(self, namespace: Namespace, key: str) -> str:
         """What stands for an item at or below this namespace in its indexes: ``N3.N4:K``."""
-        return f"{'.'.join(map(part, namespace[len(self.namespace) :]))}:{part(key)}"
+        return f"{'.'.join(map(encode_part, namespace[len(self.namespace) :]))}:{encode_part(key)}"
 
     def item_of(self, member: str) -> tuple[Namespace, str]:
         """Undo :meth:`member`."""
         labels, _, key = member.partition(":")
-        below = tuple(map(unpart, labels.split("."))) if labels else ()
-        return (*self.namespace, *below), unpart(key)
+        below = tuple(map(decode_part, labels.split("."))) if labels else ()
+        return (*self.namespace, *below), decode_part(key)
 
     def pk(self, key: str) -> str:
         """The primary key of an item: ``{N1.N2}:K``."""
-        return f"{{{self.place}}}:{part(key)}"
+        return f"{{{self.encoded}}}:{encode_part(key)}"
 
     def record(self, key: str) -> str:
         """The key of an item's record."""
-        return f"{self.prefix}:item:{{{self.place}}}:{part(key)}"
+        return f"{self.prefix}:item:{{{self.encoded}}}:{encode_part(key)}"
 
     def vectors(self, collection: str) -> str:
         """The index of the vectors of a collection."""
-        return f"{self.prefix}:item-vector-index:{part(collection)}:{{{self.place}}}"
+        return f"{self.prefix}:item-vector-index:{encode_part(collection)}:{{{self.encoded}}}"
 
     def vector(self, collection: str, member: str) -> str:
         """The key of a vector by what stands for it in that index: ``K:I``."""
-        return f"{self.prefix}:item-vector:{part(collection)}:{{{self.place}}}:{member}"
+        return f"{self.prefix}:item-vector:{encode_part(collection)}:{{{self.encoded}}}:{member}"
 
 
 def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:

@@ -14,7 +14,7 @@ from ....domain.json_values import JsonValue
 from ...items import Get, ItemRange, NamespaceQuery
 from ...operation import Operation, Page
 from ..chunks import chunks
-from ..keys import text
+from ..keys import decode_text
 from ..losses import report
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
@@ -89,7 +89,7 @@ def list_items(settings: Settings, query: ItemRange, place: _Place | None) -> Op
         low, high = _bounds(query, place.after)
         command = ["ZREVRANGEBYLEX", keys.index, high, low] if query.reverse else ["ZRANGEBYLEX", keys.index, low, high]
         (listed,) = yield Commands([[*command, "LIMIT", "0", str(size)]])
-        names = [text(name, keys.index) for name in listed]
+        names = [decode_text(name, keys.index) for name in listed]
         if not names:
             break
         rows = yield from read(settings, [(query.namespace, name) for name in names])
@@ -111,7 +111,7 @@ def sweep(settings: Settings, keys: ItemKeys, gone: Sequence[str]) -> Operation[
     for chunk in chunks(gone):
         members = [keys.member(keys.namespace, key) for key in chunk]
         lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
-        report("items", keys.index, [text(name, keys.index) for name in lost])
+        report("items", keys.index, [decode_text(name, keys.index) for name in lost])
 
 
 # -- by time
@@ -161,7 +161,7 @@ def recent(settings: Settings, keys: ItemKeys, reached: Reached | None, size: in
 
 def _ref(keys: ItemKeys, member: bytes) -> Ref:
     try:
-        return keys.item_of(text(member, keys.recency))
+        return keys.item_of(decode_text(member, keys.recency))
     except CorruptRecord as error:
         error.key = keys.recency
         raise
@@ -225,7 +225,7 @@ def _unlist(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]])
         lost = yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
         # Those of namespaces below are not told at the same moment in a cluster.
         lost = [name for name in lost if name.startswith(b":") or not settings.cluster]
-        report("items", keys.recency, [text(name, keys.recency) for name in lost])
+        report("items", keys.recency, [decode_text(name, keys.recency) for name in lost])
 
 
 def search(
@@ -262,7 +262,7 @@ def names(settings: Settings, prefix: Namespace, after: Namespace | None) -> Ope
     low = f"({ordered(after)}" if after is not None else f"[{ordered(prefix)}" if prefix else "-"
     high = f"({ordered(prefix)}\1" if prefix else "+"
     now, *listed = yield Call(script("items/names"), [key], [low, high, str(NAMES)])
-    return Names(int(now), [namespace_of_ordered(text(name, key)) for name in listed], len(listed) < NAMES)
+    return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < NAMES)
 
 
 def list_namespaces(settings: Settings, query: NamespaceQuery) -> Operation[list[Namespace]]:

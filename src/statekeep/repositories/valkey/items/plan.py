@@ -14,7 +14,7 @@ from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
 from ...items import Action, Get, Put
 from ...ttl import ms_of
-from ..keys import part
+from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script
 from .keys import ItemKeys, item_keys, namespace_index_keys
@@ -37,7 +37,7 @@ class Settings:
     @property
     def collection(self) -> str | None:
         """The encoded name of the collection of vectors, if there is one."""
-        return None if self.index is None else part(self.index.collection_name)
+        return None if self.index is None else encode_part(self.index.collection_name)
 
     def keys(self, namespace: Namespace) -> ItemKeys:
         """The keys of a namespace."""
@@ -51,7 +51,7 @@ class Settings:
         """The keys of the first vectors of an item, if there may be some."""
         if self.index is None:
             return ()
-        return [keys.vector(self.index.collection_name, f"{part(key)}:{place}") for place in range(count)]
+        return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{place}") for place in range(count)]
 
     def is_split(self, namespace: Namespace) -> bool:
         """Whether the indexes of the namespaces above this one live in other slots."""
@@ -195,7 +195,7 @@ class Plan:
             or ("put" in kinds and len(kinds) > 1)
             or any("expected" in action for action in self.actions)
         ):
-            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{first.place}}}:{secrets.token_hex(12)}")
+            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}")
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
         if self.time is not None:

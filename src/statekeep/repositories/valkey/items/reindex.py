@@ -10,7 +10,7 @@ from ....domain import CorruptRecord
 from ....domain.items import Namespace
 from ...operation import Operation
 from ..chunks import chunks
-from ..keys import is_part, literally, text, unpart
+from ..keys import decode_part, decode_text, escape_glob, is_part
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, ordered
@@ -24,10 +24,10 @@ def reindex(settings: Settings, namespace: Namespace) -> Operation[int]:
     """Enter all records of a namespace into the indexes, and drop what has none; returns how many there are."""
     keys = settings.keys(namespace)
     start = keys.record("")
-    listed = yield Scan(f"{literally(start)}*")
+    listed = yield Scan(f"{escape_glob(start)}*")
     # What somebody else put there, in encodings of other kinds, is not ours.
     ends = {name.decode(errors="replace").removeprefix(start) for name in listed}
-    found = sorted(unpart(end) for end in ends if is_part(end))
+    found = sorted(decode_part(end) for end in ends if is_part(end))
     count = 0
     for chunk in chunks(found):
         count += yield from _adopt(settings, keys, chunk)
@@ -90,7 +90,7 @@ def _all(index: str) -> Operation[list[str]]:
     start: Arg = "-"
     while True:
         (members,) = yield Commands([["ZRANGEBYLEX", index, start, "+", "LIMIT", "0", "1000"]])
-        found += [text(member, index) for member in members]
+        found += [decode_text(member, index) for member in members]
         if len(members) < 1000:
             return found
         start = b"(" + members[-1]

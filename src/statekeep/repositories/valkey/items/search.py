@@ -18,7 +18,7 @@ from ...items import ItemSearch
 from ...operation import Operation
 from ..chunks import chunks
 from ..client.errors import IndexMissing
-from ..keys import part, text
+from ..keys import decode_text, encode_part
 from ..requests import Ask, Commands, Reply
 from . import search_index, search_query
 from .keys import ItemKeys
@@ -56,7 +56,7 @@ class Candidate:
     @property
     def members(self) -> list[str]:
         """What stands for it, and for the others, in the index of vectors."""
-        return [f"{part(self.ref[1])}:{ordinal}" for ordinal in (self.ordinal, *self.others)]
+        return [f"{encode_part(self.ref[1])}:{ordinal}" for ordinal in (self.ordinal, *self.others)]
 
 
 @frozen
@@ -273,7 +273,7 @@ def _compare(
             ]
         )
         documents = [
-            (keys, text(member, keys.vectors(collection)))
+            (keys, decode_text(member, keys.vectors(collection)))
             for keys, members in zip(places.values(), listed, strict=True)
             for member in members
         ]

@@ -153,7 +153,7 @@ def definition_key(prefix: str, collection: str) -> str:
     >>> definition_key("app", "notes")
     'app:item-vector-definition:notes'
     """
-    return f"{prefix}:item-vector-definition:{keys.part(collection)}"
+    return f"{prefix}:item-vector-definition:{keys.encode_part(collection)}"
 
 
 def _definition(index: VectorIndex) -> dict[str, Any]:
@@ -261,4 +261,4 @@ def ready(name: str, cluster: bool) -> Operation[bool]:
 
 def near(namespace: Iterable[str]) -> str:
     """Which node of a cluster to ask for a search: the load of different namespaces is on different ones."""
-    return ".".join(map(keys.part, namespace))
+    return ".".join(map(keys.encode_part, namespace))

@@ -17,7 +17,7 @@ from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ....domain.shown import shown
 from .. import keys
-from ..keys import namespace_of
+from ..keys import decode_namespace
 from ..requests import Arg, Reply
 from .keys import item_keys
 
@@ -44,7 +44,7 @@ def start(prefix: str, collection: str) -> str:
     >>> start("app", "notes")
     'app:item-vector:notes:'
     """
-    return f"{prefix}:item-vector:{keys.part(collection)}:"
+    return f"{prefix}:item-vector:{keys.encode_part(collection)}:"
 
 
 _PLACE: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII)
@@ -73,8 +73,8 @@ def parse_key(prefix: str, collection: str, key: str) -> Place:
     match = _PLACE.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
     if match is not None:
         tag, item, ordinal = match.groups()
-        place = Place(namespace_of(tag), keys.unpart(item), int(ordinal))
-        member = f"{keys.part(place.key)}:{ordinal}"
+        place = Place(decode_namespace(tag), keys.decode_part(item), int(ordinal))
+        member = f"{keys.encode_part(place.key)}:{ordinal}"
         if item_keys(prefix, place.namespace).vector(collection, member) == key:
             return place
     raise CorruptRecord("this is no key of an item's vector", key=key)
@@ -89,7 +89,7 @@ def _tag(text: str) -> str:
 
 def namespace_tag(namespace: Sequence[str]) -> str:
     """The tag of all that is at or below a namespace."""
-    return _tag(".".join(map(keys.part, namespace)))
+    return _tag(".".join(map(keys.encode_part, namespace)))
 
 
 def namespace_tags(namespace: Sequence[str]) -> list[str]:
@@ -98,7 +98,7 @@ def namespace_tags(namespace: Sequence[str]) -> list[str]:
     >>> namespace_tags(("a", "b")) == [namespace_tag(()), namespace_tag(("a",)), namespace_tag(("a", "b"))]
     True
     """
-    return [namespace_tag(()), *map(_tag, accumulate(map(keys.part, namespace), "{}.{}".format))]
+    return [namespace_tag(()), *map(_tag, accumulate(map(keys.encode_part, namespace), "{}.{}".format))]
 
 
 def _attribute_tag(name: str, value: JsonValue) -> str | None:
@@ -222,7 +222,7 @@ def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:
         raise not_understood("FT.SEARCH", key)
     distance: Any = fields_of(fields).get(_DISTANCE)
     try:
-        return keys.text(key, repr(key)), float(distance)
+        return keys.decode_text(key, repr(key)), float(distance)
     except (TypeError, ValueError) as error:
         raise not_understood("FT.SEARCH", fields) from error
 

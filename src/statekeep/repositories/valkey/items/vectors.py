@@ -11,7 +11,7 @@ from ....domain import CorruptRecord
 from ....domain.shown import shown
 from ...operation import Operation
 from ..chunks import chunks
-from ..keys import part, unpart
+from ..keys import decode_part, encode_part
 from ..requests import Call
 from ..scripts import script
 from .keys import ItemKeys
@@ -51,7 +51,7 @@ def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
         collection, _, count = token.decode(errors="replace").rpartition(":")
         if not collection or not count.isdecimal() or len(count) > MOST_DIGITS:
             raise CorruptRecord(f"vectors is damaged: {shown(token)}", key=keys.record(key))
-        found += [Document(key, unpart(collection), f"{part(key)}:{place}") for place in range(int(count))]
+        found += [Document(key, decode_part(collection), f"{encode_part(key)}:{place}") for place in range(int(count))]
     return found
 
 
@@ -65,7 +65,7 @@ def document(keys: ItemKeys, collection: str, member: str) -> Document:
     try:
         if not ordinal.isascii() or not ordinal.isdecimal() or len(ordinal) > MOST_DIGITS:
             raise CorruptRecord(f"this stands for no vector: {shown(member)}")
-        return Document(unpart(key), collection, member)
+        return Document(decode_part(key), collection, member)
     except CorruptRecord as error:
         error.key = keys.vectors(collection)
         raise

@@ -14,7 +14,7 @@ from ...operation import Operation
 from ...ttl import ms_of
 from ..chunks import chunks
 from ..codecs import decode_time
-from ..keys import text
+from ..keys import decode_text
 from ..requests import Arg, Commands
 from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
@@ -242,6 +242,6 @@ def clear(settings: Settings, namespace: Namespace) -> Operation[int]:
         (found,) = yield Commands([["ZRANGEBYLEX", keys.index, start, "+", "LIMIT", "0", str(CHUNK)]])
         if not found:
             return count
-        deletions = [Delete(namespace, text(key, keys.index)) for key in found]
+        deletions = [Delete(namespace, decode_text(key, keys.index)) for key in found]
         count += sum((yield from apply(settings, deletions)))
         start = b"(" + found[-1]
