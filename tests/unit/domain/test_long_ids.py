@@ -31,7 +31,7 @@ from statekeep.repositories.valkey import keys
 from statekeep.repositories.valkey.cache import keys as cache_keys
 from statekeep.repositories.valkey.checkpoints import records
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys
-from statekeep.repositories.valkey.checkpoints.recent_ids import Newest
+from statekeep.repositories.valkey.checkpoints.recent_ids import RecentIds
 from statekeep.repositories.valkey.items import keys as item_keys
 
 NOW = "2024-01-01T00:00:00Z"
@@ -117,7 +117,7 @@ def _remember(number: int, size: int) -> None:
     recent.learn(thread, (text, text))
 
 
-newest = Newest(100)
+newest = RecentIds(100)
 recent = Recent()
 
 

@@ -19,7 +19,7 @@ from statekeep.repositories.valkey.items.keys import (
     namespace_of_ordered,
     ordered,
 )
-from statekeep.repositories.valkey.items.plan import Plan, Settings, sequence_key
+from statekeep.repositories.valkey.items.plan import ItemSettings, Plan, sequence_key
 from statekeep.repositories.valkey.keys import decode_namespace, encode_namespace
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
@@ -131,7 +131,7 @@ def test_keys_of_appended_values_sort_by_their_numbers() -> None:
 @pytest.mark.parametrize("label", ["a", "a" * SHORT])
 def test_a_plan_declares_no_key_twice(label: str) -> None:
     """Also if keys of namespaces are made anew meanwhile: the script would take one index for two."""
-    plan = Plan(Settings("app", None, False, False, None))
+    plan = Plan(ItemSettings("app", None, False, False, None))
     plan.add(Put((label, "b"), "k", 1))
     _item_keys.cache_clear()
     plan.add(Put((label, "c"), "k", 1))

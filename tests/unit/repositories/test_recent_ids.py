@@ -1,44 +1,44 @@
-"""What is remembered of the newest checkpoints."""
+"""The ids of the newest checkpoints that a process remembers."""
 
 from __future__ import annotations
 
 from statekeep.repositories.valkey.checkpoints.keys import NamespaceKeys
-from statekeep.repositories.valkey.checkpoints.recent_ids import NAMESPACES, Newest
+from statekeep.repositories.valkey.checkpoints.recent_ids import NAMESPACES, RecentIds
 
 KEYS = NamespaceKeys("statekeep", "t", "")
 
 
-def known(newest: Newest, keys: NamespaceKeys = KEYS) -> list[str]:
-    return list(newest.before(keys, None, 100))
+def known(recent: RecentIds, keys: NamespaceKeys = KEYS) -> list[str]:
+    return list(recent.before(keys, None, 100))
 
 
 def test_the_greatest_ids_that_were_put_are_known_in_descending_order() -> None:
-    newest = Newest(3)
+    recent = RecentIds(3)
     for put, expected in (("b", "b"), ("d", "db"), ("a", "dba"), ("c", "dcb"), ("c", "dcb"), ("a", "dcb")):
-        newest.put(KEYS, put)
-        assert known(newest) == list(expected)
-    assert newest.before(KEYS, "d", 1) == ["c"]
-    assert newest.before(KEYS, "b", 1) == []
+        recent.put(KEYS, put)
+        assert known(recent) == list(expected)
+    assert recent.before(KEYS, "d", 1) == ["c"]
+    assert recent.before(KEYS, "b", 1) == []
 
 
 def test_a_listing_corrects_what_is_known() -> None:
-    newest = Newest(4)
+    recent = RecentIds(4)
     for checkpoint_id in "abcd":
-        newest.put(KEYS, checkpoint_id)
-    newest.listed(KEYS, ["d", "c"], whole=False)
-    assert known(newest) == ["d", "c", "b", "a"]
-    newest.listed(KEYS, ["d", "b"], whole=False)
-    assert known(newest) == ["d", "b"]
-    newest.listed(KEYS, ["d"], whole=True)
-    assert known(newest) == ["d"]
-    newest.listed(KEYS, [], whole=True)
-    assert known(newest) == []
+        recent.put(KEYS, checkpoint_id)
+    recent.listed(KEYS, ["d", "c"], whole=False)
+    assert known(recent) == ["d", "c", "b", "a"]
+    recent.listed(KEYS, ["d", "b"], whole=False)
+    assert known(recent) == ["d", "b"]
+    recent.listed(KEYS, ["d"], whole=True)
+    assert known(recent) == ["d"]
+    recent.listed(KEYS, [], whole=True)
+    assert known(recent) == []
 
 
 def test_only_so_many_namespaces_are_remembered() -> None:
-    newest = Newest(1)
+    recent = RecentIds(1)
     places = [NamespaceKeys("statekeep", str(number), "") for number in range(NAMESPACES + 1)]
     for keys in places:
-        newest.put(keys, "a")
-    assert known(newest, places[-1]) == ["a"]
-    assert known(newest, places[0]) == []
+        recent.put(keys, "a")
+    assert known(recent, places[-1]) == ["a"]
+    assert known(recent, places[0]) == []

@@ -12,7 +12,7 @@ from valkey.exceptions import ResponseError
 from statekeep.domain import Conflict, CorruptRecord, InvalidInput, StatekeepError, Unavailable, VectorIndex
 from statekeep.domain.filters import checked
 from statekeep.repositories.operation import run
-from statekeep.repositories.valkey.client.driver import plain
+from statekeep.repositories.valkey.client.driver import as_resp2
 from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing, failure, meaning_of
 from statekeep.repositories.valkey.items import search_index as module
 from statekeep.repositories.valkey.items import search_query
@@ -40,7 +40,7 @@ def test_keys_are_read_back(namespace: tuple[str, ...], key: str) -> None:
     for collection in ("default", "a:{b}"):
         found = vector_key("app", collection, namespace, key, 12)
         assert found.startswith(search_query.start("app", collection))
-        assert search_query.parse_key("app", collection, found) == search_query.Place(namespace, key, 12)
+        assert search_query.parse_key("app", collection, found) == search_query.VectorKey(namespace, key, 12)
 
 
 def test_keys_are_all_different() -> None:
@@ -288,12 +288,12 @@ FOUND = search_query.Found(3, [("p:one", 0.0), ("p:two", 1.6400001049), ("p:thre
     ],
 )
 def test_what_a_search_found(reply: Any) -> None:
-    assert search_query.candidates(plain(reply)) == FOUND
+    assert search_query.candidates(as_resp2(reply)) == FOUND
 
 
 @pytest.mark.parametrize("reply", [[0], [0, {}], [0, []]])
 def test_what_a_search_did_not_find(reply: Any) -> None:
-    assert search_query.candidates(plain(reply)) == search_query.Found(0, [])
+    assert search_query.candidates(as_resp2(reply)) == search_query.Found(0, [])
 
 
 def test_more_are_there_than_were_sent() -> None:
@@ -410,7 +410,7 @@ VERSIONS = {
 def test_our_index_is_recognized(version: str, algorithm: list[Any], form: str) -> None:
     tag, vector = VERSIONS[version]
     reply = info(tag, vector(algorithm))
-    reply = plain(mapped(reply)) if form == "mappings" else reply
+    reply = as_resp2(mapped(reply)) if form == "mappings" else reply
     index = options(index_type=algorithm[1].decode().lower())
     assert module.difference(reply, "app", index) is None
     assert module.is_ready(reply)

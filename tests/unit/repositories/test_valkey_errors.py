@@ -20,8 +20,15 @@ from statekeep.domain import (
     Unsupported,
 )
 from statekeep.repositories.valkey.client import errors as failures
-from statekeep.repositories.valkey.client.driver import plain
-from statekeep.repositories.valkey.client.errors import CLASSES, TEXTUAL, Refused, TooFewReplicas, failure, meaning_of
+from statekeep.repositories.valkey.client.driver import as_resp2
+from statekeep.repositories.valkey.client.errors import (
+    CLASSES,
+    TEXTUAL,
+    CommandError,
+    TooFewReplicas,
+    failure,
+    meaning_of,
+)
 from statekeep.repositories.valkey.requests import Call, Commands, Scan, Script
 
 CALL = Call(Script("s", "return 1"), ["the-key", "other"], [])
@@ -137,7 +144,7 @@ def test_what_a_cluster_node_answered_counts_and_not_what_valkey_py_makes_of_it(
             return made
 
     denied = valkey.exceptions.NoPermissionError("User ada has no permissions to run the 'cluster|slots' command")
-    for error in (outer(denied), Refused(outer(denied), ["GET", "k"])):
+    for error in (outer(denied), CommandError(outer(denied), ["GET", "k"])):
         assert meaning_of(error) is failures.DENIED
         assert failures.cause_of(error) is denied
     single = valkey.exceptions.ResponseError("This instance has cluster support disabled")
@@ -174,7 +181,7 @@ def test_the_error_names_server_time_and_key() -> None:
 def test_the_key_is_that_of_the_command_that_failed() -> None:
     wrong = valkey.exceptions.ResponseError("WRONGTYPE x")
     request = Commands([["GET", "a"], ["GET", b"b\xff"]])
-    refused = Refused(wrong, request.commands[1])
+    refused = CommandError(wrong, request.commands[1])
     meaning = meaning_of(refused)
     assert meaning is not None
     assert failure(meaning, refused, request, "h", 0).key == "b\\xff"
@@ -207,5 +214,5 @@ def test_a_long_text_is_cut() -> None:
     ],
 )
 def test_replies_are_as_resp2_has_them(reply: object, expected: object) -> None:
-    assert plain(reply) == expected
-    assert type(plain(reply)) is type(expected)
+    assert as_resp2(reply) == expected
+    assert type(as_resp2(reply)) is type(expected)

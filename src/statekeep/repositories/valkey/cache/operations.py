@@ -47,9 +47,9 @@ class CacheSettings:
 # -- reading
 
 
-def get(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
+def get(settings: CacheSettings, cache_keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
     """Read entries in one round trip, and in some more if a key holds what is no record."""
-    records = {place: keys_of(settings.prefix, place).record(place[1]) for place in places}
+    records = {cache_key: keys_of(settings.prefix, cache_key).record(cache_key[1]) for cache_key in cache_keys}
     if not records:
         return {}
     try:
@@ -58,14 +58,14 @@ def get(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[dict[C
         # A driver reports the first of such keys, and nothing of the others.
         rows = yield from _read_hashes(settings, list(records.values()))
     found: dict[CacheKey, CacheEntry] = {}
-    for (place, record), row in zip(records.items(), rows, strict=True):
+    for (cache_key, record), row in zip(records.items(), rows, strict=True):
         try:
-            entry = decode_entry(place, record, row)
+            entry = decode_entry(cache_key, record, row)
         except CorruptRecord as error:
             unreadable(error, record)
         else:
             if entry is not None:
-                found[place] = entry
+                found[cache_key] = entry
     return found
 
 
@@ -162,9 +162,11 @@ def _delete(settings: CacheSettings, entries: Iterable[tuple[IndexKeys, str]]) -
     return count
 
 
-def delete(settings: CacheSettings, places: Sequence[CacheKey]) -> Operation[int]:
+def delete(settings: CacheSettings, cache_keys: Sequence[CacheKey]) -> Operation[int]:
     """Delete entries, in calls as those of :func:`set_entries`."""
-    return (yield from _delete(settings, [(keys_of(settings.prefix, place), place[1]) for place in places]))
+    return (
+        yield from _delete(settings, [(keys_of(settings.prefix, cache_key), cache_key[1]) for cache_key in cache_keys])
+    )
 
 
 def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Operation[int]:
@@ -226,9 +228,9 @@ def reindex(settings: CacheSettings) -> Operation[int]:
     start = f"{settings.prefix}:cache_entry:"
     entries: dict[tuple[IndexKeys, str], None] = {}
     for record in (yield Scan(f"{escape_glob(start)}*")):
-        place = entry_of(settings.prefix, record.decode(errors="replace"))
-        if place is not None:
-            entries[keys_of(settings.prefix, place), place[1]] = None
+        cache_key = entry_of(settings.prefix, record.decode(errors="replace"))
+        if cache_key is not None:
+            entries[keys_of(settings.prefix, cache_key), cache_key[1]] = None
     for shard in SHARDS:
         namespaces = namespaces_key(settings.prefix, shard)
         (names,) = yield Commands([("ZRANGE", namespaces, "0", "-1")])

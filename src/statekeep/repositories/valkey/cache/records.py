@@ -22,7 +22,7 @@ def _time(text: bytes) -> datetime:
     return decode_time(text.decode())
 
 
-def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
+def decode_entry(cache_key: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
     """Build an entry from the :data:`READ_FIELDS` of the record at a key; ``None`` if there is none.
 
     Raises:
@@ -30,7 +30,7 @@ def decode_entry(place: CacheKey, record: str, row: Sequence[bytes | None]) -> C
     """
     if row.count(None) == len(row):
         return None
-    namespace, key = place
+    namespace, key = cache_key
     item_key, encoding, value, created_at, expires_at, pk = row
     try:
         if item_key is None or not encoding or value is None or created_at is None:

@@ -16,7 +16,7 @@ from .get import read_fields, read_writes_and_values
 from .indexes import rebuild_head
 from .keys import NamespaceKeys
 from .records import decode_value, tokens
-from .settings import Settings
+from .settings import CheckpointSettings
 
 PAGE = 200
 """Checkpoints looked at in one step of the walk."""
@@ -35,7 +35,7 @@ class _Step:
 
 
 def ancestors(
-    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
     """What the ancestors contributed to ``channels``: two round trips for each page, one for writes and values."""
     histories = {name: ChannelHistory() for name in channels}

@@ -12,8 +12,8 @@ from ..backend import ValkeyBackend
 from ..client.factory import Client
 from . import ancestors, copy, delete, get, listing, put, reindex, threads
 from .piecewise import PIECEWISE
-from .recent_ids import Newest
-from .settings import Settings
+from .recent_ids import RecentIds
+from .settings import CheckpointSettings
 
 
 class ValkeyCheckpoints(ValkeyBackend):
@@ -49,12 +49,12 @@ class ValkeyCheckpoints(ValkeyBackend):
     ) -> None:
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
-        self._settings = Settings(
+        self._settings = CheckpointSettings(
             prefix=prefix,
             ttl_ms=self.ttl_ms,
             refresh_on_read=self.refresh_on_read,
             cluster=client.cluster,
-            newest=Newest(listing.PAGE),
+            recent_ids=RecentIds(listing.PAGE),
         )
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:

@@ -16,7 +16,7 @@ from ..scripts import script
 from .get import Ref, read, read_writes
 from .put import put, put_writes
 from .records import encode_value
-from .settings import Settings
+from .settings import CheckpointSettings
 from .threads import list_namespaces
 
 PAGE = 20
@@ -35,18 +35,18 @@ class _Sent:
     def again(self, name: str, channel: Channel) -> bool:
         if channel.payload is None:
             return False
-        place = (name, type(channel.version).__name__, channel.version)
+        version = (name, type(channel.version).__name__, channel.version)
         digest = hashlib.sha256(encode_value(channel.payload)).digest()
-        if place not in self._digests:
-            self._digests[place] = digest
+        if version not in self._digests:
+            self._digests[version] = digest
             return False
-        if self._digests[place] != digest:
-            self._digests[place] = None
+        if self._digests[version] != digest:
+            self._digests[version] = None
             return False
         return True
 
 
-def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
+def copy_thread(settings: CheckpointSettings, source_id: str, target_id: str) -> Operation[None]:
     """Copy all namespaces of a thread, oldest checkpoints first, so that a parent is there before its children."""
     if source_id == target_id:
         return
@@ -57,7 +57,7 @@ def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation
 
 
 def _copy_checkpoints(
-    settings: Settings, source_id: str, target_id: str, namespace: str, sent: _Sent | None
+    settings: CheckpointSettings, source_id: str, target_id: str, namespace: str, sent: _Sent | None
 ) -> Operation[None]:
     keys = settings.keys(source_id, namespace)
     after = "-"
@@ -83,7 +83,7 @@ def _payloads(payloads: Mapping[str, Payload], names: Collection[str]) -> Mappin
     return {name: payloads[name] for name in names}
 
 
-def _copy_writes(settings: Settings, source_id: str, target_id: str, namespace: str) -> Operation[None]:
+def _copy_writes(settings: CheckpointSettings, source_id: str, target_id: str, namespace: str) -> Operation[None]:
     keys = settings.keys(source_id, namespace)
     after = ""
     while True:

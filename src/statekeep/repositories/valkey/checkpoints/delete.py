@@ -17,7 +17,7 @@ from .get import read_fields
 from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
 from .records import tokens, value_fields
-from .settings import Settings
+from .settings import CheckpointSettings
 from .threads import drop_threads, find_thread, list_namespaces, threads_of_run
 
 SCAN = 1000
@@ -80,7 +80,7 @@ class Records:
     members: Sequence[str]
 
 
-def _erase(settings: Settings, found: Sequence[Records]) -> Call:
+def _erase(settings: CheckpointSettings, found: Sequence[Records]) -> Call:
     """Delete records of a thread with their index entries. The answer names the runs of the checkpoints.
 
     What is empty then goes too, so this is worth a call even without records.
@@ -107,7 +107,7 @@ def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]
 
 
 def _remove(
-    settings: Settings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
+    settings: CheckpointSettings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
 ) -> Operation[None]:
     """Delete some checkpoints of a namespace, their pending writes, and the values that only they used."""
     if not gone:
@@ -151,20 +151,20 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
             return
 
 
-def _contents(places: Sequence[NamespaceKeys], *namespaces: str) -> Call:
+def _contents(spaces: Sequence[NamespaceKeys], *namespaces: str) -> Call:
     """Ask what namespaces hold, and which there are if the key of the list is given."""
-    indexes = [key for keys in places for key in (keys.checkpoints, keys.writes)]
+    indexes = [key for keys in spaces for key in (keys.checkpoints, keys.writes)]
     return Call(script("checkpoints/contents"), [*indexes, *namespaces], [str(CHUNK)])
 
 
 def _delete_namespaces(
-    settings: Settings, places: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
+    settings: CheckpointSettings, spaces: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
 ) -> Operation[set[str]]:
     """Delete all of some namespaces of a thread, some records at a time.
 
     Args:
         settings: of the repository.
-        places: the keys of the namespaces.
+        spaces: the keys of the namespaces.
         page: what they hold, if that is known.
 
     Returns:
@@ -172,33 +172,33 @@ def _delete_namespaces(
         runs name the thread then, until the runs are deleted; that is all.
     """
     runs: set[str] = set()
-    while places:
-        page = page or (yield _contents(places[:NAMESPACES]))
+    while spaces:
+        page = page or (yield _contents(spaces[:NAMESPACES]))
         found = [
             Records(
                 keys,
                 [decode_text(name, keys.checkpoints) for name in ids],
                 [decode_text(name, keys.writes) for name in members],
             )
-            for keys, ids, members in zip(places, page[::2], page[1::2], strict=False)
+            for keys, ids, members in zip(spaces, page[::2], page[1::2], strict=False)
         ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
         runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, found)))
         # The last namespace of a full page may hold more.
-        places = places[len(found) :] if sum(map(len, page)) < CHUNK else places[len(found) - 1 :]
+        spaces = spaces[len(found) :] if sum(map(len, page)) < CHUNK else spaces[len(found) - 1 :]
         page = ()
     return runs
 
 
-def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
+def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]:
     """Delete all namespaces of a thread, some records at a time."""
     entry = (yield from find_thread(settings, thread_id)) if settings.cluster else None
     # Most threads have just the root namespace: what it holds comes with the list of namespaces.
     root = settings.keys(thread_id, "")
     *page, names = yield _contents([root], root.namespaces)
     namespaces = sorted(decode_text(name, root.namespaces) for name in names)
-    places = [settings.keys(thread_id, namespace) for namespace in namespaces]
-    runs = yield from _delete_namespaces(settings, places, page if namespaces == [""] else ())
+    spaces = [settings.keys(thread_id, namespace) for namespace in namespaces]
+    runs = yield from _delete_namespaces(settings, spaces, page if namespaces == [""] else ())
     if settings.cluster:
         yield from _forget_in_cluster(settings, thread_id, entry, runs)
     elif runs or not namespaces:
@@ -210,7 +210,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
 
 
 def _forget_in_cluster(
-    settings: Settings, thread_id: str, entry: Thread | None, runs: Collection[str]
+    settings: CheckpointSettings, thread_id: str, entry: Thread | None, runs: Collection[str]
 ) -> Operation[None]:
     """Let the indexes in other slots forget a thread, unless somebody put a checkpoint meanwhile."""
     if entry is not None:
@@ -222,7 +222,7 @@ def _forget_in_cluster(
 
 
 def _leave_runs(
-    settings: Settings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
+    settings: CheckpointSettings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
 ) -> Operation[None]:
     """Let the index of runs forget a thread, unless a checkpoint of theirs was put since the generations seen."""
     if not runs:
@@ -240,7 +240,7 @@ def _leave_runs(
                 )
 
 
-def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
+def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operation[None]:
     """Delete what some runs put, wherever they put it."""
     threads: dict[str, set[str]] = {}
     for run_id in run_ids:
@@ -260,7 +260,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
 
-def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
+def prune(settings: CheckpointSettings, thread_id: str, keep: int) -> Operation[None]:
     """Keep the newest checkpoints of each namespace, and what they need."""
     if keep == 0:
         yield from delete_thread(settings, thread_id)

@@ -26,7 +26,7 @@ from .records import (
     member,
     value_fields,
 )
-from .settings import Settings
+from .settings import CheckpointSettings
 
 CHANNELS: Final = READ_FIELDS.index("channels")
 PK: Final = READ_FIELDS.index("pk")
@@ -64,22 +64,22 @@ def read_writes_and_values(
     gone: list[tuple[NamespaceKeys, str]] = []
     values: Sequence[bytes | None] = ()
     for chunk in list(chunks(members)) or [()]:
-        records = [place.write(name) for place, name in chunk]
+        records = [ref.write(name) for ref, name in chunk]
         flat, stored = yield Call(script("checkpoints/writes"), [keys.values, *records], () if values else fields)
         values = values or stored
-        for place, row in zip(chunk, rows(flat, len(WRITE_FIELDS)), strict=True):
-            write = decode_write(*place, row)
+        for ref, row in zip(chunk, rows(flat, len(WRITE_FIELDS)), strict=True):
+            write = decode_write(*ref, row)
             if write is None:
-                gone.append(place)
+                gone.append(ref)
             else:
-                found[place] = write
-    for owner, places in groupby(gone, key=lambda place: place[0]):
-        yield from adopt_writes(owner, [name for _, name in places])
+                found[ref] = write
+    for owner, refs in groupby(gone, key=lambda ref: ref[0]):
+        yield from adopt_writes(owner, [name for _, name in refs])
     return found, values
 
 
 def get(
-    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
+    settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str | None
 ) -> Operation[SavedCheckpoint | None]:
     """Read one checkpoint: one round trip."""
     keys = settings.keys(thread_id, namespace)
@@ -122,21 +122,23 @@ def _pending_writes(
         groups: keys of a namespace, encoded ids of checkpoints, lines, and members of pending writes without a line.
     """
     found: Writes = {}
-    places: list[tuple[NamespaceKeys, str]] = []
+    bare_refs: list[tuple[NamespaceKeys, str]] = []
     for keys, encoded_ids, lines, bare in groups:
         try:
             for encoded_id, writes in decode_lines(lines, encoded_ids).items():
                 found[keys, encoded_id] = writes
         except (CorruptRecord, ValueError):
             bare = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["of", *encoded_ids])
-        places += [(keys, decode_text(name, keys.writes)) for name in bare]
-    if places:
-        for (keys, name), write in (yield from read_writes(places)).items():
+        bare_refs += [(keys, decode_text(name, keys.writes)) for name in bare]
+    if bare_refs:
+        for (keys, name), write in (yield from read_writes(bare_refs)).items():
             found.setdefault((keys, name.partition(":")[0]), []).append(write)
     return found
 
 
-def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members: Sequence[str]) -> Operation[None]:
+def refresh(
+    settings: CheckpointSettings, keys: NamespaceKeys, checkpoint_id: str, members: Sequence[str]
+) -> Operation[None]:
     """Let a checkpoint and its pending writes live for another TTL."""
     for chunk in list(chunks(members)) or [[]]:
         records = [keys.checkpoint(checkpoint_id), *map(keys.write, chunk)]
@@ -147,7 +149,7 @@ def refresh(settings: Settings, keys: NamespaceKeys, checkpoint_id: str, members
             yield from keep_run(settings, decode_text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
 
 
-def keep_run(settings: Settings, run_id: str, thread_id: str) -> Operation[None]:
+def keep_run(settings: CheckpointSettings, run_id: str, thread_id: str) -> Operation[None]:
     """Let the index of a run live as long as a checkpoint that was put or refreshed now."""
     yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
 
@@ -158,7 +160,7 @@ def records_keys(keys: NamespaceKeys, records: Sequence[str]) -> list[str]:
 
 
 def read(
-    settings: Settings, thread_id: str, refs: Sequence[Ref], reply: Reply = None
+    settings: CheckpointSettings, thread_id: str, refs: Sequence[Ref], reply: Reply = None
 ) -> Operation[list[SavedCheckpoint]]:
     """Read checkpoints of a thread in the given order, leaving out those that are gone.
 

@@ -17,7 +17,7 @@ from ..keys import decode_text, encode_part
 from ..requests import Call, Reply
 from ..scripts import script
 from .get import Ref, read, read_fields, records_keys
-from .settings import Settings
+from .settings import CheckpointSettings
 from .threads import SCAN, list_namespaces, list_threads
 
 PAGE = 20
@@ -42,7 +42,7 @@ class Round:
 
 
 @frozen
-class Place:
+class Cursor:
     """How far a listing has come.
 
     Attributes:
@@ -69,75 +69,75 @@ class Place:
 
 
 def list_checkpoints(
-    settings: Settings, query: CheckpointQuery, place: Place | None
+    settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor | None
 ) -> Operation[Page[SavedCheckpoint]]:
     """One page of checkpoints, newest first."""
-    if place is None:
-        place = Place(query.limit, last_thread=query.thread_id is not None)
-    while place.left != 0:
-        if place.ready:
-            size = PAGE if place.left is None else min(PAGE, place.left)
-            found = yield from read(settings, place.thread_id, place.ready[:size], place.reply)
+    if cursor is None:
+        cursor = Cursor(query.limit, last_thread=query.thread_id is not None)
+    while cursor.left != 0:
+        if cursor.ready:
+            size = PAGE if cursor.left is None else min(PAGE, cursor.left)
+            found = yield from read(settings, cursor.thread_id, cursor.ready[:size], cursor.reply)
             # What was listed by a filter may have been replaced since.
             found = [checkpoint for checkpoint in found if query.matches(checkpoint.metadata)]
-            left = None if place.left is None else place.left - len(found)
-            place = evolve(place, ready=place.ready[size:], reply=None, left=left)
+            left = None if cursor.left is None else cursor.left - len(found)
+            cursor = evolve(cursor, ready=cursor.ready[size:], reply=None, left=left)
             if found:
-                return Page(found, _unless_ended(place))
-        elif place.bounds:
-            place = yield from _find(settings, query, place)
-        elif place.queue or (query.thread_id is not None and not place.thread_id):
-            place = yield from _begin_thread(settings, query, place)
-        elif not place.last_thread:
-            place = yield from _more_threads(settings, place)
+                return Page(found, _unless_ended(cursor))
+        elif cursor.bounds:
+            cursor = yield from _find(settings, query, cursor)
+        elif cursor.queue or (query.thread_id is not None and not cursor.thread_id):
+            cursor = yield from _begin_thread(settings, query, cursor)
+        elif not cursor.last_thread:
+            cursor = yield from _more_threads(settings, cursor)
         else:
             break
     return Page(())
 
 
-def _unless_ended(place: Place) -> Place | None:
-    ended = place.left == 0 or not (place.ready or place.bounds or place.queue or not place.last_thread)
-    return None if ended else place
+def _unless_ended(cursor: Cursor) -> Cursor | None:
+    ended = cursor.left == 0 or not (cursor.ready or cursor.bounds or cursor.queue or not cursor.last_thread)
+    return None if ended else cursor
 
 
-def _more_threads(settings: Settings, place: Place) -> Operation[Place]:
+def _more_threads(settings: CheckpointSettings, cursor: Cursor) -> Operation[Cursor]:
     """Fill the queue again."""
-    page = yield from list_threads(settings, "", place.after, None)
-    if place.round is None and page.cursor is None:
-        return evolve(place, queue=page.items, last_thread=True)
-    this = place.round or Round(set(), page.items[0].updated_at)
-    if place.after is None and page.items:
+    page = yield from list_threads(settings, "", cursor.after, None)
+    if cursor.round is None and page.cursor is None:
+        return evolve(cursor, queue=page.items, last_thread=True)
+    this = cursor.round or Round(set(), page.items[0].updated_at)
+    if cursor.after is None and page.items:
         this = evolve(this, newest=page.items[0].updated_at)
     queue = [thread for thread in page.items if thread.thread_id not in this.seen]
     this.seen.update(thread.thread_id for thread in queue)
     this = evolve(this, found=this.found or bool(queue))
     if page.cursor is not None and (this.until is None or page.items[-1].updated_at > this.until):
-        return evolve(place, queue=queue, after=page.cursor, round=this)
+        return evolve(cursor, queue=queue, after=page.cursor, round=this)
     following = evolve(this, until=this.newest, found=False)
-    return evolve(place, queue=queue, after=None, last_thread=not this.found, round=following)
+    return evolve(cursor, queue=queue, after=None, last_thread=not this.found, round=following)
 
 
-def _begin_thread(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
+def _begin_thread(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) -> Operation[Cursor]:
     """Go on to the next thread."""
-    thread_id = query.thread_id if query.thread_id is not None else place.queue[0].thread_id
-    place = evolve(place, thread_id=thread_id, queue=place.queue[1:])
+    thread_id = query.thread_id if query.thread_id is not None else cursor.queue[0].thread_id
+    cursor = evolve(cursor, thread_id=thread_id, queue=cursor.queue[1:])
     if query.checkpoint_id is not None:
         if query.before is not None and query.checkpoint_id >= query.before:
-            return place
+            return cursor
         if query.namespace is not None:
             namespaces = [query.namespace]
         else:
             namespaces = yield from list_namespaces(settings, thread_id)
-        return evolve(place, ready=[Ref(namespace, query.checkpoint_id) for namespace in namespaces])
-    return (yield from _find_newest(settings, query, place))
+        return evolve(cursor, ready=[Ref(namespace, query.checkpoint_id) for namespace in namespaces])
+    return (yield from _find_newest(settings, query, cursor))
 
 
-def _find_newest(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
+def _find_newest(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) -> Operation[Cursor]:
     """Find the first checkpoints of the thread; they come at once if they are those that this process knows of."""
     # Most threads have just the root namespace: its ids come with the list of namespaces.
     namespace = query.namespace or ""
-    keys, step = settings.keys(place.thread_id, namespace), _step(query, place)
-    expected = () if query.metadata else settings.newest.before(keys, query.before, step)
+    keys, step = settings.keys(cursor.thread_id, namespace), _step(query, cursor)
+    expected = () if query.metadata else settings.recent_ids.before(keys, query.before, step)
     top = f"({query.before}" if query.before is not None else "+"
     ids, names, reply = yield Call(
         script("checkpoints/page"),
@@ -151,36 +151,36 @@ def _find_newest(settings: Settings, query: CheckpointQuery, place: Place) -> Op
     if query.namespace is None:
         namespaces = sorted(decode_text(name, keys.namespaces) for name in names)
         if namespaces != [""]:
-            return evolve(place, bounds=dict.fromkeys(namespaces, top))
-    place = yield from _choose(settings, query, evolve(place, bounds={namespace: top}), {namespace: ids})
+            return evolve(cursor, bounds=dict.fromkeys(namespaces, top))
+    cursor = yield from _choose(settings, query, evolve(cursor, bounds={namespace: top}), {namespace: ids})
     if query.before is None and not query.metadata:
-        settings.newest.listed(keys, [ref.checkpoint_id for ref in place.ready], whole=not place.bounds)
-    return evolve(place, reply=reply or None)
+        settings.recent_ids.listed(keys, [ref.checkpoint_id for ref in cursor.ready], whole=not cursor.bounds)
+    return evolve(cursor, reply=reply or None)
 
 
-def _step(query: CheckpointQuery, place: Place) -> int:
+def _step(query: CheckpointQuery, cursor: Cursor) -> int:
     if query.metadata:
         return SCAN
-    return PAGE if place.left is None else min(PAGE, place.left)
+    return PAGE if cursor.left is None else min(PAGE, cursor.left)
 
 
-def _find(settings: Settings, query: CheckpointQuery, place: Place) -> Operation[Place]:
+def _find(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) -> Operation[Cursor]:
     """Find the next checkpoints of the thread in its namespaces' indexes."""
     found: dict[str, Sequence[bytes]] = {}
-    for namespaces in chunks(list(place.bounds)):
-        indexes = [settings.keys(place.thread_id, namespace).checkpoints for namespace in namespaces]
-        bounds = [place.bounds[namespace] for namespace in namespaces]
-        reply = yield Call(script("checkpoints/ids"), indexes, [str(_step(query, place)), *bounds])
+    for namespaces in chunks(list(cursor.bounds)):
+        indexes = [settings.keys(cursor.thread_id, namespace).checkpoints for namespace in namespaces]
+        bounds = [cursor.bounds[namespace] for namespace in namespaces]
+        reply = yield Call(script("checkpoints/ids"), indexes, [str(_step(query, cursor)), *bounds])
         found.update(zip(namespaces, reply, strict=True))
-    return (yield from _choose(settings, query, place, found))
+    return (yield from _choose(settings, query, cursor, found))
 
 
 def _choose(
-    settings: Settings, query: CheckpointQuery, place: Place, found: dict[str, Sequence[bytes]]
-) -> Operation[Place]:
+    settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor, found: dict[str, Sequence[bytes]]
+) -> Operation[Cursor]:
     """Merge the namespaces' ids, newest first, and keep those whose metadata fits."""
-    step = _step(query, place)
-    keys = {namespace: settings.keys(place.thread_id, namespace) for namespace in sorted(found)}
+    step = _step(query, cursor)
+    keys = {namespace: settings.keys(cursor.thread_id, namespace) for namespace in sorted(found)}
     merged = [(name, namespace) for namespace in keys for name in found[namespace]]
     if len(keys) > 1:
         # UTF-8 sorts as the text does, so bytes can be compared as they are.
@@ -201,7 +201,7 @@ def _choose(
             for ref, key, [metadata, pk] in zip(refs, records, table, strict=True)
             if not belongs(pk, key) or _fits(query, metadata, key)  # reading it finds out what it is
         ]
-    return evolve(place, ready=refs, bounds=bounds)
+    return evolve(cursor, ready=refs, bounds=bounds)
 
 
 def _fits(query: CheckpointQuery, metadata: bytes | None, key: str) -> bool:

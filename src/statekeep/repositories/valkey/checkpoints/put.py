@@ -14,11 +14,11 @@ from ..scripts import script
 from .get import keep_run, refresh
 from .keys import run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
-from .settings import Settings
+from .settings import CheckpointSettings
 
 
 def put(
-    settings: Settings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
+    settings: CheckpointSettings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
 ) -> Operation[None]:
     """Store a checkpoint in one script call; in a cluster the indexes of threads and runs take one each.
 
@@ -55,7 +55,7 @@ def put(
         )
         positions = yield call
         if not positions:
-            settings.newest.put(keys, checkpoint.checkpoint_id)
+            settings.recent_ids.put(keys, checkpoint.checkpoint_id)
             return
         names = list(channels)
         missing = [names[position] for position in positions]
@@ -85,7 +85,7 @@ def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supp
 
 
 def put_writes(
-    settings: Settings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
 ) -> Operation[None]:
     """Store pending writes in one script call."""
     if not writes:

@@ -25,16 +25,16 @@ for first = 9, #KEYS, 2000 do there = there + call('EXISTS', unpack(KEYS, first,
 
 -- All keys of the records are the same up to the checkpoint id.
 local pk_at = string.find(KEYS[9], '{', 1, true)
-local _, place_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
+local _, suffix_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
 
 -- `stale` are members that others took the place of.
 local index, entries, seen, stale, immortal = {}, {}, {}, {}, {}
 for i = 9, #KEYS do
   local key, at = KEYS[i], 2 + 3 * (i - 9)
   local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local place = string.sub(key, place_at + 1)
-  local task, idx = string.match(place, '^[^:]*:([^:]*):(.*)$')
-  local member, last_wins = place .. ':' .. channel, string.byte(idx) == 45
+  local suffix = string.sub(key, suffix_at + 1)
+  local task, idx = string.match(suffix, '^[^:]*:([^:]*):(.*)$')
+  local member, last_wins = suffix .. ':' .. channel, string.byte(idx) == 45
   if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
     seen[key] = true
     local entry = entry_of(given, value)
@@ -46,7 +46,7 @@ for i = 9, #KEYS do
     if last_wins then
       call('ZADD', writes, 0, member)
       call('HSET', pending, member, entry)
-      for _, old in ipairs(members_of(writes, place)) do
+      for _, old in ipairs(members_of(writes, suffix)) do
         if old ~= member then
           call('ZREM', writes, old)
           stale[old] = true

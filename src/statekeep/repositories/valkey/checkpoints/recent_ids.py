@@ -12,7 +12,7 @@ NAMESPACES = 1024
 """How many namespaces are remembered."""
 
 
-class Newest:
+class RecentIds:
     """Ids of the newest checkpoints of the namespaces in use, in descending order.
 
     Only a guess: others put and delete, too. The server compares it with its index, so a wrong one costs a round trip

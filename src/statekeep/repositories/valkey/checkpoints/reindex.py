@@ -14,11 +14,11 @@ from .delete import collect
 from .get import read_fields
 from .indexes import adopt_checkpoints, adopt_writes, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
-from .settings import Settings
+from .settings import CheckpointSettings
 from .threads import find_thread, list_namespaces
 
 
-def reindex(settings: Settings, thread_id: str) -> Operation[int]:
+def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
     """Rebuild the indexes of a thread and the copies of its newest checkpoints; return how many checkpoints it has."""
     checkpoints = yield from _scan(settings, "checkpoint", thread_id, 1)
     writes = yield from _scan(settings, "pending_write", thread_id, 3)
@@ -38,7 +38,9 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     return total
 
 
-def _scan(settings: Settings, record: str, thread_id: str, parts: int) -> Operation[Mapping[str, Collection[str]]]:
+def _scan(
+    settings: CheckpointSettings, record: str, thread_id: str, parts: int
+) -> Operation[Mapping[str, Collection[str]]]:
     """Find the thread's records: by namespace, what stands behind it in their keys."""
     start = f"{settings.prefix}:{record}:{{{encode_part(thread_id)}}}:"
     pattern = f"{escape_glob(start)}*"
@@ -63,21 +65,21 @@ def _adopt_checkpoints(keys: NamespaceKeys, ids: Collection[str], runs: set[str]
     return total
 
 
-def _adopt_writes(keys: NamespaceKeys, places: Collection[str]) -> Operation[None]:
+def _adopt_writes(keys: NamespaceKeys, suffixes: Collection[str]) -> Operation[None]:
     members: set[str] = set()
-    for chunk in chunks(sorted(places)):
+    for chunk in chunks(sorted(suffixes)):
         # A member ends with the channel, only to cut it off again for the record's key.
-        table = yield from read_fields([keys.write(f"{place}:") for place in chunk], ["channel"])
+        table = yield from read_fields([keys.write(f"{suffix}:") for suffix in chunk], ["channel"])
         members.update(
-            f"{place}:{encode_part(decode_text(channel, keys.write(f'{place}:')))}"
-            for place, [channel] in zip(chunk, table, strict=True)
+            f"{suffix}:{encode_part(decode_text(channel, keys.write(f'{suffix}:')))}"
+            for suffix, [channel] in zip(chunk, table, strict=True)
             if channel is not None
         )
     copied = yield Call(script("read"), [keys.pending], ["HKEYS"])
     indexed = yield Call(script("read"), [keys.writes], ["ZRANGE", "0", "-1"])
     known = {decode_text(name, keys.writes) for name in indexed}
     # Of a record that was written again with another channel, the index has a second member.
-    stale = {name for name in known - members if name.rpartition(":")[0] in places}
+    stale = {name for name in known - members if name.rpartition(":")[0] in suffixes}
     for chunk in chunks(sorted(stale)):
         yield Commands([("ZREM", keys.writes, *chunk), ("HDEL", keys.pending, *chunk)])
     for chunk in chunks(sorted(set(copied) - {name.encode() for name in known | members})):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from .keys import NamespaceKeys, namespace_keys
-from .recent_ids import Newest
+from .recent_ids import RecentIds
 
 
 @frozen
-class Settings:
+class CheckpointSettings:
     """What the operations of a repository have in common."""
 
     prefix: str
@@ -17,7 +17,7 @@ class Settings:
     """0: for ever."""
     refresh_on_read: bool
     cluster: bool
-    newest: Newest = field(eq=False, repr=False)
+    recent_ids: RecentIds = field(eq=False, repr=False)
 
     def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
         """The keys of a namespace."""

@@ -14,7 +14,7 @@ from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
 from .keys import run_key, thread_index_keys, thread_key
-from .settings import Settings
+from .settings import CheckpointSettings
 
 SCAN = 1000
 """Checkpoints whose metadata is looked at in one step of a filtered listing."""
@@ -31,14 +31,16 @@ GRACE_US = 60_000_000
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def list_namespaces(settings: Settings, thread_id: str) -> Operation[list[str]]:
+def list_namespaces(settings: CheckpointSettings, thread_id: str) -> Operation[list[str]]:
     """The namespaces of a thread, in order."""
     key = thread_key(settings.prefix, thread_id)
     names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
     return sorted(decode_text(name, key) for name in names)
 
 
-def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+def list_threads(
+    settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
+) -> Operation[Page[Thread]]:
     """One page of threads, the most recently updated first."""
     if limit == 0:
         return Page(())
@@ -53,7 +55,7 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
         after = candidates[-1]
 
 
-def _thread(settings: Settings, name: bytes, score: bytes) -> Thread:
+def _thread(settings: CheckpointSettings, name: bytes, score: bytes) -> Thread:
     key = thread_index_keys(settings.prefix)[0]
     thread_id = decode_text(name, key)
     try:
@@ -68,7 +70,7 @@ def _score(thread: Thread) -> int:
 
 
 def _recent_threads(
-    settings: Settings, after: Thread | None, limit: int | None
+    settings: CheckpointSettings, after: Thread | None, limit: int | None
 ) -> Operation[tuple[list[Thread], bool]]:
     size = THREADS if limit is None else min(limit, THREADS)
     top = "+inf" if after is None else str(_score(after))
@@ -90,7 +92,7 @@ def _order(thread: Thread) -> tuple[dt.datetime, str]:
 
 
 def _threads_with_prefix(
-    settings: Settings, prefix: str, after: Thread | None, limit: int | None
+    settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
 ) -> Operation[tuple[list[Thread], bool]]:
     by_time, by_name = thread_index_keys(settings.prefix)
     size = PREFIXED_THREADS if limit is None else min(limit, PREFIXED_THREADS)
@@ -112,7 +114,7 @@ def _threads_with_prefix(
             return found[:size], len(found) <= size
 
 
-def _alive(settings: Settings, threads: Sequence[Thread]) -> Operation[list[Thread]]:
+def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation[list[Thread]]:
     """Leave out threads that have no checkpoint any more, and let the index forget them."""
     if not threads:
         return []
@@ -126,20 +128,20 @@ def _alive(settings: Settings, threads: Sequence[Thread]) -> Operation[list[Thre
     return [thread for thread, count in zip(threads, counts, strict=True) if count]
 
 
-def drop_threads(settings: Settings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
+def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
     """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
 
 
-def find_thread(settings: Settings, thread_id: str) -> Operation[Thread | None]:
+def find_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Thread | None]:
     """The thread's entry in the index."""
     score = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
     return None if score is None else _thread(settings, thread_id.encode(), score)
 
 
-def threads_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
+def threads_of_run(settings: CheckpointSettings, run_id: str) -> Operation[list[str]]:
     """The threads in which a run put checkpoints."""
     key = run_key(settings.prefix, run_id)
     names = yield Call(script("read"), [key], ["SMEMBERS"])

@@ -50,7 +50,7 @@ class AsyncDriver(Protocol):
     async def close(self) -> None: ...
 
 
-def plain(reply: Reply) -> Reply:
+def as_resp2(reply: Reply) -> Reply:
     """Turn a reply into what RESP2 would have sent.
 
     RESP3 servers, and glide by the name of the command, answer with dicts, sets, floats, booleans and text.
@@ -61,7 +61,7 @@ def plain(reply: Reply) -> Reply:
     if kind is bytes or kind is int:
         return reply
     if kind is list:
-        return [item if type(item) is bytes else plain(item) for item in reply]
+        return [item if type(item) is bytes else as_resp2(item) for item in reply]
     if kind is str:
         return reply.encode()
     if kind is bool:
@@ -69,9 +69,9 @@ def plain(reply: Reply) -> Reply:
     if kind is float:
         return (b"%d" % reply) if reply.is_integer() and abs(reply) < 1e17 else repr(reply).encode()
     if kind is dict:
-        return [plain(side) for pair in reply.items() for side in pair]
+        return [as_resp2(side) for pair in reply.items() for side in pair]
     if kind in (set, frozenset, tuple):
-        return [plain(item) for item in reply]
+        return [as_resp2(item) for item in reply]
     return reply
 
 

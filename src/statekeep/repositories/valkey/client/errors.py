@@ -20,7 +20,7 @@ from ....domain import (
 from ..requests import Arg, Ask, Call, Commands, Request
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """One command of several failed; carries its key along with the driver's error."""
 
     def __init__(self, error: Exception, command: Sequence[Arg]) -> None:
@@ -42,7 +42,7 @@ class TooFewReplicas(Unavailable):
 
 
 @frozen
-class Meaning:
+class ErrorRule:
     """What an error is to the caller, and whether the same request may succeed in a moment."""
 
     error: type[StatekeepError]
@@ -51,44 +51,44 @@ class Meaning:
     advice: str = field(default="", kw_only=True)
 
 
-DOWN: Final = Meaning(Unavailable, "the server cannot be reached", retry=True)
-SLOW: Final = Meaning(Unavailable, "the server did not answer in time", retry=True)
-LOADING: Final = Meaning(Unavailable, "the server is loading its data", retry=True)
-BUSY: Final = Meaning(Unavailable, "the server is busy with a script", retry=True)
-REPLICA: Final = Meaning(Unavailable, "the server is a replica, it takes no writes", retry=True)
-NOT_WRITABLE: Final = Meaning(Unavailable, "the server takes no writes now", retry=True)
-ALONE: Final = Meaning(TooFewReplicas, "the server takes no writes without its replicas", retry=True)
-DISK_FULL: Final = Meaning(QuotaExceeded, "the disk of the server is full", retry=True)
-CLUSTER_DOWN: Final = Meaning(Unavailable, "the cluster is down or changing", retry=True)
-MIGRATING: Final = Meaning(Unavailable, "the slot of the keys is on its way to another node", retry=True)
-CROWDED: Final = Meaning(Unavailable, "too many connections or requests", retry=True)
-GARBLED: Final = Meaning(Unavailable, "the connection is broken", retry=True)
-CLOSED: Final = Meaning(Unavailable, "the client is closed")
-DENIED: Final = Meaning(AccessDenied, "the server refuses the credentials or the command")
-FULL: Final = Meaning(QuotaExceeded, "the server is out of memory")
-WRONG_TYPE: Final = Meaning(CorruptRecord, "the key holds another type of value")
-NEEDS_CLUSTER: Final = Meaning(
+DOWN: Final = ErrorRule(Unavailable, "the server cannot be reached", retry=True)
+SLOW: Final = ErrorRule(Unavailable, "the server did not answer in time", retry=True)
+LOADING: Final = ErrorRule(Unavailable, "the server is loading its data", retry=True)
+BUSY: Final = ErrorRule(Unavailable, "the server is busy with a script", retry=True)
+REPLICA: Final = ErrorRule(Unavailable, "the server is a replica, it takes no writes", retry=True)
+NOT_WRITABLE: Final = ErrorRule(Unavailable, "the server takes no writes now", retry=True)
+ALONE: Final = ErrorRule(TooFewReplicas, "the server takes no writes without its replicas", retry=True)
+DISK_FULL: Final = ErrorRule(QuotaExceeded, "the disk of the server is full", retry=True)
+CLUSTER_DOWN: Final = ErrorRule(Unavailable, "the cluster is down or changing", retry=True)
+MIGRATING: Final = ErrorRule(Unavailable, "the slot of the keys is on its way to another node", retry=True)
+CROWDED: Final = ErrorRule(Unavailable, "too many connections or requests", retry=True)
+GARBLED: Final = ErrorRule(Unavailable, "the connection is broken", retry=True)
+CLOSED: Final = ErrorRule(Unavailable, "the client is closed")
+DENIED: Final = ErrorRule(AccessDenied, "the server refuses the credentials or the command")
+FULL: Final = ErrorRule(QuotaExceeded, "the server is out of memory")
+WRONG_TYPE: Final = ErrorRule(CorruptRecord, "the key holds another type of value")
+NEEDS_CLUSTER: Final = ErrorRule(
     InvalidInput,
     "the server is part of a cluster",
     advice="use a cluster client, or a URL with valkey+cluster:// or valkeys+cluster://",
 )
-CROSS_SLOT: Final = Meaning(
+CROSS_SLOT: Final = ErrorRule(
     InvalidInput,
     "the keys of the request are in different slots of the cluster",
     advice="use a cluster client, or a URL with valkey+cluster:// or valkeys+cluster://",
 )
-MISCONFIGURED: Final = Meaning(InvalidInput, "the client's configuration does not fit the server")
-NO_CLUSTER: Final = Meaning(
+MISCONFIGURED: Final = ErrorRule(InvalidInput, "the client's configuration does not fit the server")
+NO_CLUSTER: Final = ErrorRule(
     InvalidInput, "the server is not part of a cluster", advice="use a client for one server, or a URL without +cluster"
 )
-NOT_SENDABLE: Final = Meaning(InvalidInput, "an argument cannot be sent to the server")
-UNKNOWN_COMMAND: Final = Meaning(Unsupported, "the server does not know a command")
-NO_INDEX: Final = Meaning(IndexMissing, "the server has no such search index", advice="call setup()")
-INDEX_EXISTS: Final = Meaning(IndexExists, "the server has such a search index already")
-SCRIPT_FAILED: Final = Meaning(StatekeepError, "a script failed on the server")
-UNEXPECTED: Final = Meaning(StatekeepError, "the server or its client reports an error")
+NOT_SENDABLE: Final = ErrorRule(InvalidInput, "an argument cannot be sent to the server")
+UNKNOWN_COMMAND: Final = ErrorRule(Unsupported, "the server does not know a command")
+NO_INDEX: Final = ErrorRule(IndexMissing, "the server has no such search index", advice="call setup()")
+INDEX_EXISTS: Final = ErrorRule(IndexExists, "the server has such a search index already")
+SCRIPT_FAILED: Final = ErrorRule(StatekeepError, "a script failed on the server")
+UNEXPECTED: Final = ErrorRule(StatekeepError, "the server or its client reports an error")
 
-CLASSES: Final[dict[str, Meaning]] = {
+CLASSES: Final[dict[str, ErrorRule]] = {
     "valkey.exceptions.ValkeyError": UNEXPECTED,
     "valkey.exceptions.ConnectionError": DOWN,
     "valkey.exceptions.TimeoutError": SLOW,
@@ -150,7 +150,7 @@ TEXTUAL: Final = frozenset(
 
 # The drivers rewrite the server's words (in glide a colon follows the first one, and "-LOADING" is "BusyLoadingError"),
 # so the text is searched in lower case for both spellings, and the first match counts.
-TEXTS: Final[tuple[tuple[str, Meaning], ...]] = tuple(
+TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
     (pattern, meaning)
     for patterns, meaning in (
         # Before the others, because these texts repeat the name of the index, which may be any word.
@@ -214,7 +214,7 @@ def _path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def meaning_of(error: BaseException, *, cluster: bool = False) -> Meaning | None:
+def meaning_of(error: BaseException, *, cluster: bool = False) -> ErrorRule | None:
     """Say what a driver's error means; ``None`` for an error that is not a driver's.
 
     Args:
@@ -226,7 +226,7 @@ def meaning_of(error: BaseException, *, cluster: bool = False) -> Meaning | None
     return CLUSTER_DOWN if cluster and meaning is NEEDS_CLUSTER else meaning
 
 
-def _meaning_of(error: BaseException) -> Meaning | None:
+def _meaning_of(error: BaseException) -> ErrorRule | None:
     for kind in type(error).__mro__:
         path = _path(kind)
         meaning = CLASSES.get(path)
@@ -243,7 +243,7 @@ def _meaning_of(error: BaseException) -> Meaning | None:
 
 def _key(error: Exception, request: Request) -> str | None:
     key: Arg | None = None
-    if isinstance(error, Refused):
+    if isinstance(error, CommandError):
         key = error.key
     elif isinstance(request, Call) and request.keys:
         key = request.keys[0]
@@ -254,7 +254,7 @@ def _key(error: Exception, request: Request) -> str | None:
     return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
 
 
-def failure(meaning: Meaning, error: Exception, request: Request, server: str, seconds: float) -> StatekeepError:
+def failure(meaning: ErrorRule, error: Exception, request: Request, server: str, seconds: float) -> StatekeepError:
     """Make the exception to raise from the driver's ``error``.
 
     Args:
@@ -277,7 +277,7 @@ def failure(meaning: Meaning, error: Exception, request: Request, server: str, s
 
 def cause_of(error: BaseException) -> BaseException:
     """Return the driver's own error that says most."""
-    if isinstance(error, Refused):
+    if isinstance(error, CommandError):
         error = error.error
     if _path(type(error)) == "valkey.exceptions.ValkeyClusterException":
         # It says that no node can be reached, or is none, whatever a node answered when it was asked for the others.

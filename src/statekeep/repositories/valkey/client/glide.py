@@ -15,8 +15,8 @@ from attrs import evolve
 
 from ....domain import StatekeepError
 from ..requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
-from .driver import plain, version
-from .errors import Refused, cause_of, meaning_of
+from .driver import as_resp2, version
+from .errors import CommandError, cause_of, meaning_of
 from .url import Target
 
 Address = tuple[str, int]
@@ -66,14 +66,14 @@ def _route(package: Any, cluster: bool, near: str) -> dict[str, Any]:
 def _reply(reply: Any) -> Reply:
     if isinstance(reply, Exception):
         raise reply
-    return plain(reply)
+    return as_resp2(reply)
 
 
 def _replies(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, Exception):
-            raise Refused(reply, command) from reply
-    return [plain(reply) for reply in replies]
+            raise CommandError(reply, command) from reply
+    return [as_resp2(reply) for reply in replies]
 
 
 def _where(config: Any) -> str:
@@ -158,7 +158,7 @@ class Sync:
                 return self._scan_cluster(pattern) if self.cluster else self._scan(pattern)
             case Ask(command, near):
                 route = _route(self._package, self.cluster, near)
-                return plain(self._client.custom_command(list(command), **route))
+                return as_resp2(self._client.custom_command(list(command), **route))
 
     def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
         batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
@@ -172,7 +172,7 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
-            cursor, keys = plain(self._client.custom_command(_scan(cursor, pattern)))
+            cursor, keys = as_resp2(self._client.custom_command(_scan(cursor, pattern)))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
                 return list(found)
@@ -193,7 +193,7 @@ class Sync:
         for _ in range(TRIES):
             try:
                 slots, me = self._client.exec(batch, raise_on_error=True, options=options)
-                return _address(plain(slots), plain(me))
+                return _address(as_resp2(slots), as_resp2(me))
             except self._package.GlideError:
                 continue
         return None
@@ -241,7 +241,7 @@ class Async:
             case Ask(command, near):
                 route = _route(self._package, self.cluster, near)
                 async with asyncio.timeout(self.patience):
-                    return plain(await self._client.custom_command(list(command), **route))
+                    return as_resp2(await self._client.custom_command(list(command), **route))
 
     async def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
         batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
@@ -257,7 +257,7 @@ class Async:
         while True:
             async with asyncio.timeout(self.patience):
                 reply = await self._client.custom_command(_scan(cursor, pattern))
-            cursor, keys = plain(reply)
+            cursor, keys = as_resp2(reply)
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
                 return list(found)
@@ -280,7 +280,7 @@ class Async:
             try:
                 async with asyncio.timeout(self.patience):
                     slots, me = await self._client.exec(batch, raise_on_error=True, options=options)
-                return _address(plain(slots), plain(me))
+                return _address(as_resp2(slots), as_resp2(me))
             except (self._package.GlideError, TimeoutError):
                 continue
         return None

@@ -22,7 +22,7 @@ from typing import Final
 from ....domain import StatekeepError, Unavailable
 from ..requests import Call, Divided, Reply, Request
 from .driver import AsyncDriver, SyncDriver
-from .errors import MIGRATING, Meaning, cause_of, failure, meaning_of
+from .errors import MIGRATING, ErrorRule, cause_of, failure, meaning_of
 
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
@@ -85,7 +85,7 @@ class Attempts:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return pause
 
-    def translated(self, meaning: Meaning, error: Exception, server: str) -> StatekeepError:
+    def translated(self, meaning: ErrorRule, error: Exception, server: str) -> StatekeepError:
         return failure(meaning, error, self._request, server, self.seconds)
 
     def crowded(self, server: str, limit: int) -> Unavailable:

@@ -15,7 +15,7 @@ from ..requests import Call, Commands
 from ..scripts import script
 from .cluster import Entry, announce, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
-from .plan import SPARE, Settings, Stored, plan_of, sequence_key
+from .plan import SPARE, ItemSettings, Stored, plan_of, sequence_key
 from .records import decode_item, last_put_us
 from .vectors import erase_vectors
 from .write import call, results_of
@@ -25,7 +25,7 @@ WINDOW: Final = 16
 
 
 def append(
-    settings: Settings, last: dict[Namespace, int], namespace: Namespace, puts: Sequence[Put]
+    settings: ItemSettings, last: dict[Namespace, int], namespace: Namespace, puts: Sequence[Put]
 ) -> Operation[list[str]]:
     """Put values under the next keys of a namespace.
 
@@ -45,7 +45,7 @@ def append(
             base = number
             continue
         last[namespace] = number + len(puts)
-        found = [sequence_key(number + place) for place in range(1, len(puts) + 1)]
+        found = [sequence_key(number + position) for position in range(1, len(puts) + 1)]
         done = [
             Put(namespace, key, put.value, put.ttl, vectors=put.vectors) for key, put in zip(found, puts, strict=True)
         ]
@@ -54,14 +54,14 @@ def append(
 
 
 def _append(
-    settings: Settings, keys: ItemKeys, base: int, puts: Sequence[Put]
+    settings: ItemSettings, keys: ItemKeys, base: int, puts: Sequence[Put]
 ) -> Operation[tuple[int, Sequence[Any] | None]]:
     """One attempt: the number before the first value and the replies; or the number that is the last, and none."""
     announced = None
     if settings.is_split(keys.namespace):
         entries = [
-            Entry(keys.namespace, sequence_key(base + place), ms_of(settings.life(put.ttl)))
-            for place, put in enumerate(puts, 1)
+            Entry(keys.namespace, sequence_key(base + position), ms_of(settings.life(put.ttl)))
+            for position, put in enumerate(puts, 1)
         ]
         announced = yield from announce(settings, keys, entries)
     plan = plan_of(settings, puts, None if announced is None else announced.time)
@@ -77,7 +77,7 @@ def _append(
     return int(reply[1]), reply[2:]
 
 
-def pop(settings: Settings, namespace: Namespace) -> Operation[Item | None]:
+def pop(settings: ItemSettings, namespace: Namespace) -> Operation[Item | None]:
     """Delete the last item and return it."""
     keys = settings.keys(namespace)
     while True:

@@ -50,9 +50,9 @@ local function link_of(first)
 end
 
 for _, space in ipairs(plan.spaces) do
-  for place, first in ipairs(space.chain) do
+  for i, first in ipairs(space.chain) do
     links[first] = links[first] or link_of(first)
-    space.chain[place] = links[first]
+    space.chain[i] = links[first]
   end
   space.index, space.vectors = space.chain[1].index, space.chain[1].vectors
   call('ZCARD', space.index)
@@ -155,7 +155,7 @@ for number_, action in ipairs(plan.actions) do
       unknown[#unknown + 1] = text
     end
   end
-  for place = 1, action.documents or 0 do call('HLEN', KEYS[action.record + place]) end
+  for ordinal = 1, action.documents or 0 do call('HLEN', KEYS[action.record + ordinal]) end
 end
 if #unknown > 0 then return {'vectors', unpack(unknown)} end
 
@@ -168,9 +168,9 @@ end
 
 -- Remove the records of vectors behind the first `count`. What has no record of ours here is left to the caller.
 local function remove_vectors(space, action, name, count, before)
-  for place = count + 1, math.min(action.documents or 0, vectors_in(before, plan.collection)) do
-    call('DEL', KEYS[action.record + place])
-    call('ZREM', space.vectors, name .. ':' .. (place - 1))
+  for ordinal = count + 1, math.min(action.documents or 0, vectors_in(before, plan.collection)) do
+    call('DEL', KEYS[action.record + ordinal])
+    call('ZREM', space.vectors, name .. ':' .. (ordinal - 1))
   end
 end
 
@@ -180,9 +180,9 @@ local function parts_of(record)
 end
 
 -- What stands for an item in the indexes of the links of a chain.
-local function members_of(chain, place, name)
+local function members_of(chain, namespace, name)
   local members = {':' .. name}
-  local member = place .. members[1]
+  local member = namespace .. members[1]
   for link = #chain, 2, -1 do
     members[link] = member
     member = string.gsub(member, '^[^.:]*%.?', '', 1)
@@ -192,8 +192,8 @@ end
 
 local function put(space, action)
   local record = KEYS[action.record]
-  local pk, place, name = parts_of(record)
-  local members, key = members_of(space.chain, place, name), decoded(name)
+  local pk, namespace, name = parts_of(record)
+  local members, key = members_of(space.chain, namespace, name), decoded(name)
   local before = head_of(record)
   local created, version = before.created_at, version_of(before.version)
   local last = sane((tonumber(before.updated_at or nil) or -1) * 1000000)
@@ -214,7 +214,7 @@ local function put(space, action)
     more[#more + 1] = plan.collection .. ':' .. number(count)
   end
   local at = item_ends > 0 and number(item_ends)
-  store(record, at, 'pk', pk, 'namespace', place, 'item_key', key, 'value', ARGV[action.value],
+  store(record, at, 'pk', pk, 'namespace', namespace, 'item_key', key, 'value', ARGV[action.value],
     'created_at', created, 'updated_at', stamp, 'version', number(version), unpack(more))
   changed(record)
 
@@ -249,8 +249,8 @@ end
 
 local function delete(space, action)
   local record = KEYS[action.record]
-  local _, place, name = parts_of(record)
-  local members = members_of(space.chain, place, name)
+  local _, namespace, name = parts_of(record)
+  local members = members_of(space.chain, namespace, name)
   local before = head_of(record)
   local last = plan.deletion and sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then
@@ -286,8 +286,8 @@ local function refresh(space, action, row)
   lengthen(space.index, item_ends - now)
   lengthen(KEYS[space.sequence], item_ends - now)
   if space.vectors then lengthen(space.vectors, item_ends - now) end
-  local _, place, name = parts_of(record)
-  local members = members_of(space.chain, place, name)
+  local _, namespace, name = parts_of(record)
+  local members = members_of(space.chain, namespace, name)
   for i, link in ipairs(space.chain) do extend_expiry(link.recency, link.expiry, members[i], item_ends, now) end
   if names and call('ZSCORE', ends, ARGV[space.name]) then
     call('ZADD', ends, 'GT', number(item_ends), ARGV[space.name])

@@ -15,7 +15,7 @@ from ..backend import ValkeyBackend
 from ..client.factory import Client
 from . import append, listing, reindex, search, search_index, write
 from .piecewise import PIECEWISE
-from .plan import Settings
+from .plan import ItemSettings
 
 REMEMBERED: Final = 1024
 """Of how many namespaces the number of the last appended value is remembered."""
@@ -62,7 +62,7 @@ class ValkeyItems(ValkeyBackend):
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
         self.index = index
-        self._settings = Settings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
+        self._settings = ItemSettings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
         self._last: dict[Namespace, int] = {}
         # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None

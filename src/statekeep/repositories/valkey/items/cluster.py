@@ -15,7 +15,7 @@ from ...ttl import ms_of
 from ..requests import Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, ordered
-from .plan import Settings, Stored
+from .plan import ItemSettings, Stored
 from .records import decoded_us, last_put_us, seconds_of
 
 
@@ -43,7 +43,7 @@ class Announced:
     is_kept: bool
 
 
-def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Operation[Announced]:
+def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -> Operation[Announced]:
     time, is_kept = "", False
     if not entries:
         return Announced(entries, 0, is_kept)
@@ -60,7 +60,7 @@ def announce(settings: Settings, keys: ItemKeys, entries: Sequence[Entry]) -> Op
     return Announced(entries, int(time), is_kept)
 
 
-def extend_expiry_above(settings: Settings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
+def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
     """Before items are refreshed: have the indexes above keep them as long."""
     mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in lives.items() if ttl]
     if not mortal:
@@ -89,7 +89,7 @@ class _Truth:
     end: int | None = None
 
 
-def roll_back(settings: Settings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
+def roll_back(settings: ItemSettings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
     """Give what was announced, and not put, its time back.
 
     What is not there at all may be about to be put by others and is left to those who read, unless its key is ``last``
@@ -101,17 +101,19 @@ def roll_back(settings: Settings, keys: ItemKeys, announced: Announced, last: st
         settings,
         keys,
         [
-            _Truth(entry, announced.time + place, time)
-            for place, (entry, time) in enumerate(zip(announced.entries, times, strict=True))
+            _Truth(entry, announced.time + position, time)
+            for position, (entry, time) in enumerate(zip(announced.entries, times, strict=True))
             if time or entry.key <= last
         ],
     )
 
 
-def reconcile(settings: Settings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]) -> Operation[None]:
+def reconcile(
+    settings: ItemSettings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]
+) -> Operation[None]:
     """Correct the indexes above if others put the same items at the same time, or if items end earlier than before."""
     times = [decoded_us(put.updated_at) for put in stored]
-    if not announced.is_kept and all(time == announced.time + place for place, time in enumerate(times)):
+    if not announced.is_kept and all(time == announced.time + position for position, time in enumerate(times)):
         return
     yield from _tell_above(
         settings,
@@ -123,7 +125,7 @@ def reconcile(settings: Settings, keys: ItemKeys, announced: Announced, stored: 
     )
 
 
-def _tell_above(settings: Settings, keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
+def _tell_above(settings: ItemSettings, keys: ItemKeys, truths: Sequence[_Truth]) -> Operation[None]:
     if not truths:
         return
     for link in keys.chain[1:]:
@@ -144,7 +146,7 @@ def _tell_above(settings: Settings, keys: ItemKeys, truths: Sequence[_Truth]) ->
     yield from unlist_above(settings, keys, gone)
 
 
-def unlist_above(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[str, int]]) -> Operation[None]:
+def unlist_above(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[str, int]]) -> Operation[None]:
     """Have the indexes above forget deleted items, if they were not put again since."""
     known = [(key, us) for key, us in gone if us]
     for link in keys.chain[1:] if known else []:

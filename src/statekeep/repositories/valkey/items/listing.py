@@ -19,7 +19,7 @@ from ..losses import report
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, namespace_of_ordered, ordered
-from .plan import Settings
+from .plan import ItemSettings
 from .read import look, read_rows
 from .records import TTL, Row, decode_item, found
 from .write import apply
@@ -37,14 +37,14 @@ Ref = tuple[Namespace, str]
 """Names an item: its namespace and key."""
 
 
-def read(settings: Settings, refs: Sequence[Ref]) -> Operation[list[tuple[Item | None, Row]]]:
+def read(settings: ItemSettings, refs: Sequence[Ref]) -> Operation[list[tuple[Item | None, Row]]]:
     """Read the records of items of any namespaces, in one round trip for each 500."""
     keys = [settings.keys(namespace) for namespace, _ in refs]
     rows = yield from read_rows(settings, [its.record(key) for its, (_, key) in zip(keys, refs, strict=True)])
     return [(decode_item(its, key, row), row) for its, (_, key), row in zip(keys, refs, rows, strict=True)]
 
 
-def refreshed(settings: Settings, items: Sequence[tuple[Item, Row]]) -> Operation[list[Item]]:
+def refreshed(settings: ItemSettings, items: Sequence[tuple[Item, Row]]) -> Operation[list[Item]]:
     """Let items that end live anew; returns all, without those that are gone by now."""
     mortal = [item for item, row in items if row[TTL]]
     if not mortal:
@@ -59,7 +59,7 @@ def refreshed(settings: Settings, items: Sequence[tuple[Item, Row]]) -> Operatio
 
 
 @frozen
-class _Place:
+class Cursor:
     """Behind which key a listing goes on, and how many items may follow."""
 
     after: str | None
@@ -80,13 +80,13 @@ def _bounds(query: ItemRange, after: str | None) -> tuple[Arg, Arg]:
     return low, high
 
 
-def list_items(settings: Settings, query: ItemRange, place: _Place | None) -> Operation[Page[Item]]:
+def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -> Operation[Page[Item]]:
     """One page of the items of a namespace."""
-    place = place or _Place(query.after, query.limit)
+    cursor = cursor or Cursor(query.after, query.limit)
     keys = settings.keys(query.namespace)
-    while place.left != 0:
-        size = PAGE if place.left is None else min(PAGE, place.left)
-        low, high = _bounds(query, place.after)
+    while cursor.left != 0:
+        size = PAGE if cursor.left is None else min(PAGE, cursor.left)
+        low, high = _bounds(query, cursor.after)
         command = ["ZREVRANGEBYLEX", keys.index, high, low] if query.reverse else ["ZRANGEBYLEX", keys.index, low, high]
         (listed,) = yield Commands([[*command, "LIMIT", "0", str(size)]])
         names = [decode_text(name, keys.index) for name in listed]
@@ -98,15 +98,15 @@ def list_items(settings: Settings, query: ItemRange, place: _Place | None) -> Op
         items = [item for item, _ in there]
         if settings.refreshes(query.refresh):
             items = yield from refreshed(settings, there)
-        place = evolve(place, after=names[-1], left=None if place.left is None else place.left - len(items))
+        cursor = evolve(cursor, after=names[-1], left=None if cursor.left is None else cursor.left - len(items))
         if items:
-            return Page(items, None if len(names) < size or place.left == 0 else place)
+            return Page(items, None if len(names) < size or cursor.left == 0 else cursor)
         if len(names) < size:
             break
     return Page([])
 
 
-def sweep(settings: Settings, keys: ItemKeys, gone: Sequence[str]) -> Operation[None]:
+def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operation[None]:
     """Have a namespace's indexes forget keys, if their records are gone."""
     for chunk in chunks(gone):
         members = [keys.member(keys.namespace, key) for key in chunk]
@@ -135,7 +135,7 @@ class Recent:
     """Where to go on; ``None`` if there are no more."""
 
 
-def recent(settings: Settings, keys: ItemKeys, reached: Reached | None, size: int) -> Operation[Recent]:
+def recent(settings: ItemSettings, keys: ItemKeys, reached: Reached | None, size: int) -> Operation[Recent]:
     """The next items, the last put first, behind those that were read before."""
     latest = None if reached is None else reached.time
     seen: Set[Ref] = set() if reached is None else reached.refs
@@ -175,7 +175,7 @@ def _us(score: bytes, key: str) -> int:
 
 
 def newest(
-    settings: Settings,
+    settings: ItemSettings,
     prefix: Namespace,
     filter: Mapping[str, JsonValue] | None,
     limit: int,
@@ -218,7 +218,7 @@ def newest(
     return accepted
 
 
-def _unlist(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]]) -> Operation[None]:
+def _unlist(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]]) -> Operation[None]:
     """Have the index forget items that have no record, if they have had none for a minute."""
     if gone:
         args = [str(arg) for (namespace, key), time in gone for arg in (keys.member(namespace, key), time)]
@@ -229,7 +229,7 @@ def _unlist(settings: Settings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]])
 
 
 def search(
-    settings: Settings,
+    settings: ItemSettings,
     prefix: Namespace,
     filter: Mapping[str, JsonValue] | None,
     limit: int,
@@ -256,7 +256,7 @@ class Names:
     is_last: bool
 
 
-def names(settings: Settings, prefix: Namespace, after: Namespace | None) -> Operation[Names]:
+def names(settings: ItemSettings, prefix: Namespace, after: Namespace | None) -> Operation[Names]:
     """The next namespaces at or below ``prefix``; some may be empty."""
     key = namespace_index_keys(settings.prefix)[0]
     low = f"({ordered(after)}" if after is not None else f"[{ordered(prefix)}" if prefix else "-"
@@ -265,7 +265,7 @@ def names(settings: Settings, prefix: Namespace, after: Namespace | None) -> Ope
     return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < NAMES)
 
 
-def list_namespaces(settings: Settings, query: NamespaceQuery) -> Operation[list[Namespace]]:
+def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[list[Namespace]]:
     """The namespaces that hold items, in order."""
     if query.limit == 0:
         return []
@@ -292,7 +292,7 @@ def _beginning(query: NamespaceQuery) -> Namespace:
     return longest
 
 
-def _alive(settings: Settings, namespaces: Sequence[Namespace], now: int) -> Operation[list[Namespace]]:
+def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) -> Operation[list[Namespace]]:
     """Those that hold items; the index forgets the others."""
     if not namespaces:
         return []
@@ -320,7 +320,7 @@ def _alive(settings: Settings, namespaces: Sequence[Namespace], now: int) -> Ope
     return alive
 
 
-def _count(settings: Settings, namespace: Namespace) -> Operation[int]:
+def _count(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     keys = settings.keys(namespace)
     while True:
         dropped, left = yield Call(script("items/count"), settings.indexes(keys), [])

@@ -25,7 +25,7 @@ SPARE: Final = 4
 
 
 @frozen
-class Settings:
+class ItemSettings:
     """What the operations of a repository have in common."""
 
     prefix: str
@@ -51,7 +51,7 @@ class Settings:
         """The keys of the first vectors of an item, if there may be some."""
         if self.index is None:
             return ()
-        return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{place}") for place in range(count)]
+        return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{ordinal}") for ordinal in range(count)]
 
     def is_split(self, namespace: Namespace) -> bool:
         """Whether the indexes of the namespaces above this one live in other slots."""
@@ -90,7 +90,7 @@ class Plan:
             namespaces are written, too.
     """
 
-    def __init__(self, settings: Settings, time: int | None = None) -> None:
+    def __init__(self, settings: ItemSettings, time: int | None = None) -> None:
         self.settings = settings
         self.time = time
         self.keys: list[str] = []
@@ -114,16 +114,16 @@ class Plan:
     def _record(self, keys: ItemKeys, key: str, documents: int) -> int:
         """Declare an item's record, and those of its vectors: of the same item always as many."""
         record = keys.record(key)
-        place = self._records.get(record)
-        if place is None:
-            place = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
-        return place
+        position = self._records.get(record)
+        if position is None:
+            position = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
+        return position
 
     def _link(self, keys: ItemKeys) -> int:
-        place = self._links.get(keys.recency)
-        if place is None:
-            place = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
-        return place
+        position = self._links.get(keys.recency)
+        if position is None:
+            position = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
+        return position
 
     def _space(self, keys: ItemKeys) -> int:
         number = self._spaces.get(keys.namespace)
@@ -212,7 +212,7 @@ def sequence_key(number: int) -> str:
 
 
 def plan_of(
-    settings: Settings,
+    settings: ItemSettings,
     actions: Sequence[Action],
     time: int | None = None,
     former: Mapping[int, int | None] | None = None,
@@ -235,8 +235,8 @@ def plan_of(
     for position, action in enumerate(actions):
         there = (former or {}).get(position) or 0
         count = len(action.vectors) if isinstance(action, Put) else 0
-        place = (action.namespace, action.key)
-        documents[place] = max(documents.get(place, SPARE), count, there)
+        item = (action.namespace, action.key)
+        documents[item] = max(documents.get(item, SPARE), count, there)
     for position, action in enumerate(actions):
         is_known = former is not None and former.get(position, 0) is None
         plan.add(action, documents=documents[action.namespace, action.key], is_known=is_known)

@@ -8,7 +8,7 @@ from ...operation import Operation
 from ..chunks import chunks
 from ..requests import Arg, Call, Commands
 from ..scripts import script
-from .plan import Settings
+from .plan import ItemSettings
 from .records import READ_FIELDS, Row
 
 
@@ -17,7 +17,7 @@ def hmget(key: str, fields: Sequence[str] = READ_FIELDS) -> list[Arg]:
     return ["HMGET", key, *fields]
 
 
-def read_rows(settings: Settings, records: Sequence[str]) -> Operation[list[Row]]:
+def read_rows(settings: ItemSettings, records: Sequence[str]) -> Operation[list[Row]]:
     """Read records of any namespaces, in one round trip for each 500."""
     rows: list[Row] = []
     for chunk in chunks(records):
@@ -26,7 +26,7 @@ def read_rows(settings: Settings, records: Sequence[str]) -> Operation[list[Row]
 
 
 def look(
-    settings: Settings, skipped: Sequence[str], records: Sequence[str]
+    settings: ItemSettings, skipped: Sequence[str], records: Sequence[str]
 ) -> Operation[tuple[Sequence[bool], Sequence[Row]]]:
     """Look which of some records are there, and read others: one round trip.
 

@@ -15,12 +15,12 @@ from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, ordered
 from .listing import sweep
-from .plan import Settings
+from .plan import ItemSettings
 from .records import decoded_us
 from .vectors import document, erase_documents
 
 
-def reindex(settings: Settings, namespace: Namespace) -> Operation[int]:
+def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     """Enter all records of a namespace into the indexes, and drop what has none; returns how many there are."""
     keys = settings.keys(namespace)
     start = keys.record("")
@@ -47,7 +47,7 @@ class _Entry:
     end: int
 
 
-def _adopt(settings: Settings, keys: ItemKeys, found: Sequence[str]) -> Operation[int]:
+def _adopt(settings: ItemSettings, keys: ItemKeys, found: Sequence[str]) -> Operation[int]:
     replies = yield Commands(
         [
             command

@@ -23,7 +23,7 @@ from ..requests import Ask, Commands, Reply
 from . import search_index, search_query
 from .keys import ItemKeys
 from .listing import PAGE, Ref, names, newest, refreshed
-from .plan import Settings
+from .plan import ItemSettings
 from .read import hmget
 from .records import STAMP, Row, decode_item, found, last_put_us
 from .vectors import Document, document, erase_documents
@@ -69,7 +69,7 @@ class Hits:
         refused: items that were looked at and do not fulfil the filter.
     """
 
-    settings: Settings
+    settings: ItemSettings
     index: VectorIndex
     search: ItemSearch
     wanted: int
@@ -161,7 +161,7 @@ class Hits:
 
 
 def search(
-    settings: Settings, index: VectorIndex, there: search_index.Index, search: ItemSearch
+    settings: ItemSettings, index: VectorIndex, there: search_index.Index, search: ItemSearch
 ) -> Operation[tuple[list[SearchItem], search_index.Index]]:
     """Items at or below a namespace, the nearest to the query first, then those without vectors.
 
@@ -203,7 +203,7 @@ def _rank(hit: tuple[Item, Row, float]) -> tuple[float, float]:
 
 
 def _finished(
-    settings: Settings, search: ItemSearch, results: Sequence[tuple[Item, Row, float | None]]
+    settings: ItemSettings, search: ItemSearch, results: Sequence[tuple[Item, Row, float | None]]
 ) -> Operation[list[SearchItem]]:
     if not settings.refreshes(search.refresh):
         return [found(item, score) for item, _, score in results]
@@ -228,10 +228,10 @@ def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
         neighbours = search_query.candidates((yield Ask(command, near=search_index.near(search.prefix)))).candidates
         candidates = []
         for key, distance in neighbours:
-            place = search_query.parse_key(settings.prefix, index.collection_name, key)
-            if place.namespace[: len(search.prefix)] == search.prefix:
+            vector = search_query.parse_key(settings.prefix, index.collection_name, key)
+            if vector.namespace[: len(search.prefix)] == search.prefix:
                 score = search_query.score(index.distance_metric, distance)
-                candidates.append(Candidate((place.namespace, place.key), place.ordinal, score))
+                candidates.append(Candidate((vector.namespace, vector.key), vector.ordinal, score))
         yield from hits.check(candidates)
         if len(neighbours) < count or (candidates and hits.is_beyond(candidates[-1])):
             return True
@@ -265,23 +265,23 @@ def _compare(
     collection = hits.index.collection_name
     starts: dict[Namespace, Any] = dict.fromkeys(namespaces, "-")
     while starts:
-        places = {namespace: hits.settings.keys(namespace) for namespace in starts}
+        spaces = {namespace: hits.settings.keys(namespace) for namespace in starts}
         listed = yield Commands(
             [
                 ["ZRANGEBYLEX", keys.vectors(collection), starts[namespace], "+", "LIMIT", "0", str(MEMBERS)]
-                for namespace, keys in places.items()
+                for namespace, keys in spaces.items()
             ]
         )
         documents = [
             (keys, decode_text(member, keys.vectors(collection)))
-            for keys, members in zip(places.values(), listed, strict=True)
+            for keys, members in zip(spaces.values(), listed, strict=True)
             for member in members
         ]
         for chunk in chunks(documents):
             yield from _score(hits, query, chunk, best)
         starts = {
             namespace: b"(" + members[-1]
-            for namespace, members in zip(places, listed, strict=True)
+            for namespace, members in zip(spaces, listed, strict=True)
             if len(members) == MEMBERS
         }
 

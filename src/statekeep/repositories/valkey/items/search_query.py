@@ -47,11 +47,11 @@ def start(prefix: str, collection: str) -> str:
     return f"{prefix}:item-vector:{keys.encode_part(collection)}:"
 
 
-_PLACE: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII)
+_VECTOR_KEY: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
 @frozen
-class Place:
+class VectorKey:
     """Whose vector it is, and which of them."""
 
     namespace: Namespace
@@ -59,7 +59,7 @@ class Place:
     ordinal: int
 
 
-def parse_key(prefix: str, collection: str, key: str) -> Place:
+def parse_key(prefix: str, collection: str, key: str) -> VectorKey:
     """Read the key of a vector.
 
     Raises:
@@ -67,16 +67,16 @@ def parse_key(prefix: str, collection: str, key: str) -> Place:
 
     Example:
         >>> parse_key("app", "notes", "app:item-vector:notes:{users.ada}:a%3Ab:0")
-        Place(namespace=('users', 'ada'), key='a:b', ordinal=0)
+        VectorKey(namespace=('users', 'ada'), key='a:b', ordinal=0)
     """
     beginning = start(prefix, collection)
-    match = _PLACE.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
+    match = _VECTOR_KEY.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
     if match is not None:
         tag, item, ordinal = match.groups()
-        place = Place(decode_namespace(tag), keys.decode_part(item), int(ordinal))
-        member = f"{keys.encode_part(place.key)}:{ordinal}"
-        if item_keys(prefix, place.namespace).vector(collection, member) == key:
-            return place
+        parsed = VectorKey(decode_namespace(tag), keys.decode_part(item), int(ordinal))
+        member = f"{keys.encode_part(parsed.key)}:{ordinal}"
+        if item_keys(prefix, parsed.namespace).vector(collection, member) == key:
+            return parsed
     raise CorruptRecord("this is no key of an item's vector", key=key)
 
 

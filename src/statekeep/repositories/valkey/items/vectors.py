@@ -51,7 +51,9 @@ def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
         collection, _, count = token.decode(errors="replace").rpartition(":")
         if not collection or not count.isdecimal() or len(count) > MOST_DIGITS:
             raise CorruptRecord(f"vectors is damaged: {shown(token)}", key=keys.record(key))
-        found += [Document(key, decode_part(collection), f"{encode_part(key)}:{place}") for place in range(int(count))]
+        found += [
+            Document(key, decode_part(collection), f"{encode_part(key)}:{ordinal}") for ordinal in range(int(count))
+        ]
     return found
 
 

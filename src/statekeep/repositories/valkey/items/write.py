@@ -18,7 +18,7 @@ from ..keys import decode_text
 from ..requests import Arg, Commands
 from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
-from .plan import Plan, Settings, Stored, plan_of
+from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import read_rows
 from .records import TTL, VECTORS, Row, decode_item, last_put_us, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
@@ -30,7 +30,7 @@ CHUNK: Final = 500
 """Actions in one call at most, so that none holds up the server."""
 
 
-def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+def apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
     """Do actions one after the other; those of one namespace in one call of at most 500."""
     groups = _groups(settings, actions)
     if len(groups) == 1:
@@ -42,7 +42,7 @@ def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]
     return [results[position] for position in range(len(actions))]
 
 
-def _groups(settings: Settings, actions: Sequence[Action]) -> list[Sequence[int]]:
+def _groups(settings: ItemSettings, actions: Sequence[Action]) -> list[Sequence[int]]:
     """Which actions go into one call, by position."""
     if not settings.cluster:
         return list(chunks(range(len(actions)), CHUNK))
@@ -52,7 +52,7 @@ def _groups(settings: Settings, actions: Sequence[Action]) -> list[Sequence[int]
     return [chunk for positions in by_namespace.values() for chunk in chunks(positions, CHUNK)]
 
 
-def read(settings: Settings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
+def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
     """Read items, and let those that end live anew if they are to; returns whether there were some."""
     keys = [settings.keys(get.namespace) for get in gets]
     records = [its.record(get.key) for its, get in zip(keys, gets, strict=True)]
@@ -70,7 +70,7 @@ def read(settings: Settings, gets: Sequence[Get]) -> Operation[tuple[list[Item |
     return items, bool(mortal)
 
 
-def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
     if settings.is_split(actions[0].namespace):
         return (yield from _apply_in_cluster(settings, actions))
     reply = yield from call(settings, actions)
@@ -80,7 +80,7 @@ def _apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]
 
 
 def call(
-    settings: Settings, actions: Sequence[Action], time: int | None = None, **more: Any
+    settings: ItemSettings, actions: Sequence[Action], time: int | None = None, **more: Any
 ) -> Operation[Sequence[Any]]:
     """Run the script, again with more keys if there are more vectors than was thought."""
     former: dict[int, int | None] = {}
@@ -112,7 +112,7 @@ def conflict(action: Action, actual: int | None) -> Conflict:
     )
 
 
-def results_of(settings: Settings, actions: Sequence[Action], replies: Sequence[Any]) -> Operation[list[Any]]:
+def results_of(settings: ItemSettings, actions: Sequence[Action], replies: Sequence[Any]) -> Operation[list[Any]]:
     """Make results of the script's replies; do what it could not, for want of keys."""
     results: list[Any] = []
     for position, (action, reply) in enumerate(zip(actions, replies, strict=True)):
@@ -165,7 +165,7 @@ def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
     )
 
 
-def _refresh(settings: Settings, action: Get, row: Row) -> Operation[Row]:
+def _refresh(settings: ItemSettings, action: Get, row: Row) -> Operation[Row]:
     """Refresh an item whose vectors had to be learned first."""
     keys = settings.keys(action.namespace)
     documents = vectors_of(keys, action.key, row[VECTORS])
@@ -187,7 +187,7 @@ def _refresh(settings: Settings, action: Get, row: Row) -> Operation[Row]:
 # -- clusters, where the namespaces above live in other slots
 
 
-def _apply_in_cluster(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+def _apply_in_cluster(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
     """The indexes above first, so that no item is missing in them; then the namespace itself; what is left last."""
     keys = settings.keys(actions[0].namespace)
     yield from _check_expected(keys, actions)
@@ -226,14 +226,14 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
             raise conflict(action, actual)
 
 
-def _extend_expiry_above(settings: Settings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
+def _extend_expiry_above(settings: ItemSettings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
     wanted = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
     if wanted:
         rows = yield Commands([["HGET", keys.record(key), "ttl"] for key in wanted])
         yield from extend_expiry_above(settings, keys, dict(zip(wanted, rows, strict=True)))
 
 
-def clear(settings: Settings, namespace: Namespace) -> Operation[int]:
+def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     """Delete the items of a namespace, 500 at a time; what is put behind the place that was reached goes, too."""
     keys = settings.keys(namespace)
     count = 0

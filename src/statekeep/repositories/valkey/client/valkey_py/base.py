@@ -17,8 +17,8 @@ from valkey.exceptions import (
 )
 
 from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan
-from ..driver import plain
-from ..errors import Refused
+from ..driver import as_resp2
+from ..errors import CommandError
 
 if TYPE_CHECKING:
     pass
@@ -52,10 +52,10 @@ def unless_error(reply: Any) -> Reply:
 def replies_of(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ValkeyError):
-            raise Refused(reply, command) from reply
+            raise CommandError(reply, command) from reply
         if isinstance(reply, Exception):  # of a signal handler: pipelines take it for a reply
             raise reply
-    return [plain(reply) for reply in replies]
+    return [as_resp2(reply) for reply in replies]
 
 
 def scan_command(cursor: Arg, pattern: str) -> list[Arg]:
@@ -101,7 +101,7 @@ class Sync:
     def perform(self, request: Request) -> Reply:
         try:
             return self._answer(request)
-        except (ValkeyError, Refused):
+        except (ValkeyError, CommandError):
             raise
         except BaseException:
             self._forsake()
@@ -124,10 +124,10 @@ class Sync:
             case Scan(pattern):
                 return list(self._scan(self._client, pattern))
             case Ask(command, near):
-                return plain(self._ask(command, near))
+                return as_resp2(self._ask(command, near))
 
     def _evaluate(self, *command: Arg) -> Reply:
-        return plain(self._client.execute_command(*command, **RAW))
+        return as_resp2(self._client.execute_command(*command, **RAW))
 
     def _ask(self, command: Sequence[Arg], near: str) -> Any:
         return self._client.execute_command(*raw_command(command), **RAW)
@@ -149,7 +149,7 @@ class Sync:
                 return found
 
     def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
-        return plain(node.execute_command(*raw_command(command), **RAW))
+        return as_resp2(node.execute_command(*raw_command(command), **RAW))
 
     def close(self) -> None:
         self._client.close()
@@ -170,7 +170,7 @@ class Async:
     async def perform(self, request: Request) -> Reply:
         try:
             return await self._answer(request)
-        except (ValkeyError, Refused, asyncio.CancelledError):
+        except (ValkeyError, CommandError, asyncio.CancelledError):
             raise
         except BaseException:
             self._forsake()
@@ -200,11 +200,11 @@ class Async:
 
     async def _evaluate(self, *command: Arg) -> Reply:
         async with asyncio.timeout(self.patience):
-            return plain(await self._client.execute_command(*command, **RAW))
+            return as_resp2(await self._client.execute_command(*command, **RAW))
 
     async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
         async with asyncio.timeout(self.patience):
-            return plain(await self._client.execute_command(*raw_command(command), **RAW))
+            return as_resp2(await self._client.execute_command(*raw_command(command), **RAW))
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
         async with asyncio.timeout(self.patience), self._client.pipeline(transaction=False) as pipeline:
@@ -224,7 +224,7 @@ class Async:
 
     async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
         async with asyncio.timeout(self.patience):
-            return plain(await node.execute_command(*raw_command(command), **RAW))
+            return as_resp2(await node.execute_command(*raw_command(command), **RAW))
 
     async def close(self) -> None:
         await self._client.aclose()

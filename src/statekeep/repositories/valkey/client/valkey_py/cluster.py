@@ -21,7 +21,7 @@ from valkey.exceptions import (
 )
 
 from ...requests import Arg, Reply, Request, Scan
-from ..driver import joined, plain
+from ..driver import as_resp2, joined
 
 if TYPE_CHECKING:
     pass
@@ -190,7 +190,7 @@ class AsyncCluster(Async):
             await self._client.initialize()
             try:
                 node = self._client.get_node_from_key(near)
-                return plain(await self._client.execute_command(*raw_command(command), target_nodes=node, **RAW))
+                return as_resp2(await self._client.execute_command(*raw_command(command), target_nodes=node, **RAW))
             except (SlotNotCoveredError, ReadOnlyError):
                 # Such a command is never redirected, so that nothing else tells the client that its tables are old.
                 await self._client._reset_for_reinitialize()
