@@ -36,6 +36,7 @@ end
 
 -- Replace a record as a whole: what is there goes, with all fields that others may have added. There is no moment at which
 -- the key is without a record. `ends` is in milliseconds, absent for never.
+-- use: each_chunk
 local function store(record, ends, ...)
   local added = redis.pcall('HSET', record, ...)
   if type(added) == 'table' then

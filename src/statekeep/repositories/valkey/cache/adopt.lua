@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: number, update_namespace
 -- Index the entries that have a record, to end as that does, and forget the others. Returns how many have one.
 -- KEYS: (index, index of namespaces)*, records
 -- ARGV: number of indexes, (namespace, how many of the entries are in it)*, keys

@@ -19,6 +19,7 @@ local function end_with_last(key)
 end
 
 -- Bring the index of namespaces up to date with an index.
+-- use: end_with_last
 local function update_namespace(index, namespaces, name)
   local last = end_with_last(index)
   if last then call('ZADD', namespaces, last, name) else call('ZREM', namespaces, name) end

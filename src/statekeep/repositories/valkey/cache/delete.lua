@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: update_namespace
 -- Delete entries, and have the indexes forget them. Returns how many there were.
 -- KEYS: (index, index of namespaces)*, records
 -- ARGV: number of indexes, (namespace, how many of the entries are in it)*, keys

@@ -1,4 +1,5 @@
 #!lua
+-- use: now_us, number, seconds, store, drop_ended, update_namespace
 -- Store entries, and index them.
 -- KEYS: (index, index of namespaces)*, records
 -- ARGV: number of indexes, (namespace, how many of the entries are in it)*,

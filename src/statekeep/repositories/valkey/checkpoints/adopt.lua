@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, ttl_of, hold, outlast, entry_of
 -- Make index entries true: add those of records that exist, drop those of records that do not.
 -- KEYS: index expiry namespaces pending record*   ARGV: kind (c or w), namespace, member*
 -- Returns how many exist, and the members that the index had, and that have not ended, without a record.

@@ -23,6 +23,7 @@ local function drop_expired(values, checkpoints, writes, pending, expiry, now, a
 end
 
 -- Raise the end of entries that are in the expiry index already; what is not there lasts for ever.
+-- use: each_chunk
 local function prolong(expiry, entries, score)
   each_chunk(entries, function(first, last)
     local args = {}
@@ -44,6 +45,7 @@ local function fields_of(channels)
   return fields
 end
 
+-- use: each_chunk
 local function values_of(key, fields)
   if #fields == 0 then return fields end
   if #fields <= 2000 then return call('HMGET', key, unpack(fields)) end
@@ -67,12 +69,14 @@ local function last_part(text)
 end
 
 -- Thread id and namespace of the key of a record, and the checkpoint id as it stands there.
+-- use: decoded
 local function parts_of(key)
   local thread, namespace, encoded_id = string.match(key, '{(.-)}:([^:]*):([^:]*)')
   return decoded(thread), decoded(namespace), encoded_id
 end
 
 -- HSET or ZADD with any number of arguments.
+-- use: each_chunk
 local function add(command, key, list)
   if #list <= 2000 then
     if #list > 0 then call(command, key, unpack(list)) end
@@ -105,6 +109,7 @@ end
 
 -- Make the index of pending writes anew from the names of their copies, if the server evicted it: the copies go with the
 -- last of the index otherwise. Returns whether it did.
+-- use: each_chunk, ttl_of
 local function restore_writes(writes, pending)
   if call('EXISTS', writes) == 1 then return false end
   local members = call('HKEYS', pending)
@@ -129,6 +134,7 @@ end
 
 -- Pending writes by their index members: a text with a line for each that has an entry, the others by their members.
 -- What ended is left out. Of many, only the first ones are looked at.
+-- use: now_us, ends_of
 local function lines_of(pending, expiry, members)
   local bare, lines, size = {}, {}, 0
   local count = math.min(#members, 500)
@@ -152,6 +158,7 @@ local function lines_of(pending, expiry, members)
 end
 
 -- The index members of the pending writes of a checkpoint, also if the index has to be made anew for them.
+-- use: members_of, restore_writes
 local function writes_of(writes, pending, encoded_id)
   local members = members_of(writes, encoded_id)
   if #members == 0 and restore_writes(writes, pending) then return members_of(writes, encoded_id) end
@@ -160,6 +167,7 @@ end
 
 -- Checkpoints of a namespace: their rows, the channel values of all of them, and what `lines_of` returns.
 -- From `key` on in KEYS: values, writes, expiry, pending, one record per checkpoint; from `at` on in ARGV: encoded id*
+-- use: fields_of, values_of, row_of, lines_of, writes_of
 local function records_at(key, at, number)
   local values, writes, expiry, pending = unpack(KEYS, key, key + 3)
   local rows, members, size, fields, seen = {}, {}, 0, {}, {}
@@ -186,6 +194,7 @@ end
 
 -- Let a checkpoint that is used live for another ttl, with the values that it refers to.
 -- Returns its run, if the index of that has to live longer, too.
+-- use: lengthen, prolong, fields_of, run_ttl
 local function refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now)
   local row = call('HMGET', record, 'checkpoint_id', 'channels', 'run_id')
   if not row[1] then return end
@@ -206,6 +215,7 @@ local function touch_thread(by_time, by_name, thread, now)
   if call('ZADD', by_time, string.format('%.0f', now), thread) == 1 then call('ZADD', by_name, 0, thread) end
 end
 
+-- use: ttl_of, hold, run_ttl
 local function add_run(run, thread, ttl)
   local before = ttl_of(run)
   call('SADD', run, thread)

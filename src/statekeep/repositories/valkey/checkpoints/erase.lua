@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: forget_thread
 -- Delete checkpoint and pending write records with their index entries; with the last one of a namespace, all that they
 -- shared; with the last checkpoint of the thread, its entry in the thread index, if that is given.
 -- KEYS: per namespace: head values checkpoints writes expiry namespaces pending, record*; [thread-index x2]

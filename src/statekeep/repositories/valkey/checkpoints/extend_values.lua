@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, ttl_of, hold, outlast, prolong, fields_of
 -- Let channel values live as long as the records that use them, whose TTL others may have changed.
 -- KEYS: values expiry record*
 local values, expiry = KEYS[1], KEYS[2]

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: forget_thread
 -- Let the thread index and runs forget a thread, unless it has checkpoints.
 -- KEYS: namespaces thread-index x2 run*   ARGV: thread
 if not forget_thread(KEYS[1], KEYS[2], KEYS[3], ARGV[1]) then return 0 end

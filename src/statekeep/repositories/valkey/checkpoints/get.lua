@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: fields_of, values_of, last_part, row_of, lines_of, writes_of
 -- Read a checkpoint with its channel values and its pending writes.
 -- KEYS: values checkpoints writes expiry pending record-or-head
 -- ARGV: encoded id ('' for the newest)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: members_of, restore_writes
 -- List index members of pending writes: those of some checkpoints, or all behind a member.
 -- KEYS: writes pending   ARGV: 'of', encoded id*   or: 'after', member or '', how many
 restore_writes(KEYS[1], KEYS[2])

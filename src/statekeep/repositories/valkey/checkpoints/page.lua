@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: decoded, records_at
 -- List the newest checkpoints of a namespace; if they are the expected ones, and there is no other namespace, read them.
 -- KEYS: checkpoints, values, writes, expiry, pending, one record per expected checkpoint, [namespaces]
 -- ARGV: how many at most, upper limit ('+' or '(ID'), encoded id of an expected one*

@@ -1,4 +1,6 @@
 #!lua
+-- use: now_us, number, decoded, store, ttl_of, hold, outlast, has_ends, drop_expired, prolong, fields_of, values_of
+-- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent [thread-index x2 [run]]
 -- ARGV: ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter per channel, token*, value*

@@ -1,4 +1,6 @@
 #!lua
+-- use: now_us, decoded, each_chunk, store, ttl_of, hold, outlast, has_ends, drop_expired, parts_of, add, members_of
+-- use: ends_of, entry_of, restore_writes, refresh
 -- Store pending writes of one checkpoint. Returns nothing, or its run, if the index of that has to live longer (else ''),
 -- and the index members of its other writes that would end long before it.
 -- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: records_at
 -- Read checkpoints of one or several namespaces of a thread; each channel value once, however many use it.
 -- KEYS: per namespace: values, writes, expiry, pending, one record per checkpoint
 -- ARGV: per namespace: number of checkpoints, encoded id*

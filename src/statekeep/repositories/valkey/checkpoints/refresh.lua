@@ -1,4 +1,5 @@
 #!lua
+-- use: now_us, lengthen, prolong, refresh
 -- Let a checkpoint and its pending writes live for another ttl. Returns its run, if the index of that has to live
 -- longer, too, else ''.
 -- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: last_part, members_of, restore_writes
 -- Read what the walk to the ancestors needs of many checkpoints.
 -- KEYS: writes, pending, record*   ARGV: number of channels, encoded channel*, one encoded id per record
 -- Returns one list, per record: id or '', parent id or '', whether its list of channels is whole, for each channel the

@@ -1,4 +1,5 @@
 #!lua
+-- use: now_us, touch_thread
 -- Note that a thread was updated; or take that back, unless another update was noted since.
 -- KEYS: thread-index x2   ARGV: thread, [the time that was noted, the time before it]
 -- Returns the time noted, and the one before it (none: the thread is new).

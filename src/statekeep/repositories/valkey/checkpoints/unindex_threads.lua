@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us
 -- Forget threads that are gone, unless they were updated since they were looked at.
 -- KEYS: thread-index x2   ARGV: least age in microseconds, (thread, score)*
 local latest = now_us() - tonumber(ARGV[1])

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: values_of
 -- Read pending writes, and channel values.
 -- KEYS: values, record*   ARGV: field of a value*
 -- Returns {(task_path, channel, encoding, value, pk)*}, {value*}

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, ttl_of, hold, enter, enter_namespace
 -- Enter items into the indexes of a namespace, as their records say; leave out those whose record is gone.
 -- KEYS: recency expiry [namespace-index x3] [index, record*]
 -- ARGV: name of their namespace, how many of these keys are the namespace-index (0 or 3), whether the others are

@@ -1,4 +1,5 @@
 #!lua
+-- use: now_us, number, drop_ended, enter, enter_namespace, sane, next_time
 -- In a cluster: enter items that are about to be put into the indexes of a namespace above theirs.
 -- KEYS: recency expiry index [vectors] [namespace-index x3]
 -- ARGV: microseconds or '', name of their namespace, (member, life in ms)*

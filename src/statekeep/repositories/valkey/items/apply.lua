@@ -1,4 +1,6 @@
 #!lua
+-- use: now_us, number, decoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, leave, extend_expiry
+-- use: forget_namespaces, enter_namespace, sane, next_time, vectors_in
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
 --   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, or absent

@@ -1,4 +1,5 @@
 #!lua
+-- use: now_us, number, next_time
 -- The number of the last value that was appended to a namespace. One that has none begins with the time, so that its
 -- keys are behind all that were appended, and removed, before. KEYS: sequence recency
 local last = call('GET', KEYS[1])

@@ -7,6 +7,7 @@
 local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors', 'pk'}
 
 -- What is directly in a namespace is in the index of its keys, too, and in that of its vectors.
+-- use: decoded
 local function strike(index, vectors, member)
   if string.sub(member, 1, 1) ~= ':' then return end
   local name = string.sub(member, 2)
@@ -15,11 +16,13 @@ local function strike(index, vectors, member)
 end
 
 -- Some of what has ended at or below a namespace.
+-- use: number
 local function ended_in(expiry, now)
   return call('ZRANGEBYSCORE', expiry, '-inf', '(' .. number(now), 'LIMIT', 0, 100)
 end
 
 -- Forget what has ended at or below a namespace; `vectors` may be absent.
+-- use: strike
 local function drop(recency, expiry, index, vectors, ended)
   if #ended == 0 then return end
   call('ZREM', recency, unpack(ended))
@@ -27,6 +30,7 @@ local function drop(recency, expiry, index, vectors, ended)
   for _, member in ipairs(ended) do strike(index, vectors, member) end
 end
 
+-- use: ended_in, drop
 local function drop_ended(recency, expiry, index, vectors, now)
   local ended = ended_in(expiry, now)
   drop(recency, expiry, index, vectors, ended)
@@ -35,6 +39,7 @@ end
 
 -- Enter an item that was put into the indexes of a namespace. `ends` is 0 for never; then `expiry` is absent if nothing
 -- else ends there.
+-- use: number, ttl_of, hold, outlast
 local function enter(recency, expiry, member, us, ends, now)
   if ends == 0 then
     call('ZADD', recency, number(us), member)
@@ -61,6 +66,7 @@ end
 
 -- Forget an item whose record is gone. If it did not end, others deleted it, or the server evicted it, and its vectors are
 -- still there. Returns whether an index knew it, as one that has not ended.
+-- use: strike, leave
 local function miss(recency, expiry, index, vectors, member, now)
   local ends, known = tonumber(call('ZSCORE', expiry, member) or nil), call('ZSCORE', recency, member)
   strike(index, ends and ends < now and vectors, member)
@@ -69,6 +75,7 @@ local function miss(recency, expiry, index, vectors, member, now)
 end
 
 -- Extend the life of an item in the indexes of a namespace.
+-- use: number, lengthen
 local function extend_expiry(recency, expiry, member, ends, now)
   call('ZADD', expiry, 'XX', 'GT', number(ends), member)
   lengthen(recency, ends - now)
@@ -84,6 +91,7 @@ local function forget_namespaces(names, times, ends, list)
 end
 
 -- `ends` is absent if none of them ends, and the item does not.
+-- use: number, forget_namespaces
 local function enter_namespace(names, times, ends, name, us, item_ends, now)
   if ends then
     local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now - GRACE), 'LIMIT', 0, 20)
@@ -102,6 +110,7 @@ local function sane(us)
 end
 
 -- A time that no item at or below a namespace has yet, in microseconds: the present one, if possible.
+-- use: sane
 local function next_time(recency, us)
   local last = call('ZREVRANGE', recency, 0, 0, 'WITHSCORES')
   return math.max(us, (sane(tonumber(last[2])) or 0) + 1)

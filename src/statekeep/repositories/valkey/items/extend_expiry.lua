@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, number, extend_expiry
 -- In a cluster: extend the life of items in the indexes of a namespace above theirs.
 -- KEYS: recency expiry [namespace-index x3]   ARGV: name of their namespace, (member, life in ms)*
 local now = math.floor(now_us() / 1000)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, forget_namespaces
 -- Forget namespaces that are empty, unless something was put there a moment ago. KEYS: namespace-index x3   ARGV: name*
 local latest = now_us() - GRACE * 1000
 for _, name in ipairs(ARGV) do

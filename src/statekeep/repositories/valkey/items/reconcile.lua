@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, number, enter, leave
 -- In a cluster: say what has become of items that were announced, unless they were announced again since. Those that
 -- were put are entered if somebody removed them: a deletion of what was put before.
 -- KEYS: recency expiry

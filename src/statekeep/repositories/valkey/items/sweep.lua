@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, miss
 -- Forget items of a namespace whose record is gone. KEYS: recency expiry index [vectors] record*   ARGV: member*
 -- Returns the members of those that have not ended.
 local others, now, lost = #KEYS - #ARGV, math.floor(now_us() / 1000), {}

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- use: now_us, miss
 -- Forget items in the indexes of a namespace, unless they were put again since.
 -- KEYS: recency expiry index [vectors]   ARGV: how long they must have been left alone in us, (member, the greatest
 --   time in us)*
