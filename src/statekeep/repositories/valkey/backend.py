@@ -1,4 +1,4 @@
-"""What the backends in Valkey have in common: a client, a prefix, a TTL."""
+"""The base of the backends in Valkey: a client, a prefix, a TTL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .wrong_type import locate_wrong_type
 
 
 class ValkeyBackend:
-    """Answers the requests of operations with a client.
+    """A backend that answers the requests of operations with a client.
 
     Args:
         client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
@@ -30,10 +30,10 @@ class ValkeyBackend:
     """
 
     types: ClassVar[dict[str, bytes]]
-    """What the server calls the type of a key, by the name behind the prefix."""
+    """The server's name of a key's type, by the name behind the prefix."""
 
     piecewise: ClassVar[Mapping[str, Piecewise]] = {}
-    """What stands in for a script while the slot of its keys is on its way to another node, by the script's name."""
+    """Stand-ins for scripts, by name, while the slot of their keys moves to another node."""
 
     def __init__(self, client: Client, prefix: str, ttl: float | None) -> None:
         if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
@@ -75,7 +75,10 @@ class ValkeyBackend:
             raise await arun(found, self.client.aexecute) from error.__cause__
 
     def _in_pieces(self, call: Call) -> Operation[Reply]:
-        """Answer a call whose keys may be on two nodes: command by command, or when they are on one again."""
+        """Answer a call whose keys may be on two nodes.
+
+        It is done command by command, or once they are on one node again.
+        """
         do = self.piecewise.get(call.script.name)
         operation = None if do is None else do(call.keys, call.args)
         if operation is None:
@@ -87,5 +90,5 @@ class ValkeyBackend:
         self.client.close()
 
     async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
+        """Close the client as :meth:`close` does, from the event loop."""
         await self.client.aclose()

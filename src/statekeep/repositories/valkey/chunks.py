@@ -8,7 +8,7 @@ from typing import TypeVar
 ItemT = TypeVar("ItemT")
 
 CHUNK = 500
-"""How many records one script call touches at most, so that none holds up the server."""
+"""Records that one script call touches at most, so that none holds up the server."""
 
 Row = Sequence[bytes | None]
 

@@ -1,4 +1,4 @@
-"""Values as records hold them: text only, as redis-om writes it."""
+"""Codecs of values in records: text only, as redis-om writes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...domain import (
 
 
 def encode_bytes(data: bytes) -> bytes:
-    """Bytes as a record holds them."""
+    """Encode bytes for a record, as base64."""
     return pybase64.b64encode(data)
 
 
@@ -25,7 +25,10 @@ def decode_bytes(text: bytes, key: str) -> bytes:
 
 
 def encode_time(moment: dt.datetime) -> str:
-    """A datetime as redis-om writes it; as ISO 8601, which redis-om reads too, where a float would be inexact."""
+    """Encode a time as redis-om does.
+
+    Where a float would be inexact it is ISO 8601, which redis-om reads too.
+    """
     text = repr(moment.timestamp())
     if 1970 <= moment.year < 2200:
         return text
@@ -54,7 +57,7 @@ def decode_time(text: str) -> dt.datetime:
 
 
 def belongs(pk: bytes | None, key: str) -> bool:
-    """Whether a record's primary key is the one in the key under which it was read.
+    """Return whether a record's primary key fits the key it was read from.
 
     If not, the answer is about something else, whatever brought it here.
     """

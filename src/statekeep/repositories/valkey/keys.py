@@ -53,7 +53,7 @@ def _decode_part(text: str) -> str:
 
 
 def is_part(text: str) -> bool:
-    """Whether :func:`encode_part` makes this of something.
+    """Return whether :func:`encode_part` can make this text.
 
     >>> is_part("a%2Eb"), is_part("a.b"), is_part("%61"), is_part("%FF")
     (True, False, False, False)

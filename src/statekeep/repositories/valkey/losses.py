@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 logger: Final = logging.getLogger("statekeep.valkey")
-"""Says that records are gone which nobody deleted through Statekeep."""
+"""The logger that tells of records gone which nobody deleted through Statekeep."""
 
 
 def report(kind: str, index: str, members: Sequence[str]) -> None:

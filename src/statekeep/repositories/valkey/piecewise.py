@@ -1,4 +1,4 @@
-"""Doing command by command what a reading script does.
+"""Stand-ins for reading scripts, command by command.
 
 While a slot of a cluster is on its way to another node, the server refuses a script if one of its keys is not there: not
 there any more, or there never was such a key. A single command is sent on to the node that has its key, or would have it.
@@ -16,7 +16,7 @@ Keys = Sequence[str]
 Args = Sequence[Arg]
 
 Piecewise = Callable[[Keys, Args], Operation[Reply] | None]
-"""Answers a call of a script, from its keys and arguments; ``None`` if this one cannot be answered so."""
+"""The stand-in for a script: answers keys and arguments, or ``None`` if it cannot."""
 
 
 def as_text(arg: Arg) -> str:
@@ -30,7 +30,7 @@ def hmget_all(records: Keys, fields: Iterable[Arg]) -> Commands:
 
 
 def is_before(score: bytes | None, now: float) -> bool:
-    """Whether a score of an index is a time in the past."""
+    """Return whether a score of an index is a time in the past."""
     return score is not None and float(score) < now
 
 

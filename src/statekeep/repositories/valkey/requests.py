@@ -1,4 +1,4 @@
-"""What a Valkey operation asks its client for."""
+"""The requests of Valkey operations to their client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Arg = str | bytes
 """A command argument; text is sent as UTF-8."""
 
 Reply = Any
-"""As RESP2 has it: bytes, int, None, or a list of replies. Never decoded to text."""
+"""A reply as in RESP2: bytes, int, None, or a list of replies; never text."""
 
 
 @frozen
@@ -36,11 +36,11 @@ class Call:
     keys: Sequence[str]
     args: Sequence[Arg]
     is_whole: bool = False
-    """Whether it is tried again while its keys may be on two nodes. If not, it is :class:`Divided` then."""
+    """Whether to retry while its keys may be on two nodes, or raise :class:`Divided`."""
 
 
 class Divided(Exception):
-    """The keys of a call may be on two nodes of a cluster, because their slot is on its way from one to the other."""
+    """The keys of a call may be on two nodes of a cluster, because their slot moves."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call.script.name)
@@ -60,7 +60,7 @@ class Commands:
 
 @frozen
 class Scan:
-    """Find the HASH keys that match a glob pattern, on all nodes. The reply is a list of keys.
+    """Find the HASH keys that match a glob pattern, on all nodes; reply with them.
 
     Walks the whole keyspace, so it has no place on a request path: only ``reindex`` uses it.
     """

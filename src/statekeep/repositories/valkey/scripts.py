@@ -15,7 +15,9 @@ from .requests import Script
 
 @cache
 def script(path: str, *, when_full: bool = False) -> Script:
-    """Load ``FOLDER/NAME.lua``, behind what it uses of the two ``common.lua``: that of all, and that of its folder.
+    """Load ``FOLDER/NAME.lua`` with the shared functions that it uses.
+
+    They are in ``common.lua``, that of all scripts and that of the folder.
 
     Args:
         path: ``FOLDER/NAME``.

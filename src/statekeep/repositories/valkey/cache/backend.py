@@ -1,4 +1,4 @@
-"""The Valkey backend of cache entries; what each operation does is in ``operations.py``."""
+"""The Valkey backend of cache entries; ``operations.py`` has the operations."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SHARDS: Final = tuple(f"{number:02x}" for number in range(64))
 
 
 def shard_of(text: str) -> str:
-    """The shard of the entry that is ``N1.N2:K``.
+    """Return the shard of the entry ``N1.N2:K``.
 
     >>> shard_of("users.ada:theme")
     '00'
@@ -33,7 +33,7 @@ def shard_of(text: str) -> str:
 
 @frozen(cache_hash=True)
 class IndexKeys:
-    """The keys of the part of a namespace that is in one shard.
+    """The keys of the part of a namespace that lies in one shard.
 
     Attributes:
         name: the namespace as text, ``N1.N2``.
@@ -56,20 +56,20 @@ class IndexKeys:
         return namespaces_key(self.prefix, self.shard)
 
     def pk(self, key: str) -> str:
-        """The primary key of an entry: ``{S}:N1.N2:K``."""
+        """Return the primary key of an entry: ``{S}:N1.N2:K``."""
         return f"{{{self.shard}}}:{self.name}:{encode_part(key)}"
 
     def record(self, key: str) -> str:
-        """The key of an entry's record."""
+        """Return the key of an entry's record."""
         return self.record_of(self.pk(key))
 
     def record_of(self, pk: str) -> str:
-        """The key of the record with a primary key."""
+        """Return the key of the record with a primary key."""
         return f"{self.prefix}:cache_entry:{pk}"
 
 
 def index_keys(prefix: str, shard: str, name: str) -> IndexKeys:
-    """The keys of a part of a namespace, remembered for those in use."""
+    """Return the keys of a part of a namespace, from memory if it is in use."""
     return (_index_keys if len(name) <= SHORT else IndexKeys)(prefix, shard, name)
 
 
@@ -78,20 +78,20 @@ _name = lru_cache(maxsize=4096)(encode_namespace)
 
 
 def keys_of(prefix: str, entry: CacheKey) -> IndexKeys:
-    """The keys of the part of a namespace in which an entry is."""
+    """Return the keys of the part of a namespace that holds an entry."""
     namespace, key = entry
     name = (_name if sum(map(len, namespace)) <= SHORT else encode_namespace)(namespace)
     return index_keys(prefix, shard_of(f"{name}:{encode_part(key)}"), name)
 
 
 def parts_of(prefix: str, namespace: Namespace) -> list[IndexKeys]:
-    """The keys of all parts of a namespace."""
+    """Return the keys of all parts of a namespace."""
     name = encode_namespace(namespace)
     return [index_keys(prefix, shard, name) for shard in SHARDS]
 
 
 def namespaces_key(prefix: str, shard: str) -> str:
-    """The index of the namespaces that have entries in a shard."""
+    """Return the key of the index of namespaces that have entries in a shard."""
     return f"{prefix}:cache_namespace-index:{{{shard}}}"
 
 

@@ -25,22 +25,22 @@ from .keys import SHARDS, IndexKeys, entry_of, index_keys, keys_of, namespaces_k
 from .records import READ_FIELDS, decode_entry
 
 MOST_BYTES: Final = 8_000_000
-"""Of values that one call writes, if they are several."""
+"""Bytes of values that one call writes at most, unless one value alone is larger."""
 
 PAGE: Final = 100
-"""How many members are read at a time of each of the 64 indexes that are read together."""
+"""Members read at a time of each of the 64 indexes that are read together."""
 
 
 @frozen
 class CacheSettings:
-    """What the operations of a repository have in common."""
+    """The settings that the operations on cache entries share."""
 
     prefix: str
     ttl: float | None
     cluster: bool
 
     def life(self, ttl: Ttl) -> int:
-        """Milliseconds that an entry lives; 0 for ever."""
+        """Return the milliseconds that an entry lives; 0 for ever."""
         return ms_of(self.ttl if ttl is DEFAULT else ttl)
 
 
@@ -48,7 +48,7 @@ class CacheSettings:
 
 
 def get(settings: CacheSettings, cache_keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
-    """Read entries in one round trip, and in some more if a key holds what is no record."""
+    """Read entries in one round trip; in a few more if a key holds no record."""
     records = {cache_key: keys_of(settings.prefix, cache_key).record(cache_key[1]) for cache_key in cache_keys}
     if not records:
         return {}
@@ -92,7 +92,7 @@ def _read_hashes(settings: CacheSettings, records: Sequence[str]) -> Operation[l
 
 @frozen
 class _Line:
-    """An entry, and what a script is told of it.
+    """An entry with its arguments for a script.
 
     Attributes:
         index: that knows the entry.
@@ -108,7 +108,7 @@ class _Line:
 
 
 def _together(settings: CacheSettings, lines: Iterable[_Line]) -> Iterator[list[_Line]]:
-    """Cut entries into those that one call may be about."""
+    """Group entries into those that fit one call."""
     by_shard: dict[str, list[_Line]] = {}
     for line in lines:
         by_shard.setdefault(line.index.shard if settings.cluster else "", []).append(line)
@@ -125,7 +125,7 @@ def _together(settings: CacheSettings, lines: Iterable[_Line]) -> Iterator[list[
 
 
 def _call(name: str, lines: Iterable[_Line], empty: Iterable[IndexKeys] = ()) -> Call:
-    """Run a script with some entries, and with indexes of which there are none."""
+    """Call a script about some entries, and about indexes without entries."""
     groups: dict[IndexKeys, list[_Line]] = {index: [] for index in empty}
     for line in lines:
         groups.setdefault(line.index, []).append(line)
@@ -144,7 +144,7 @@ def _call(name: str, lines: Iterable[_Line], empty: Iterable[IndexKeys] = ()) ->
 
 
 def set_entries(settings: CacheSettings, entries: Sequence[Write]) -> Operation[None]:
-    """Store entries: one call for each 500, or for each 8 MB; in a cluster, for those of each shard."""
+    """Store entries, in a call for each 500 or 8 MB; in a cluster, for each shard."""
     lines = []
     for write in entries:
         index, payload = keys_of(settings.prefix, (write.namespace, write.key)), write.payload
@@ -163,14 +163,14 @@ def _delete(settings: CacheSettings, entries: Iterable[tuple[IndexKeys, str]]) -
 
 
 def delete(settings: CacheSettings, cache_keys: Sequence[CacheKey]) -> Operation[int]:
-    """Delete entries, in calls as those of :func:`set_entries`."""
+    """Delete entries, in calls like those of :func:`set_entries`."""
     return (
         yield from _delete(settings, [(keys_of(settings.prefix, cache_key), cache_key[1]) for cache_key in cache_keys])
     )
 
 
 def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Operation[int]:
-    """Delete all entries of namespaces, or of all there are, some at a time."""
+    """Delete all entries of some namespaces, or of all, in steps."""
     count = 0
     if namespaces is not None:
         for namespace in namespaces:
@@ -192,7 +192,10 @@ def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Op
 
 
 def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: bool = False) -> Operation[int]:
-    """Delete what some indexes have. Those that are known to the index of namespaces may have to be forgotten there."""
+    """Delete the entries of some indexes.
+
+    If the index of namespaces knows them, it is told to forget those that are empty.
+    """
     count = 0
     while indexes:
         keys = yield from _first(index.index for index in indexes)
@@ -205,14 +208,14 @@ def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: 
 
 
 def _first(indexes: Iterable[str]) -> Operation[list[list[str]]]:
-    """The first members of some indexes."""
+    """Read the first members of some indexes."""
     names = list(indexes)
     replies = yield Commands([("ZRANGE", name, "0", str(PAGE - 1)) for name in names])
     return [[decode_text(member, name) for member in members] for name, members in zip(names, replies, strict=True)]
 
 
 def _settle(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[None]:
-    """Have the index of namespaces forget indexes that are not there any more."""
+    """Drop indexes that are gone from the index of namespaces."""
     by_shard: dict[str, list[IndexKeys]] = {}
     for index in indexes:
         by_shard.setdefault(index.shard if settings.cluster else "", []).append(index)
@@ -224,7 +227,10 @@ def _settle(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[
 
 
 def reindex(settings: CacheSettings) -> Operation[int]:
-    """Index all entries that there are, and forget all others. Walks the whole keyspace once."""
+    """Index all entries that exist, and forget all others.
+
+    It walks the whole keyspace once.
+    """
     start = f"{settings.prefix}:cache_entry:"
     entries: dict[tuple[IndexKeys, str], None] = {}
     for record in (yield Scan(f"{escape_glob(start)}*")):

@@ -13,7 +13,7 @@ from ....domain.model import built
 from ..codecs import belongs, decode_bytes, decode_time
 
 READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
-"""The fields of a record from which :func:`decode_entry` builds an entry."""
+"""The fields from which :func:`decode_entry` builds an entry."""
 
 
 @lru_cache(maxsize=64)
@@ -23,7 +23,7 @@ def _time(text: bytes) -> datetime:
 
 
 def decode_entry(cache_key: CacheKey, record: str, row: Sequence[bytes | None]) -> CacheEntry | None:
-    """Build an entry from the :data:`READ_FIELDS` of the record at a key; ``None`` if there is none.
+    """Build an entry from its :data:`READ_FIELDS`; ``None`` if there is no record.
 
     Raises:
         CorruptRecord: a part is damaged or missing, or the record is that of another entry.

@@ -1,4 +1,4 @@
-"""Walking from a checkpoint to its ancestors, to rebuild channels from their pending writes."""
+"""The walk to a checkpoint's ancestors, whose pending writes rebuild channels."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ from .records import decode_value, tokens
 from .settings import CheckpointSettings
 
 PAGE = 200
-"""Checkpoints looked at in one step of the walk."""
+"""Checkpoints read in one step of the walk."""
 
 
 @define
 class _Step:
-    """What the walk needs to know of one ancestor."""
+    """One ancestor, as far as the walk needs it."""
 
     key: str
-    """Of its record."""
+    """The key of its record."""
     parent_id: str | None
     seeds: dict[str, str] = field(factory=dict)
-    """Channel to the field of its stored value."""
+    """The field of each stored value, by channel."""
     members: list[str] = field(factory=list)
 
 
 def ancestors(
     settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """What the ancestors contributed to ``channels``: two round trips for each page, one for writes and values."""
+    """Collect the ancestors' contributions to ``channels``.
+
+    It takes two round trips for each page, and one for writes and values.
+    """
     histories = {name: ChannelHistory() for name in channels}
     if not histories:
         return histories
@@ -87,7 +90,7 @@ def ancestors(
 def _look(
     keys: NamespaceKeys, ids: Sequence[str], channels: Sequence[str]
 ) -> Operation[dict[str, _Step | CorruptRecord]]:
-    """Read what the walk needs of checkpoints that exist."""
+    """Read those of the checkpoints that exist."""
     records = [keys.checkpoint(checkpoint_id) for checkpoint_id in ids]
     arguments = [str(len(channels)), *map(encode_part, channels), *map(encode_part, ids)]
     reply = yield Call(script("checkpoints/steps"), [keys.writes, keys.pending, *records], arguments)
@@ -118,7 +121,7 @@ def _look(
 def _collect(
     keys: NamespaceKeys, chain: Sequence[tuple[_Step, Set[str]]], channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory] | None]:
-    """Read the writes and seeds that were found on the way; ``None`` if a seed's checkpoint is gone."""
+    """Read the writes and seeds met on the way; ``None`` if a seed's checkpoint is gone."""
     members = [
         (keys, name)
         for step, wanted in chain

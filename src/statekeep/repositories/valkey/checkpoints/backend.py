@@ -1,4 +1,4 @@
-"""The Valkey backend of checkpoints; what each operation does is in the modules beside."""
+"""The Valkey backend of checkpoints; the modules beside have the operations."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PAGE = 20
 
 
 class _Sent:
-    """Which value was sent for each channel version, so that it need not be sent again.
+    """A memory of values sent, by channel version, so that none is sent twice.
 
     A channel version of which two values are about (two forks counted alike) is always sent.
     """
@@ -47,7 +47,7 @@ class _Sent:
 
 
 def copy_thread(settings: CheckpointSettings, source_id: str, target_id: str) -> Operation[None]:
-    """Copy all namespaces of a thread, oldest checkpoints first, so that a parent is there before its children."""
+    """Copy all namespaces of a thread, parents before their children."""
     if source_id == target_id:
         return
     fresh = not (yield from list_namespaces(settings, target_id))

@@ -1,4 +1,4 @@
-"""Deleting checkpoints without breaking those that stay."""
+"""Deletion of checkpoints that breaks none of those that stay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCAN = 1000
 """Ids read from an index in one step."""
 
 NAMESPACES = 20
-"""Namespaces that are deleted in one step; each has seven keys besides its records."""
+"""Namespaces deleted in one step; each has seven keys besides its records."""
 
 ATTEMPTS = 5
 """How often the search for unused values is repeated when checkpoints are put meanwhile. What is left behind
@@ -33,16 +33,16 @@ then costs space only, and goes with the next deletion that finds it unused."""
 
 @frozen
 class Node(Link):
-    """What a checkpoint means to others. Names of channels are encoded ones."""
+    """A checkpoint's links to others; names of channels are encoded."""
 
     checkpoint_id: str
     run_id: str | None
     fields: Sequence[str]
-    """Of the values hash, that it refers to."""
+    """The fields of the values hash that it refers to."""
 
 
 def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
-    """All checkpoints of a namespace, newest first."""
+    """Read the links of all checkpoints of a namespace, newest first."""
     found: dict[str, Node] = {}
     top = "+"
     while True:
@@ -73,7 +73,7 @@ def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
 
 @frozen
 class Records:
-    """Some of what a namespace holds: ids of checkpoints and index members of pending writes."""
+    """Some records of a namespace: ids of checkpoints, index members of writes."""
 
     keys: NamespaceKeys
     ids: Sequence[str]
@@ -81,7 +81,7 @@ class Records:
 
 
 def _erase(settings: CheckpointSettings, found: Sequence[Records]) -> Call:
-    """Delete records of a thread with their index entries. The answer names the runs of the checkpoints.
+    """Delete records of a thread with their index entries; return their runs.
 
     What is empty then goes too, so this is worth a call even without records.
     """
@@ -109,7 +109,7 @@ def _members_of(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[list[str]]
 def _remove(
     settings: CheckpointSettings, keys: NamespaceKeys, nodes: Mapping[str, Node], gone: Collection[str]
 ) -> Operation[None]:
-    """Delete some checkpoints of a namespace, their pending writes, and the values that only they used."""
+    """Delete checkpoints with their pending writes and the values only they used."""
     if not gone:
         return
     # First, so that a deletion that is cut off and repeated leaves no checkpoint with a parent that is gone.
@@ -131,13 +131,13 @@ def _remove(
 
 
 def _generation(keys: NamespaceKeys) -> Operation[bytes | None]:
-    """What changes with every put; ``None`` if the namespace has no checkpoints."""
+    """Read the counter of puts; ``None`` if the namespace has no checkpoints."""
     generation: bytes | None = yield Call(script("read"), [keys.values], ["HGET", "generation"])
     return generation
 
 
 def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]:
-    """Delete those of the values that no checkpoint refers to."""
+    """Delete those of some values that no checkpoint refers to."""
     for _ in range(ATTEMPTS):
         generation = yield from _generation(keys)
         if generation is None or not candidates:
@@ -152,7 +152,7 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
 
 
 def _contents(spaces: Sequence[NamespaceKeys], *namespaces: str) -> Call:
-    """Ask what namespaces hold, and which there are if the key of the list is given."""
+    """Ask for the records of namespaces, and for the list of all if its key is given."""
     indexes = [key for keys in spaces for key in (keys.checkpoints, keys.writes)]
     return Call(script("checkpoints/contents"), [*indexes, *namespaces], [str(CHUNK)])
 
@@ -160,7 +160,7 @@ def _contents(spaces: Sequence[NamespaceKeys], *namespaces: str) -> Call:
 def _delete_namespaces(
     settings: CheckpointSettings, spaces: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
 ) -> Operation[set[str]]:
-    """Delete all of some namespaces of a thread, some records at a time.
+    """Delete whole namespaces of a thread, some records at a time.
 
     Args:
         settings: of the repository.
@@ -212,7 +212,7 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
 def _forget_in_cluster(
     settings: CheckpointSettings, thread_id: str, entry: Thread | None, runs: Collection[str]
 ) -> Operation[None]:
-    """Let the indexes in other slots forget a thread, unless somebody put a checkpoint meanwhile."""
+    """Drop a thread from the indexes in other slots, unless it was put to meanwhile."""
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
     if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
@@ -224,7 +224,10 @@ def _forget_in_cluster(
 def _leave_runs(
     settings: CheckpointSettings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
 ) -> Operation[None]:
-    """Let the index of runs forget a thread, unless a checkpoint of theirs was put since the generations seen."""
+    """Drop a thread from the indexes of runs, unless one of them was put since.
+
+    The generations seen tell.
+    """
     if not runs:
         return
     for chunk in chunks(sorted(runs)):
@@ -241,7 +244,7 @@ def _leave_runs(
 
 
 def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operation[None]:
-    """Delete what some runs put, wherever they put it."""
+    """Delete the checkpoints of some runs, in all threads."""
     threads: dict[str, set[str]] = {}
     for run_id in run_ids:
         for thread_id in (yield from threads_of_run(settings, run_id)):
@@ -261,7 +264,7 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
 
 
 def prune(settings: CheckpointSettings, thread_id: str, keep: int) -> Operation[None]:
-    """Keep the newest checkpoints of each namespace, and what they need."""
+    """Keep the newest checkpoints of each namespace, and those that they need."""
     if keep == 0:
         yield from delete_thread(settings, thread_id)
         return

@@ -1,4 +1,4 @@
-"""Reading checkpoints: by id, the newest, many at once."""
+"""Reads of checkpoints: by id, the newest, many at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHANNELS: Final = READ_FIELDS.index("channels")
 PK: Final = READ_FIELDS.index("pk")
 
 NOTHING: Final[Row] = [None] * len(READ_FIELDS)
-"""What is read of a record that is not there."""
+"""The row of a record that is not there."""
 
 Writes = dict[tuple[NamespaceKeys, str], list[PendingWrite]]
 """Pending writes by the encoded id of their checkpoint."""
@@ -40,7 +40,7 @@ Writes = dict[tuple[NamespaceKeys, str], list[PendingWrite]]
 
 @frozen
 class Ref:
-    """Names a checkpoint of a thread."""
+    """The name of a checkpoint within its thread."""
 
     namespace: str
     checkpoint_id: str
@@ -49,7 +49,10 @@ class Ref:
 def read_writes(
     members: Sequence[tuple[NamespaceKeys, str]],
 ) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
-    """Read the records of pending writes by their index members; the index forgets those whose record is gone."""
+    """Read pending writes by their index members.
+
+    The index forgets those whose record is gone.
+    """
     if not members:
         return {}
     writes, _ = yield from read_writes_and_values(members, members[0][0], ())
@@ -59,7 +62,7 @@ def read_writes(
 def read_writes_and_values(
     members: Sequence[tuple[NamespaceKeys, str]], keys: NamespaceKeys, fields: Sequence[str]
 ) -> Operation[tuple[dict[tuple[NamespaceKeys, str], PendingWrite], Sequence[bytes | None]]]:
-    """As :func:`read_writes`, and fields of a values hash in the same round trip."""
+    """Read pending writes, and fields of a values hash in the same round trip."""
     found: dict[tuple[NamespaceKeys, str], PendingWrite] = {}
     gone: list[tuple[NamespaceKeys, str]] = []
     values: Sequence[bytes | None] = ()
@@ -114,7 +117,7 @@ def get(
 def _pending_writes(
     groups: Sequence[tuple[NamespaceKeys, Sequence[str], bytes, Sequence[bytes]]],
 ) -> Operation[Writes]:
-    """What scripts said about the pending writes of checkpoints.
+    """Decode pending writes from what scripts returned about them.
 
     Only what they could not say is read from records: of programs that kept no copies, or where something is damaged.
 
@@ -150,19 +153,19 @@ def refresh(
 
 
 def keep_run(settings: CheckpointSettings, run_id: str, thread_id: str) -> Operation[None]:
-    """Let the index of a run live as long as a checkpoint that was put or refreshed now."""
+    """Extend the index of a run to the life of a checkpoint put or refreshed now."""
     yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
 
 
 def records_keys(keys: NamespaceKeys, records: Sequence[str]) -> list[str]:
-    """The keys that reading checkpoints of a namespace takes."""
+    """Return the keys that a read of checkpoints of a namespace takes."""
     return [keys.values, keys.writes, keys.expiry, keys.pending, *records]
 
 
 def read(
     settings: CheckpointSettings, thread_id: str, refs: Sequence[Ref], reply: Reply = None
 ) -> Operation[list[SavedCheckpoint]]:
-    """Read checkpoints of a thread in the given order, leaving out those that are gone.
+    """Read checkpoints of a thread in the order given, without those that are gone.
 
     One round trip, or none if ``reply`` is what ``records.lua`` says about them.
     """

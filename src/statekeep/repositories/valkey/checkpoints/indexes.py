@@ -1,4 +1,4 @@
-"""Making the indexes of a thread true: entries as records are, and the copy of the newest checkpoint."""
+"""Repair of the indexes of a thread, and of the copy of its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def _adopt(
 
 
 def adopt_checkpoints(keys: NamespaceKeys, ids: Sequence[str]) -> Operation[int]:
-    """Index those checkpoints that have a record and forget the others; return how many have one."""
+    """Index the checkpoints that have a record, forget the others; return the count."""
     return (yield from _adopt(keys, "c", keys.checkpoints, ids, keys.checkpoint))
 
 
 def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
-    """Index those pending writes that have a record and forget the others; return how many have one."""
+    """Index the writes that have a record, forget the others; return the count."""
     return (yield from _adopt(keys, "w", keys.writes, members, keys.write))
 
 
 def rebuild_head(keys: NamespaceKeys) -> Operation[str | None]:
-    """Make the copy of the newest checkpoint anew; return the id of the newest, ``None`` if there is none.
+    """Rebuild the copy of the newest checkpoint; return its id, ``None`` without one.
 
     The index may name checkpoints that expired or were removed by others: they are dropped on the way.
     """

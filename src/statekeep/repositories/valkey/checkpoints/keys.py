@@ -12,7 +12,10 @@ from ..keys import encode_part
 
 @frozen(eq=False)
 class NamespaceKeys:
-    """The keys of one namespace of a thread. Equal to nothing but itself, so that it is a cheap key of a dict."""
+    """The keys of one namespace of a thread.
+
+    It equals nothing but itself, so it is a cheap key of a dict.
+    """
 
     prefix: str
     thread_id: str
@@ -48,20 +51,20 @@ class NamespaceKeys:
         object.__setattr__(self, "is_short", len(self.thread_id) + len(self.namespace) <= SHORT)
 
     def checkpoint_pk(self, checkpoint_id: str) -> str:
-        """The primary key of a checkpoint record: ``{T}:NS:CID``."""
+        """Return the primary key of a checkpoint record: ``{T}:NS:CID``."""
         return f"{self.encoded}:{encode_part(checkpoint_id)}"
 
     def checkpoint(self, checkpoint_id: str) -> str:
-        """The key of a checkpoint record."""
+        """Return the key of a checkpoint record."""
         return f"{self.prefix}:checkpoint:{self.encoded}:{encode_part(checkpoint_id)}"
 
     def write(self, member: str) -> str:
-        """The key of the pending write with this member of the index (``CID:TASK:IDX:CHANNEL``)."""
+        """Return the key of a pending write by its index member, ``CID:TASK:IDX:CHANNEL``."""
         return f"{self.prefix}:pending_write:{self.encoded}:{member.rpartition(':')[0]}"
 
 
 def namespace_keys(prefix: str, thread_id: str, namespace: str) -> NamespaceKeys:
-    """The keys of a namespace, remembered for the threads in use."""
+    """Return the keys of a namespace, from memory if its thread is in use."""
     make = _namespace_keys if len(thread_id) + len(namespace) <= SHORT else NamespaceKeys
     return make(prefix, thread_id, namespace)
 
@@ -70,16 +73,16 @@ _namespace_keys = lru_cache(maxsize=1024)(NamespaceKeys)
 
 
 def thread_key(prefix: str, thread_id: str) -> str:
-    """The index of a thread's namespaces."""
+    """Return the key of the index of a thread's namespaces."""
     return f"{prefix}:namespace-index:{{{encode_part(thread_id)}}}"
 
 
 def run_key(prefix: str, run_id: str) -> str:
-    """The set of the threads in which a run put checkpoints."""
+    """Return the key of the set of threads in which a run put checkpoints."""
     return f"{prefix}:run-index:{encode_part(run_id)}"
 
 
 @lru_cache(maxsize=16)
 def thread_index_keys(prefix: str) -> tuple[str, str]:
-    """All threads by the time of the last put, and by name; one slot."""
+    """Return the indexes of threads by the last put, and by name; in one slot."""
     return f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"

@@ -1,4 +1,4 @@
-"""Listing checkpoints and threads, page by page."""
+"""Listings of checkpoints, page by page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ PAGE = 20
 
 @frozen
 class Round:
-    """A way through all threads. One that is updated meanwhile moves to the front, so the front is looked at again.
+    """A round through all threads.
+
+    A thread that is updated meanwhile moves to the front, so the front is read again.
 
     Attributes:
         seen: the threads that were listed, or are in the queue; added to as the listing goes on.
@@ -43,7 +45,7 @@ class Round:
 
 @frozen
 class Cursor:
-    """How far a listing has come.
+    """The position of a listing.
 
     Attributes:
         left: how many checkpoints may still be listed; ``None`` for all.
@@ -71,7 +73,7 @@ class Cursor:
 def list_checkpoints(
     settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor | None
 ) -> Operation[Page[SavedCheckpoint]]:
-    """One page of checkpoints, newest first."""
+    """Read one page of checkpoints, newest first."""
     if cursor is None:
         cursor = Cursor(query.limit, last_thread=query.thread_id is not None)
     while cursor.left != 0:
@@ -101,7 +103,7 @@ def _unless_ended(cursor: Cursor) -> Cursor | None:
 
 
 def _more_threads(settings: CheckpointSettings, cursor: Cursor) -> Operation[Cursor]:
-    """Fill the queue again."""
+    """Refill the queue of threads."""
     page = yield from list_threads(settings, "", cursor.after, None)
     if cursor.round is None and page.cursor is None:
         return evolve(cursor, queue=page.items, last_thread=True)
@@ -133,7 +135,7 @@ def _begin_thread(settings: CheckpointSettings, query: CheckpointQuery, cursor: 
 
 
 def _find_newest(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) -> Operation[Cursor]:
-    """Find the first checkpoints of the thread; they come at once if they are those that this process knows of."""
+    """Find the first checkpoints of the thread; read them too if they were guessed."""
     # Most threads have just the root namespace: its ids come with the list of namespaces.
     namespace = query.namespace or ""
     keys, step = settings.keys(cursor.thread_id, namespace), _step(query, cursor)
@@ -178,7 +180,7 @@ def _find(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) 
 def _choose(
     settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor, found: dict[str, Sequence[bytes]]
 ) -> Operation[Cursor]:
-    """Merge the namespaces' ids, newest first, and keep those whose metadata fits."""
+    """Merge the namespaces' ids, newest first; keep those whose metadata matches."""
     step = _step(query, cursor)
     keys = {namespace: settings.keys(cursor.thread_id, namespace) for namespace in sorted(found)}
     merged = [(name, namespace) for namespace in keys for name in found[namespace]]

@@ -1,4 +1,7 @@
-"""What the reading scripts of checkpoints do, command by command; see :mod:`statekeep.repositories.valkey.piecewise`."""
+"""Stand-ins for the reading scripts of checkpoints, command by command.
+
+See :mod:`statekeep.repositories.valkey.piecewise`.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,24 @@ from ..requests import Arg, Commands, Reply
 from .records import READ_FIELDS, WRITE_FIELDS
 
 ATTEMPTS: Final = 5
-"""How often checkpoints are read again if values are missing that they had a moment ago."""
+"""Further reads of checkpoints whose values are missing, but were there just now."""
 
 WITH_LINES: Final = 500
-"""As ``lines_of`` of the scripts."""
+"""The bound of ``lines_of`` in the scripts."""
 
 
 def _members(writes: str, encoded_id: str) -> list[Arg]:
-    """The command that lists the pending writes of a checkpoint."""
+    """Return the command that lists the pending writes of a checkpoint."""
     return ["ZRANGEBYLEX", writes, f"[{encoded_id}:", f"({encoded_id};"]
 
 
 def _fields(channels: bytes | None) -> list[bytes]:
-    """The fields of the values hash that the ``channels`` of a record name."""
+    """Return the fields of the values hash that a record's ``channels`` name."""
     return [token for token in (channels or b"").split() if token[:1] not in (b"!", b"?")]
 
 
 def _lines(pending: str, expiry: str, members: Sequence[bytes]) -> Operation[tuple[bytes, Sequence[bytes]]]:
-    """Pending writes by their index members: lines for those that have one, the others by their members."""
+    """Read pending writes: lines for those that have one, else their members."""
     few = members[:WITH_LINES]
     if not few:
         return b"", []
@@ -45,7 +48,7 @@ def _lines(pending: str, expiry: str, members: Sequence[bytes]) -> Operation[tup
 
 
 def _records_at(keys: Keys, ids: Sequence[str]) -> Operation[list[Reply]]:
-    """Checkpoints of a namespace, with values and pending writes.
+    """Read checkpoints of a namespace, with values and pending writes.
 
     Args:
         keys: values, writes, expiry, pending, a record for each checkpoint.
@@ -194,4 +197,4 @@ PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "steps": _steps,
     "refresh": _refresh,
 }
-"""By name of the script."""
+"""The stand-ins by name of the script."""

@@ -1,4 +1,4 @@
-"""Writing checkpoints and pending writes."""
+"""Writes of checkpoints and pending writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .settings import CheckpointSettings
 def put(
     settings: CheckpointSettings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
 ) -> Operation[None]:
-    """Store a checkpoint in one script call; in a cluster the indexes of threads and runs take one each.
+    """Store a checkpoint in one script call; in a cluster, indexes take one each.
 
     Args:
         settings: of the repository.
@@ -74,7 +74,7 @@ def put(
 
 
 def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
-    """The missing channels with the payloads that the caller supplies, or empty."""
+    """Return the missing channels with the payloads supplied for them, or empty."""
     payloads = supply(missing)
     return {
         name: Channel.of(channels[name].version, payloads[name])

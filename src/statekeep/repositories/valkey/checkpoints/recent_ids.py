@@ -1,4 +1,4 @@
-"""What this process knows of the newest checkpoints, so that a listing can ask for them without asking for their ids."""
+"""A guess of the newest ids; a right one saves ``list`` a round trip."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ....domain.model import SHORT
 from .keys import NamespaceKeys
 
 NAMESPACES = 1024
-"""How many namespaces are remembered."""
+"""The number of namespaces that are remembered."""
 
 
 class RecentIds:
@@ -27,7 +27,7 @@ class RecentIds:
         self._known = lru_cache(maxsize=NAMESPACES)(_nothing_yet)
 
     def put(self, keys: NamespaceKeys, checkpoint_id: str) -> None:
-        """A checkpoint was put."""
+        """Note that a checkpoint was put."""
         if not keys.is_short:
             return
         known = self._known(keys)
@@ -37,7 +37,7 @@ class RecentIds:
             known[:] = sorted([*known, checkpoint_id], reverse=True)[: self._size]
 
     def listed(self, keys: NamespaceKeys, ids: Sequence[str], *, whole: bool) -> None:
-        """These are the newest ones; ``whole``: and there are no others."""
+        """Note the newest ids; ``whole`` says that there are no others."""
         if not keys.is_short:
             return
         known = self._known(keys)
@@ -47,7 +47,7 @@ class RecentIds:
             known[:] = ids
 
     def before(self, keys: NamespaceKeys, bound: str | None, count: int) -> Sequence[str]:
-        """At most so many of the newest ids that are smaller than ``bound``."""
+        """Return up to ``count`` of the newest ids below ``bound``."""
         if not keys.is_short:
             return ()
         return [known_id for known_id in self._known(keys) if bound is None or known_id < bound][:count]

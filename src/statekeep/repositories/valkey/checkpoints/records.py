@@ -1,4 +1,4 @@
-"""Records: the HASHes that redis-om reads and writes too, and the raw channel values beside them.
+"""Records of checkpoints, which redis-om reads too, and the raw channel values.
 
 A record holds text only: integers in decimal, datetimes as seconds since 1970 (what redis-om writes), bytes in
 base64, JSON as text. ``None`` is an absent field.
@@ -32,16 +32,16 @@ from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
 
 READ_FIELDS = ("checkpoint_id", "parent_id", "created_at", "metadata", "encoding", "header", "channels", "pk")
-"""The fields of a checkpoint record from which :func:`decode_checkpoint` builds a checkpoint."""
+"""The fields from which :func:`decode_checkpoint` builds a checkpoint."""
 
 WRITE_FIELDS = ("task_path", "channel", "encoding", "value", "pk")
-"""The fields of a pending write record from which :func:`decode_write` builds a pending write, as ``writes.lua`` reads them."""
+"""The fields from which :func:`decode_write` builds a write, as in ``writes.lua``."""
 
 SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
-"""The fields of a checkpoint record that ``put.lua`` cannot tell from its key and that of its parent."""
+"""The fields that ``put.lua`` cannot tell from a record's key and its parent's."""
 
 _VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
-"""How a token of ``channels`` begins whose channel has no value."""
+"""The first letter of a token in ``channels`` whose channel has no value."""
 
 _ORDER = attrgetter("task_path", "task_id", "idx")
 
@@ -52,7 +52,7 @@ _plain_version = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
 def token(name: str, version: str | int | float) -> str:
-    """The field of the values hash for a channel's version: ``CHANNEL:VERSION``, the version with its type.
+    """Return the field of a channel's value: ``CHANNEL:VERSION``, the version typed.
 
     >>> token("messages", 3), token("messages", "3"), token("messages", 3.0)
     ('messages:i3', 'messages:s3', 'messages:f3.0')
@@ -63,7 +63,7 @@ def token(name: str, version: str | int | float) -> str:
 
 
 def _parse_token(text: str) -> tuple[str, str | int | float, Channel | None]:
-    """Name and version of a channel, and the channel itself if it has no value."""
+    """Return a channel's name and version, and the channel if it has no value."""
     return (_parsed if len(text) <= SHORT else _parsed.__wrapped__)(text)
 
 
@@ -86,7 +86,7 @@ def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
 
 
 def encode_value(payload: Payload) -> bytes:
-    """A payload as raw bytes: the encoding's name and the data, each behind its length and a ``:``.
+    """Encode a payload: the encoding's name and the data, each behind its length.
 
     >>> encode_value(Payload(encoding="json", data=b"[1]"))
     b'4:json3:[1]'
@@ -109,7 +109,7 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
-    """The texts of :data:`SENT_FIELDS`; empty for what is optional and missing."""
+    """Encode the :data:`SENT_FIELDS`; an optional one that is missing is empty."""
     metadata, header = checkpoint.metadata, checkpoint.header
     step = metadata.get("step")
     try:
@@ -127,7 +127,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
 
 
 def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
-    """A letter for each channel, their tokens, and the values of those that have one, as ``put.lua`` wants them."""
+    """Encode channels for ``put.lua``: a letter each, tokens, and the values given."""
     letters = "".join([_KINDS[channel.carry] for channel in channels.values()])
     return [
         letters.replace("?", "-") if as_it_is else letters,
@@ -137,7 +137,7 @@ def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) 
 
 
 _SHORT_LIST = 8192
-"""Bytes up to which what a record lists is remembered."""
+"""Bytes of a list of tokens up to which its parts are remembered."""
 
 
 @lru_cache(maxsize=256)
@@ -147,7 +147,7 @@ def _tokens(channels: bytes) -> tuple[str, ...]:
 
 
 def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
-    """What a record's ``channels`` lists: fields of the values hash, with ``?`` or ``!`` in front of some.
+    """Split a record's ``channels``: fields of values, some behind ``?`` or ``!``.
 
     Raises:
         CorruptRecord: it is not text, or was cut off.
@@ -166,7 +166,10 @@ def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
-    """The fields of the values hash that a record's ``channels`` names, in order. Raises as :func:`tokens`."""
+    """Return the fields of values that a record's ``channels`` names, in order.
+
+    It raises as :func:`tokens`.
+    """
     short = not channels or len(channels) <= _SHORT_LIST
     return (_with_value if short else _with_value.__wrapped__)(tokens(channels, key))
 
@@ -174,7 +177,7 @@ def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
 def decode_values(
     fields: Sequence[str], stored: Sequence[bytes | None], keys: NamespaceKeys
 ) -> dict[str, Payload | None]:
-    """Payloads by their field of the values hash; ``None`` for one that is gone."""
+    """Decode payloads by their field; ``None`` for one that is gone."""
     return {
         field: None if value is None else decode_value(value, keys.values, field)
         for field, value in zip(fields, stored, strict=True)
@@ -184,7 +187,7 @@ def decode_values(
 def decode_channels(
     channels: bytes | None, values: Mapping[str, Payload | None], keys: NamespaceKeys, key: str
 ) -> dict[str, Channel]:
-    """Channels by name, from the ``channels`` of the record at ``key`` and what the values hash holds."""
+    """Build channels by name from the ``channels`` of a record and the values hash."""
     found: dict[str, Channel] = {}
     for text in tokens(channels, key):
         name, version, channel = _parse_token(text)
@@ -205,7 +208,7 @@ def decode_checkpoint(
     values: Mapping[str, Payload | None],
     writes: Sequence[PendingWrite],
 ) -> SavedCheckpoint:
-    """Build a checkpoint from the :data:`READ_FIELDS` of the record at ``key``, the values hash, and pending writes.
+    """Build a checkpoint from its :data:`READ_FIELDS`, values, and pending writes.
 
     Raises:
         CorruptRecord: a part is damaged or missing, or the record is that of another checkpoint.
@@ -242,12 +245,15 @@ def decode_checkpoint(
 
 
 def member(checkpoint_id: str, write: PendingWrite) -> str:
-    """The index member of a pending write: ``CID:TASK:IDX:CHANNEL``."""
+    """Return the index member of a pending write: ``CID:TASK:IDX:CHANNEL``."""
     return f"{encode_part(checkpoint_id)}:{encode_part(write.task_id)}:{write.idx}:{encode_part(write.channel)}"
 
 
 def encode_write(write: PendingWrite) -> list[str | bytes]:
-    """Channel, path with encoding, and value, as ``put_writes.lua`` wants them. The key says the rest."""
+    """Encode channel, path with encoding, and value, for ``put_writes.lua``.
+
+    The key says the rest.
+    """
     payload = write.payload
     return [
         encode_part(write.channel),
@@ -257,7 +263,7 @@ def encode_write(write: PendingWrite) -> list[str | bytes]:
 
 
 def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[PendingWrite]]:
-    """Pending writes of some checkpoints by encoded id, from what ``lines_of`` in ``common.lua`` returns.
+    """Decode pending writes from ``lines_of`` in ``common.lua``, by encoded id.
 
     Raises:
         ValueError, CorruptRecord: something is damaged; the records say which.
@@ -299,7 +305,7 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
 
 
 def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) -> PendingWrite | None:
-    """Build a pending write from its index member and its :data:`WRITE_FIELDS`; ``None`` if it is gone."""
+    """Build a pending write from its :data:`WRITE_FIELDS`; ``None`` if it is gone."""
     task_path, channel, encoding, value, pk = row
     if value is None and encoding is None and channel is None:
         return None

@@ -1,4 +1,4 @@
-"""Rebuilding what is derived from a thread's records."""
+"""Rebuilding of all that is derived from a thread's records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .threads import find_thread, list_namespaces
 
 
 def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
-    """Rebuild the indexes of a thread and the copies of its newest checkpoints; return how many checkpoints it has."""
+    """Rebuild indexes and heads of a thread; return how many checkpoints it has."""
     checkpoints = yield from _scan(settings, "checkpoint", thread_id, 1)
     writes = yield from _scan(settings, "pending_write", thread_id, 3)
     total, runs = 0, set[str]()
@@ -41,7 +41,7 @@ def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
 def _scan(
     settings: CheckpointSettings, record: str, thread_id: str, parts: int
 ) -> Operation[Mapping[str, Collection[str]]]:
-    """Find the thread's records: by namespace, what stands behind it in their keys."""
+    """Find the thread's records: the rest of their keys, by namespace."""
     start = f"{settings.prefix}:{record}:{{{encode_part(thread_id)}}}:"
     pattern = f"{escape_glob(start)}*"
     found = defaultdict[str, set[str]](set)

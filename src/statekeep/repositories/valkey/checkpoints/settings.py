@@ -10,15 +10,15 @@ from .recent_ids import RecentIds
 
 @frozen
 class CheckpointSettings:
-    """What the operations of a repository have in common."""
+    """The settings of a repository of checkpoints."""
 
     prefix: str
     ttl_ms: int
-    """0: for ever."""
+    """Milliseconds; 0 for ever."""
     refresh_on_read: bool
     cluster: bool
     recent_ids: RecentIds = field(eq=False, repr=False)
 
     def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
-        """The keys of a namespace."""
+        """Return the keys of a namespace."""
         return namespace_keys(self.prefix, thread_id, namespace)

@@ -1,4 +1,4 @@
-"""The index of threads, and the namespaces of a thread."""
+"""Threads: their index, and their namespaces."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from .keys import run_key, thread_index_keys, thread_key
 from .settings import CheckpointSettings
 
 SCAN = 1000
-"""Checkpoints whose metadata is looked at in one step of a filtered listing."""
+"""Checkpoints whose metadata is read in one step of a filtered listing."""
 
 THREADS = 100
-"""Threads looked at in one step."""
+"""Threads read in one step."""
 
 PREFIXED_THREADS = 10_000
-"""Threads of a prefix that one page may hold; each page sorts all that have the prefix."""
+"""Threads in one page of a prefix; each page sorts all that have the prefix."""
 
 GRACE_US = 60_000_000
-"""An index entry of a thread without checkpoints may be that of a put under way: it is left alone for so long."""
+"""How long an entry of a thread without checkpoints stays, in microseconds.
+
+A put under way may have made it.
+"""
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def list_namespaces(settings: CheckpointSettings, thread_id: str) -> Operation[list[str]]:
-    """The namespaces of a thread, in order."""
+    """Return the namespaces of a thread, in order."""
     key = thread_key(settings.prefix, thread_id)
     names = yield Call(script("read"), [key], ["ZRANGE", "0", "-1"])
     return sorted(decode_text(name, key) for name in names)
@@ -41,7 +44,7 @@ def list_namespaces(settings: CheckpointSettings, thread_id: str) -> Operation[l
 def list_threads(
     settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
 ) -> Operation[Page[Thread]]:
-    """One page of threads, the most recently updated first."""
+    """Read one page of threads, the most recently updated first."""
     if limit == 0:
         return Page(())
     while True:
@@ -115,7 +118,7 @@ def _threads_with_prefix(
 
 
 def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation[list[Thread]]:
-    """Leave out threads that have no checkpoint any more, and let the index forget them."""
+    """Return the threads that have checkpoints, and drop the others from the index."""
     if not threads:
         return []
     counts: list[int] = []
@@ -129,20 +132,23 @@ def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation
 
 
 def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
-    """Let the thread index forget threads, unless they were updated since, or ``age_us`` microseconds ago at most."""
+    """Drop threads from the index, unless updated since.
+
+    Those updated within the last ``age_us`` microseconds stay, too.
+    """
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
 
 
 def find_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Thread | None]:
-    """The thread's entry in the index."""
+    """Return the thread's entry in the index."""
     score = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], ["ZSCORE", thread_id])
     return None if score is None else _thread(settings, thread_id.encode(), score)
 
 
 def threads_of_run(settings: CheckpointSettings, run_id: str) -> Operation[list[str]]:
-    """The threads in which a run put checkpoints."""
+    """Return the threads in which a run put checkpoints."""
     key = run_key(settings.prefix, run_id)
     names = yield Call(script("read"), [key], ["SMEMBERS"])
     return sorted(decode_text(name, key) for name in names)

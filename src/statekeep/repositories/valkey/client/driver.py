@@ -1,4 +1,4 @@
-"""What a driver's client looks like to the rest: one attempt at one request, with the driver's own errors."""
+"""The interface of a driver: one attempt at one request, with its own errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SyncDriver(Protocol):
 
     cluster: bool
     limit: int
-    """How many requests may be under way at the same time."""
+    """Requests that may be under way at the same time."""
     server: str
     """The address, for messages."""
 
@@ -43,7 +43,7 @@ class AsyncDriver(Protocol):
     limit: int
     server: str
     patience: float
-    """How long one attempt may take, in seconds."""
+    """Seconds that one attempt may take."""
 
     async def perform(self, request: Request) -> Reply: ...
 
@@ -83,7 +83,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 async def joined(task: asyncio.Task[ResultT]) -> ResultT:
-    """Wait for a task that goes on if this is cancelled, and that others may wait for, too."""
+    """Wait for a shared task, which goes on if this wait is cancelled."""
     try:
         return await asyncio.shield(task)
     except (KeyboardInterrupt, SystemExit) as error:

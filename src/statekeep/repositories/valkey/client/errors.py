@@ -1,4 +1,4 @@
-"""Which error of a driver means what: one table for glide and valkey-py."""
+"""The meaning of drivers' errors: one table for glide and valkey-py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..requests import Arg, Ask, Call, Commands, Request
 
 
 class CommandError(Exception):
-    """One command of several failed; carries its key along with the driver's error."""
+    """The failure of one command of several, with its key and the driver's error."""
 
     def __init__(self, error: Exception, command: Sequence[Arg]) -> None:
         super().__init__(str(error))
@@ -38,12 +38,15 @@ class IndexExists(StatekeepError):
 
 
 class TooFewReplicas(Unavailable):
-    """The server takes no writes while it has too few replicas. An embedded one says so while its disk is full."""
+    """The server takes no writes while it has too few replicas.
+
+    An embedded one says so while its disk is full.
+    """
 
 
 @frozen
 class ErrorRule:
-    """What an error is to the caller, and whether the same request may succeed in a moment."""
+    """The exception for an error, and whether the same request may succeed soon."""
 
     error: type[StatekeepError]
     summary: str
@@ -146,7 +149,7 @@ TEXTUAL: Final = frozenset(
         "glide_shared.exceptions.RequestError",
     }
 )
-"""Classes that stand for many things: what they are is said only by their text."""
+"""Classes that stand for many things: only their text says which."""
 
 # The drivers rewrite the server's words (in glide a colon follows the first one, and "-LOADING" is "BusyLoadingError"),
 # so the text is searched in lower case for both spellings, and the first match counts.

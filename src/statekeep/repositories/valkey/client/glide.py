@@ -1,4 +1,4 @@
-"""Valkey GLIDE as a driver: its blocking client (glide_sync) and its asyncio client (glide), which are two packages."""
+"""Valkey GLIDE as a driver: two packages, glide_sync (blocking) and glide."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ SCAN_COUNT: Final = "1000"
 SLACK: Final = 1.0
 
 REOPEN_AFTER: Final = 1.0
-"""Seconds between two trials with another client at least, however short the timeout and however slow the server."""
+"""Seconds between two trials with another client, at least.
+
+Neither a short timeout nor a slow server shortens them.
+"""
 
 # A node that is chosen at random is asked for its address. It may be the one that gives no answers.
 TRIES: Final = 5
@@ -83,7 +86,7 @@ def _where(config: Any) -> str:
 
 
 def _who(package: Any) -> tuple[Any, Any]:
-    """Return the question who answers in a cluster, and how to ask it."""
+    """Return the question for the address of a node, and how to ask it."""
     options = package.ClusterBatchOptions(timeout=_milliseconds(TRY), route=package.RandomNode())
     return _batch(package, True, [["CLUSTER", "SLOTS"], ["CLUSTER", "MYID"]]), options
 
@@ -199,7 +202,7 @@ class Sync:
         return None
 
     def answers(self, request: Request, seconds: float) -> bool:
-        """Say whether those answer that ``request`` is for."""
+        """Return whether the nodes that ``request`` is for answer."""
         batch, options = _probe(self._package, self.cluster, request, seconds)
         try:
             return _are_answers(self._client.exec(batch, raise_on_error=False, options=options))
@@ -286,7 +289,7 @@ class Async:
         return None
 
     async def answers(self, request: Request, seconds: float) -> bool:
-        """Say whether those answer that ``request`` is for."""
+        """Return whether the nodes that ``request`` is for answer."""
         batch, options = _probe(self._package, self.cluster, request, seconds)
         try:
             async with asyncio.timeout(seconds + SLACK):
@@ -347,7 +350,7 @@ def _read(path: str | None) -> bytes | None:
 
 
 def patience_of(client: Any, deadline: float) -> float:
-    """How long to wait for an answer of a client that the user made, in seconds."""
+    """Return the seconds to wait for an answer of a client that the user made."""
     return max(deadline, (client.config.request_timeout or 250) / 1000) + SLACK
 
 
@@ -365,7 +368,7 @@ def _is_unanswered(error: Exception) -> bool:
 
 
 def _trial(target: Target) -> float:
-    """How long to wait for an answer of another client, which has to connect first, in seconds."""
+    """Return the seconds to wait for another client, which has to connect first."""
     return target.connect_timeout + min(target.attempt, SLACK)
 
 

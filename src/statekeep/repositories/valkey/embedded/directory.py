@@ -1,4 +1,7 @@
-"""The directory of an embedded server: nobody but its user may have prepared it, or may change what is in it."""
+"""The directory of an embedded server, safe from other users.
+
+Nobody but its user may have prepared it, or may change what is in it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def prepared(path: Path, config: Mapping[str, str]) -> Path:
-    """Make the directory if it is missing, and return its real path once it is known to be safe to use.
+    """Make the directory if it is missing; return its real path if it is safe to use.
 
     As OpenSSH has it for its files, the directories above must belong to this user or to root, and nobody else may
     write to them, unless they are sticky as ``/tmp`` is. The directory itself and what the server opens in it must
@@ -145,7 +148,7 @@ def _peer(connection: socket.socket) -> int | None:
 
 
 def _walked(path: Path) -> Path:
-    """Follow a path from the root, making what is missing and checking who could put something else in its place."""
+    """Follow a path from the root; make what is missing, check who could replace it."""
     here = Path("/")
     left = list(reversed(path.parts[1:]))
     links = 0
@@ -199,7 +202,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _check(path: Path, is_right: Callable[[int], bool]) -> None:
-    """Check what the server or its keeper would open, if it is there."""
+    """Check each file that the server or its keeper would open."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -220,7 +223,10 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _is_open(found: os.stat_result) -> bool:
-    """Whether others than the owner and root may write. A group that nobody else is in is as good as its owner."""
+    """Return whether others than the owner and root may write.
+
+    A group that nobody else is in is as good as its owner.
+    """
     if found.st_mode & stat.S_IWOTH:
         return True
     return bool(found.st_mode & stat.S_IWGRP) and found.st_gid != 0 and _has_others(found.st_gid)
@@ -247,7 +253,7 @@ def _may_own_parents(uid: int) -> bool:
 
 
 def _is_unmapped(uid: int) -> bool:
-    """Whether this is the number that a user namespace shows for everybody outside of it, root included."""
+    """Return whether this number stands for all users outside of a user namespace."""
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
         ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]

@@ -126,7 +126,7 @@ class Server:
         return os.fsencode("\n".join(lines) + "\n")
 
     def answers(self) -> bool:
-        """Whether a PING is answered by PONG; a server that still loads its data answers with an error."""
+        """Return whether the server answers PING; while it loads its data it does not."""
         return self.ask(b"PING").startswith(b"+PONG")
 
     def ask(self, command: bytes) -> bytes:
@@ -141,7 +141,7 @@ class Server:
                 return b""
 
     def start_again(self) -> None:
-        """Start, or leave that to the next time if this one says nothing of it."""
+        """Start, or leave that to the next time if this failure proves nothing."""
         try:
             self.start()
         except Killed:
@@ -200,7 +200,7 @@ class Users:
         self.users.append(connection)
 
     def sweep(self, greeting: Settings) -> bool:
-        """Admit who is new, forget who has gone; return whether any user is left."""
+        """Admit new users, forget those that left; return whether any is left."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.silent.append(self.listener.accept()[0])
@@ -252,7 +252,10 @@ def tell(connection: socket.socket, message: Settings) -> None:
 
 
 def end_with_parent() -> None:
-    """In the server, before exec: SIGTERM when the keeper dies. Elsewhere than on Linux the lock alone protects."""
+    """Have the server get SIGTERM when the keeper dies; runs before exec.
+
+    Elsewhere than on Linux the lock alone protects.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -262,7 +265,7 @@ def no_link(path: str, flags: int) -> int:
 
 
 def has_room(size: int) -> bool:
-    """Whether so many bytes can be written to the directory."""
+    """Return whether so many bytes can be written to the directory."""
     try:
         with tempfile.TemporaryFile(dir=".") as probe:
             if hasattr(os, "posix_fallocate"):
@@ -275,7 +278,10 @@ def has_room(size: int) -> bool:
 
 
 def leave_record(home: str, directory: str) -> None:
-    """Tell where the keeper listens. Who finds no record looks into the directory, so it can do without there."""
+    """Tell where the keeper listens.
+
+    Without a record, users look into the directory.
+    """
     try:
         with open("keeper.json.new", "w", opener=no_link) as record:
             json.dump({"keeper": os.path.join(home, "keeper.sock"), "pid": os.getpid()}, record)

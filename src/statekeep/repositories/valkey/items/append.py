@@ -1,4 +1,4 @@
-"""Values under keys that grow: append and pop."""
+"""Append and pop: values under keys that grow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .vectors import erase_vectors
 from .write import call, results_of
 
 WINDOW: Final = 16
-"""By how many values others may be ahead of an append without a second attempt."""
+"""Values that others may be ahead of an append without a second attempt."""
 
 
 def append(
@@ -56,7 +56,10 @@ def append(
 def _append(
     settings: ItemSettings, keys: ItemKeys, base: int, puts: Sequence[Put]
 ) -> Operation[tuple[int, Sequence[Any] | None]]:
-    """One attempt: the number before the first value and the replies; or the number that is the last, and none."""
+    """Try once; return the number before the first value, and the replies.
+
+    If others were too far ahead: the number of their last value, and ``None``.
+    """
     announced = None
     if settings.is_split(keys.namespace):
         entries = [

@@ -1,4 +1,4 @@
-"""The Valkey backend of items; what each operation does is in the modules beside."""
+"""The Valkey backend of items; the modules beside have the operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .piecewise import PIECEWISE
 from .plan import ItemSettings
 
 REMEMBERED: Final = 1024
-"""Of how many namespaces the number of the last appended value is remembered."""
+"""Namespaces of which the number of the last appended value is remembered."""
 
 
 class ValkeyItems(ValkeyBackend):

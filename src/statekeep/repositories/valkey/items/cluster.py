@@ -1,4 +1,4 @@
-"""Clusters, where the namespaces above that of an item live in other slots.
+"""Indexes in a cluster, where the namespaces above an item's are in other slots.
 
 Their indexes are told of an item before it is put, so that it is missing in none, and corrected afterwards.
 """
@@ -21,7 +21,7 @@ from .records import decoded_us, last_put_us, seconds_of
 
 @frozen
 class Entry:
-    """What an index of a namespace above is told of an item that is put."""
+    """An item that is put, as the index of a namespace above is told of it."""
 
     namespace: Namespace
     key: str
@@ -30,7 +30,7 @@ class Entry:
 
 @frozen
 class Announced:
-    """What was announced.
+    """Items that were announced.
 
     Attributes:
         entries: in their order.
@@ -61,7 +61,7 @@ def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -
 
 
 def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
-    """Before items are refreshed: have the indexes above keep them as long."""
+    """Have the indexes above keep items as long as they will, before a refresh."""
     mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in lives.items() if ttl]
     if not mortal:
         return
@@ -73,7 +73,7 @@ def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, lives: Mapping[s
 
 @frozen
 class _Truth:
-    """What has become of an item that was announced.
+    """The fate of an item that was announced.
 
     Attributes:
         entry: as it was announced.
@@ -90,7 +90,7 @@ class _Truth:
 
 
 def roll_back(settings: ItemSettings, keys: ItemKeys, announced: Announced, last: str = "") -> Operation[None]:
-    """Give what was announced, and not put, its time back.
+    """Give items that were announced, but not put, their former times again.
 
     What is not there at all may be about to be put by others and is left to those who read, unless its key is ``last``
     or before it: a number that was given to another value, which is gone by now.
@@ -111,7 +111,7 @@ def roll_back(settings: ItemSettings, keys: ItemKeys, announced: Announced, last
 def reconcile(
     settings: ItemSettings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]
 ) -> Operation[None]:
-    """Correct the indexes above if others put the same items at the same time, or if items end earlier than before."""
+    """Correct the indexes above if others put the same items, or if these end earlier."""
     times = [decoded_us(put.updated_at) for put in stored]
     if not announced.is_kept and all(time == announced.time + position for position, time in enumerate(times)):
         return
@@ -147,7 +147,7 @@ def _tell_above(settings: ItemSettings, keys: ItemKeys, truths: Sequence[_Truth]
 
 
 def unlist_above(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[str, int]]) -> Operation[None]:
-    """Have the indexes above forget deleted items, if they were not put again since."""
+    """Drop deleted items from the indexes above, unless they were put again."""
     known = [(key, us) for key, us in gone if us]
     for link in keys.chain[1:] if known else []:
         args = [str(arg) for key, us in known for arg in (link.member(keys.namespace, key), us)]

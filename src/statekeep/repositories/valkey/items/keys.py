@@ -40,17 +40,17 @@ class ItemKeys:
     namespace: Namespace
     encoded: str = field(init=False)
     index: str = field(init=False)
-    """The keys of its items, in their order."""
+    """The index of its items, by key."""
     recency: str = field(init=False)
-    """When the items at or below it were put."""
+    """The index of the items at or below it, by the time of the last put."""
     expiry: str = field(init=False)
-    """When those of them that end do so."""
+    """The index of those of them that end, by that time."""
     sequence: str = field(init=False)
     """The number of the last value appended."""
     deletion: str = field(init=False)
-    """In a cluster: when the last of its items that were deleted a moment ago had been put."""
+    """In a cluster: the latest put among the items deleted a moment ago."""
     indexes: tuple[str, ...] = field(init=False)
-    """Recency, expiry, and that of its keys, as scripts take them."""
+    """Recency, expiry and index, in the order of the scripts."""
 
     def __attrs_post_init__(self) -> None:
         encoded = encode_namespace(self.namespace)
@@ -78,7 +78,7 @@ class ItemKeys:
         return (self, *(item_keys(self.prefix, self.namespace[:length]) for length in range(depth - 1, -1, -1)))
 
     def member(self, namespace: Namespace, key: str) -> str:
-        """What stands for an item at or below this namespace in its indexes: ``N3.N4:K``."""
+        """Return the member of an item in this namespace's indexes: ``N3.N4:K``."""
         return f"{'.'.join(map(encode_part, namespace[len(self.namespace) :]))}:{encode_part(key)}"
 
     def item_of(self, member: str) -> tuple[Namespace, str]:
@@ -88,24 +88,24 @@ class ItemKeys:
         return (*self.namespace, *below), decode_part(key)
 
     def pk(self, key: str) -> str:
-        """The primary key of an item: ``{N1.N2}:K``."""
+        """Return the primary key of an item: ``{N1.N2}:K``."""
         return f"{{{self.encoded}}}:{encode_part(key)}"
 
     def record(self, key: str) -> str:
-        """The key of an item's record."""
+        """Return the key of an item's record."""
         return f"{self.prefix}:item:{{{self.encoded}}}:{encode_part(key)}"
 
     def vectors(self, collection: str) -> str:
-        """The index of the vectors of a collection."""
+        """Return the key of the index of a collection's vectors."""
         return f"{self.prefix}:item-vector-index:{encode_part(collection)}:{{{self.encoded}}}"
 
     def vector(self, collection: str, member: str) -> str:
-        """The key of a vector by what stands for it in that index: ``K:I``."""
+        """Return the key of a vector by its member of that index, ``K:I``."""
         return f"{self.prefix}:item-vector:{encode_part(collection)}:{{{self.encoded}}}:{member}"
 
 
 def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
-    """The keys of a namespace, remembered for those in use."""
+    """Return the keys of a namespace, from memory if it is in use."""
     return (_item_keys if sum(map(len, namespace)) <= SHORT else ItemKeys)(prefix, namespace)
 
 
@@ -114,5 +114,5 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 @lru_cache(maxsize=16)
 def namespace_index_keys(prefix: str) -> tuple[str, ...]:
-    """All namespaces by name, by the time of the last put, and by their end; in the slot of the empty one."""
+    """Return the indexes of namespaces by name, last put and end; in the slot of ``()``."""
     return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))

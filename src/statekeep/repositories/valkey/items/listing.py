@@ -1,4 +1,4 @@
-"""Listing items and namespaces: by key, by time, by name."""
+"""Listings of items by key and by time, and of namespaces by name."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ PAGE: Final = 100
 """Items read at once: their values may be large."""
 
 NAMES: Final = 500
-"""Namespaces looked at in one step."""
+"""Namespaces read in one step."""
 
 GRACE_US: Final = 60_000_000
-"""An index entry without a record may be that of a put under way: it is left alone for so long."""
+"""How long an index entry without a record stays, in microseconds.
+
+A put under way may have made it.
+"""
 
 Ref = tuple[Namespace, str]
-"""Names an item: its namespace and key."""
+"""The name of an item: its namespace and key."""
 
 
 def read(settings: ItemSettings, refs: Sequence[Ref]) -> Operation[list[tuple[Item | None, Row]]]:
@@ -45,7 +48,7 @@ def read(settings: ItemSettings, refs: Sequence[Ref]) -> Operation[list[tuple[It
 
 
 def refreshed(settings: ItemSettings, items: Sequence[tuple[Item, Row]]) -> Operation[list[Item]]:
-    """Let items that end live anew; returns all, without those that are gone by now."""
+    """Start the TTL of items anew; return all but those that are gone by now."""
     mortal = [item for item, row in items if row[TTL]]
     if not mortal:
         return [item for item, _ in items]
@@ -60,14 +63,14 @@ def refreshed(settings: ItemSettings, items: Sequence[tuple[Item, Row]]) -> Oper
 
 @frozen
 class Cursor:
-    """Behind which key a listing goes on, and how many items may follow."""
+    """The position of a listing: the last key, and how many items may follow."""
 
     after: str | None
     left: int | None
 
 
 def _bounds(query: ItemRange, after: str | None) -> tuple[Arg, Arg]:
-    """The least and the greatest key of a range, as ZRANGEBYLEX wants them."""
+    """Return the least and the greatest key of a range, for ZRANGEBYLEX."""
     prefix = query.prefix
     low: Arg = f"[{prefix}" if prefix else "-"
     # No UTF-8 has this byte, so it is behind all that begins with the prefix.
@@ -81,7 +84,7 @@ def _bounds(query: ItemRange, after: str | None) -> tuple[Arg, Arg]:
 
 
 def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -> Operation[Page[Item]]:
-    """One page of the items of a namespace."""
+    """Read one page of the items of a namespace."""
     cursor = cursor or Cursor(query.after, query.limit)
     keys = settings.keys(query.namespace)
     while cursor.left != 0:
@@ -107,7 +110,7 @@ def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) 
 
 
 def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operation[None]:
-    """Have a namespace's indexes forget keys, if their records are gone."""
+    """Drop keys whose records are gone from the indexes of their namespace."""
     for chunk in chunks(gone):
         members = [keys.member(keys.namespace, key) for key in chunk]
         lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
@@ -119,7 +122,7 @@ def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operat
 
 @frozen
 class Reached:
-    """How far a listing by time has come: the time of the last item, and all of that time that it has seen."""
+    """The position of a listing by time: the last time, and the items seen of it."""
 
     time: int
     refs: Set[Ref]
@@ -136,7 +139,7 @@ class Recent:
 
 
 def recent(settings: ItemSettings, keys: ItemKeys, reached: Reached | None, size: int) -> Operation[Recent]:
-    """The next items, the last put first, behind those that were read before."""
+    """Read the next items behind those reached, the last put first."""
     latest = None if reached is None else reached.time
     seen: Set[Ref] = set() if reached is None else reached.refs
     wanted = size + len(seen)
@@ -182,7 +185,10 @@ def newest(
     offset: int,
     left_out: Iterable[Ref] = (),
 ) -> Operation[list[tuple[Item, Row]]]:
-    """The items at or below a namespace, the last put first; some are left out, the first of them for ``offset``."""
+    """Read the items at or below a namespace, the last put first.
+
+    Those of ``left_out`` are not among them, nor are the first ``offset``.
+    """
     keys = settings.keys(prefix)
     others = set(left_out)
     accepted: list[tuple[Item, Row]] = []
@@ -219,7 +225,7 @@ def newest(
 
 
 def _unlist(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]]) -> Operation[None]:
-    """Have the index forget items that have no record, if they have had none for a minute."""
+    """Drop items from the index that have had no record for a minute."""
     if gone:
         args = [str(arg) for (namespace, key), time in gone for arg in (keys.member(namespace, key), time)]
         lost = yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
@@ -236,7 +242,7 @@ def search(
     offset: int,
     refresh: bool | None,
 ) -> Operation[list[SearchItem]]:
-    """Items at or below a namespace, the last put first."""
+    """Read items at or below a namespace, the last put first."""
     accepted = yield from newest(settings, prefix, filter, limit, offset)
     items = [item for item, _ in accepted]
     if settings.refreshes(refresh):
@@ -257,7 +263,7 @@ class Names:
 
 
 def names(settings: ItemSettings, prefix: Namespace, after: Namespace | None) -> Operation[Names]:
-    """The next namespaces at or below ``prefix``; some may be empty."""
+    """Read the next namespaces at or below ``prefix``; some may be empty."""
     key = namespace_index_keys(settings.prefix)[0]
     low = f"({ordered(after)}" if after is not None else f"[{ordered(prefix)}" if prefix else "-"
     high = f"({ordered(prefix)}\1" if prefix else "+"
@@ -266,7 +272,7 @@ def names(settings: ItemSettings, prefix: Namespace, after: Namespace | None) ->
 
 
 def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[list[Namespace]]:
-    """The namespaces that hold items, in order."""
+    """Return the namespaces that hold items, in order."""
     if query.limit == 0:
         return []
     most = None if query.limit is None else query.offset + query.limit
@@ -283,7 +289,7 @@ def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[
 
 
 def _beginning(query: NamespaceQuery) -> Namespace:
-    """The labels that every namespace of the query begins with."""
+    """Return the labels with which every namespace of the query begins."""
     longest: Namespace = ()
     for match in query.matches:
         if match.where == "prefix":
@@ -293,7 +299,7 @@ def _beginning(query: NamespaceQuery) -> Namespace:
 
 
 def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) -> Operation[list[Namespace]]:
-    """Those that hold items; the index forgets the others."""
+    """Return the namespaces that hold items; the index forgets the others."""
     if not namespaces:
         return []
     spaces = [settings.keys(namespace) for namespace in namespaces]

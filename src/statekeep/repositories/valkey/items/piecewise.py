@@ -1,4 +1,7 @@
-"""What the reading scripts of items do, command by command; see :mod:`statekeep.repositories.valkey.piecewise`."""
+"""Stand-ins for the reading scripts of items, command by command.
+
+See :mod:`statekeep.repositories.valkey.piecewise`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from .records import READ_FIELDS
 from .vectors import MOST_DIGITS
 
 GRACE: Final = 60_000
-"""As in the scripts of items."""
+"""Milliseconds, as in the scripts of items."""
 
 
 def _recent(keys: Keys, args: Args) -> Operation[Reply]:
@@ -26,7 +29,7 @@ def _recent(keys: Keys, args: Args) -> Operation[Reply]:
 
 
 def _extend_expiry(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
-    """Put off the end of items in the indexes of a namespace, to so many milliseconds from now."""
+    """Extend the life of items in the indexes of a namespace, to milliseconds from now."""
     now = yield from server_ms(expiry)
     for member, life in members:
         # What has to know the end comes before what lives until then.
@@ -63,7 +66,7 @@ def _read(keys: Keys, args: Args, plan: Mapping[str, Any]) -> Operation[Reply]:
 def _refresh_item(
     keys: Keys, args: Args, plan: Mapping[str, Any], action: Mapping[str, Any], row: list[bytes | None]
 ) -> Operation[int]:
-    """As ``refresh`` of ``apply.lua``; a cluster's plan has no other link than the namespace itself."""
+    """Do ``refresh`` of ``apply.lua``; a cluster's plan links the namespace alone."""
     try:
         life = float(row[6] or 0)
     except ValueError:
@@ -108,4 +111,4 @@ PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "unlist": _later,
     "forget": _later,
 }
-"""By name of the script."""
+"""The stand-ins by name of the script."""

@@ -1,4 +1,4 @@
-"""Plans: what ``apply.lua`` is to do, and what it answers."""
+"""Plans: the work of ``apply.lua``, and its answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from .keys import ItemKeys, item_keys, namespace_index_keys
 from .search_query import attribute_tags, namespace_tags
 
 SPARE: Final = 4
-"""For how many vectors keys are declared at least: those of an item's former value are removed in the same call."""
+"""Vectors for which keys are declared at least.
+
+Those of an item's former value are removed in the same call.
+"""
 
 
 @frozen
 class ItemSettings:
-    """What the operations of a repository have in common."""
+    """The settings of a repository of items."""
 
     prefix: str
     ttl: float | None
@@ -40,35 +43,35 @@ class ItemSettings:
         return None if self.index is None else encode_part(self.index.collection_name)
 
     def keys(self, namespace: Namespace) -> ItemKeys:
-        """The keys of a namespace."""
+        """Return the keys of a namespace."""
         return item_keys(self.prefix, namespace)
 
     def indexes(self, keys: ItemKeys) -> Sequence[str]:
-        """The indexes of a namespace: recency, expiry, that of its keys, and that of its vectors if there are any."""
+        """Return the indexes of a namespace: recency, expiry, keys, and vectors if any."""
         return keys.indexes if self.index is None else (*keys.indexes, keys.vectors(self.index.collection_name))
 
     def documents(self, keys: ItemKeys, key: str, count: int) -> Sequence[str]:
-        """The keys of the first vectors of an item, if there may be some."""
+        """Return the keys of the first vectors of an item, if it may have some."""
         if self.index is None:
             return ()
         return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{ordinal}") for ordinal in range(count)]
 
     def is_split(self, namespace: Namespace) -> bool:
-        """Whether the indexes of the namespaces above this one live in other slots."""
+        """Return whether the indexes of the namespaces above are in other slots."""
         return self.cluster and namespace != ()
 
     def life(self, ttl: Ttl) -> float | None:
-        """The seconds that a put item lives."""
+        """Return the seconds that a put item lives."""
         return self.ttl if ttl is DEFAULT else ttl
 
     def refreshes(self, asked: bool | None) -> bool:
-        """Whether a read lets what it finds live anew."""
+        """Return whether a read starts the TTL anew."""
         return self.refresh_on_read if asked is None else asked
 
 
 @frozen
 class Stored:
-    """What came of a put.
+    """The result of a put.
 
     Attributes:
         left_over: vectors of the former value that are still there, as a record's ``vectors`` names them.
@@ -82,7 +85,7 @@ class Stored:
 
 
 class Plan:
-    """Collects keys, arguments and actions for one call.
+    """The keys, arguments and actions of one call.
 
     Args:
         settings: of the repository.
@@ -102,17 +105,17 @@ class Plan:
         self._spaces: dict[Namespace, int] = {}
 
     def _key(self, *keys: str) -> int:
-        """The position of the first."""
+        """Add keys; return the position of the first."""
         self.keys.extend(keys)
         return len(self.keys) - len(keys) + 1
 
     def _arg(self, *args: Arg) -> int:
-        """The position of the first; the plan itself will be before all."""
+        """Add arguments; return the position of the first, behind the plan itself."""
         self.args.extend(args)
         return len(self.args) - len(args) + 2
 
     def _record(self, keys: ItemKeys, key: str, documents: int) -> int:
-        """Declare an item's record, and those of its vectors: of the same item always as many."""
+        """Declare an item's record and its vectors: for the same item always as many."""
         record = keys.record(key)
         position = self._records.get(record)
         if position is None:
@@ -184,7 +187,7 @@ class Plan:
         return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
     def call(self, **more: Any) -> Call:
-        """The call of the script, with ``more`` entries of the plan."""
+        """Return the call of the script, with ``more`` entries of the plan."""
         plan: dict[str, Any] = {"spaces": self.spaces, "actions": self.actions, **more}
         kinds = {action["kind"] for action in self.actions}
         first = self.settings.keys(next(iter(self._spaces)))
@@ -207,7 +210,7 @@ class Plan:
 
 
 def sequence_key(number: int) -> str:
-    """The key of an appended value: of one length, so that it sorts by the number."""
+    """Return the key of an appended value; all are of one length, so they sort."""
     return f"{number:020}"
 
 
@@ -217,7 +220,7 @@ def plan_of(
     time: int | None = None,
     former: Mapping[int, int | None] | None = None,
 ) -> Plan:
-    """A plan of these actions.
+    """Make a plan of these actions.
 
     Args:
         settings: of the repository.

@@ -1,4 +1,4 @@
-"""Reading records of items."""
+"""Reads of items' records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .records import READ_FIELDS, Row
 
 
 def hmget(key: str, fields: Sequence[str] = READ_FIELDS) -> list[Arg]:
-    """The command that reads fields of a record."""
+    """Return the command that reads fields of a record."""
     return ["HMGET", key, *fields]
 
 
@@ -28,7 +28,7 @@ def read_rows(settings: ItemSettings, records: Sequence[str]) -> Operation[list[
 def look(
     settings: ItemSettings, skipped: Sequence[str], records: Sequence[str]
 ) -> Operation[tuple[Sequence[bool], Sequence[Row]]]:
-    """Look which of some records are there, and read others: one round trip.
+    """Ask which of some records exist, and read others: one round trip.
 
     In a cluster they are in many slots, so it is a pipeline. On one server a script reads them, which takes far less of
     the client; but for one record a command is as good.

@@ -13,7 +13,7 @@ from ..codecs import belongs, decode_time
 from .keys import ItemKeys
 
 READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors", "pk")
-"""What is read of a record, in the order of ``FIELDS`` in ``common.lua``."""
+"""The fields that are read of a record, in the order of ``FIELDS`` in ``common.lua``."""
 
 STAMP: Final = READ_FIELDS.index("updated_at")
 TTL: Final = READ_FIELDS.index("ttl")
@@ -23,7 +23,7 @@ Row = Sequence[bytes | None]
 
 
 def is_there(row: Row) -> bool:
-    """Whether a row was read from a record at all."""
+    """Return whether a row was read from a record at all."""
     return row.count(None) != len(row)
 
 
@@ -62,17 +62,17 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
 
 
 def found(item: Item, score: float | None) -> SearchItem:
-    """An item as a result of a search."""
+    """Make an item a result of a search."""
     return SearchItem.trusted(**item.__dict__, score=score)
 
 
 def decoded_us(text: bytes) -> int:
-    """Microseconds since 1970 of a record's time; 0 for none."""
+    """Decode a record's time as microseconds since 1970; 0 for none."""
     return round(decode_time(text.decode()).timestamp() * 1_000_000) if text else 0
 
 
 def last_put_us(updated_at: bytes | None) -> int:
-    """As :func:`decoded_us`; what others stored may be no time at all, and is 0 then."""
+    """Decode a time as :func:`decoded_us` does; 0 for what is no time."""
     try:
         return decoded_us(updated_at or b"")
     except ValueError:
@@ -80,7 +80,7 @@ def last_put_us(updated_at: bytes | None) -> int:
 
 
 def seconds_of(keys: ItemKeys, key: str, ttl: bytes) -> float:
-    """The TTL of a record.
+    """Decode the TTL of a record, in seconds.
 
     Raises:
         CorruptRecord: it is no number.

@@ -1,4 +1,4 @@
-"""Building what is derived from a namespace's records anew, after others changed them."""
+"""Rebuilding of all that is derived from a namespace's records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from .vectors import document, erase_documents
 
 
 def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Enter all records of a namespace into the indexes, and drop what has none; returns how many there are."""
+    """Enter all records of a namespace into the indexes; return how many there are.
+
+    Entries without a record are dropped.
+    """
     keys = settings.keys(namespace)
     start = keys.record("")
     listed = yield Scan(f"{escape_glob(start)}*")
@@ -40,7 +43,7 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
 
 @frozen
 class _Entry:
-    """What indexes know of an item."""
+    """An item, as indexes know it."""
 
     key: str
     time: int
@@ -85,7 +88,7 @@ def _time(keys: ItemKeys, key: str, stamp: bytes | None) -> int:
 
 
 def _all(index: str) -> Operation[list[str]]:
-    """All members of an index, a bounded number at a time."""
+    """Read all members of an index, a bounded number at a time."""
     found: list[str] = []
     start: Arg = "-"
     while True:

@@ -1,4 +1,4 @@
-"""Finding items by meaning: with the server's search module, or by comparing all vectors one by one.
+"""Search by meaning: with the search module, or by comparing all vectors.
 
 Either way a vector is a candidate and no more: an item is found if its record is there, was not changed since the
 vector was made, and fulfils the filter.
@@ -29,7 +29,7 @@ from .records import STAMP, Row, decode_item, found, last_put_us
 from .vectors import Document, document, erase_documents
 
 MEMBERS: Final = 1000
-"""Vectors of a namespace that are listed in one step."""
+"""Vectors of a namespace listed in one step."""
 
 NAMESPACES: Final = 100
 """Namespaces whose vectors are listed in one step."""
@@ -55,13 +55,13 @@ class Candidate:
 
     @property
     def members(self) -> list[str]:
-        """What stands for it, and for the others, in the index of vectors."""
+        """Its member of the index of vectors, and those of the others."""
         return [f"{encode_part(self.ref[1])}:{ordinal}" for ordinal in (self.ordinal, *self.others)]
 
 
 @frozen
 class Hits:
-    """Collects what candidates turn out to be, in their order.
+    """The candidates that turned out to be hits, and those that did not.
 
     Attributes:
         wanted: how many items will do.
@@ -82,7 +82,7 @@ class Hits:
         return len(self.accepted) >= self.wanted
 
     def is_beyond(self, candidate: Candidate) -> bool:
-        """Whether nobody needs this candidate any more, nor those behind it.
+        """Return whether neither this candidate nor those behind it are needed.
 
         Those whose stamp is not known are not in the order of time yet: of equal ones all have to be looked at.
         """
@@ -111,7 +111,7 @@ class Hits:
         return ref in self.accepted or ref in self.refused or (ref, candidate.ordinal) in self.stale
 
     def _is_outdated(self, candidate: Candidate) -> bool:
-        """Whether another value of its item was accepted."""
+        """Return whether another value of its item was accepted."""
         known = self.accepted.get(candidate.ref)
         return known is not None and candidate.stamp is not None and candidate.stamp != known[1][STAMP]
 
@@ -163,7 +163,7 @@ class Hits:
 def search(
     settings: ItemSettings, index: VectorIndex, there: search_index.Index, search: ItemSearch
 ) -> Operation[tuple[list[SearchItem], search_index.Index]]:
-    """Items at or below a namespace, the nearest to the query first, then those without vectors.
+    """Find items at or below a namespace, the nearest first, then those without vectors.
 
     Args:
         settings: of the repository.
@@ -216,7 +216,7 @@ def _finished(
 
 
 def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
-    """Ask for more and more neighbours until there are enough items; returns whether there are no more."""
+    """Ask for more neighbours until items suffice; return whether there are no more."""
     settings, index, search = hits.settings, hits.index, hits.search
     tags = search_query.pushed_down(search.filter)
     # One more, to see whether the last of them has equals.
@@ -244,7 +244,10 @@ def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
 
 
 def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
-    """Compare all vectors at or below the namespace; the nearest first, for each item the best one."""
+    """Compare all vectors at or below the namespace; return the best of each item.
+
+    The nearest comes first.
+    """
     settings, search = hits.settings, hits.search
     best: dict[tuple[Ref, bytes], Candidate] = {}
     after: Namespace | None = None

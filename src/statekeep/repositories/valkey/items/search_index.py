@@ -1,4 +1,4 @@
-"""Vectors of items on servers with the search module (valkey-search): its commands, its replies, and its index.
+"""The index of the search module (valkey-search) over items' vectors.
 
 An item's vectors are one HASH each, beside the item's record: ``vector``, ``updated_at`` of the item that it was made
 of, and two lists of tags, ``namespaces`` and ``attributes``. The module finds the vectors that are near a query and
@@ -25,7 +25,7 @@ from .search_query import fields_of, index_name, not_understood, start, text_of
 
 
 def create_command(prefix: str, index: VectorIndex) -> list[Arg]:
-    """Make the index."""
+    """Return the command that makes the index."""
     options = ["TYPE", "FLOAT32", "DIM", str(index.dims), "DISTANCE_METRIC", index.distance_metric.upper()]
     if index.index_type == "hnsw":
         options += ["M", str(index.hnsw_m), "EF_CONSTRUCTION", str(index.hnsw_ef_construction)]
@@ -137,7 +137,7 @@ def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | Non
 
 
 def is_ready(info: Reply) -> bool:
-    """Whether an index holds all vectors that were there before it, by the reply to ``FT.INFO``."""
+    """Return whether an index holds all vectors older than it, by ``FT.INFO``."""
     found = fields_of(info)
     if "backfill_in_progress" not in found:
         raise not_understood("FT.INFO", info)
@@ -148,7 +148,7 @@ def is_ready(info: Reply) -> bool:
 
 
 def definition_key(prefix: str, collection: str) -> str:
-    """Where it is written what the vectors of a collection are, for servers with the module and without.
+    """Return the key of a collection's definition, with the module or without.
 
     >>> definition_key("app", "notes")
     'app:item-vector-definition:notes'
@@ -161,7 +161,9 @@ def _definition(index: VectorIndex) -> dict[str, Any]:
 
 
 def settle_definition(prefix: str, index: VectorIndex) -> Operation[None]:
-    """Write down what the vectors of the collection are, or see that this is what is written: one round trip.
+    """Write the definition of a collection, or check the one that is there.
+
+    It takes one round trip.
 
     Raises:
         Conflict: other vectors are in the collection.
@@ -190,7 +192,7 @@ def settle_definition(prefix: str, index: VectorIndex) -> Operation[None]:
 
 @frozen
 class Index:
-    """What a server offers for vector search.
+    """The vector search that a server offers.
 
     Attributes:
         name: of the module's index; ``None``: there is none, and vectors are compared one by one.
@@ -215,7 +217,9 @@ _COORDINATOR: Final = re.compile(rb"search_coordinator_server_listening_port:[1-
 
 
 def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
-    """Make the index of a collection if the server can have one. Idempotent; several processes may do so at once.
+    """Make the index of a collection if the server can have one.
+
+    Idempotent; several processes may do so at once.
 
     Raises:
         Conflict: there is an index of this name with other options, or the collection holds other vectors.
@@ -251,7 +255,7 @@ def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
 
 
 def ready(name: str, cluster: bool) -> Operation[bool]:
-    """Ask whether an index holds all vectors that were there before it: one round trip.
+    """Ask whether an index holds all vectors older than it: one round trip.
 
     Raises:
         IndexMissing: there is no such index.
@@ -260,5 +264,5 @@ def ready(name: str, cluster: bool) -> Operation[bool]:
 
 
 def near(namespace: Iterable[str]) -> str:
-    """Which node of a cluster to ask for a search: the load of different namespaces is on different ones."""
+    """Choose the node of a cluster for a search; namespaces spread over the nodes."""
     return ".".join(map(keys.encode_part, namespace))

@@ -1,4 +1,4 @@
-"""Queries of the search module, and its answers."""
+"""Queries of the search module, and its replies."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from ..requests import Arg, Reply
 from .keys import item_keys
 
 MOST_NEIGHBOURS: Final = 10_000
-"""How many vectors a search may ask for, unless the server is configured otherwise."""
+"""Vectors that a search may ask for, unless the server is configured otherwise."""
 
 MOST_CONDITIONS: Final = 32
-"""How many tags a query names at most: it must stay below 10,240 bytes. What is left out is checked afterwards."""
+"""Tags that a query names at most, to stay below 10,240 bytes.
+
+Those left out are checked afterwards.
+"""
 
 MOST_ATTRIBUTES: Final = 100
-"""How many fields of a value become tags; a value with more of them has the tag :data:`ANY_ATTRIBUTE` instead."""
+"""Fields of a value that become tags; with more of them it has :data:`ANY_ATTRIBUTE`."""
 
 ANY_ATTRIBUTE: Final = "any"
-"""Stands for every tag that a value could have. No hash looks like it."""
+"""The tag that stands for every one a value could have. No hash looks like it."""
 
 _DISTANCE: Final = "distance"
 
@@ -39,7 +42,9 @@ _DISTANCE: Final = "distance"
 
 
 def start(prefix: str, collection: str) -> str:
-    """What the keys of a collection's vectors begin with. No hash tag: the module refuses one in front of an index.
+    """Return the beginning of the keys of a collection's vectors.
+
+    It has no hash tag: the module refuses one in front of an index.
 
     >>> start("app", "notes")
     'app:item-vector:notes:'
@@ -52,7 +57,7 @@ _VECTOR_KEY: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0
 
 @frozen
 class VectorKey:
-    """Whose vector it is, and which of them."""
+    """The item of a vector, and which of its vectors it is."""
 
     namespace: Namespace
     key: str
@@ -88,12 +93,12 @@ def _tag(text: str) -> str:
 
 
 def namespace_tag(namespace: Sequence[str]) -> str:
-    """The tag of all that is at or below a namespace."""
+    """Return the tag of all that is at or below a namespace."""
     return _tag(".".join(map(keys.encode_part, namespace)))
 
 
 def namespace_tags(namespace: Sequence[str]) -> list[str]:
-    """The tags of a vector: of its namespace, and of all that it is below.
+    """Return the tags of a vector: of its namespace, and of all above.
 
     >>> namespace_tags(("a", "b")) == [namespace_tag(()), namespace_tag(("a",)), namespace_tag(("a", "b"))]
     True
@@ -102,14 +107,14 @@ def namespace_tags(namespace: Sequence[str]) -> list[str]:
 
 
 def _attribute_tag(name: str, value: JsonValue) -> str | None:
-    """The tag of a field; ``None`` if it can have none. Values that are equal have the same."""
+    """Return the tag of a field, ``None`` if it can have none; equal values share it."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 1.0 equals 1, true does not: as JSON it looks different
     return _tag(json.dumps([name, value])) if isinstance(value, str | int | float) else None
 
 
 def attribute_tags(value: JsonValue) -> list[str]:
-    """The tags of an item's value: one for each of its own fields that holds text, a number, true or false."""
+    """Return the tags of a value: one for each top field with text, number or boolean."""
     if not isinstance(value, dict):
         return []
     found = [tag for name, item in value.items() if (tag := _attribute_tag(name, item)) is not None]
@@ -117,7 +122,9 @@ def attribute_tags(value: JsonValue) -> list[str]:
 
 
 def pushed_down(filter: Mapping[str, JsonValue] | None) -> list[str]:
-    """The tags without which no value fulfils a filter that :func:`~statekeep.domain.filters.checked` returned.
+    """Return the tags that every value has which fulfils a filter.
+
+    The filter is one that :func:`~statekeep.domain.filters.checked` returned.
 
     >>> pushed_down({"price": {"$gt": 3, "$eq": 4}, "tags": ["a"]}) == attribute_tags({"price": 4.0})
     True
@@ -137,7 +144,7 @@ def pushed_down(filter: Mapping[str, JsonValue] | None) -> list[str]:
 
 
 def index_name(prefix: str, collection: str) -> str:
-    """The name of the index over a collection's vectors.
+    """Return the name of the index over a collection's vectors.
 
     >>> index_name("app", "notes")
     'app:item-vector:notes:index'
@@ -155,7 +162,7 @@ def search_command(
     *,
     cluster: bool = False,
 ) -> list[Arg]:
-    """Find the vectors that are nearest to a query, without their fields.
+    """Return the command that finds the vectors nearest to a query.
 
     Args:
         prefix: of all keys.
@@ -188,7 +195,7 @@ def search_command(
 
 @frozen
 class Found:
-    """What a search found.
+    """The vectors that a search found.
 
     Attributes:
         total: how many vectors fulfil the conditions, at most as many as were asked for.
@@ -228,7 +235,9 @@ def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:
 
 
 def score(metric: str, distance: float) -> float:
-    """The score of a distance: as :func:`statekeep.repositories.vectors.scores` has it, higher for nearer ones.
+    """Return the score of a distance, as :func:`statekeep.repositories.vectors.scores`.
+
+    It is higher for nearer vectors.
 
     >>> score("cosine", 0.25), score("ip", -2.0), score("l2", 4.0)
     (0.75, 3.0, -4.0)
@@ -237,7 +246,7 @@ def score(metric: str, distance: float) -> float:
 
 
 def fields_of(reply: Reply) -> dict[str, Any]:
-    """Names and values that follow each other, in any depth of lists that belongs to neither."""
+    """Return a mapping from names and values that alternate, in any depth of lists."""
     if not isinstance(reply, list):
         return {}
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Records of vectors: which there are, and which are left over from values that are gone."""
+"""Records of vectors, and the removal of those that former values left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..scripts import script
 from .keys import ItemKeys
 
 MOST_DIGITS: Final = 6
-"""Of a number of vectors; one of more digits is damage."""
+"""Digits of a number of vectors at most; one of more is damage."""
 
 
 @frozen
@@ -36,12 +36,12 @@ class Document:
 
     @property
     def ordinal(self) -> int:
-        """Which of the vectors of its item it is."""
+        """The number of the vector among those of its item."""
         return int(self.member.rpartition(":")[2])
 
 
 def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
-    """The records of vectors that an item's record names in ``vectors``.
+    """Return the records of vectors that an item's ``vectors`` names.
 
     Raises:
         CorruptRecord: it names none.
@@ -58,7 +58,7 @@ def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
 
 
 def document(keys: ItemKeys, collection: str, member: str) -> Document:
-    """The record of the vector that a member of its collection's index stands for.
+    """Return the record of a vector by its member of its collection's index.
 
     Raises:
         CorruptRecord: it stands for none.
@@ -74,7 +74,7 @@ def document(keys: ItemKeys, collection: str, member: str) -> Document:
 
 
 def erase_vectors(keys: ItemKeys, key: str, text: bytes | None) -> Operation[None]:
-    """Remove vectors that a former value left, unless they are those of the present one."""
+    """Remove the vectors of a former value, unless the present one has them."""
     try:
         documents = vectors_of(keys, key, text)
     except CorruptRecord:
@@ -84,7 +84,7 @@ def erase_vectors(keys: ItemKeys, key: str, text: bytes | None) -> Operation[Non
 
 
 def erase_documents(keys: ItemKeys, documents: Sequence[Document]) -> Operation[None]:
-    """Remove vectors of a namespace, unless they are those of the present values of their items."""
+    """Remove vectors of a namespace, unless they are of their items' present values."""
     for chunk in chunks(documents):
         names = [
             name

@@ -1,4 +1,4 @@
-"""Writing items by their keys: put, delete, batch and clear, and what is read with them."""
+"""Writes of items by key: put, delete, batch, clear, and the reads among them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .records import TTL, VECTORS, Row, decode_item, last_put_us, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
 
 SLACK_MS: Final = 60_000
-"""How much longer vectors are kept than their item by who cannot refresh both at once."""
+"""Milliseconds that vectors outlive their item if both cannot be refreshed at once."""
 
 CHUNK: Final = 500
 """Actions in one call at most, so that none holds up the server."""
 
 
 def apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    """Do actions one after the other; those of one namespace in one call of at most 500."""
+    """Do actions in order; those of one namespace in calls of at most 500."""
     groups = _groups(settings, actions)
     if len(groups) == 1:
         return (yield from _apply(settings, actions))
@@ -43,7 +43,7 @@ def apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[A
 
 
 def _groups(settings: ItemSettings, actions: Sequence[Action]) -> list[Sequence[int]]:
-    """Which actions go into one call, by position."""
+    """Group the positions of actions by the calls they go into."""
     if not settings.cluster:
         return list(chunks(range(len(actions)), CHUNK))
     by_namespace: dict[Namespace, list[int]] = {}
@@ -53,7 +53,7 @@ def _groups(settings: ItemSettings, actions: Sequence[Action]) -> list[Sequence[
 
 
 def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
-    """Read items, and let those that end live anew if they are to; returns whether there were some."""
+    """Read items, and refresh those that end if asked; return whether there were some."""
     keys = [settings.keys(get.namespace) for get in gets]
     records = [its.record(get.key) for its, get in zip(keys, gets, strict=True)]
     rows = yield from read_rows(settings, records)
@@ -82,7 +82,7 @@ def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[
 def call(
     settings: ItemSettings, actions: Sequence[Action], time: int | None = None, **more: Any
 ) -> Operation[Sequence[Any]]:
-    """Run the script, again with more keys if there are more vectors than was thought."""
+    """Run the script, again with more keys if there are more vectors than expected."""
     former: dict[int, int | None] = {}
     while True:
         reply: Sequence[Any] = yield plan_of(settings, actions, time, former).call(**more)
@@ -100,7 +100,7 @@ def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
 
 
 def conflict(action: Action, actual: int | None) -> Conflict:
-    """The error about an expectation that does not hold."""
+    """Return the error about an expectation that does not hold."""
     expected = None if isinstance(action, Get) or action.expected is ANY else action.expected
     wanted = "no item" if expected is None else f"version {expected}"
     there = "there is none" if actual is None else f"there is version {actual}"
@@ -113,7 +113,7 @@ def conflict(action: Action, actual: int | None) -> Conflict:
 
 
 def results_of(settings: ItemSettings, actions: Sequence[Action], replies: Sequence[Any]) -> Operation[list[Any]]:
-    """Make results of the script's replies; do what it could not, for want of keys."""
+    """Make results of the script's replies; do what lacked keys."""
     results: list[Any] = []
     for position, (action, reply) in enumerate(zip(actions, replies, strict=True)):
         keys = settings.keys(action.namespace)
@@ -188,7 +188,7 @@ def _refresh(settings: ItemSettings, action: Get, row: Row) -> Operation[Row]:
 
 
 def _apply_in_cluster(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    """The indexes above first, so that no item is missing in them; then the namespace itself; what is left last."""
+    """Write the indexes above first, so that none lacks an item, then the namespace."""
     keys = settings.keys(actions[0].namespace)
     yield from _check_expected(keys, actions)
     yield from _extend_expiry_above(settings, keys, actions)
@@ -234,7 +234,10 @@ def _extend_expiry_above(settings: ItemSettings, keys: ItemKeys, actions: Sequen
 
 
 def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Delete the items of a namespace, 500 at a time; what is put behind the place that was reached goes, too."""
+    """Delete the items of a namespace, 500 at a time.
+
+    Items put meanwhile behind the key that was reached go, too.
+    """
     keys = settings.keys(namespace)
     count = 0
     start: Arg = "-"

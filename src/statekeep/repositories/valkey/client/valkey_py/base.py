@@ -63,7 +63,7 @@ def scan_command(cursor: Arg, pattern: str) -> list[Arg]:
 
 
 def disconnect_idle(pool: Any) -> None:
-    """Close the connections of a pool of the user's that nobody uses at the moment; they connect again when needed."""
+    """Close the idle connections of the user's pool; they connect again when needed."""
     if isinstance(pool, valkey.BlockingConnectionPool):
         # Its own method would close those that others use, too.
         with pool.pool.mutex:
@@ -157,7 +157,7 @@ class Sync:
 
 
 class Async:
-    """A ``valkey.asyncio.Valkey``. See :class:`Sync`; cancelling a request does no harm."""
+    """A ``valkey.asyncio.Valkey``. See :class:`Sync`; you may cancel a request."""
 
     cluster = False
 

@@ -36,7 +36,7 @@ def _seen(task: asyncio.Task[Any]) -> None:
 
 
 class _Topology:
-    """Makes up for what cluster clients do to their tables of nodes."""
+    """A guard of the table of nodes, which cluster clients damage."""
 
     def __init__(self, client: Any, make_node: Callable[[str, int], Any]) -> None:
         self._client = client

@@ -28,7 +28,7 @@ from ...requests import Arg, Reply
 from ..driver import joined
 
 DEPTH: Final = 64
-"""Requests under way on each connection, from which on another one is opened if it may be."""
+"""Requests under way on each connection at which another one is opened."""
 
 CLOSED: Final = "the connection was closed here"
 INTERRUPTED: Final = "an exception interrupted the work of the connection or of its event loop"
@@ -42,7 +42,7 @@ _LOAD: Final = attrgetter("load")
 
 
 def _run() -> Any:
-    """Return what stands for this run of the event loop: each ``run_forever`` sets hooks of its own."""
+    """Identify this run of the event loop: each ``run_forever`` sets its own hooks."""
     return sys.get_asyncgen_hooks().firstiter
 
 
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def load(self) -> int:
-        """How many requests one would wait for here; what may take long counts as many."""
+        """Requests that one would wait for here; one that may take long counts as many."""
         return len(self._answers) + self._long * DEPTH
 
     @property
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         return self._long > 0
 
     def send(self, commands: Sequence[Sequence[Arg]]) -> asyncio.Future[list[Reply]]:
-        """Send a request; the result are the replies to its commands, errors of the server among them.
+        """Send a request; return its replies, errors of the server among them.
 
         Raises:
             ConnectionError: the connection has ended; the future raises so if it ends before the answer.
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._run = _run()
 
     async def occupy(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """As :meth:`send`, for what may take long: others go to another connection meanwhile, if there is one."""
+        """Send a request that may take long; others use another connection meanwhile."""
         self._long += 1
         try:
             return await self.send(commands)
@@ -184,14 +184,14 @@ class Connection(asyncio.Protocol):
         return kind(why)
 
     async def close(self) -> None:
-        """End the connection, whatever is under way."""
+        """End the connection, with all that is under way."""
         self._give_up(ConnectionError, CLOSED)
         await asyncio.wait([self._ended], timeout=LONGEST_CLOSE)
 
     # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
-        """Pass replies on to who waits for them, the first one first."""
+        """Pass replies on to their waiters, in order."""
         if self._run is not _run():
             self.enter_again()
         if self._end is not None:
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
             raise
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell all who wait."""
+        """Tell all waiters."""
         self._end = self._end or (ConnectionError, f"the server closed the connection: {error or 'no reason given'}")
         self._lost(self)
         self._tell()
@@ -243,7 +243,10 @@ class Connections:
         self._is_closed = False
 
     async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """Return the replies to the commands of a request. Raises as :meth:`Connection.send`, or what connecting did."""
+        """Return the replies to the commands of a request.
+
+        It raises as :meth:`Connection.send`, or as connecting did.
+        """
         best = self._best()
         if best is None or (best.is_occupied and self._may_open()):
             best = await self._opened()
@@ -252,7 +255,7 @@ class Connections:
         return await best.send(commands)
 
     async def ask_alone(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """As :meth:`ask`, for what may take long: it holds up no others, if there may be another connection."""
+        """Ask a request that may take long, on a connection that holds up no others."""
         best = self._best()
         if best is None or (best.load and self._may_open()):
             best = await self._opened()
@@ -275,7 +278,7 @@ class Connections:
         return len(self._open) < self._most
 
     def _one_more(self) -> asyncio.Task[Connection]:
-        """Open a connection, or join those who wait for one already."""
+        """Open a connection, or share one that is being opened."""
         if self._opening is None or self._opening.done():
             # In a context of its own: a connection would keep that of the first request for as long as it lives.
             self._opening = asyncio.create_task(self._connect(), context=contextvars.Context())
@@ -317,7 +320,7 @@ class Connections:
             self._open.remove(connection)
 
     async def close(self) -> None:
-        """End all connections, whatever is under way."""
+        """End all connections, with all that is under way."""
         self._is_closed = True
         opening = self._opening
         while opening is not None and not opening.done():

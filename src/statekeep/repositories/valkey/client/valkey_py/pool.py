@@ -69,7 +69,7 @@ class Pool(valkey.ConnectionPool):
             self._idle.append((connection, time.monotonic()))
 
     def drop(self, connection: Any) -> None:
-        """Close a connection that is not as it should be."""
+        """Close a broken connection."""
         # If the server has gone, it has closed all of them.
         self._doubted = time.monotonic()
         connection.disconnect()
