@@ -40,7 +40,7 @@ end
 local function store(record, ends, ...)
   local added = redis.pcall('HSET', record, ...)
   if type(added) == 'table' then
-    -- What is no hash is nothing of ours.
+    -- A key that is no hash is none of ours.
     if string.find(added.err, 'WRONGTYPE', 1, true) then call('DEL', record) end
     added = call('HSET', record, ...)
   end
@@ -57,7 +57,7 @@ local function store(record, ends, ...)
   each_chunk(others, function(first, last) call('HDEL', record, unpack(others, first, last)) end)
 end
 
--- What a shared key's TTL was (PTTL: -2 no key, -1 for ever), before it is written to.
+-- Read a shared key's TTL (PTTL: -2 no key, -1 for ever) before it is written to.
 local function ttl_of(key)
   return call('PTTL', key)
 end

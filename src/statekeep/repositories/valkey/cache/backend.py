@@ -39,21 +39,21 @@ class ValkeyCacheEntries(ValkeyBackend):
         self._settings = CacheSettings(prefix, self.ttl, client.cluster)
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
-        """One round trip for any number."""
+        """Read any number in one round trip."""
         return (yield from operations.get(self._settings, keys))
 
     def set(self, entries: Sequence[Write]) -> Operation[None]:
-        """One script call for each 500 entries; in a cluster, one for those of each shard."""
+        """Store entries in one script call for each 500; in a cluster, for each shard."""
         yield from operations.set_entries(self._settings, entries)
 
     def delete(self, keys: Sequence[CacheKey]) -> Operation[int]:
-        """In calls as those of ``set``."""
+        """Delete entries in calls like those of ``set``."""
         return (yield from operations.delete(self._settings, keys))
 
     def clear(self, namespaces: Sequence[Namespace] | None) -> Operation[int]:
-        """One round trip to look, and as ``delete`` for what there is; again for what is behind 6,400 entries."""
+        """Look in one round trip, and delete what there is; again behind 6,400 entries."""
         return (yield from operations.clear(self._settings, namespaces))
 
     def reindex(self) -> Operation[int]:
-        """Walks the whole keyspace once."""
+        """Rebuild the indexes; it walks the whole keyspace once."""
         return (yield from operations.reindex(self._settings))

@@ -58,50 +58,53 @@ class ValkeyCheckpoints(ValkeyBackend):
         )
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """One script call; in a cluster, where the indexes of threads and runs live elsewhere, one more for each."""
+        """Put in one script call; in a cluster, one more for each index of threads and runs."""
         return put.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
-        """One script call."""
+        """Put pending writes in one script call."""
         return put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        """One script call."""
+        """Read in one script call."""
         return get.get(self._settings, thread_id, namespace, checkpoint_id)
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """Two script calls per page; one for the first if these are the checkpoints that this process knows of."""
+        """List in two script calls per page; in one if the first page was guessed."""
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
-        """Two script calls for each 200 ancestors, and one for each 500 of their writes, with stored values."""
+        """Walk in two script calls per 200 ancestors, and one per 500 of their writes."""
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """Two round trips per page; with a prefix, one more for each 1,000 threads that have it."""
+        """List in two round trips per page; with a prefix, one more per 1,000 threads."""
         return (yield from threads.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
-        """Two script calls per 500 records; one more for runs, one for nested namespaces, and three in a cluster."""
+        """Delete in two script calls per 500 records.
+
+        One more is for runs, one for nested namespaces, and three in a cluster.
+        """
         yield from delete.delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
-        """In steps of 500 records."""
+        """Delete in steps of 500 records."""
         yield from delete.delete_runs(self._settings, run_ids)
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
-        """One put per checkpoint, one call per checkpoint with pending writes."""
+        """Copy in one put per checkpoint, and one call if it has pending writes."""
         yield from copy.copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        """In steps of 500 records."""
+        """Prune in steps of 500 records."""
         for thread_id in thread_ids:
             yield from delete.prune(self._settings, thread_id, keep)
 
     def reindex(self, thread_id: str) -> Operation[int]:
-        """Walks the whole keyspace once."""
+        """Rebuild the indexes; it walks the whole keyspace once."""
         return (yield from reindex.reindex(self._settings, thread_id))

@@ -22,7 +22,7 @@ local function drop_expired(values, checkpoints, writes, pending, expiry, now, a
   end
 end
 
--- Raise the end of entries that are in the expiry index already; what is not there lasts for ever.
+-- Raise the end of entries that are in the expiry index; those that are not there last for ever.
 -- use: each_chunk
 local function prolong(expiry, entries, score)
   each_chunk(entries, function(first, last)
@@ -63,7 +63,7 @@ local function pk_of(key)
   return string.sub(key, (string.find(key, '{', 1, true)))
 end
 
--- What stands behind the last colon. (Without an anchor in front, Lua would begin anew at each character.)
+-- The part behind the last colon. (Without an anchor in front, Lua would begin anew at each character.)
 local function last_part(text)
   return string.match(text, '^.*:(.*)$') or text
 end
@@ -101,8 +101,8 @@ local function ends_of(expiry, members, count)
   return found
 end
 
--- What a line about a pending write says behind its index member: what it was given, `PATH:ENCODING`, and the value in
--- base64 as in the record. It says nothing of a large value, which is read from the record: it would take its memory twice.
+-- The rest of a line about a pending write, behind its index member: `PATH:ENCODING` as given, and the value in base64
+-- as in the record. A large value has none and is read from the record: it would take its memory twice.
 local function entry_of(given, value)
   return #value <= 65536 and ':' .. given .. ':' .. #value .. ':' .. value .. ' ' or ''
 end
@@ -127,13 +127,13 @@ local function restore_writes(writes, pending)
   return true
 end
 
--- What readers need of a checkpoint: `READ_FIELDS` of records.py.
+-- The fields of a checkpoint that readers need: `READ_FIELDS` of records.py.
 local function row_of(record)
   return call('HMGET', record, 'checkpoint_id', 'parent_id', 'created_at', 'metadata', 'encoding', 'header', 'channels', 'pk')
 end
 
 -- Pending writes by their index members: a text with a line for each that has an entry, the others by their members.
--- What ended is left out. Of many, only the first ones are looked at.
+-- Those that ended are left out. Of many, only the first ones are looked at.
 -- use: now_us, ends_of
 local function lines_of(pending, expiry, members)
   local bare, lines, size = {}, {}, 0

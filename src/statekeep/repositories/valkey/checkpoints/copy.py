@@ -72,7 +72,7 @@ def _copy_checkpoints(
             }
             values = {name: getattr(checkpoint, name) for name in Checkpoint.model_fields}
             copy = Checkpoint(**values | {"thread_id": target_id, "channels": channels})
-            # What a copy refers to may have expired in the target since it was sent: then it is sent again.
+            # Values that a copy refers to may have expired in the target since they were sent: they are sent again.
             yield from put(settings, copy, partial(_payloads, payloads), as_it_is=True)
         if len(ids) < PAGE:
             return

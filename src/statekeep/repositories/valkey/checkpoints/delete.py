@@ -27,8 +27,10 @@ NAMESPACES = 20
 """Namespaces deleted in one step; each has seven keys besides its records."""
 
 ATTEMPTS = 5
-"""How often the search for unused values is repeated when checkpoints are put meanwhile. What is left behind
-then costs space only, and goes with the next deletion that finds it unused."""
+"""Searches for unused values at most, as puts meanwhile make it search again.
+
+Values left behind then cost space only, and go with the next deletion that finds them unused.
+"""
 
 
 @frozen

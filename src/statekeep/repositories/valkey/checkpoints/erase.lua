@@ -19,7 +19,7 @@ while at <= #ARGV do
 
   local newest, is_newest = call('HGET', head, 'checkpoint_id'), false
   for i = first, first_write - 1 do
-    -- What is no hash has no run, and goes all the same.
+    -- A key that is no hash has no run, and goes all the same.
     local run = redis.pcall('HGET', KEYS[i + shift], 'run_id')
     if type(run) == 'string' and not seen[run] then
       seen[run] = true

@@ -80,7 +80,7 @@ def list_checkpoints(
         if cursor.ready:
             size = PAGE if cursor.left is None else min(PAGE, cursor.left)
             found = yield from read(settings, cursor.thread_id, cursor.ready[:size], cursor.reply)
-            # What was listed by a filter may have been replaced since.
+            # Checkpoints listed by a filter may have been replaced since.
             found = [checkpoint for checkpoint in found if query.matches(checkpoint.metadata)]
             left = None if cursor.left is None else cursor.left - len(found)
             cursor = evolve(cursor, ready=cursor.ready[size:], reply=None, left=left)

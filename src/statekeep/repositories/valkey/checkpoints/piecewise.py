@@ -173,7 +173,7 @@ def _refresh(keys: Keys, args: Args) -> Operation[Reply]:
     entries += [f"w{as_text(name)}".encode() for name in members]
     now = yield from server_ms(expiry)
     ends = now + int(ttl)
-    # What others need to live as long comes first: none ends before what it is for.
+    # Keys that others need come first: none ends before those that need it.
     yield Commands([["ZADD", expiry, "XX", "GT", *(arg for entry in entries for arg in (str(ends).encode(), entry))]])
     yield Commands([["PEXPIRE", key, ttl, "GT"] for key in shared])
     yield Commands([["PEXPIRE", key, ttl, "GT"] for key in [*([head] if newest == own_id else []), *keys[8:], record]])

@@ -20,7 +20,7 @@ if mortal then
   drop_expired(values, checkpoints, writes, pending, expiry, now, #ARGV)
 end
 
--- What becomes of a channel: its letter, or `+` for a value that is stored already.
+-- The fate of each channel: its letter, or `+` for a value that is stored already.
 local kinds, tokens = {}, {}
 for i = 1, count do
   kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[8 + i]
@@ -63,8 +63,8 @@ for i = 1, count do
 end
 local stored = values_of(values, names)
 
--- Whoever collects unused values sees by this count that a checkpoint came in between.
--- It begins anywhere, so that the values of a thread that was deleted and made again are told apart, too.
+-- This count tells a collector of unused values that a checkpoint came in between.
+-- It begins anywhere, so that a thread that was deleted and made again differs, too.
 local added = {'generation', number((tonumber(stored[1] or '') or us) + 1)}
 local fresh, used = {}, {}
 local nth = 1

@@ -40,7 +40,7 @@ def put(
     run_id = str(fields[SENT_FIELDS.index("run_id")])
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
-        # First, so that whoever dies in between leaves an index entry without a checkpoint, which readers skip.
+        # First, so that a death in between leaves an index entry without a checkpoint, which readers skip.
         times = yield Call(script("checkpoints/touch_thread"), everywhere, [checkpoint.thread_id])
         if run:
             yield Call(script("checkpoints/add_run"), run, [checkpoint.thread_id, ttl])

@@ -221,7 +221,7 @@ class Async:
 
         self._client = client
         self._package: Any = glide
-        # What the client answers is lost when the loop that reads the answers ended; it would wait for ever.
+        # Answers are lost when the loop that reads them has ended; a request would wait for ever.
         self.patience = patience
         self.cluster = isinstance(client, glide.GlideClusterClient)
         self.limit = _limit(client.config)

@@ -1,4 +1,4 @@
-"""The process between an embedded server and its users. Started by ``embedded.py``, never imported.
+"""The process between an embedded server and its users. Started by ``server.py``, never imported.
 
 It runs with the standard library alone (``python -I -S``), because it must be up within milliseconds. A user is an
 open connection to this process: the kernel closes it however the user ends, SIGKILL included, and a forked child
@@ -15,8 +15,8 @@ The first user hands over the settings, which makes it a user. Any other connect
 With ``appendfsync always`` the server answers a write when it is on the disk, and ends without an answer if the disk is
 full. It is started again such that it answers reads and refuses writes, and takes them again when there is room.
 
-Who started this process has checked that nobody else can change what is in the directory; see
-``embedded_directory.py``.
+The process that started this one has checked that no other user can change what is in the directory; see
+``directory.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LOG_TAIL = 2000  # bytes of the log that an error message carries
 ROOM = 1 << 20  # bytes that must be free for a server that takes writes to start
 ROOM_LIMIT = 1 << 26  # bytes; no more is waited for
 ROOM_INTERVAL = 500.0  # milliseconds between looks whether there is room again
-ROOM_PATIENCE = 15.0  # seconds; whoever wanted to write more than ROOM has given up by then
+ROOM_PATIENCE = 15.0  # seconds; a write of more than ROOM has been given up by then
 STOP_TIMEOUT = 15.0  # seconds; a server that cannot write its data (full disk) ignores SIGTERM
 PR_SET_PDEATHSIG = 1
 

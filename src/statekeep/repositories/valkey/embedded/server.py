@@ -151,7 +151,7 @@ class _Attachment:
         self.config: Mapping[str, str] = greeting["config"]
         self.timeout = timeout
         self.fileno = connection.detach()
-        # Whoever forgets stop() loses nothing: the descriptor goes with this object, or with the process.
+        # A forgotten stop() loses nothing: the descriptor goes with this object, or with the process.
         self.close = weakref.finalize(self, os.close, self.fileno)
         self.close.atexit = False
 

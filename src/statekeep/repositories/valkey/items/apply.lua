@@ -114,8 +114,8 @@ local function left_over(action, before)
   return vectors_in(before, plan.collection) > (action.documents or 0) and before or ''
 end
 
--- What is there before an action: of one that reads the FIELDS, of one that writes those that matter to it. Whoever
--- writes a record forgets what was known of it.
+-- Records before an action: all FIELDS for one that reads, those that matter for one that writes. A write to a record
+-- forgets them.
 local rows, heads = {}, {}
 
 local function row_of(record)
@@ -176,12 +176,12 @@ local function remove_vectors(space, action, name, count, before)
   end
 end
 
--- What the key of a record says: the item's primary key, its namespace and its key, encoded.
+-- The parts of a record's key: the item's primary key, its namespace and its key, encoded.
 local function parts_of(record)
   return string.match(record, '^[^{]*({(.*)}:(.*))$')
 end
 
--- What stands for an item in the indexes of the links of a chain.
+-- The members of an item in the indexes of the links of a chain.
 local function members_of(chain, namespace, name)
   local members = {':' .. name}
   local member = namespace .. members[1]

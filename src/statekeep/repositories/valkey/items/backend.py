@@ -69,7 +69,7 @@ class ValkeyItems(ValkeyBackend):
         self._module = search_index.NO_MODULE
 
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
-        """Plain reads in one round trip. Else one script call; in a cluster some for each namespace."""
+        """Do plain reads in one round trip, else a script call; in a cluster some per namespace."""
         gets = [action for action in actions if isinstance(action, Get)]
         if len(gets) == len(actions):
             refreshes = any(self._settings.refreshes(get.refresh) for get in gets)
@@ -83,21 +83,21 @@ class ValkeyItems(ValkeyBackend):
         return (yield from write.apply(self._settings, actions))
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:
-        """One script call, or two for the first time in a namespace."""
+        """Append in one script call, or two for the first time in a namespace."""
         if len(self._last) >= REMEMBERED or sum(map(len, namespace)) > SHORT:
             self._last.clear()
         return (yield from append.append(self._settings, self._last, namespace, puts))
 
     def pop(self, namespace: Namespace) -> Operation[Item | None]:
-        """One command and one script call."""
+        """Pop by one command and one script call."""
         return (yield from append.pop(self._settings, namespace))
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
-        """Two round trips per page of 100."""
+        """List in two round trips per page of 100."""
         return (yield from listing.list_items(self._settings, query, cursor))
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
-        """Two round trips without a query, and with one if the server has the search module."""
+        """Search in two round trips, if there is no query or the server has the module."""
         if query.query is None or self.index is None:
             return (
                 yield from listing.search(
@@ -108,11 +108,11 @@ class ValkeyItems(ValkeyBackend):
         return results
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
-        """Two round trips per 500 namespaces."""
+        """List in two round trips per 500 namespaces."""
         return (yield from listing.list_namespaces(self._settings, query))
 
     def clear(self, namespace: Namespace) -> Operation[int]:
-        """In steps of 500 items."""
+        """Delete in steps of 500 items."""
         return (yield from write.clear(self._settings, namespace))
 
     def setup(self) -> Operation[None]:
@@ -121,5 +121,5 @@ class ValkeyItems(ValkeyBackend):
             self._module = yield from search_index.setup(self.prefix, self.index, self.client.cluster)
 
     def reindex(self, namespace: Namespace) -> Operation[int]:
-        """Walks the whole keyspace once."""
+        """Rebuild the indexes; it walks the whole keyspace once."""
         return (yield from reindex.reindex(self._settings, namespace))

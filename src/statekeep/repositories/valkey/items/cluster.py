@@ -140,7 +140,7 @@ def _tell_above(settings: ItemSettings, keys: ItemKeys, truths: Sequence[_Truth]
             )
         ]
         yield Call(script("items/reconcile"), [link.recency, link.expiry], args)
-    # Who deleted an item meanwhile left alone what seemed to be another put.
+    # A deletion meanwhile left alone what seemed to be another put.
     there = yield Commands([["EXISTS", keys.record(truth.entry.key)] for truth in truths])
     gone = [(truth.entry.key, truth.time or 0) for truth, exists in zip(truths, there, strict=True) if not exists]
     yield from unlist_above(settings, keys, gone)

@@ -6,7 +6,7 @@
 
 local FIELDS = {'item_key', 'value', 'created_at', 'updated_at', 'version', 'expires_at', 'ttl', 'vectors', 'pk'}
 
--- What is directly in a namespace is in the index of its keys, too, and in that of its vectors.
+-- An item directly in a namespace is in the index of its keys, too, and in that of its vectors.
 -- use: decoded
 local function strike(index, vectors, member)
   if string.sub(member, 1, 1) ~= ':' then return end

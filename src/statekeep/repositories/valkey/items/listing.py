@@ -201,7 +201,7 @@ def newest(
         )
         page = yield from recent(settings, keys, reached, size)
         candidates = [(ref, time) for ref, time in page.refs if ref not in others]
-        # Of what is left out nobody needs to know more than that it is there.
+        # Items that are skipped only have to exist.
         skipped = 0 if filter else min(offset, len(candidates))
         records = [settings.keys(namespace).record(key) for (namespace, key), _ in candidates]
         exist, rows = yield from look(settings, records[:skipped], records[skipped:])
@@ -318,7 +318,7 @@ def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) ->
     alive: list[Namespace] = []
     empty: list[Namespace] = []
     for namespace, items, ended in zip(namespaces, counts[::2], counts[1::2], strict=True):
-        # What has ended may be here or below.
+        # Items that ended may be here or below.
         left = items if items == 0 or ended == 0 or items > ended else (yield from _count(settings, namespace))
         (alive if left else empty).append(namespace)
     if empty:

@@ -32,7 +32,7 @@ def _extend_expiry(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]
     """Extend the life of items in the indexes of a namespace, to milliseconds from now."""
     now = yield from server_ms(expiry)
     for member, life in members:
-        # What has to know the end comes before what lives until then.
+        # The index that has to know the end comes before the keys that live until then.
         yield Commands([["ZADD", expiry, "XX", "GT", str(now + life), member]])
         yield Commands([["PEXPIRE", key, str(life), "GT"] for key in (recency, expiry)])
 

@@ -28,7 +28,7 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     keys = settings.keys(namespace)
     start = keys.record("")
     listed = yield Scan(f"{escape_glob(start)}*")
-    # What somebody else put there, in encodings of other kinds, is not ours.
+    # Keys of others, in other encodings, are none of ours.
     ends = {name.decode(errors="replace").removeprefix(start) for name in listed}
     found = sorted(decode_part(end) for end in ends if is_part(end))
     count = 0

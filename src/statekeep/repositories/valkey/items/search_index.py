@@ -3,7 +3,7 @@
 An item's vectors are one HASH each, beside the item's record: ``vector``, ``updated_at`` of the item that it was made
 of, and two lists of tags, ``namespaces`` and ``attributes``. The module finds the vectors that are near a query and
 carry given tags. A tag is a short hash of what could not stand in a query as it is, such as a namespace. What is found
-by tags may be too much, never too little: whoever searches checks each item again.
+by tags may be too much, never too little: a search checks each item again.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_occupied(self) -> bool:
-        """Whether something is under way here that may take long."""
+        """Whether a request is under way here that may take long."""
         return self._long > 0
 
     def send(self, commands: Sequence[Sequence[Arg]]) -> asyncio.Future[list[Reply]]:
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         self._give_up(ConnectionError, CLOSED)
         await asyncio.wait([self._ended], timeout=LONGEST_CLOSE)
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def data_received(self, data: bytes) -> None:
         """Pass replies on to their waiters, in order."""

@@ -33,7 +33,7 @@ class Pool(valkey.ConnectionPool):
     connection is looked at only if it may have been closed since it was used last.
 
     The pool knows only the connections that lie in it. One that was taken out comes back by a single step, after its
-    answers were read; whatever ends a request before, in whichever place, leaves a connection that nobody gets again.
+    answers were read; a request that ends before, wherever it does, leaves a connection that no other request gets.
     """
 
     def reset(self) -> None:
@@ -114,7 +114,7 @@ class SyncOwn(Sync):
         return self._evaluate(*command)
 
     def _exchange(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        # What execute_command and pipelines do, without their retries, which are made elsewhere.
+        # As execute_command and pipelines do, but without their retries, which are made elsewhere.
         pool = self._client
         connection = pool.get_connection("")
         try:
