@@ -11,14 +11,10 @@ CHUNK = 500
 """Records that one script call touches at most, so that none holds up the server."""
 
 Row = Sequence[bytes | None]
+"""The fields that were read of a record; ``None`` for one that is not there."""
 
 
 def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT]]:
     """Cut a sequence into pieces."""
     for first in range(0, len(items), size):
         yield items[first : first + size]
-
-
-def rows(flat: Sequence[bytes | None], width: int) -> Iterator[Row]:
-    """Cut a flat reply into rows."""
-    return chunks(flat, width)

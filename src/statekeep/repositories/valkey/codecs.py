@@ -6,9 +6,7 @@ import datetime as dt
 
 import pybase64
 
-from ...domain import (
-    CorruptRecord,
-)
+from ...domain import CorruptRecord
 
 
 def encode_bytes(data: bytes) -> bytes:

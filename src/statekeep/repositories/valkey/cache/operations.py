@@ -202,7 +202,7 @@ def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: 
         found = list(zip(indexes, keys, strict=True))
         count += yield from _delete(settings, [(index, key) for index, members in found for key in members])
         if are_known:
-            yield from _settle(settings, [index for index, members in found if not members])
+            yield from _forget_empty(settings, [index for index, members in found if not members])
         indexes = [index for index, members in found if len(members) == PAGE]
     return count
 
@@ -214,7 +214,7 @@ def _first(indexes: Iterable[str]) -> Operation[list[list[str]]]:
     return [[decode_text(member, name) for member in members] for name, members in zip(names, replies, strict=True)]
 
 
-def _settle(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[None]:
+def _forget_empty(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Operation[None]:
     """Drop indexes that are gone from the index of namespaces."""
     by_shard: dict[str, list[IndexKeys]] = {}
     for index in indexes:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ....domain import CorruptRecord, PendingWrite, SavedCheckpoint
 from ...operation import Operation
-from ..chunks import CHUNK, Row, chunks, rows
+from ..chunks import CHUNK, Row, chunks
 from ..keys import decode_text, encode_part
 from ..requests import Call, Reply
 from ..scripts import script
@@ -70,7 +70,7 @@ def read_writes_and_values(
         records = [ref.write(name) for ref, name in chunk]
         flat, stored = yield Call(script("checkpoints/writes"), [keys.values, *records], () if values else fields)
         values = values or stored
-        for ref, row in zip(chunk, rows(flat, len(WRITE_FIELDS)), strict=True):
+        for ref, row in zip(chunk, chunks(flat, len(WRITE_FIELDS)), strict=True):
             write = decode_write(*ref, row)
             if write is None:
                 gone.append(ref)
@@ -221,5 +221,5 @@ def read_fields(keys_of_records: Sequence[str], fields: Sequence[str]) -> Operat
     found: list[Row] = []
     for chunk in chunks(keys_of_records, 2 * CHUNK):
         flat = yield Call(script("checkpoints/fields"), chunk, fields)
-        found += rows(flat, len(fields))
+        found += chunks(flat, len(fields))
     return found

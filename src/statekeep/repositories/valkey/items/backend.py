@@ -99,11 +99,7 @@ class ValkeyItems(ValkeyBackend):
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         """Search in two round trips, if there is no query or the server has the module."""
         if query.query is None or self.index is None:
-            return (
-                yield from listing.search(
-                    self._settings, query.prefix, query.filter, query.limit, query.offset, query.refresh
-                )
-            )
+            return (yield from search.newest_first(self._settings, query))
         results, self._module = yield from search.search(self._settings, self.index, self._module, query)
         return results
 

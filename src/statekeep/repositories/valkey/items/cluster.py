@@ -5,7 +5,7 @@ Their indexes are told of an item before it is put, so that it is missing in non
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -60,9 +60,12 @@ def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -
     return Announced(entries, int(time), is_kept)
 
 
-def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, lives: Mapping[str, bytes | None]) -> Operation[None]:
+def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, refreshed: Sequence[str]) -> Operation[None]:
     """Have the indexes above keep items as long as they will, before a refresh."""
-    mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in lives.items() if ttl]
+    if not refreshed:
+        return
+    ttls = yield Commands([["HGET", keys.record(key), "ttl"] for key in refreshed])
+    mortal = [(key, ms_of(seconds_of(keys, key, ttl))) for key, ttl in zip(refreshed, ttls, strict=True) if ttl]
     if not mortal:
         return
     for link in reversed(keys.chain[1:]):

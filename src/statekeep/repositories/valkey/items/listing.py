@@ -7,13 +7,13 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from ....domain import CorruptRecord, Item, SearchItem
+from ....domain import CorruptRecord, Item
 from ....domain.filters import matches
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ...items import Get, ItemRange, NamespaceQuery
 from ...operation import Operation, Page
-from ..chunks import chunks
+from ..chunks import Row, chunks
 from ..keys import decode_text
 from ..losses import report
 from ..requests import Arg, Call, Commands, Reply
@@ -21,7 +21,7 @@ from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, namespace_of_ordered, ordered
 from .plan import ItemSettings
 from .read import look, read_rows
-from .records import TTL, Row, decode_item, found
+from .records import TTL, decode_item
 from .write import apply
 
 PAGE: Final = 100
@@ -232,22 +232,6 @@ def _unlist(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[Ref, in
         # Those of namespaces below are not told at the same moment in a cluster.
         lost = [name for name in lost if name.startswith(b":") or not settings.cluster]
         report("items", keys.recency, [decode_text(name, keys.recency) for name in lost])
-
-
-def search(
-    settings: ItemSettings,
-    prefix: Namespace,
-    filter: Mapping[str, JsonValue] | None,
-    limit: int,
-    offset: int,
-    refresh: bool | None,
-) -> Operation[list[SearchItem]]:
-    """Read items at or below a namespace, the last put first."""
-    accepted = yield from newest(settings, prefix, filter, limit, offset)
-    items = [item for item, _ in accepted]
-    if settings.refreshes(refresh):
-        items = yield from refreshed(settings, accepted)
-    return [found(item, None) for item in items]
 
 
 # -- by name

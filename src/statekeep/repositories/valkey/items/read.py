@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...operation import Operation
-from ..chunks import chunks
+from ..chunks import Row, chunks
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .plan import ItemSettings
-from .records import READ_FIELDS, Row
+from .records import READ_FIELDS
 
 
 def hmget(key: str, fields: Sequence[str] = READ_FIELDS) -> list[Arg]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
 from ....domain.model import built
 from ...ttl import LONGEST
+from ..chunks import Row
 from ..codecs import belongs, decode_time
 from .keys import ItemKeys
 
@@ -18,8 +18,6 @@ READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version"
 STAMP: Final = READ_FIELDS.index("updated_at")
 TTL: Final = READ_FIELDS.index("ttl")
 VECTORS: Final = READ_FIELDS.index("vectors")
-
-Row = Sequence[bytes | None]
 
 
 def is_there(row: Row) -> bool:

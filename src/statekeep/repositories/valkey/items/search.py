@@ -16,7 +16,7 @@ from ....domain.filters import matches
 from ....domain.items import Namespace
 from ...items import ItemSearch
 from ...operation import Operation
-from ..chunks import chunks
+from ..chunks import Row, chunks
 from ..client.errors import IndexMissing
 from ..keys import decode_text, encode_part
 from ..requests import Ask, Commands, Reply
@@ -25,7 +25,7 @@ from .keys import ItemKeys
 from .listing import PAGE, Ref, names, newest, refreshed
 from .plan import ItemSettings
 from .read import hmget
-from .records import STAMP, Row, decode_item, found, last_put_us
+from .records import STAMP, decode_item, found, last_put_us
 from .vectors import Document, document, erase_documents
 
 MEMBERS: Final = 1000
@@ -195,6 +195,12 @@ def search(
         rest = yield from newest(settings, search.prefix, search.filter, missing, 0, hits.accepted)
     results: list[tuple[Item, Row, float | None]] = [*ranked, *((item, row, None) for item, row in rest)]
     return (yield from _finished(settings, search, results[search.offset : hits.wanted])), there
+
+
+def newest_first(settings: ItemSettings, search: ItemSearch) -> Operation[list[SearchItem]]:
+    """Find items at or below a namespace without a query, the last put first."""
+    accepted = yield from newest(settings, search.prefix, search.filter, search.limit, search.offset)
+    return (yield from _finished(settings, search, [(item, row, None) for item, row in accepted]))
 
 
 def _rank(hit: tuple[Item, Row, float]) -> tuple[float, float]:

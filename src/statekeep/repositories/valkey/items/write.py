@@ -12,7 +12,7 @@ from ....domain.shown import shown
 from ...items import Action, Delete, Get, Put
 from ...operation import Operation
 from ...ttl import ms_of
-from ..chunks import chunks
+from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
 from ..keys import decode_text
 from ..requests import Arg, Commands
@@ -20,14 +20,11 @@ from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back,
 from .keys import ItemKeys
 from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import read_rows
-from .records import TTL, VECTORS, Row, decode_item, last_put_us, seconds_of
+from .records import TTL, VECTORS, decode_item, last_put_us, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
 
 SLACK_MS: Final = 60_000
 """Milliseconds that vectors outlive their item if both cannot be refreshed at once."""
-
-CHUNK: Final = 500
-"""Actions in one call at most, so that none holds up the server."""
 
 
 def apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
@@ -191,7 +188,8 @@ def _apply_in_cluster(settings: ItemSettings, actions: Sequence[Action]) -> Oper
     """Write the indexes above first, so that none lacks an item, then the namespace."""
     keys = settings.keys(actions[0].namespace)
     yield from _check_expected(keys, actions)
-    yield from _extend_expiry_above(settings, keys, actions)
+    refreshed = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
+    yield from extend_expiry_above(settings, keys, list(dict.fromkeys(refreshed)))
     entries = [Entry(put.namespace, put.key, ms_of(settings.life(put.ttl))) for put in actions if isinstance(put, Put)]
     announced = yield from announce(settings, keys, entries)
     reply = yield from call(settings, actions, announced.time)
@@ -224,13 +222,6 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
         actual = int(version) if version and version.isdigit() else None
         if actual != action.expected:
             raise conflict(action, actual)
-
-
-def _extend_expiry_above(settings: ItemSettings, keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
-    wanted = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
-    if wanted:
-        rows = yield Commands([["HGET", keys.record(key), "ttl"] for key in wanted])
-        yield from extend_expiry_above(settings, keys, dict(zip(wanted, rows, strict=True)))
 
 
 def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
