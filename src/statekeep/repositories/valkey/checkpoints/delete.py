@@ -13,7 +13,7 @@ from ..chunks import CHUNK, chunks
 from ..keys import decode_text, encode_part
 from ..requests import Call, Commands
 from ..scripts import script
-from .get import read_fields
+from .get import add_run, read_fields
 from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
 from .records import tokens, value_fields
@@ -122,7 +122,7 @@ def _remove(
         yield Call(script("checkpoints/clear_parent"), [keys.head, *map(keys.checkpoint, chunk)], chunk)
     for chunk in chunks([name for name in nodes if name in gone]):
         members = yield from _members_of(keys, chunk)
-        # The pending writes first: who repeats this finds them by their checkpoint.
+        # The pending writes first: a repetition finds them by their checkpoint.
         entries = [(False, name) for name in members] + [(True, name) for name in chunk]
         for few in chunks(entries):
             ids = [name for is_checkpoint, name in few if is_checkpoint]
@@ -240,9 +240,7 @@ def _leave_runs(
         if generation is not None and generation != seen.get(namespace):
             nodes = yield from _nodes(keys)
             for run_id in sorted({node.run_id for node in nodes.values() if node.run_id in runs and node.run_id}):
-                yield Call(
-                    script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)]
-                )
+                yield from add_run(settings, run_id, thread_id)
 
 
 def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operation[None]:

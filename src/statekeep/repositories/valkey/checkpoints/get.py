@@ -149,10 +149,10 @@ def refresh(
             script("checkpoints/refresh"), [*keys.derived, *records], [checkpoint_id, str(settings.ttl_ms), *chunk]
         )
         if run:
-            yield from keep_run(settings, decode_text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
+            yield from add_run(settings, decode_text(run, keys.checkpoint(checkpoint_id)), keys.thread_id)
 
 
-def keep_run(settings: CheckpointSettings, run_id: str, thread_id: str) -> Operation[None]:
+def add_run(settings: CheckpointSettings, run_id: str, thread_id: str) -> Operation[None]:
     """Extend the index of a run to the life of a checkpoint put or refreshed now."""
     yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
 
@@ -176,10 +176,8 @@ def read(
     call_keys: list[str] = []
     call_args: list[str] = []
     for namespace, positions in sorted(wanted.items()):
-        keys, encoded_ids = (
-            settings.keys(thread_id, namespace),
-            [encode_part(checkpoint_id) for checkpoint_id in positions],
-        )
+        keys = settings.keys(thread_id, namespace)
+        encoded_ids = [encode_part(checkpoint_id) for checkpoint_id in positions]
         records = [keys.checkpoint(checkpoint_id) for checkpoint_id in positions]
         groups.append((keys, positions, encoded_ids, records))
         call_keys += records_keys(keys, records)

@@ -11,7 +11,7 @@ from ...operation import Operation
 from ..keys import decode_text
 from ..requests import Call
 from ..scripts import script
-from .get import keep_run, refresh
+from .get import add_run, refresh
 from .keys import run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
@@ -100,6 +100,6 @@ def put_writes(
     if behind:
         run_id, *others = [decode_text(name, keys.writes) for name in behind]
         if run_id:
-            yield from keep_run(settings, run_id, thread_id)
+            yield from add_run(settings, run_id, thread_id)
         if others:
             yield from refresh(settings, keys, checkpoint_id, others)

@@ -11,9 +11,9 @@ from ..keys import decode_part, decode_text, encode_part, escape_glob
 from ..requests import Call, Commands, Scan
 from ..scripts import script
 from .delete import collect
-from .get import read_fields
+from .get import add_run, read_fields
 from .indexes import adopt_checkpoints, adopt_writes, rebuild_head
-from .keys import NamespaceKeys, run_key, thread_index_keys
+from .keys import NamespaceKeys, thread_index_keys
 from .settings import CheckpointSettings
 from .threads import find_thread, list_namespaces
 
@@ -32,7 +32,7 @@ def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
             values = yield Call(script("read"), [keys.values], ["HKEYS"])
             yield from collect(keys, {decode_text(name, keys.values) for name in values} - {"generation"})
     for run_id in sorted(runs):
-        yield Call(script("checkpoints/add_run"), [run_key(settings.prefix, run_id)], [thread_id, str(settings.ttl_ms)])
+        yield from add_run(settings, run_id, thread_id)
     if total and (yield from find_thread(settings, thread_id)) is None:
         yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
     return total

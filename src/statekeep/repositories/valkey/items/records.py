@@ -59,7 +59,7 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         raise CorruptRecord(f"item is damaged: {error}", key=keys.record(key)) from error
 
 
-def found(item: Item, score: float | None) -> SearchItem:
+def search_item(item: Item, score: float | None) -> SearchItem:
     """Make an item a result of a search."""
     return SearchItem.trusted(**item.__dict__, score=score)
 

@@ -25,7 +25,7 @@ from .keys import ItemKeys
 from .listing import PAGE, Ref, names, newest, refreshed
 from .plan import ItemSettings
 from .read import hmget
-from .records import STAMP, decode_item, found, last_put_us
+from .records import STAMP, decode_item, last_put_us, search_item
 from .vectors import Document, document, erase_documents
 
 MEMBERS: Final = 1000
@@ -212,10 +212,10 @@ def _finished(
     settings: ItemSettings, search: ItemSearch, results: Sequence[tuple[Item, Row, float | None]]
 ) -> Operation[list[SearchItem]]:
     if not settings.refreshes(search.refresh):
-        return [found(item, score) for item, _, score in results]
+        return [search_item(item, score) for item, _, score in results]
     scores: dict[Ref, float | None] = {(item.namespace, item.key): score for item, _, score in results}
     items = yield from refreshed(settings, [(item, row) for item, row, _ in results])
-    return [found(item, scores[item.namespace, item.key]) for item in items]
+    return [search_item(item, scores[item.namespace, item.key]) for item in items]
 
 
 # -- with the module
