@@ -75,10 +75,7 @@ class ValkeyBackend:
             raise await arun(found, self.client.aexecute) from error.__cause__
 
     def _in_pieces(self, call: Call) -> Operation[Reply]:
-        """Answer a call whose keys may be on two nodes.
-
-        It is done command by command, or once they are on one node again.
-        """
+        """Answer a call whose keys may be on two nodes: in pieces, or when they no longer are."""
         do = self.piecewise.get(call.script.name)
         operation = None if do is None else do(call.keys, call.args)
         if operation is None:

@@ -23,10 +23,7 @@ def decode_bytes(text: bytes, key: str) -> bytes:
 
 
 def encode_time(moment: dt.datetime) -> str:
-    """Encode a time as redis-om does.
-
-    Where a float would be inexact it is ISO 8601, which redis-om reads too.
-    """
+    """Encode a time as redis-om does, or as ISO 8601 where a float would be inexact."""
     text = repr(moment.timestamp())
     if 1970 <= moment.year < 2200:
         return text

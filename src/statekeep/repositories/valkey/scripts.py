@@ -15,9 +15,7 @@ from .requests import Script
 
 @cache
 def script(path: str, *, when_full: bool = False) -> Script:
-    """Load ``FOLDER/NAME.lua`` with the shared functions that it uses.
-
-    They are in ``common.lua``, that of all scripts and that of the folder.
+    """Load ``FOLDER/NAME.lua`` with the functions that it uses of both ``common.lua``.
 
     Args:
         path: ``FOLDER/NAME``.

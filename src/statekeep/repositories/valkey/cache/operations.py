@@ -192,10 +192,7 @@ def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Op
 
 
 def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: bool = False) -> Operation[int]:
-    """Delete the entries of some indexes.
-
-    If the index of namespaces knows them, it is told to forget those that are empty.
-    """
+    """Delete the entries of some indexes; if they are known, forget those that are empty."""
     count = 0
     while indexes:
         keys = yield from _first(index.index for index in indexes)
@@ -227,10 +224,7 @@ def _forget_empty(settings: CacheSettings, indexes: Iterable[IndexKeys]) -> Oper
 
 
 def reindex(settings: CacheSettings) -> Operation[int]:
-    """Index all entries that exist, and forget all others.
-
-    It walks the whole keyspace once.
-    """
+    """Index all entries that exist, forget all others; walks the whole keyspace once."""
     start = f"{settings.prefix}:cache_entry:"
     entries: dict[tuple[IndexKeys, str], None] = {}
     for record in (yield Scan(f"{escape_glob(start)}*")):

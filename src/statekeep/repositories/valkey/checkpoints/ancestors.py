@@ -37,10 +37,7 @@ class _Step:
 def ancestors(
     settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """Collect the ancestors' contributions to ``channels``.
-
-    It takes two round trips for each page, and one for writes and values.
-    """
+    """Collect the ancestors' contributions to ``channels``: two round trips per page."""
     histories = {name: ChannelHistory() for name in channels}
     if not histories:
         return histories

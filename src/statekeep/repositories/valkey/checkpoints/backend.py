@@ -86,10 +86,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         return (yield from threads.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
-        """Delete in two script calls per 500 records.
-
-        One more is for runs, one for nested namespaces, and three in a cluster.
-        """
+        """Delete in two script calls per 500 records, and up to five more."""
         yield from delete.delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:

@@ -27,10 +27,7 @@ NAMESPACES = 20
 """Namespaces deleted in one step; each has seven keys besides its records."""
 
 ATTEMPTS = 5
-"""Searches for unused values at most, as puts meanwhile make it search again.
-
-Values left behind then cost space only, and go with the next deletion that finds them unused.
-"""
+"""Searches for unused values at most; those left go with a later deletion."""
 
 
 @frozen
@@ -226,10 +223,7 @@ def _forget_in_cluster(
 def _leave_runs(
     settings: CheckpointSettings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
 ) -> Operation[None]:
-    """Drop a thread from the indexes of runs, unless one of them was put since.
-
-    The generations seen tell.
-    """
+    """Drop a thread from the indexes of runs, unless they put since the generations seen."""
     if not runs:
         return
     for chunk in chunks(sorted(runs)):

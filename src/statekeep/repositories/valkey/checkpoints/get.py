@@ -49,10 +49,7 @@ class Ref:
 def read_writes(
     members: Sequence[tuple[NamespaceKeys, str]],
 ) -> Operation[dict[tuple[NamespaceKeys, str], PendingWrite]]:
-    """Read pending writes by their index members.
-
-    The index forgets those whose record is gone.
-    """
+    """Read pending writes by index members; the index forgets those that are gone."""
     if not members:
         return {}
     writes, _ = yield from read_writes_and_values(members, members[0][0], ())

@@ -12,10 +12,7 @@ from ..keys import encode_part
 
 @frozen(eq=False)
 class NamespaceKeys:
-    """The keys of one namespace of a thread.
-
-    It equals nothing but itself, so it is a cheap key of a dict.
-    """
+    """The keys of one namespace of a thread; equal to itself alone, so cheap in a dict."""
 
     prefix: str
     thread_id: str

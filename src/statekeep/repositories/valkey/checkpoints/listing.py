@@ -26,9 +26,7 @@ PAGE = 20
 
 @frozen
 class Round:
-    """A round through all threads.
-
-    A thread that is updated meanwhile moves to the front, so the front is read again.
+    """A round through all threads; those updated meanwhile move to the front, read again.
 
     Attributes:
         seen: the threads that were listed, or are in the queue; added to as the listing goes on.

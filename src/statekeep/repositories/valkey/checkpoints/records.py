@@ -166,10 +166,7 @@ def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
-    """Return the fields of values that a record's ``channels`` names, in order.
-
-    It raises as :func:`tokens`.
-    """
+    """Return the fields of values that ``channels`` names; raises as :func:`tokens`."""
     short = not channels or len(channels) <= _SHORT_LIST
     return (_with_value if short else _with_value.__wrapped__)(tokens(channels, key))
 
@@ -250,10 +247,7 @@ def member(checkpoint_id: str, write: PendingWrite) -> str:
 
 
 def encode_write(write: PendingWrite) -> list[str | bytes]:
-    """Encode channel, path with encoding, and value, for ``put_writes.lua``.
-
-    The key says the rest.
-    """
+    """Encode channel, path with encoding, and value; the key says the rest."""
     payload = write.payload
     return [
         encode_part(write.channel),

@@ -26,10 +26,7 @@ PREFIXED_THREADS = 10_000
 """Threads in one page of a prefix; each page sorts all that have the prefix."""
 
 GRACE_US = 60_000_000
-"""How long an entry of a thread without checkpoints stays, in microseconds.
-
-A put under way may have made it.
-"""
+"""Microseconds for which a thread without checkpoints stays indexed: a put may come."""
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -132,10 +129,7 @@ def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation
 
 
 def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
-    """Drop threads from the index, unless updated since.
-
-    Those updated within the last ``age_us`` microseconds stay, too.
-    """
+    """Drop threads from the index, unless updated since, or within ``age_us`` microseconds."""
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])

@@ -38,10 +38,7 @@ class IndexExists(StatekeepError):
 
 
 class TooFewReplicas(Unavailable):
-    """The server takes no writes while it has too few replicas.
-
-    An embedded one says so while its disk is full.
-    """
+    """The server takes no writes: too few replicas, or an embedded one's disk is full."""
 
 
 @frozen

@@ -31,10 +31,7 @@ SCAN_COUNT: Final = "1000"
 SLACK: Final = 1.0
 
 REOPEN_AFTER: Final = 1.0
-"""Seconds between two trials with another client, at least.
-
-Neither a short timeout nor a slow server shortens them.
-"""
+"""Seconds between two trials with another client at least, whatever the timeout."""
 
 # A node that is chosen at random is asked for its address. It may be the one that gives no answers.
 TRIES: Final = 5

@@ -1,7 +1,4 @@
-"""The directory of an embedded server, safe from other users.
-
-Nobody but its user may have prepared it, or may change what is in it.
-"""
+"""The directory of an embedded server, which no other user can change or prepare."""
 
 from __future__ import annotations
 
@@ -223,10 +220,7 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _is_open(found: os.stat_result) -> bool:
-    """Return whether others than the owner and root may write.
-
-    A group that nobody else is in is as good as its owner.
-    """
+    """Return whether others may write; a group that only the owner is in does not count."""
     if found.st_mode & stat.S_IWOTH:
         return True
     return bool(found.st_mode & stat.S_IWGRP) and found.st_gid != 0 and _has_others(found.st_gid)

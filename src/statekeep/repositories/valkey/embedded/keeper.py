@@ -252,10 +252,7 @@ def tell(connection: socket.socket, message: Settings) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the server get SIGTERM when the keeper dies; runs before exec.
-
-    Elsewhere than on Linux the lock alone protects.
-    """
+    """Have the server get SIGTERM if the keeper dies, on Linux; elsewhere the lock protects."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -278,10 +275,7 @@ def has_room(size: int) -> bool:
 
 
 def leave_record(home: str, directory: str) -> None:
-    """Tell where the keeper listens.
-
-    Without a record, users look into the directory.
-    """
+    """Tell where the keeper listens; without a record, users look into the directory."""
     try:
         with open("keeper.json.new", "w", opener=no_link) as record:
             json.dump({"keeper": os.path.join(home, "keeper.sock"), "pid": os.getpid()}, record)

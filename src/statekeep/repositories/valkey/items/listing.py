@@ -31,10 +31,7 @@ NAMES: Final = 500
 """Namespaces read in one step."""
 
 GRACE_US: Final = 60_000_000
-"""How long an index entry without a record stays, in microseconds.
-
-A put under way may have made it.
-"""
+"""Microseconds for which an entry without a record stays indexed: a put may come."""
 
 Ref = tuple[Namespace, str]
 """The name of an item: its namespace and key."""

@@ -1,7 +1,4 @@
-"""Stand-ins for the reading scripts of items, command by command.
-
-See :mod:`statekeep.repositories.valkey.piecewise`.
-"""
+"""Stand-ins for the reading scripts of items; see ``valkey/piecewise.py``."""
 
 from __future__ import annotations
 

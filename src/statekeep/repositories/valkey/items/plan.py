@@ -21,10 +21,7 @@ from .keys import ItemKeys, item_keys, namespace_index_keys
 from .search_query import attribute_tags, namespace_tags
 
 SPARE: Final = 4
-"""Vectors for which keys are declared at least.
-
-Those of an item's former value are removed in the same call.
-"""
+"""Vectors for which keys are declared at least, to remove those of a former value."""
 
 
 @frozen

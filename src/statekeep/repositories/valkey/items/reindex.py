@@ -21,10 +21,7 @@ from .vectors import document, erase_documents
 
 
 def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Enter all records of a namespace into the indexes; return how many there are.
-
-    Entries without a record are dropped.
-    """
+    """Index all records of a namespace, drop entries without one; return how many it has."""
     keys = settings.keys(namespace)
     start = keys.record("")
     listed = yield Scan(f"{escape_glob(start)}*")

@@ -250,10 +250,7 @@ def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
 
 
 def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
-    """Compare all vectors at or below the namespace; return the best of each item.
-
-    The nearest comes first.
-    """
+    """Compare all vectors at or below the namespace; the best of each item, nearest first."""
     settings, search = hits.settings, hits.search
     best: dict[tuple[Ref, bytes], Candidate] = {}
     after: Namespace | None = None

@@ -161,9 +161,7 @@ def _definition(index: VectorIndex) -> dict[str, Any]:
 
 
 def settle_definition(prefix: str, index: VectorIndex) -> Operation[None]:
-    """Write the definition of a collection, or check the one that is there.
-
-    It takes one round trip.
+    """Write the definition of a collection, or check it: one round trip.
 
     Raises:
         Conflict: other vectors are in the collection.
@@ -217,9 +215,7 @@ _COORDINATOR: Final = re.compile(rb"search_coordinator_server_listening_port:[1-
 
 
 def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
-    """Make the index of a collection if the server can have one.
-
-    Idempotent; several processes may do so at once.
+    """Make the index of a collection if the server can; idempotent, also concurrently.
 
     Raises:
         Conflict: there is an index of this name with other options, or the collection holds other vectors.

@@ -25,10 +25,7 @@ MOST_NEIGHBOURS: Final = 10_000
 """Vectors that a search may ask for, unless the server is configured otherwise."""
 
 MOST_CONDITIONS: Final = 32
-"""Tags that a query names at most, to stay below 10,240 bytes.
-
-Those left out are checked afterwards.
-"""
+"""Tags in a query at most, for its 10,240 bytes; the rest is checked afterwards."""
 
 MOST_ATTRIBUTES: Final = 100
 """Fields of a value that become tags; with more of them it has :data:`ANY_ATTRIBUTE`."""
@@ -122,9 +119,7 @@ def attribute_tags(value: JsonValue) -> list[str]:
 
 
 def pushed_down(filter: Mapping[str, JsonValue] | None) -> list[str]:
-    """Return the tags that every value has which fulfils a filter.
-
-    The filter is one that :func:`~statekeep.domain.filters.checked` returned.
+    """Return the tags of every value that fulfils a filter of ``filters.checked``.
 
     >>> pushed_down({"price": {"$gt": 3, "$eq": 4}, "tags": ["a"]}) == attribute_tags({"price": 4.0})
     True
@@ -235,9 +230,7 @@ def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:
 
 
 def score(metric: str, distance: float) -> float:
-    """Return the score of a distance, as :func:`statekeep.repositories.vectors.scores`.
-
-    It is higher for nearer vectors.
+    """Return the score of a distance, as ``vectors.scores``: higher for nearer vectors.
 
     >>> score("cosine", 0.25), score("ip", -2.0), score("l2", 4.0)
     (0.75, 3.0, -4.0)

@@ -225,10 +225,7 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
 
 
 def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Delete the items of a namespace, 500 at a time.
-
-    Items put meanwhile behind the key that was reached go, too.
-    """
+    """Delete the items of a namespace, 500 at a time, with those put behind meanwhile."""
     keys = settings.keys(namespace)
     count = 0
     start: Arg = "-"

@@ -243,10 +243,7 @@ class Connections:
         self._is_closed = False
 
     async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """Return the replies to the commands of a request.
-
-        It raises as :meth:`Connection.send`, or as connecting did.
-        """
+        """Return the replies to a request; raises as :meth:`Connection.send` or connecting."""
         best = self._best()
         if best is None or (best.is_occupied and self._may_open()):
             best = await self._opened()
