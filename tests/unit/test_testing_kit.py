@@ -24,7 +24,7 @@ from statekeep.testing.tally import Tallies, Tally, dump, load, table
 
 ORACLES = (oracle, item_oracle, cache_oracle)
 
-VALUES = {domain.ANY, domain.DEFAULT, domain.Carry, domain.checkpoints.Version}
+VALUES = {domain.ANY, domain.DEFAULT, domain.ValueSource, domain.checkpoints.Version}
 """What an oracle may know of the domain beside its models and errors: words, and no code."""
 
 
@@ -64,10 +64,10 @@ def test_oracles_share_no_code_with_what_they_are_compared_to(module: Any) -> No
         ("from ..domain.lineage import with_sources", ["statekeep.domain.lineage.with_sources"]),
         ("from statekeep.domain.lineage import run_of as mine", ["statekeep.domain.lineage.run_of"]),
         (
-            "from ..domain.lineage import Link, Carry",
-            ["statekeep.domain.lineage.Link", "statekeep.domain.lineage.Carry"],
+            "from ..domain.lineage import Link, ValueSource",
+            ["statekeep.domain.lineage.Link", "statekeep.domain.lineage.ValueSource"],
         ),
-        ("from ..domain import Carry, lineage", ["statekeep.domain.lineage"]),
+        ("from ..domain import ValueSource, lineage", ["statekeep.domain.lineage"]),
         ("def late():\n    from ..domain.ids import new_stamp", ["statekeep.domain.ids.new_stamp"]),
         ("import statekeep.domain.lineage", ["statekeep.domain.lineage"]),
         ("from .. import domain", ["statekeep.domain"]),
@@ -76,7 +76,7 @@ def test_oracles_share_no_code_with_what_they_are_compared_to(module: Any) -> No
             ["statekeep.domain.json_values", "statekeep.domain.tagged_json"],
         ),
         (
-            "import copy\nfrom ..domain import Carry, Checkpoint, MissingChannels\nfrom .differences import Differences",
+            "import copy\nfrom ..domain import ValueSource, Checkpoint, MissingChannels\nfrom .differences import Differences",
             [],
         ),
     ],

@@ -2,7 +2,6 @@
 
 from .cache import CacheEntry
 from .checkpoints import (
-    Carry,
     Channel,
     ChannelHistory,
     Checkpoint,
@@ -10,6 +9,7 @@ from .checkpoints import (
     PendingWrite,
     SavedCheckpoint,
     Thread,
+    ValueSource,
     Version,
 )
 from .errors import (
@@ -38,7 +38,6 @@ __all__ = [
     "DEFAULT",
     "AccessDenied",
     "CacheEntry",
-    "Carry",
     "Channel",
     "ChannelHistory",
     "Checkpoint",
@@ -68,6 +67,7 @@ __all__ = [
     "Throttled",
     "Unavailable",
     "Unsupported",
+    "ValueSource",
     "VectorIndex",
     "Version",
     "WrongEventLoop",

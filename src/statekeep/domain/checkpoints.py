@@ -25,16 +25,16 @@ Version = (
 """A channel's version: text, integer or float. Text ``"1"``, integer ``1`` and float ``1.0`` are three versions."""
 
 
-class Carry(StrEnum):
+class ValueSource(StrEnum):
     """Where a channel has its value at its version."""
 
     VALUE = "value"
     """In ``payload``, here."""
     EMPTY = "empty"
     """Nowhere: the channel has a version but no value."""
-    EARLIER = "earlier"
+    STORED = "earlier"
     """In an earlier checkpoint that stored this version. On ``put`` it must be there, or be supplied."""
-    EARLIER_IF_ANY = "earlier-if-any"
+    STORED_IF_ANY = "earlier-if-any"
     """In an earlier checkpoint, if one stored this version; else the channel is empty."""
     REPLAYED = "replayed"
     """In the pending writes of the ancestors since the nearest stored value (LangGraph's delta channels)."""
@@ -46,57 +46,57 @@ class Channel(Model):
     Attributes:
         version: changes whenever the value changes. Equal versions mean equal values along a chain of parents.
         payload: the value, if ``carry`` is ``VALUE``.
-        carry: see :class:`Carry`. What a repository returns is ``VALUE``, ``EMPTY`` or ``REPLAYED``.
+        carry: see :class:`ValueSource`. What a repository returns is ``VALUE``, ``EMPTY`` or ``REPLAYED``.
 
     Example:
         >>> Channel.of(2, Payload(encoding="json", data=b"1")).carry
-        <Carry.VALUE: 'value'>
+        <ValueSource.VALUE: 'value'>
         >>> Channel.earlier(1)
-        Channel(version=1, payload=None, carry=<Carry.EARLIER: 'earlier'>)
+        Channel(version=1, payload=None, carry=<ValueSource.STORED: 'earlier'>)
     """
 
     version: Version
     payload: Payload | None = None
-    carry: Carry = Carry.EMPTY
+    carry: ValueSource = ValueSource.EMPTY
 
     def model_post_init(self, _context: Any, /) -> None:
-        if (self.payload is not None) is not (self.carry is Carry.VALUE):
+        if (self.payload is not None) is not (self.carry is ValueSource.VALUE):
             raise ValueError("payload goes with carry='value', and only with it")
 
     @classmethod
     def of(cls, version: str | int | float, payload: Payload) -> Channel:
         """A channel with its value."""
-        return cls._made(version, Carry.VALUE, payload)
+        return cls._made(version, ValueSource.VALUE, payload)
 
     @classmethod
     def empty(cls, version: str | int | float) -> Channel:
         """A channel that has no value at this version."""
-        return cls._made(version, Carry.EMPTY)
+        return cls._made(version, ValueSource.EMPTY)
 
     @classmethod
     def earlier(cls, version: str | int | float, *, required: bool = True) -> Channel:
         """A channel whose value an earlier checkpoint stored under this version; if not ``required``, maybe."""
-        return cls._made(version, Carry.EARLIER if required else Carry.EARLIER_IF_ANY)
+        return cls._made(version, ValueSource.STORED if required else ValueSource.STORED_IF_ANY)
 
     @classmethod
     def replayed(cls, version: str | int | float) -> Channel:
         """A channel whose value is rebuilt from the ancestors' pending writes."""
-        return cls._made(version, Carry.REPLAYED)
+        return cls._made(version, ValueSource.REPLAYED)
 
     @classmethod
-    def _made(cls, version: str | int | float, carry: Carry, payload: Payload | None = None) -> Channel:
+    def _made(cls, version: str | int | float, carry: ValueSource, payload: Payload | None = None) -> Channel:
         plain = is_plain(version)
-        if plain and carry is not Carry.VALUE and len(str(version)) <= SHORT:
+        if plain and carry is not ValueSource.VALUE and len(str(version)) <= SHORT:
             return _without_value(cls, version, carry)
         if (plain or (type(version) is int and -LARGEST < version < LARGEST)) and (
-            type(payload) is Payload or carry is not Carry.VALUE
+            type(payload) is Payload or carry is not ValueSource.VALUE
         ):
             return cls.trusted(version=version, payload=payload, carry=carry)
         return cls(version=version, payload=payload, carry=carry)
 
 
 @lru_cache(maxsize=4096)
-def _without_value(kind: type[Channel], version: str | int | float, carry: Carry) -> Channel:
+def _without_value(kind: type[Channel], version: str | int | float, carry: ValueSource) -> Channel:
     # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
     return kind.trusted(version=version, payload=None, carry=carry)
 

@@ -10,13 +10,13 @@ from typing import Any, Protocol, Self
 
 from attrs import frozen
 
-from .checkpoints import Carry
+from .checkpoints import ValueSource
 from .model import excess
 
 
 class _Channel(Protocol):
     @property
-    def carry(self) -> Carry: ...
+    def carry(self) -> ValueSource: ...
 
 
 @frozen
@@ -39,8 +39,8 @@ class Link:
         """Make a link of resolved channels by name."""
         return cls(
             parent_id,
-            {name for name, channel in channels.items() if channel.carry is Carry.VALUE},
-            {name for name, channel in channels.items() if channel.carry is Carry.REPLAYED},
+            {name for name, channel in channels.items() if channel.carry is ValueSource.VALUE},
+            {name for name, channel in channels.items() if channel.carry is ValueSource.REPLAYED},
         )
 
 

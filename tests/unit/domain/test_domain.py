@@ -9,7 +9,6 @@ import pytest
 
 import statekeep.domain as domain
 from statekeep.domain import (
-    Carry,
     Channel,
     Checkpoint,
     CheckpointQuery,
@@ -20,6 +19,7 @@ from statekeep.domain import (
     PendingWrite,
     StatekeepError,
     Thread,
+    ValueSource,
     WrongEventLoop,
 )
 from statekeep.testing.strategies import NASTY_TEXTS
@@ -53,7 +53,7 @@ def make_write(**fields: Any) -> PendingWrite:
         (lambda: Channel.empty("\ud800"), "version"),
         (lambda: Channel.of(1, None), "Channel"),  # type: ignore[arg-type]
         (lambda: Channel(version=1, payload=X), "Channel"),
-        (lambda: Channel(version=1, payload=X, carry=Carry.EARLIER), "Channel"),
+        (lambda: Channel(version=1, payload=X, carry=ValueSource.STORED), "Channel"),
         (lambda: Payload(encoding=None, data=b""), "encoding"),
         (lambda: Payload(encoding="\ud800", data=b""), "encoding"),
         (lambda: make_write(task_id=""), "task_id"),
@@ -106,11 +106,11 @@ def test_versions_keep_their_types() -> None:
 
 
 def test_channels() -> None:
-    assert Channel.of(1, X).carry is Carry.VALUE
-    assert Channel.empty(1).carry is Carry.EMPTY
-    assert Channel.earlier(1).carry is Carry.EARLIER
-    assert Channel.earlier(1, required=False).carry is Carry.EARLIER_IF_ANY
-    assert Channel.replayed(1).carry is Carry.REPLAYED
+    assert Channel.of(1, X).carry is ValueSource.VALUE
+    assert Channel.empty(1).carry is ValueSource.EMPTY
+    assert Channel.earlier(1).carry is ValueSource.STORED
+    assert Channel.earlier(1, required=False).carry is ValueSource.STORED_IF_ANY
+    assert Channel.replayed(1).carry is ValueSource.REPLAYED
 
 
 def test_order_of_writes() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statekeep.domain import Carry, Channel, Payload
+from statekeep.domain import Channel, Payload, ValueSource
 from statekeep.domain.lineage import Link, is_under_root, root_of, run_of, with_sources
 
 Links = dict[str, Link]
@@ -21,7 +21,7 @@ CHANNELS = ("a", "b")
 @st.composite
 def links(draw: st.DrawFn) -> Links:
     """Checkpoints by id. Most parents are just below their children; others may be missing, or in a circle."""
-    carry = st.sampled_from([Carry.REPLAYED, Carry.EMPTY, Carry.VALUE])
+    carry = st.sampled_from([ValueSource.REPLAYED, ValueSource.EMPTY, ValueSource.VALUE])
     stored = {}
     for n in range(draw(st.sampled_from([6, 4, 1]))):
         parent = draw(st.sampled_from([str(n - 1), str(n - 1), None, *IDS]))
@@ -29,10 +29,10 @@ def links(draw: st.DrawFn) -> Links:
     return stored
 
 
-def channels(carries: Mapping[str, Carry]) -> dict[str, Channel]:
+def channels(carries: Mapping[str, ValueSource]) -> dict[str, Channel]:
     payload = Payload(encoding="raw", data=b"x")
     return {
-        name: Channel(version=1, carry=carry, payload=payload if carry is Carry.VALUE else None)
+        name: Channel(version=1, carry=carry, payload=payload if carry is ValueSource.VALUE else None)
         for name, carry in carries.items()
     }
 
@@ -154,7 +154,7 @@ def test_long_chains_and_circles_end() -> None:
 
 
 def test_a_link_knows_channels_with_a_value_and_those_that_are_replayed() -> None:
-    link = Link.of("1", channels({"a": Carry.VALUE, "b": Carry.REPLAYED, "c": Carry.EMPTY}))
+    link = Link.of("1", channels({"a": ValueSource.VALUE, "b": ValueSource.REPLAYED, "c": ValueSource.EMPTY}))
     assert link == Link("1", {"a"}, {"b"})
 
 

@@ -106,7 +106,7 @@ def _channel(
     - Written in this step without a value, consumed or untracked: EMPTY.
     - Any other: mostly consumed in an earlier step, but perhaps a channel that this version of the graph does not
       know and a former one stored, which must be there again after a rollback. Only the repository knows, so it
-      is EARLIER_IF_ANY. (Were it REPLAYED, ``prune`` would keep its ancestors for nothing.)
+      is STORED_IF_ANY. (Were it REPLAYED, ``prune`` would keep its ancestors for nothing.)
     """
     if name in values:
         if name in new_versions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...domain import Carry, ChannelHistory, PendingWrite
+from ...domain import ChannelHistory, PendingWrite, ValueSource
 from ..operation import Operation
 from .get import Settings, newest_of, read_stored, read_values
 from .index import Front, drain, open_fronts
@@ -48,7 +48,7 @@ def ancestors(
         chain.append(step)
         for name in channels:
             channel = step.head.channels.get(name)
-            if name not in seeds and channel is not None and channel.carry is Carry.VALUE:
+            if name not in seeds and channel is not None and channel.carry is ValueSource.VALUE:
                 seeds[name] = channel
         current = step.head.parent_id
     values = yield from read_values(settings, place, [(namespace, name, channel) for name, channel in seeds.items()])

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
-from ...domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
+from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrite, ValueSource
 from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp, time_of
 from ..checkpoints import Supply
@@ -158,8 +158,8 @@ def _look(
     return inherited, _lacking(settings, place, unknown, found)
 
 
-_LOOKED_FOR = (Carry.EARLIER, Carry.EARLIER_IF_ANY)
-_INHERITED = (*_LOOKED_FOR, Carry.REPLAYED)
+_LOOKED_FOR = (ValueSource.STORED, ValueSource.STORED_IF_ANY)
+_INHERITED = (*_LOOKED_FOR, ValueSource.REPLAYED)
 
 Resolved = dict[str, Channel | StoredChannel]
 """Channels as they were given, or as they are stored already."""
@@ -179,11 +179,11 @@ def _inherit(channels: Mapping[str, Channel], inherited: Channels) -> tuple[Reso
             continue
         of_parent = inherited.get(name)
         is_same = of_parent is not None and of_parent.is_version(channel.version)
-        if of_parent is not None and is_same and of_parent.carry is Carry.VALUE:
+        if of_parent is not None and is_same and of_parent.carry is ValueSource.VALUE:
             found[name] = of_parent
-        elif channel.carry is Carry.EARLIER_IF_ANY and is_same:
+        elif channel.carry is ValueSource.STORED_IF_ANY and is_same:
             found[name] = Channel.empty(channel.version)
-        elif channel.carry is not Carry.REPLAYED:
+        elif channel.carry is not ValueSource.REPLAYED:
             missing.append(name)
     return found, missing
 
@@ -201,7 +201,7 @@ def _earlier(
     for head in sorted(heads, key=lambda head: head.stamp, reverse=True):
         for name, channel in channels.items():
             stored_channel = head.channels.get(name)
-            if stored_channel is None or stored_channel.carry is not Carry.VALUE:
+            if stored_channel is None or stored_channel.carry is not ValueSource.VALUE:
                 continue
             if stored_channel.is_version(channel.version):
                 found[name] = stored_channel
@@ -235,7 +235,7 @@ def _renew(
 
 def _supplied(place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None) -> Resolved:
     """Ask for values that are stored nowhere, as far as they are required."""
-    required = [name for name in names if checkpoint.channels[name].carry is Carry.EARLIER]
+    required = [name for name in names if checkpoint.channels[name].carry is ValueSource.STORED]
     payloads: Mapping[str, Payload] = {}
     if required:
         if supply is None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
-from ...domain import Carry, Channel, CorruptRecord, Payload, PendingWrite, SavedCheckpoint, tagged_json
+from ...domain import Channel, CorruptRecord, Payload, PendingWrite, SavedCheckpoint, ValueSource, tagged_json
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
 from .framing import Record
@@ -38,7 +38,7 @@ class StoredChannel:
     """
 
     version: str | int | float
-    carry: Carry
+    carry: ValueSource
     payload: Payload | None = field(default=None, repr=False)
     value: str | None = None
     stamp: int = 0
@@ -291,9 +291,9 @@ def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
         metadata=head["metadata"],
         header=_payload(record, head["header"]),
         channels={
-            name: StoredChannel(version, Carry(carry), None, place["value"], _stamp(place))
+            name: StoredChannel(version, ValueSource(carry), None, place["value"], _stamp(place))
             if isinstance(place, dict)
-            else StoredChannel(version, Carry(carry), _payload(record, place))
+            else StoredChannel(version, ValueSource(carry), _payload(record, place))
             for name, version, carry, place in head["channels"]
         },
         stamp=_stamp(head),

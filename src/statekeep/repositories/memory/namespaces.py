@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import Carry, Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, tagged_json
+from ...domain import Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, ValueSource, tagged_json
 from ...domain.lineage import Link, root_of, run_of
 
 ValueKey = tuple[str, type, str | int | float]
@@ -85,16 +85,16 @@ class Namespace:
         channels = dict(checkpoint.channels)
         missing = []
         for name, channel in checkpoint.channels.items():
-            if channel.carry in (Carry.VALUE, Carry.EMPTY):
+            if channel.carry in (ValueSource.VALUE, ValueSource.EMPTY):
                 continue
             payload = self._value(name, channel, parent)
             if payload is not None:
                 channels[name] = Channel.of(channel.version, payload)
             elif name in supplied:
                 channels[name] = supplied[name]
-            elif channel.carry is Carry.EARLIER:
+            elif channel.carry is ValueSource.STORED:
                 missing.append(name)
-            elif channel.carry is Carry.EARLIER_IF_ANY:
+            elif channel.carry is ValueSource.STORED_IF_ANY:
                 channels[name] = Channel.empty(channel.version)
         return channels, missing
 

@@ -19,7 +19,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ...domain import Carry, Channel, Checkpoint, CheckpointQuery, Payload, PendingWrite, SavedCheckpoint
+from ...domain import Channel, Checkpoint, CheckpointQuery, Payload, PendingWrite, SavedCheckpoint, ValueSource
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry, canonical
@@ -77,7 +77,7 @@ class CheckpointMachine(ComparingMachine):
         # What is not defined is not compared: such a channel gets a value of its own.
         channels = {
             name: channel
-            if channel.carry in (Carry.VALUE, Carry.EMPTY) or self.oracle.resolved(checkpoint, name)[0]
+            if channel.carry in (ValueSource.VALUE, ValueSource.EMPTY) or self.oracle.resolved(checkpoint, name)[0]
             else Channel.of(channel.version, instead)
             for name, channel in checkpoint.channels.items()
         }
@@ -104,12 +104,12 @@ class CheckpointMachine(ComparingMachine):
     @rule(
         data=st.data(),
         checkpoint=some.checkpoints(channels=some.stored_channels()),
-        carry=st.sampled_from([Carry.EARLIER, Carry.EARLIER_IF_ANY, Carry.REPLAYED]),
+        carry=st.sampled_from([ValueSource.STORED, ValueSource.STORED_IF_ANY, ValueSource.REPLAYED]),
         is_orphan=st.sampled_from([False, False, True]),
         instead=some.payloads(),
     )
     def put_child(
-        self, data: st.DataObject, checkpoint: Checkpoint, carry: Carry, is_orphan: bool, instead: Payload
+        self, data: st.DataObject, checkpoint: Checkpoint, carry: ValueSource, is_orphan: bool, instead: Payload
     ) -> None:
         """As programs do: most channels are those of the parent, some are new. An orphan does not name its parent."""
         thread_id, namespace, parent_id = self.stored(data)

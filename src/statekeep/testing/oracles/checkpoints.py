@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from ...domain import Carry, Channel, Checkpoint, MissingChannels, Payload, PendingWrite
+from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrite, ValueSource
 from ...domain.checkpoints import Version
 from ..differences import NONE, Differences
 
@@ -165,9 +165,9 @@ class Oracle:
             if inherited is not None and _same(inherited.version, channel.version):
                 if inherited.payload is not None:
                     return True, inherited.payload
-                if self.differences.optional_stops_at_parent and channel.carry is Carry.EARLIER_IF_ANY:
+                if self.differences.optional_stops_at_parent and channel.carry is ValueSource.STORED_IF_ANY:
                     return True, None
-        if self.differences.replayed_finds_parents_only and channel.carry is Carry.REPLAYED:
+        if self.differences.replayed_finds_parents_only and channel.carry is ValueSource.REPLAYED:
             return True, None
         entry = _entry(checkpoint.thread_id, checkpoint.namespace, name, channel.version)
         found = self.shared.get(entry)
@@ -190,15 +190,15 @@ class Oracle:
         channels = {}
         missing = []
         for name, channel in checkpoint.channels.items():
-            if channel.carry in (Carry.VALUE, Carry.EMPTY):
+            if channel.carry in (ValueSource.VALUE, ValueSource.EMPTY):
                 channels[name] = channel
                 continue
             _, payload = self.resolved(checkpoint, name)
             if payload is not None:
                 channels[name] = Channel.of(channel.version, payload)
-            elif channel.carry is Carry.REPLAYED:
+            elif channel.carry is ValueSource.REPLAYED:
                 channels[name] = channel
-            elif channel.carry is Carry.EARLIER_IF_ANY:
+            elif channel.carry is ValueSource.STORED_IF_ANY:
                 channels[name] = Channel.empty(channel.version)
             elif supplied is None:
                 missing.append(name)
@@ -330,7 +330,7 @@ class Oracle:
             needed = set(wanted)
             for checkpoint_id in wanted:
                 for name, channel in stored[checkpoint_id].channels.items():
-                    if channel.carry is not Carry.REPLAYED:
+                    if channel.carry is not ValueSource.REPLAYED:
                         continue
                     for ancestor_id in self._chain(stored, checkpoint_id):
                         needed.add(ancestor_id)

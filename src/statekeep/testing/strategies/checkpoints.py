@@ -114,7 +114,7 @@ def stored_channels() -> st.SearchStrategy[dict[str, Channel]]:
 
 
 def channels() -> st.SearchStrategy[dict[str, Channel]]:
-    """Channels of every :class:`~statekeep.Carry`, by name.
+    """Channels of every :class:`~statekeep.ValueSource`, by name.
 
     Example:
         >>> from hypothesis import given

@@ -15,7 +15,6 @@ from urllib.parse import quote
 import pybase64
 
 from ....domain import (
-    Carry,
     Channel,
     Checkpoint,
     CorruptRecord,
@@ -23,6 +22,7 @@ from ....domain import (
     Payload,
     PendingWrite,
     SavedCheckpoint,
+    ValueSource,
     tagged_json,
 )
 from ....domain.lineage import run_of
@@ -40,12 +40,18 @@ WRITE_FIELDS = ("task_path", "channel", "encoding", "value", "pk")
 SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
 """The fields that ``put.lua`` cannot tell from a record's key and its parent's."""
 
-_VALUELESS = {"!": Carry.EMPTY, "?": Carry.REPLAYED}
+_VALUELESS = {"!": ValueSource.EMPTY, "?": ValueSource.REPLAYED}
 """The first letter of a token in ``channels`` whose channel has no value."""
 
 _ORDER = attrgetter("task_path", "task_id", "idx")
 
-_KINDS = {Carry.VALUE: "=", Carry.EARLIER: "^", Carry.EARLIER_IF_ANY: "~", Carry.REPLAYED: "?", Carry.EMPTY: "!"}
+_KINDS = {
+    ValueSource.VALUE: "=",
+    ValueSource.STORED: "^",
+    ValueSource.STORED_IF_ANY: "~",
+    ValueSource.REPLAYED: "?",
+    ValueSource.EMPTY: "!",
+}
 
 
 _plain_version = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
@@ -192,7 +198,7 @@ def decode_channels(
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            channel = built(Channel, {"version": version, "payload": payload, "carry": Carry.VALUE})
+            channel = built(Channel, {"version": version, "payload": payload, "carry": ValueSource.VALUE})
         found[name] = channel
     return found
 
