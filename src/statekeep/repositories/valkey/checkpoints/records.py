@@ -26,7 +26,7 @@ from ....domain import (
     tagged_json,
 )
 from ....domain.lineage import run_of
-from ....domain.model import SHORT, built
+from ....domain.model import SHORT, construct_fast
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
 from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
@@ -88,7 +88,11 @@ def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
     else:
         raise ValueError(f"not a channel version: {text!r:.80}")
     carry = _VALUELESS.get(text[0])
-    return channel, found, built(Channel, {"version": found, "payload": None, "carry": carry}) if carry else None
+    return (
+        channel,
+        found,
+        construct_fast(Channel, {"version": found, "payload": None, "carry": carry}) if carry else None,
+    )
 
 
 def encode_value(payload: Payload) -> bytes:
@@ -109,7 +113,7 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         first = data.index(b":", end) + 1
         if start >= end or len(data) - first != int(data[end : first - 1]):
             raise ValueError("wrong length")
-        return built(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
+        return construct_fast(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
     except ValueError as error:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
@@ -198,7 +202,7 @@ def decode_channels(
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            channel = built(Channel, {"version": version, "payload": payload, "carry": ValueSource.VALUE})
+            channel = construct_fast(Channel, {"version": version, "payload": payload, "carry": ValueSource.VALUE})
         found[name] = channel
     return found
 
@@ -288,9 +292,9 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
         payload = payloads.get((encoding, value))
         if payload is None:
             data = pybase64.b64decode(value, validate=True)
-            payload = payloads[encoding, value] = built(Payload, {"encoding": decode_part(encoding), "data": data})
+            payload = payloads[encoding, value] = construct_fast(Payload, {"encoding": decode_part(encoding), "data": data})
         own.append(
-            built(
+            construct_fast(
                 PendingWrite,
                 {
                     "task_id": decode_part(task),
@@ -316,14 +320,14 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         if not belongs(pk, keys.write(name)):
             raise ValueError("it is that of another pending write")
         data = pybase64.b64decode(value, validate=True)
-        return built(
+        return construct_fast(
             PendingWrite,
             {
                 "task_id": decode_part(task_id),
                 "task_path": task_path.decode(),
                 "idx": int(idx),
                 "channel": channel.decode(),
-                "payload": built(Payload, {"encoding": encoding.decode(), "data": data}),
+                "payload": construct_fast(Payload, {"encoding": encoding.decode(), "data": data}),
             },
         )
     except CorruptRecord as error:

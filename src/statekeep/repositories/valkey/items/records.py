@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
-from ....domain.model import built
+from ....domain.model import construct_fast
 from ...ttl import LONGEST
 from ..chunks import Row
 from ..codecs import belongs, decode_time
@@ -43,7 +43,7 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         if number < 1:
             raise ValueError("version is not positive")
         created = decode_time(created_at.decode())
-        return built(
+        return construct_fast(
             Item,
             {
                 "namespace": keys.namespace,

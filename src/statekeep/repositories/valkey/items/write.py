@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import ANY, Namespace
-from ....domain.model import built
+from ....domain.model import construct_fast
 from ....domain.shown import shown
 from ...items import Action, Delete, Get, Put
 from ...operation import Operation
@@ -148,7 +148,7 @@ def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
             created_at = decode_time(stored.created_at.decode())
         except ValueError as error:
             raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
-    return built(
+    return construct_fast(
         Item,
         {
             "namespace": put.namespace,
