@@ -10,7 +10,7 @@ from ..operation import Operation
 from .get import Settings, chunks, read_indexes, read_lanes, read_values
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
-from .put import facts_of, missing_facts, store
+from .put import missing_entries, registry_entries, store
 from .records import Stored, StoredWrites, writes_record
 
 
@@ -45,6 +45,6 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
         if channel.value is not None and f"{head.namespace}/{channel.value}" not in sent
     ]
     values: dict[str, Payload] = yield from read_values(settings, source, wanted)
-    facts = yield from missing_facts(settings, target, facts_of(settings, target, head, stamp))
-    yield from store(settings, target, head, values, facts)
+    entries = yield from missing_entries(settings, target, registry_entries(settings, target, head, stamp))
+    yield from store(settings, target, head, values, entries)
     sent.update(f"{head.namespace}/{value}" for value in values)

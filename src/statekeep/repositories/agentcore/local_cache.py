@@ -19,11 +19,11 @@ LIFE: Final = 300.0
 BYTES: Final = 32 * 1024 * 1024
 """Bytes of checkpoints' channels that are kept, with small values, names and ids."""
 
-FACTS: Final = 10_000
-"""Facts of the lists of threads, namespaces and runs that are kept."""
+REGISTERED: Final = 10_000
+"""Entries of the lists of threads, namespaces and runs that are kept."""
 
-LONGEST_FACT: Final = 1024
-"""Characters that a fact and its thread have at most; longer ones are looked up each time."""
+LONGEST_KEY: Final = 1024
+"""Characters of an entry's key and its thread at most; longer ones are looked up each time."""
 
 _CHANNEL: Final = 300
 """Bytes of a channel or checkpoint without its value, name and ids, about."""
@@ -39,7 +39,7 @@ class _Entry:
 
 
 class Recent:
-    """Channels of checkpoints, and facts about threads, for a while. Safe to share by threads.
+    """Channels of checkpoints, and entries of lists, for a while. Safe to share by threads.
 
     Args:
         clock: returns seconds that only grow.
@@ -49,7 +49,7 @@ class Recent:
         self._clock = clock
         self._lock = threading.Lock()
         self._channels: OrderedDict[tuple[ThreadPlace, str, str], _Entry] = OrderedDict()
-        self._facts: OrderedDict[tuple[ThreadPlace, tuple[str, ...]], float] = OrderedDict()
+        self._registered: OrderedDict[tuple[ThreadPlace, tuple[str, ...]], float] = OrderedDict()
         self._size = 0
 
     def channels(self, thread: ThreadPlace, namespace: str, checkpoint_id: str) -> Channels | None:
@@ -71,28 +71,28 @@ class Recent:
             while self._size > BYTES:
                 self._drop(next(iter(self._channels)))
 
-    def knows(self, thread: ThreadPlace, fact: tuple[str, ...]) -> bool:
-        """Whether a fact about a thread was stored."""
+    def knows(self, thread: ThreadPlace, entry: tuple[str, ...]) -> bool:
+        """Whether the lists have an entry of this key about a thread."""
         with self._lock:
-            return self._facts.get((thread, fact), 0.0) > self._clock()
+            return self._registered.get((thread, entry), 0.0) > self._clock()
 
-    def learn(self, thread: ThreadPlace, fact: tuple[str, ...]) -> None:
-        """A fact about a thread is stored."""
-        if _texts(thread.actor, thread.thread_id, *fact) > LONGEST_FACT:
+    def learn(self, thread: ThreadPlace, entry: tuple[str, ...]) -> None:
+        """Remember that the lists have an entry of this key about a thread."""
+        if _texts(thread.actor, thread.thread_id, *entry) > LONGEST_KEY:
             return
         with self._lock:
-            self._facts.pop((thread, fact), None)
-            self._facts[thread, fact] = self._clock() + LIFE
-            while len(self._facts) > FACTS:
-                self._facts.popitem(last=False)
+            self._registered.pop((thread, entry), None)
+            self._registered[thread, entry] = self._clock() + LIFE
+            while len(self._registered) > REGISTERED:
+                self._registered.popitem(last=False)
 
     def forget(self, thread: ThreadPlace) -> None:
         """Forget all about a thread."""
         with self._lock:
             for place in [place for place in self._channels if place[0] == thread]:
                 self._drop(place)
-            for key in [key for key in self._facts if key[0] == thread]:
-                del self._facts[key]
+            for key in [key for key in self._registered if key[0] == thread]:
+                del self._registered[key]
 
     def _drop(self, place: tuple[ThreadPlace, str, str]) -> None:
         entry = self._channels.pop(place, None)

@@ -41,10 +41,10 @@ Append = tuple[Lane, Record, datetime]
 
 
 @frozen
-class Fact:
-    """What one of the lists has to say before a checkpoint is put.
+class RegistryEntry:
+    """An entry that a list must have before a checkpoint is put.
 
-    It is said again in each period, since events do not live for ever.
+    Each period has its own, since events do not live for ever.
     """
 
     lane: Lane
@@ -52,21 +52,21 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What :class:`~.recent.Recent` remembers it by."""
+        """The key under which :class:`~.local_cache.Recent` remembers it."""
         return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
 
 
-def facts_of(settings: Settings, place: ThreadPlace, head: Head, now: int) -> list[Fact]:
-    """Return what the lists have to say of a checkpoint at a time, which is given as a stamp."""
+def registry_entries(settings: Settings, place: ThreadPlace, head: Head, now: int) -> list[RegistryEntry]:
+    """Return the entries that the lists must have of a checkpoint at a time, which is given as a stamp."""
     order, _ = order_and_time(head.checkpoint_id, head.stamp)
-    facts = [
+    entries = [
         (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
         (actors_lane(place.thread_id), actor_record(place.actor)),
     ]
     if head.run_id is not None:
-        facts.append((run_lane(head.run_id), run_record(place.actor, place.thread_id)))
+        entries.append((run_lane(head.run_id), run_record(place.actor, place.thread_id)))
     period = {"period": now // settings.renewal}
-    return [Fact(lane, Record({**record.head, **period})) for lane, record in facts]
+    return [RegistryEntry(lane, Record({**record.head, **period})) for lane, record in entries]
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
@@ -85,7 +85,9 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         channels={},
         stamp=new_stamp(),
     )
-    inherited, unknown = yield from _look(settings, place, checkpoint, facts_of(settings, place, head, head.stamp))
+    inherited, unknown = yield from _look(
+        settings, place, checkpoint, registry_entries(settings, place, head, head.stamp)
+    )
     resolved, missing = _inherit(checkpoint.channels, inherited)
     if missing:
         resolved |= yield from _earlier(settings, place, checkpoint, missing)
@@ -97,7 +99,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
 
 
 def store(
-    settings: Settings, place: ThreadPlace, head: Head, values: Mapping[str, Payload], facts: Sequence[Fact]
+    settings: Settings, place: ThreadPlace, head: Head, values: Mapping[str, Payload], entries: Sequence[RegistryEntry]
 ) -> Operation[None]:
     """Store a checkpoint whose channels say where their values are.
 
@@ -106,45 +108,47 @@ def store(
         place: the thread.
         head: the checkpoint.
         values: those to store first, by the names of their lanes.
-        facts: what the lists lack.
+        entries: what the lists lack.
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
-    appends: list[Append] = [(fact.lane, fact.record, now) for fact in facts]
+    appends: list[Append] = [(entry.lane, entry.record, now) for entry in entries]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
     appends.append((place.index(head.namespace), index_record(head, order), moment))
     yield from settings.lanes.append(appends)
     yield from settings.lanes.append([(place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)])
-    for fact in facts:
-        settings.recent.learn(place, fact.key)
+    for entry in entries:
+        settings.recent.learn(place, entry.key)
     settings.recent.keep(place, head.namespace, head.checkpoint_id, head.channels)
 
 
-def missing_facts(settings: Settings, place: ThreadPlace, facts: Sequence[Fact]) -> Operation[list[Fact]]:
-    """Return those of these facts that no list says yet: one round of reading, or none if all were met lately."""
-    unknown = [fact for fact in facts if not settings.recent.knows(place, fact.key)]
-    found = yield from settings.lanes.read_all([fact.lane for fact in unknown])
+def missing_entries(
+    settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry]
+) -> Operation[list[RegistryEntry]]:
+    """Return the entries that the lists lack: one round of reading, or none if all were met lately."""
+    unknown = [entry for entry in entries if not settings.recent.knows(place, entry.key)]
+    found = yield from settings.lanes.read_all([entry.lane for entry in unknown])
     return _lacking(settings, place, unknown, found)
 
 
 def _lacking(
-    settings: Settings, place: ThreadPlace, facts: Sequence[Fact], found: Sequence[Sequence[Record]]
-) -> list[Fact]:
+    settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry], found: Sequence[Sequence[Record]]
+) -> list[RegistryEntry]:
     lacking = []
-    for fact, records in zip(facts, found, strict=True):
-        if fact.record in records:
-            settings.recent.learn(place, fact.key)
+    for entry, records in zip(entries, found, strict=True):
+        if entry.record in records:
+            settings.recent.learn(place, entry.key)
         else:
-            lacking.append(fact)
+            lacking.append(entry)
     return lacking
 
 
 def _look(
-    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, facts: Sequence[Fact]
-) -> Operation[tuple[Channels, list[Fact]]]:
+    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, entries: Sequence[RegistryEntry]
+) -> Operation[tuple[Channels, list[RegistryEntry]]]:
     """Return the parent's channels, and what the lists lack, reading what is not known in one round."""
-    unknown = [fact for fact in facts if not settings.recent.knows(place, fact.key)]
-    lanes = [fact.lane for fact in unknown]
+    unknown = [entry for entry in entries if not settings.recent.knows(place, entry.key)]
+    lanes = [entry.lane for entry in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
     inherited: Channels | None = {}
     if parent_id is not None and any(channel.carry in _INHERITED for channel in checkpoint.channels.values()):

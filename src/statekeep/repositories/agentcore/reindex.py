@@ -8,7 +8,7 @@ from .get import Settings, chunks, read_indexes, read_lanes
 from .lanes import ABREAST
 from .layout import is_checkpoint
 from .ordering import order_and_time
-from .put import facts_of, missing_facts
+from .put import missing_entries, registry_entries
 from .records import index_record
 
 
@@ -28,8 +28,8 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
                 continue
             count += 1
             indexed = named.pop((one.namespace, one.checkpoint_id), None)
-            facts = yield from missing_facts(settings, place, facts_of(settings, place, one.head, now))
-            yield from settings.lanes.append([(fact.lane, fact.record, time_of(now)) for fact in facts])
+            lacking = yield from missing_entries(settings, place, registry_entries(settings, place, one.head, now))
+            yield from settings.lanes.append([(entry.lane, entry.record, time_of(now)) for entry in lacking])
             if indexed is None or one.head.stamp not in {entry.stamp for entry in indexed.entries}:
                 order, moment = order_and_time(one.checkpoint_id, one.head.stamp)
                 entry = index_record(one.head, order)
