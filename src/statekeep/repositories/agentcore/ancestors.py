@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...domain import ChannelHistory, PendingWrite, ValueSource
 from ..operation import Operation
 from .get import Settings, newest_of, read_stored, read_values
-from .index import Front, drain, open_fronts
+from .index import IndexReader, drain, open_readers
 from .lanes import ABREAST, PAGE
 from .records import Stored, StoredChannel
 
@@ -20,8 +20,10 @@ def ancestors(
         return {}
     place = settings.place(thread_id)
     if checkpoint_id is None:
-        [front], _ = yield from open_fronts(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PAGE)
-        found = yield from newest_of(settings, place, front)
+        [reader], _ = yield from open_readers(
+            settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PAGE
+        )
+        found = yield from newest_of(settings, place, reader)
     else:
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
     chain: list[Stored] = []
@@ -37,7 +39,7 @@ def ancestors(
             if len(chain) > 1:
                 # Most parents are just below their children, so the next ones are read along.
                 if ids is None:
-                    indexed = yield from drain(settings.lanes, [Front(namespace, place.index(namespace))])
+                    indexed = yield from drain(settings.lanes, [IndexReader(namespace, place.index(namespace))])
                     ids = [one.checkpoint_id for one in indexed[namespace]]
                 wanted += [id_ for id_ in ids if id_ < current and id_ not in read][: ABREAST - 1]
             several = yield from read_stored(settings, place, [(namespace, id_) for id_ in wanted])

@@ -16,7 +16,7 @@ from ..operation import Operation
 from .framing import Record, records
 from .get import Progress, Settings, chunks, read_heads, read_known
 from .ids import Lane
-from .index import Front, Indexed, drain
+from .index import Indexed, IndexReader, drain
 from .lanes import ABREAST
 from .layout import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
 from .records import Head, actor_record, orphan_record, run_record, update_record
@@ -152,7 +152,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
 
 
 def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:
-    return (yield from drain(settings.lanes, [Front(name, place.index(name)) for name in sorted(namespaces)]))
+    return (yield from drain(settings.lanes, [IndexReader(name, place.index(name)) for name in sorted(namespaces)]))
 
 
 def _events(place: ThreadPlace, indexed: Iterable[Sequence[Indexed]]) -> list[tuple[Lane, str]]:

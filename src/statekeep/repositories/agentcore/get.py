@@ -11,7 +11,7 @@ from ...domain import CorruptRecord, Payload, SavedCheckpoint
 from ...domain.shown import shown
 from ..operation import Operation
 from .ids import Lane
-from .index import Front, Indexed, advance, drain, open_fronts
+from .index import Indexed, IndexReader, advance, drain, open_readers
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
 from .local_cache import Recent
@@ -179,20 +179,20 @@ def get(
 
 def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[Stored | None]:
     """Read the newest checkpoint of a namespace, without large values."""
-    [front], _ = yield from open_fronts(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PEEK)
-    return (yield from newest_of(settings, place, front))
+    [reader], _ = yield from open_readers(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PEEK)
+    return (yield from newest_of(settings, place, reader))
 
 
-def newest_of(settings: Settings, place: ThreadPlace, front: Front) -> Operation[Stored | None]:
+def newest_of(settings: Settings, place: ThreadPlace, reader: IndexReader) -> Operation[Stored | None]:
     """Read the newest checkpoint of an index that was opened; what only the index has was not put to its end."""
     count = 1
     while True:
         # The first page did not do: many were put in one millisecond, or the ids are of no one order.
-        yield from advance(settings.lanes, [front], count, PAGE)
-        ids = front.certain()[:count]
+        yield from advance(settings.lanes, [reader], count, PAGE)
+        ids = reader.confirmed()[:count]
         if not ids:
             return None
-        refs = [(front.namespace, front.pop(id_).checkpoint_id) for id_ in ids]
+        refs = [(reader.namespace, reader.pop(id_).checkpoint_id) for id_ in ids]
         for one in (yield from read_stored(settings, place, refs)):
             if one is not None and one.head is not None:
                 return one
@@ -207,8 +207,8 @@ def read_known(settings: Settings, place: ThreadPlace) -> Operation[Known]:
 def read_indexes(settings: Settings, place: ThreadPlace) -> Operation[tuple[dict[str, list[Indexed]], Known]]:
     """Read all of a thread's indexes."""
     listed = yield from read_known(settings, place)
-    fronts = [Front(namespace, place.index(namespace)) for namespace in sorted(listed.orders)]
-    return (yield from drain(settings.lanes, fronts)), listed
+    readers = [IndexReader(namespace, place.index(namespace)) for namespace in sorted(listed.orders)]
+    return (yield from drain(settings.lanes, readers)), listed
 
 
 def actors_of_thread(settings: Settings, thread_id: str) -> Operation[list[str]]:

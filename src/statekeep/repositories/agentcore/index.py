@@ -45,8 +45,8 @@ class Indexed:
 
 
 @define
-class Front:
-    """How far the index of a namespace was read.
+class IndexReader:
+    """Reads the index of a namespace, from its newest end.
 
     Ids that hold a time are in order, but for those of one millisecond; with ids of several orders, or without a time,
     nothing is known before the index was read to its end.
@@ -90,7 +90,7 @@ class Front:
         if len(orders | ({self._order} if self._order else set())) > 1 or TEXT in orders:
             self.is_ordered = False
 
-    def certain(self) -> list[str]:
+    def confirmed(self) -> list[str]:
         """Return the ids that are known to be the greatest of the rest, in descending order."""
         if self.is_read:
             return sorted(self._found, reverse=True)
@@ -109,12 +109,12 @@ def _is_ours(text: Any) -> bool:
     return isinstance(text, str) and text.startswith(OURS)
 
 
-def open_fronts(
+def open_readers(
     lanes: Lanes, namespaces: Lane, places: dict[str, Lane], size: int, before: str | None = None
-) -> Operation[tuple[list[Front], Known]]:
+) -> Operation[tuple[list[IndexReader], Known]]:
     """Read the first pages of some indexes, and beside them the list of namespaces: one round."""
-    fronts = [Front(namespace, lane) for namespace, lane in places.items()]
-    calls = [lanes.listing(namespaces, PAGE), *(front.call(lanes, size) for front in fronts)]
+    readers = [IndexReader(namespace, lane) for namespace, lane in places.items()]
+    calls = [lanes.listing(namespaces, PAGE), *(reader.call(lanes, size) for reader in readers)]
     replies = yield AwsCalls(calls)
     texts = [item.get("blob") for event in replies[0]["events"] for item in event["payload"]]
     token = replies[0].get("nextToken")
@@ -123,23 +123,25 @@ def open_fronts(
         texts += [item.get("blob") for event in reply["events"] for item in event["payload"]]
         token = reply.get("nextToken")
     listed = known(records(texts, f"{namespaces.actor} {namespaces.session}")[0], namespaces)
-    for front, reply in zip(fronts, replies[1:], strict=True):
-        front.take(reply, before)
-        front.orders_are(listed.orders.get(front.namespace, frozenset()))
-    return fronts, listed
+    for reader, reply in zip(readers, replies[1:], strict=True):
+        reader.take(reply, before)
+        reader.orders_are(listed.orders.get(reader.namespace, frozenset()))
+    return readers, listed
 
 
-def advance(lanes: Lanes, fronts: Sequence[Front], count: int, size: int, before: str | None = None) -> Operation[None]:
-    """Read on until each index has so many certain checkpoints, or was read to its end."""
-    while behind := [front for front in fronts if not front.is_read and len(front.certain()) < count]:
+def advance(
+    lanes: Lanes, readers: Sequence[IndexReader], count: int, size: int, before: str | None = None
+) -> Operation[None]:
+    """Read on until each index has confirmed so many checkpoints, or was read to its end."""
+    while behind := [reader for reader in readers if not reader.is_read and len(reader.confirmed()) < count]:
         for start in range(0, len(behind), ABREAST):
             some = behind[start : start + ABREAST]
-            replies = yield AwsCalls([front.call(lanes, size) for front in some])
-            for front, reply in zip(some, replies, strict=True):
-                front.take(reply, before)
+            replies = yield AwsCalls([reader.call(lanes, size) for reader in some])
+            for reader, reply in zip(some, replies, strict=True):
+                reader.take(reply, before)
 
 
-def drain(lanes: Lanes, fronts: Sequence[Front]) -> Operation[dict[str, list[Indexed]]]:
+def drain(lanes: Lanes, readers: Sequence[IndexReader]) -> Operation[dict[str, list[Indexed]]]:
     """Read indexes to their ends; all of each namespace's checkpoints in descending order."""
-    yield from advance(lanes, fronts, 1 << 62, PAGE)
-    return {front.namespace: [front.pop(id_) for id_ in front.certain()] for front in fronts}
+    yield from advance(lanes, readers, 1 << 62, PAGE)
+    return {reader.namespace: [reader.pop(id_) for id_ in reader.confirmed()] for reader in readers}

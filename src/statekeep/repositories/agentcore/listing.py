@@ -12,7 +12,7 @@ from ...domain.ids import time_of
 from ..operation import Operation, Page
 from .get import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
 from .ids import actor_name
-from .index import Front, advance, open_fronts
+from .index import IndexReader, advance, open_readers
 from .lanes import ABREAST, PAGE
 from .layout import ThreadPlace, owner_of_threads, threads_actor
 from .records import Known, Stored, known
@@ -29,14 +29,14 @@ class Cursor:
         threads: those to list after the present one.
         left: how many checkpoints may still be listed; ``None`` for all.
         thread_id: the thread that is being listed.
-        fronts: how far its indexes were read.
+        readers: how far its indexes were read.
         ready: checkpoints that were asked for by their id, and are still to be read.
     """
 
     threads: list[str]
     left: int | None
     thread_id: str = ""
-    fronts: Sequence[Front] = ()
+    readers: Sequence[IndexReader] = ()
     ready: list[tuple[str, str]] = field(factory=list)
 
 
@@ -54,7 +54,7 @@ def list_checkpoints(
             threads = [thread.thread_id for thread in page.items]
         cursor = Cursor(threads, query.limit)
     while True:
-        if not cursor.ready and all(front.is_read and not front.certain() for front in cursor.fronts):
+        if not cursor.ready and all(reader.is_read and not reader.confirmed() for reader in cursor.readers):
             if not cursor.threads:
                 return Page(())
             yield from _begin(settings, query, cursor, cursor.threads.pop(0))
@@ -83,7 +83,7 @@ def _matching(
 
 def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id: str) -> Operation[None]:
     """Go on to a thread: read its list of namespaces and the first pages of their indexes."""
-    cursor.thread_id, cursor.fronts = thread_id, ()
+    cursor.thread_id, cursor.readers = thread_id, ()
     place = settings.place(thread_id)
     if query.checkpoint_id is not None:
         if query.before is not None and query.checkpoint_id >= query.before:
@@ -95,15 +95,15 @@ def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id
         return
     if query.namespace is not None:
         places = {query.namespace: place.index(query.namespace)}
-        cursor.fronts, _ = yield from open_fronts(
+        cursor.readers, _ = yield from open_readers(
             settings.lanes, place.namespaces, places, _size(query, cursor), query.before
         )
         return
     listed = yield from read_known(settings, place)
-    fronts = [Front(name, place.index(name)) for name in sorted(listed.orders)]
-    for front in fronts:
-        front.orders_are(listed.orders[front.namespace])
-    cursor.fronts = fronts
+    readers = [IndexReader(name, place.index(name)) for name in sorted(listed.orders)]
+    for reader in readers:
+        reader.orders_are(listed.orders[reader.namespace])
+    cursor.readers = readers
 
 
 def _size(query: CheckpointQuery, cursor: Cursor) -> int:
@@ -119,17 +119,17 @@ def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int)
         return some
     found: list[tuple[str, str]] = []
     while len(found) < size:
-        # The greatest of all is known when each index has one that is certain.
-        yield from advance(settings.lanes, cursor.fronts, 1, _size(query, cursor), query.before)
-        tops = [(front, ids[0]) for front in cursor.fronts if (ids := front.certain())]
+        # The greatest of all is known when each index has confirmed one.
+        yield from advance(settings.lanes, cursor.readers, 1, _size(query, cursor), query.before)
+        tops = [(reader, ids[0]) for reader in cursor.readers if (ids := reader.confirmed())]
         if not tops:
             break
         greatest = max(id_ for _, id_ in tops)
-        for front, id_ in tops:
+        for reader, id_ in tops:
             if id_ == greatest and len(found) < size:
-                indexed = front.pop(id_)
+                indexed = reader.pop(id_)
                 if query.metadata is None or any(entry.may_match(query.matches) for entry in indexed.entries):
-                    found.append((front.namespace, id_))
+                    found.append((reader.namespace, id_))
     return found
 
 
@@ -188,24 +188,24 @@ def _recency(thread: Thread) -> tuple[Any, str]:
 
 def _with_checkpoints(settings: Settings, listed: Sequence[Known]) -> Operation[list[Thread]]:
     """Return those threads that have a checkpoint."""
-    fronts: dict[str, list[Front]] = {}
+    readers: dict[str, list[IndexReader]] = {}
     for one in listed:
         place = settings.place(one.thread_id or "")
-        fronts[place.thread_id] = [Front(name, place.index(name)) for name in sorted(one.orders)]
-        for front in fronts[place.thread_id]:
-            front.orders_are(one.orders[front.namespace])
-    yield from advance(settings.lanes, [front for some in fronts.values() for front in some], 1, PEEK)
+        readers[place.thread_id] = [IndexReader(name, place.index(name)) for name in sorted(one.orders)]
+        for reader in readers[place.thread_id]:
+            reader.orders_are(one.orders[reader.namespace])
+    yield from advance(settings.lanes, [reader for some in readers.values() for reader in some], 1, PEEK)
     tops: dict[str, tuple[str, str]] = {}
-    for thread_id, some in fronts.items():
-        for front in some:
-            if ids := front.certain():
-                tops.setdefault(thread_id, (front.namespace, ids[0]))
+    for thread_id, some in readers.items():
+        for reader in some:
+            if ids := reader.confirmed():
+                tops.setdefault(thread_id, (reader.namespace, ids[0]))
     alive = yield from _alive(settings, tops)
     found = []
     for one in listed:
         thread_id = one.thread_id or ""
-        if thread_id in tops and (alive[thread_id] or (yield from _has_another(settings, thread_id, fronts))):
-            stamp = max(one.stamp, *(front.latest_stamp for front in fronts[thread_id]))
+        if thread_id in tops and (alive[thread_id] or (yield from _has_another(settings, thread_id, readers))):
+            stamp = max(one.stamp, *(reader.latest_stamp for reader in readers[thread_id]))
             found.append(Thread.trusted(thread_id=thread_id, updated_at=time_of(stamp)))
     return found
 
@@ -220,8 +220,8 @@ def _alive(settings: Settings, tops: Mapping[str, tuple[str, str]]) -> Operation
     }
 
 
-def _has_another(settings: Settings, thread_id: str, fronts: Mapping[str, Sequence[Front]]) -> Operation[bool]:
-    for front in fronts[thread_id]:
-        if (yield from newest_of(settings, settings.place(thread_id), front)) is not None:
+def _has_another(settings: Settings, thread_id: str, readers: Mapping[str, Sequence[IndexReader]]) -> Operation[bool]:
+    for reader in readers[thread_id]:
+        if (yield from newest_of(settings, settings.place(thread_id), reader)) is not None:
             return True
     return False

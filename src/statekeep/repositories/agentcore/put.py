@@ -19,7 +19,7 @@ from ..operation import Operation
 from .framing import Record
 from .get import Settings, find_values, read_heads
 from .ids import Lane
-from .index import Front, drain
+from .index import IndexReader, drain
 from .layout import ThreadPlace, actors_lane, run_lane, value_name
 from .local_cache import Channels
 from .ordering import order_and_time
@@ -197,8 +197,8 @@ def _earlier(
 ) -> Operation[Resolved]:
     """Look for values among all checkpoints of the namespace."""
     channels = {name: checkpoint.channels[name] for name in names}
-    front = Front(checkpoint.namespace, place.index(checkpoint.namespace))
-    indexed = (yield from drain(settings.lanes, [front]))[checkpoint.namespace]
+    reader = IndexReader(checkpoint.namespace, place.index(checkpoint.namespace))
+    indexed = (yield from drain(settings.lanes, [reader]))[checkpoint.namespace]
     heads = yield from read_heads(settings, place, checkpoint.namespace, [one.checkpoint_id for one in indexed])
     found: Resolved = {}
     # The first that was stored under a version, as forks may have several.
