@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statekeep.domain.filters import checked, matches
-from statekeep.domain.json_values import plain
+from statekeep.domain.json_values import normalize
 from statekeep.repositories.valkey.items import search_query
 
 SCALARS = st.one_of(
@@ -46,7 +46,7 @@ def carries(value: Any, tag: str) -> bool:
 def test_nothing_that_matches_is_excluded(value: Any, filter: dict[str, Any], many: bool) -> None:
     if many and isinstance(value, dict):
         value = value | {f"field{number}": number for number in range(search_query.MOST_ATTRIBUTES)}
-    stored, wanted = plain(value, "value"), checked(filter)
+    stored, wanted = normalize(value, "value"), checked(filter)
     if matches(stored, wanted):
         assert all(carries(stored, tag) for tag in search_query.pushed_down(wanted))
 
@@ -60,7 +60,7 @@ def test_a_value_is_found_by_its_own_fields(value: dict[str, Any], data: st.Data
         for name in names
         if not isinstance(value[name], dict)
     }
-    stored, wanted = plain(value, "value"), checked({name: equal[name] for name in equal if clean(equal[name])})
+    stored, wanted = normalize(value, "value"), checked({name: equal[name] for name in equal if clean(equal[name])})
     assert matches(stored, wanted)
     assert all(carries(stored, tag) for tag in search_query.pushed_down(wanted))
 

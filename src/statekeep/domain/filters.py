@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import InvalidInput
-from .json_values import JsonValue, plain
+from .json_values import JsonValue, normalize
 from .shown import shown
 
 Filter = Mapping[str, Any]
@@ -57,7 +57,7 @@ def checked(filter: Any) -> dict[str, JsonValue]:
         raise InvalidInput(
             f'filter must be a mapping such as {{"status": "open"}}, got {type(filter).__name__}', field="filter"
         )
-    found: dict[str, JsonValue] = plain(filter, "filter", finite=False)
+    found: dict[str, JsonValue] = normalize(filter, "filter", finite=False)
     for condition in found.values():
         _check(condition)
     return found

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field, Strict, field_validator
 
 from .errors import InvalidInput
-from .json_values import LARGEST, JsonValue, plain
+from .json_values import LARGEST, JsonValue, normalize
 from .model import Model, Names, Text
 from .shown import shown
 
@@ -137,7 +137,7 @@ class PutItem(Model):
     @field_validator("value", mode="plain")
     @classmethod
     def _is_json(cls, value: Any) -> JsonValue:
-        return plain(value, "value")
+        return normalize(value, "value")
 
     @field_validator("expected")
     @classmethod

@@ -24,7 +24,7 @@ LARGEST: Final = 10 ** (sys.int_info.default_max_str_digits - 1)
 """Integers have to be smaller: of more digits Python makes no text, and reads none."""
 
 
-def plain(value: Any, field: str, *, finite: bool = True) -> JsonValue:
+def normalize(value: Any, field: str, *, finite: bool = True) -> JsonValue:
     """Return ``value`` as reading it back returns it: a copy, with tuples as lists and mappings as dicts.
 
     Args:
@@ -36,11 +36,11 @@ def plain(value: Any, field: str, *, finite: bool = True) -> JsonValue:
         InvalidInput: JSON cannot hold it; the message says where.
 
     Example:
-        >>> plain({"tags": ("a", "b")}, "value")
+        >>> normalize({"tags": ("a", "b")}, "value")
         {'tags': ['a', 'b']}
     """
     try:
-        return _plain(value, field, finite, DEEPEST)
+        return _normalize(value, field, finite, DEEPEST)
     except RecursionError:
         raise _too_deep(field) from None
 
@@ -50,7 +50,7 @@ def _too_deep(path: str) -> InvalidInput:
     return InvalidInput(f"{field} is nested deeper than {DEEPEST} levels, or contains itself", field=field)
 
 
-def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
+def _normalize(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -70,10 +70,10 @@ def _plain(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refused(f"the key {shown(key, 40)} is {type(key).__qualname__}; JSON has text keys only", path)
-            found[_text(str.__str__(key), path)] = _plain(item, f"{path}.{key:.40}", finite, deeper - 1)
+            found[_text(str.__str__(key), path)] = _normalize(item, f"{path}.{key:.40}", finite, deeper - 1)
         return found
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{path}[{position}]", finite, deeper - 1) for position, item in enumerate(value)]
+        return [_normalize(item, f"{path}[{position}]", finite, deeper - 1) for position, item in enumerate(value)]
     raise _refused(
         f"{type(value).__module__}.{type(value).__qualname__} is not JSON: make it text, a number, a list or a dict "
         "first",
@@ -103,7 +103,7 @@ _escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def dumps(value: JsonValue) -> str:
-    """Return what :func:`plain` returned as JSON text that UTF-8 can carry: lone surrogates are escaped.
+    """Return what :func:`normalize` returned as JSON text that UTF-8 can carry: lone surrogates are escaped.
 
     >>> dumps({"name": "Zoë"})
     '{"name":"Zoë"}'

@@ -24,7 +24,7 @@ from ..domain import (
 from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_path import steps, texts_at
-from ..domain.json_values import JsonValue, plain
+from ..domain.json_values import JsonValue, normalize
 from ..domain.shown import once_made, shown
 from .embedding import Embed, Embedder
 from .operation import Operation, Page, arun, named, run
@@ -258,7 +258,7 @@ class _Operations:
         put = Put(
             labels("namespace", namespace),
             text("key", key, empty=True),
-            plain(value, "value"),
+            normalize(value, "value"),
             _ttl(ttl),
             checked_expected(expected),
         )
@@ -314,7 +314,7 @@ class _Operations:
         place = labels("namespace", namespace)
         seconds = _ttl(ttl)
         drafts = [
-            self._draft(Put(place, "", plain(value, f"values[{position}]"), seconds), index)
+            self._draft(Put(place, "", normalize(value, f"values[{position}]"), seconds), index)
             for position, value in enumerate(values)
         ]
         return named("append", self._appended(place, drafts))

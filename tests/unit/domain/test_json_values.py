@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statekeep.domain import InvalidInput
-from statekeep.domain.json_values import DEEPEST, dumps, plain
+from statekeep.domain.json_values import DEEPEST, dumps, normalize
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,7 +48,7 @@ def same(one: Any, other: Any) -> bool:
 
 @given(JSON)
 def test_what_json_can_hold_is_read_back_as_it_is(value: Any) -> None:
-    found = plain(value, "value")
+    found = normalize(value, "value")
     assert same(found, value)
     assert same(json.loads(dumps(found).encode()), value)
 
@@ -75,7 +75,7 @@ def test_what_json_can_hold_is_read_back_as_it_is(value: Any) -> None:
     ],
 )
 def test_forms_that_json_has_not(value: Any, expected: Any) -> None:
-    found = plain(value, "value")
+    found = normalize(value, "value")
     assert same(found, expected)
     assert type(found) is type(expected)
     assert same(json.loads(dumps(found).encode()), expected)
@@ -83,7 +83,7 @@ def test_forms_that_json_has_not(value: Any, expected: Any) -> None:
 
 def test_it_is_a_copy() -> None:
     value: dict[str, Any] = {"a": [{"b": 1}]}
-    found = plain(value, "value")
+    found = normalize(value, "value")
     value["a"][0]["b"] = 2
     assert found == {"a": [{"b": 1}]}
 
@@ -108,7 +108,7 @@ def test_it_is_a_copy() -> None:
 )
 def test_what_json_cannot_hold_is_refused(value: Any, message: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        plain(value, "value")
+        normalize(value, "value")
     assert str(error.value).startswith(message)
     assert error.value.field == "value"
     str(error.value).encode()
@@ -116,16 +116,16 @@ def test_what_json_cannot_hold_is_refused(value: Any, message: str) -> None:
 
 def test_the_field_is_the_argument() -> None:
     with pytest.raises(InvalidInput) as error:
-        plain([object()], "values[3]")
+        normalize([object()], "values[3]")
     assert error.value.field == "values"
     assert str(error.value).startswith("values[3][0]: ")
 
 
 def test_what_is_not_stored_may_be_infinite() -> None:
-    found = plain({"a": (float("inf"), float("nan"))}, "filter", finite=False)
+    found = normalize({"a": (float("inf"), float("nan"))}, "filter", finite=False)
     assert repr(found) == "{'a': [inf, nan]}"
     with pytest.raises(InvalidInput):
-        plain({"a": {1}}, "filter", finite=False)
+        normalize({"a": {1}}, "filter", finite=False)
 
 
 def nested(kind: str, depth: int) -> Any:
@@ -137,12 +137,12 @@ def nested(kind: str, depth: int) -> Any:
 
 @pytest.mark.parametrize("kind", ["dict", "list", "tuple"])
 def test_depth(kind: str) -> None:
-    assert json.loads(dumps(plain(nested(kind, DEEPEST), "value"))) == json.loads(json.dumps(nested(kind, DEEPEST)))
+    assert json.loads(dumps(normalize(nested(kind, DEEPEST), "value"))) == json.loads(json.dumps(nested(kind, DEEPEST)))
     for depth in (DEEPEST + 1, 100_000):
         with pytest.raises(
             InvalidInput, match=r"^values is nested deeper than 200 levels, or contains itself$"
         ) as error:
-            plain(nested(kind, depth), "values[0]")
+            normalize(nested(kind, depth), "values[0]")
         assert error.value.field == "values"
 
 
@@ -150,7 +150,7 @@ def test_what_contains_itself() -> None:
     value: list[Any] = []
     value += [value, value]
     with pytest.raises(InvalidInput, match="contains itself"):
-        plain(value, "value")
+        normalize(value, "value")
 
 
 @pytest.mark.usefixtures("no_collection")
@@ -160,7 +160,7 @@ def test_a_stack_that_is_nearly_full() -> None:
     sys.setrecursionlimit(len(inspect.stack()) + DEEPEST // 2)
     try:
         with pytest.raises(InvalidInput, match="nested deeper"):
-            plain(value, "value")
+            normalize(value, "value")
     finally:
         sys.setrecursionlimit(limit)
 

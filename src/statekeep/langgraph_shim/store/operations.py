@@ -25,7 +25,7 @@ from ...domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, Pu
 from ...domain.filters import checked
 from ...domain.items import Default, Ttl
 from ...domain.json_path import steps
-from ...domain.json_values import plain
+from ...domain.json_values import normalize
 from ...domain.model import is_plain_place
 from ...domain.shown import shown
 from ...repositories.operation import Operation
@@ -178,7 +178,7 @@ def _write(op: PutOp) -> Write:
     if index is not None and index is not False:
         for path in texts("index", index):
             steps(path, "index")
-    ttl, value = _seconds(op.ttl), plain(op.value, "value")
+    ttl, value = _seconds(op.ttl), normalize(op.value, "value")
     put = PutItem.trusted if are_plain else PutItem
     return put(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
 
