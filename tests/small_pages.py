@@ -11,7 +11,7 @@ from statekeep.repositories.agentcore import listing as agentcore_listing
 from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
 from statekeep.repositories.valkey.checkpoints import delete as deletion
-from statekeep.repositories.valkey.checkpoints import listing
+from statekeep.repositories.valkey.checkpoints import listing, threads
 from statekeep.repositories.valkey.items import listing as item_listing
 from statekeep.repositories.valkey.items import search as item_search
 
@@ -24,7 +24,8 @@ SIZES = (
     (deletion, "SCAN"),
     (listing, "PAGE"),
     (listing, "SCAN"),
-    (listing, "THREADS"),
+    (threads, "SCAN"),
+    (threads, "THREADS"),
     (item_listing, "PAGE"),
     (item_listing, "NAMES"),
     (item_search, "PAGE"),
