@@ -45,6 +45,7 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
         if channel.value is not None and f"{head.namespace}/{channel.value}" not in sent
     ]
     values: dict[str, Payload] = yield from read_values(settings, source, wanted)
-    entries = yield from missing_entries(settings, target, registry_entries(settings, target, head, stamp))
-    yield from store(settings, target, head, values, entries)
+    run_id = head.run_id
+    entries = yield from missing_entries(settings, target, registry_entries(settings, target, head, run_id, stamp))
+    yield from store(settings, target, head, run_id, values, entries)
     sent.update(f"{head.namespace}/{value}" for value in values)

@@ -141,6 +141,8 @@ def find_values(
     found: dict[str, Payload] = {}
     # What was stored twice is read once; what is in several pieces, or half there from an earlier attempt, needs all.
     for newest in (1, None):
+        if not pending:
+            break
         read = yield from settings.lanes.read_all([lanes[value][0] for value in pending], newest=newest)
         for value, records in zip(pending, read, strict=True):
             if records:

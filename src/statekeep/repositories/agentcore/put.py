@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrite, ValueSource
 from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp, time_of
+from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
 from .framing import Record
@@ -56,15 +57,17 @@ class RegistryEntry:
         return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
 
 
-def registry_entries(settings: Settings, place: ThreadPlace, head: Head, now: int) -> list[RegistryEntry]:
+def registry_entries(
+    settings: Settings, place: ThreadPlace, head: Head, run_id: str | None, now: int
+) -> list[RegistryEntry]:
     """Return the entries that the lists must have of a checkpoint at a time, which is given as a stamp."""
     order, _ = order_and_time(head.checkpoint_id, head.stamp)
     entries = [
         (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
         (actors_lane(place.thread_id), actor_record(place.actor)),
     ]
-    if head.run_id is not None:
-        entries.append((run_lane(head.run_id), run_record(place.actor, place.thread_id)))
+    if run_id is not None:
+        entries.append((run_lane(run_id), run_record(place.actor, place.thread_id)))
     period = {"period": now // settings.renewal}
     return [RegistryEntry(lane, Record({**record.head, **period})) for lane, record in entries]
 
@@ -85,21 +88,26 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         channels={},
         stamp=new_stamp(),
     )
-    inherited, unknown = yield from _look(
-        settings, place, checkpoint, registry_entries(settings, place, head, head.stamp)
-    )
+    run_id = run_of(checkpoint.metadata)
+    entries = registry_entries(settings, place, head, run_id, head.stamp)
+    inherited, lacking = yield from _look(settings, place, checkpoint, entries)
     resolved, missing = _inherit(checkpoint.channels, inherited)
     if missing:
         resolved |= yield from _earlier(settings, place, checkpoint, missing)
-    lacking = yield from _renew(settings, place, checkpoint, resolved, head.stamp)
-    if lacking:
-        resolved |= _supplied(place, checkpoint, lacking, supply)
+    valueless = yield from _renew(settings, place, checkpoint, resolved, head.stamp)
+    if valueless:
+        resolved |= _supplied(place, checkpoint, valueless, supply)
     channels, values = _placed(settings, resolved, checkpoint.channels, head.stamp)
-    yield from store(settings, place, evolve(head, channels=channels), values, unknown)
+    yield from store(settings, place, evolve(head, channels=channels), run_id, values, lacking)
 
 
 def store(
-    settings: Settings, place: ThreadPlace, head: Head, values: Mapping[str, Payload], entries: Sequence[RegistryEntry]
+    settings: Settings,
+    place: ThreadPlace,
+    head: Head,
+    run_id: str | None,
+    values: Mapping[str, Payload],
+    entries: Sequence[RegistryEntry],
 ) -> Operation[None]:
     """Store a checkpoint whose channels say where their values are.
 
@@ -107,6 +115,7 @@ def store(
         settings: of the backend.
         place: the thread.
         head: the checkpoint.
+        run_id: its run, which is in its metadata.
         values: those to store first, by the names of their lanes.
         entries: what the lists lack.
     """
@@ -114,7 +123,7 @@ def store(
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
     appends: list[Append] = [(entry.lane, entry.record, now) for entry in entries]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
-    appends.append((place.index(head.namespace), index_record(head, order), moment))
+    appends.append((place.index(head.namespace), index_record(head, run_id, order), moment))
     yield from settings.lanes.append(appends)
     yield from settings.lanes.append([(place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)])
     for entry in entries:

@@ -215,7 +215,7 @@ def value_record(payload: Payload) -> Record:
     return Record({"type": "value", "encoding": payload.encoding}, [payload.data])
 
 
-def index_record(head: Head, order: str) -> Record:
+def index_record(head: Head, run_id: str | None, order: str) -> Record:
     """Return the record by which an index names a checkpoint."""
     return Record(
         {
@@ -224,7 +224,7 @@ def index_record(head: Head, order: str) -> Record:
             "order": order,
             "namespace": head.namespace,
             "checkpoint_id": head.checkpoint_id,
-            "run_id": head.run_id,
+            "run_id": run_id,
             "metadata": head.metadata if len(head.metadata) <= INDEXED else None,
             "values": sorted(head.values),
         }

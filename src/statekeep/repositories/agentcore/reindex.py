@@ -28,12 +28,14 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
                 continue
             count += 1
             indexed = named.pop((one.namespace, one.checkpoint_id), None)
-            lacking = yield from missing_entries(settings, place, registry_entries(settings, place, one.head, now))
+            run_id = one.head.run_id
+            entries = registry_entries(settings, place, one.head, run_id, now)
+            lacking = yield from missing_entries(settings, place, entries)
             yield from settings.lanes.append([(entry.lane, entry.record, time_of(now)) for entry in lacking])
             if indexed is None or one.head.stamp not in {entry.stamp for entry in indexed.entries}:
                 order, moment = order_and_time(one.checkpoint_id, one.head.stamp)
-                entry = index_record(one.head, order)
-                yield from settings.lanes.append([(place.index(one.namespace), entry, moment)])
+                record = index_record(one.head, run_id, order)
+                yield from settings.lanes.append([(place.index(one.namespace), record, moment)])
     young = now - settings.grace
     yield from settings.lanes.delete(
         [
