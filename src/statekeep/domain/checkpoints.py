@@ -26,7 +26,7 @@ Version = (
 
 
 class ValueSource(StrEnum):
-    """Where a channel has its value at its version."""
+    """Where to find a channel's value at its version."""
 
     VALUE = "value"
     """In ``payload``, here."""
@@ -46,7 +46,7 @@ class Channel(Model):
     Attributes:
         version: changes whenever the value changes. Equal versions mean equal values along a chain of parents.
         payload: the value, if ``carry`` is ``VALUE``.
-        carry: see :class:`ValueSource`. What a repository returns is ``VALUE``, ``EMPTY`` or ``REPLAYED``.
+        carry: see :class:`ValueSource`. Repositories return ``VALUE``, ``EMPTY`` or ``REPLAYED``.
 
     Example:
         >>> Channel.of(2, Payload(encoding="json", data=b"1")).carry
@@ -118,7 +118,7 @@ class Checkpoint(Model):
         metadata: a JSON object to filter by. Tuples, bytes, dates, NaN ... are kept exactly. Well-known keys:
             ``run_id`` (:meth:`CheckpointRepository.delete_runs`; one that can be no id counts as none), ``step``, and ``parents`` (namespace to
             checkpoint id: under which checkpoint a nested namespace ran).
-        header: whatever else belongs to the checkpoint as a whole.
+        header: anything else that belongs to the whole checkpoint.
         channels: the state, by channel name.
 
     Example:
@@ -150,7 +150,7 @@ def encoded_metadata(checkpoint: Checkpoint) -> str:
 
 
 class PendingWrite(Model):
-    """What a task wrote before the step that it belongs to was complete.
+    """A value that a task wrote before its step was complete.
 
     Attributes:
         task_id: the task.
@@ -180,7 +180,7 @@ class SavedCheckpoint(Checkpoint):
 
 
 class ChannelHistory(Model):
-    """What the ancestors of a checkpoint contributed to one channel.
+    """The contributions of a checkpoint's ancestors to one channel.
 
     Attributes:
         writes: pending writes to the channel, oldest first, since (and including those of) the seed's checkpoint.

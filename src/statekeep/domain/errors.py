@@ -48,7 +48,7 @@ class StatekeepError(Exception):
 
 
 class InvalidInput(StatekeepError, ValueError):
-    """An argument is wrong. ``field`` names it, the message says what would be right."""
+    """An argument is wrong. ``field`` names it; the message says how to mend it."""
 
     def __init__(
         self, message: str, *, field: str | None = None, operation: str | None = None, key: str | None = None
@@ -106,7 +106,7 @@ class Conflict(StatekeepError):
 
 
 class EmbeddingFailed(StatekeepError):
-    """The function that makes vectors of texts raised an error, or returned what are no vectors."""
+    """The function that makes vectors of texts failed, or did not return vectors."""
 
 
 class MissingChannels(StatekeepError):
@@ -122,7 +122,7 @@ class MissingChannels(StatekeepError):
 
 
 class CorruptRecord(StatekeepError):
-    """Stored bytes are not what Statekeep wrote; ``key`` says where."""
+    """Stored bytes are damaged, or not Statekeep's; ``key`` says where."""
 
 
 class Unsupported(StatekeepError):

@@ -11,7 +11,7 @@ from .json_values import JsonValue, normalize
 from .shown import shown
 
 Filter = Mapping[str, Any]
-"""Conditions by field, all of which must hold; :func:`matches` says what they are."""
+"""Conditions by field, all of which must hold; see :func:`matches`."""
 
 
 def _equal(value: JsonValue, wanted: JsonValue) -> bool:

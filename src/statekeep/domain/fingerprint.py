@@ -1,4 +1,4 @@
-"""A text that is equal for equal values, in every process: what calls of a function are told apart by."""
+"""Fingerprints of arguments: equal for equal values, in every process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _ordered(plain: Any) -> Any:
 
 
 def _parts(value: Any) -> Payload:
-    """What a value of another type is made of, under the name of its type."""
+    """Return the parts of a value of another type, under the name of its type."""
     kind = type(value)
     if isinstance(value, type):
         parts: Any = _name(value)

@@ -40,17 +40,17 @@ class Default(Enum):
 
 
 DEFAULT: Final = Default.DEFAULT
-"""As ``ttl``: what the repository was made with."""
+"""As ``ttl``: that of the repository."""
 
 Expected = int | None | Literal[Anything.ANY]
-"""What must be there for a write to happen: a version, nothing (``None``), or :data:`ANY`."""
+"""The version that must be stored for a write to happen; ``None`` for none, :data:`ANY` for any."""
 
 Ttl = float | None | Literal[Default.DEFAULT]
 """Seconds that an item lives, ``None`` for ever, or :data:`DEFAULT`."""
 
 
 def checked_expected(expected: Any) -> Expected:
-    """Return what is an expectation.
+    """Return ``expected`` if it is legal.
 
     Raises:
         InvalidInput: it is neither a version, nor ``None``, nor :data:`ANY`.

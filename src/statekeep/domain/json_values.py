@@ -18,10 +18,10 @@ JsonValue = Any
 _MERGING = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 DEEPEST: Final = 200
-"""How deep lists and dicts may be within each other. Far below what Python's stack allows where it is read back."""
+"""Most levels of nested lists and dicts, far below the limit of Python's stack."""
 
 LARGEST: Final = 10 ** (sys.int_info.default_max_str_digits - 1)
-"""Integers have to be smaller: of more digits Python makes no text, and reads none."""
+"""Integers must be smaller: Python neither writes nor reads the digits of larger ones."""
 
 
 def normalize(value: Any, field: str, *, finite: bool = True) -> JsonValue:
@@ -103,7 +103,7 @@ _escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def dumps(value: JsonValue) -> str:
-    """Return what :func:`normalize` returned as JSON text that UTF-8 can carry: lone surrogates are escaped.
+    """Return a value of :func:`normalize` as JSON text. Lone surrogates are escaped, so UTF-8 takes it.
 
     >>> dumps({"name": "Zoë"})
     '{"name":"Zoë"}'

@@ -1,6 +1,6 @@
-"""Rules about checkpoints and those they come from: what a deletion has to keep, and what goes together.
+"""Which ancestors a deletion keeps, and which checkpoints go together.
 
-Pure functions, that each backend applies to what it has read.
+Pure functions. Each backend applies them to the records that it has read.
 """
 
 from __future__ import annotations

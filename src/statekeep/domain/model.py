@@ -17,15 +17,15 @@ LONGEST_ID: Final = 8192
 
 
 MOST_LABELS: Final = 128
-"""Labels that a namespace may have: what is put into it is known to all namespaces above it, whose names have them, too."""
+"""Most labels of a namespace. Each put is indexed under every namespace above it."""
 
 SHORT: Final = 256
-"""Characters up to which what is made of a text is remembered: the caches have a number of entries, and so many bytes."""
+"""Most characters of a text whose result is cached. It bounds the bytes of caches that count entries."""
 
 
 def excess(*texts: str) -> int:
-    """Return how many bytes these have together if that is more than an id may have, else 0."""
-    # Counting characters first is what most need. None has more than four bytes.
+    """Return the bytes of these texts together if an id may not have so many, else 0."""
+    # Counting characters is enough for most: none has more than four bytes.
     if 4 * sum(map(len, texts)) <= LONGEST_ID:
         return 0
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
@@ -48,7 +48,7 @@ Text = Annotated[str, StringConstraints(strict=True, min_length=0), AfterValidat
 """Any Unicode text of at most :data:`LONGEST_ID` bytes, also the empty one."""
 
 Name = Annotated[str, StringConstraints(strict=True, min_length=1), AfterValidator(_short)]
-"""As :data:`Text`, but not the empty one: what identifies a thread, a checkpoint, a channel or a task."""
+"""As :data:`Text`, but not empty: the id of a thread, a checkpoint or a task, and the like."""
 
 
 def _short_together(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ Names = Annotated[tuple[Name, ...], Field(max_length=MOST_LABELS), AfterValidato
 
 
 _new = object.__new__
-# Where a model of Pydantic keeps what makes it one. To set these is what `model_construct` does, in an eighth of the time.
+# The slots of a Pydantic model. `model_construct` sets them too, and takes eight times as long.
 _set_values, _set_fields_set, _set_extra, _set_private = (
     vars(BaseModel)[name].__set__
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
@@ -99,15 +99,12 @@ class Model(BaseModel):
 
     @classmethod
     def trusted(cls, **values: Any) -> Self:
-        """Build from values that are known to be right, all fields given: what repositories read.
-
-        There are no defaults, aliases or extras to find.
-        """
+        """Build from valid values without checks. Give all fields: there are no defaults."""
         return construct_fast(cls, values)
 
 
 def construct_fast(model: type[ModelT], values: dict[str, Any]) -> ModelT:
-    """As :meth:`Model.trusted`, for loops over many: without the passing on of keywords."""
+    """Build as :meth:`Model.trusted` does, in loops over many: it passes on no keywords."""
     self = _new(model)
     _set_values(self, values)
     _set_fields_set(self, _names(model))
@@ -118,7 +115,7 @@ def construct_fast(model: type[ModelT], values: dict[str, Any]) -> ModelT:
 
 @cache
 def _names(model: type[Model]) -> set[str]:
-    # One set for all: they are frozen, and Pydantic copies it for whoever copies them.
+    # One set for all: models are frozen, and Pydantic copies the set when it copies a model.
     return set(model.model_fields)
 
 

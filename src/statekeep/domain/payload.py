@@ -1,4 +1,4 @@
-"""Payloads: what a serializer made of a user's object."""
+"""Payloads: serialized objects of users."""
 
 from __future__ import annotations
 

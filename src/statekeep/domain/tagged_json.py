@@ -35,7 +35,7 @@ TAG = "$keep"
 _SMALL = 2**63
 
 Other = Callable[[Any], Payload]
-"""What to do with an object of another type: serialize it into a payload."""
+"""Serializes an object of another type into a payload."""
 
 
 def _b64(data: bytes) -> str:
@@ -136,7 +136,7 @@ _DECODERS: dict[str, Callable[..., Any]] = {
 
 
 def decode(value: Any) -> Any:
-    """Return what :func:`encode` made ``value`` from (payloads stay :class:`Payload`).
+    """Undo :func:`encode`. Payloads stay :class:`Payload`.
 
     Raises:
         ValueError: ``value`` was not made by :func:`encode`.
@@ -166,7 +166,7 @@ def dumps(value: Any, other: Other = _reject) -> str:
 
 
 def _is_simple(value: Any) -> bool:
-    """Whether it is what metadata mostly are, which need no encoding, and which Pydantic's encoder writes as Python's does."""
+    """Whether it needs no encoding, as most metadata, and Pydantic writes it as Python does."""
     if type(value) is not dict or TAG in value:
         return False
     for key, item in value.items():
@@ -185,7 +185,7 @@ def _is_simple(value: Any) -> bool:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return what :func:`dumps` made ``text`` from.
+    """Undo :func:`dumps`.
 
     Raises:
         ValueError: ``text`` is not JSON, or was not made by :func:`dumps`.
@@ -193,6 +193,6 @@ def loads(text: str | bytes) -> Any:
     try:
         plain = from_json(text)
     except ValueError:
-        # Python's decoder takes more, lone surrogates for one, and says best what is wrong.
+        # Python's decoder takes more, such as lone surrogates, and explains errors best.
         plain = json.loads(text)
     return decode(plain) if TAG in (text if isinstance(text, str) else text.decode()) else plain

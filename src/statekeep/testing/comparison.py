@@ -1,4 +1,4 @@
-"""What the state machines share: a backend, an oracle, and the comparison of what they answer."""
+"""The base of the state machines: a backend, an oracle, and the comparison of their answers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Expiry:
 
 
 def canonical(value: Any) -> Any:
-    """Return what is equal only for equal values of equal types; NaN equals itself, the order of keys is nothing.
+    """Return a form that is equal only for equal values of equal types. NaN equals itself; keys have no order.
 
     Example:
         >>> canonical(1) == canonical(1.0), canonical(float("nan")) == canonical(float("nan"))
@@ -97,7 +97,7 @@ def outcome(do: Callable[[], Any]) -> Any:
 
 @frozen
 class Answer:
-    """What a call returned or raised."""
+    """The result of a call, or its error."""
 
     result: Any = None
     error: Exception | None = None
@@ -131,11 +131,11 @@ class Call:
     form: Callable[[Any], Any] = lambda result: result
 
     def formed(self, answer: Answer) -> Any:
-        """What the repository answered, to be compared."""
+        """Return the repository's answer in the form to compare."""
         return outcome(lambda: self.form(answer.again()))
 
     def expected(self, oracle: Any, answer: Answer) -> Any:
-        """What an oracle says, to be compared."""
+        """Return an oracle's answer in the form to compare."""
         return outcome(lambda: self.expect(oracle, answer.result))
 
 
@@ -257,7 +257,7 @@ class ComparingMachine(RuleBasedStateMachine):
             self.all_is_there()
 
     def all_is_there(self) -> None:
-        """Compare what a listing of everything shows. An invariant of each machine."""
+        """Compare listings of everything. An invariant of each machine."""
         raise NotImplementedError
 
     def compare(self, actual: Callable[[], Any], expected: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""In what a backend is known to answer otherwise than the contract has it."""
+"""Declared differences between a backend and the contract."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _names(found: Iterable[str]) -> frozenset[str]:
 
 @frozen
 class Differences:
-    """What a backend declares to do differently. A state machine takes these for right, and no others.
+    """The differences that a backend declares. A state machine takes these for right, and no others.
 
     Each of them is defined, so that it is compared like everything else, but for ``forks_are_ambiguous``.
 

@@ -37,7 +37,7 @@ class _Step:
 
 @define
 class _Replay:
-    """What is called otherwise in the other backend: keys that ``append`` made, and threads, which have times."""
+    """Names that differ in the other backend: keys that ``append`` made, and threads, which have times."""
 
     keys: dict[str, str] = field(factory=dict)
     threads: dict[str, Thread] = field(factory=dict)
@@ -60,7 +60,7 @@ class _Replay:
 
 
 def _form(value: Any, keys: Mapping[str, str]) -> Any:
-    """What must be equal of two answers: no times, and each key by its name in the first backend."""
+    """Return the part of an answer that must be equal: no times, and keys by their names in the first backend."""
     if isinstance(value, SavedCheckpoint):
         return canonical({name: getattr(value, name) for name in SavedCheckpoint.model_fields})
     if isinstance(value, Thread):

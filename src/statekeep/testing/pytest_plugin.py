@@ -1,4 +1,4 @@
-"""A plugin of pytest: says at the end what the state machines did, of all processes of pytest-xdist together.
+"""A plugin of pytest: sums up the state machines at the end, over all processes of pytest-xdist.
 
 Load it with ``pytest -p statekeep.testing.pytest_plugin``, or in ``addopts``.
 """
@@ -20,7 +20,7 @@ class _Collector:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker counted."""
+        """Take the counts of a worker."""
         load(_of_workers, getattr(node, "workeroutput", {}).get(_KEY, []))
 
 
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In a worker, send what was counted."""
+    """In a worker, send the counts."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output[_KEY] = dump(tallies())

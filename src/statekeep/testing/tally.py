@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclasses.dataclass
 class Tally:
-    """What was done to one kind of backend by one kind of machine.
+    """Counts of one kind of machine on one kind of backend.
 
     Attributes:
         examples: sequences of operations, those that a failure is minimized by too.
         operations: calls of each method of the repository.
-        faults: what was made to go wrong, such as restarts of the server.
+        faults: faults on purpose, such as restarts of the server.
         divergences: the checks that failed, by name.
     """
 
@@ -26,7 +26,7 @@ class Tally:
     divergences: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Add what another one counted."""
+        """Add the counts of another one."""
         self.examples += other.examples
         self.operations += other.operations
         self.faults += other.faults
@@ -40,7 +40,7 @@ _tallies: Tallies = {}
 
 
 def tally(machine: str, backend: str) -> Tally:
-    """Return what a machine did to a backend so far, to read it or to add to it.
+    """Return the tally of a machine on a backend, to read it or to add to it.
 
     Args:
         machine: ``"checkpoints"``, ``"items"`` or ``"cache"``.
@@ -67,7 +67,7 @@ def tallies() -> Tallies:
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Within the block, what machines of other names than before do is not kept: for backends that are wrong on purpose."""
+    """Keep no tallies of new names within the block: for backends that are wrong on purpose."""
     before = set(_tallies)
     try:
         yield
@@ -77,7 +77,7 @@ def uncounted() -> Iterator[None]:
 
 
 def dump(found: Tallies) -> list[dict[str, Any]]:
-    """Return tallies as what a process of pytest-xdist may send to another one."""
+    """Return tallies in a form that processes of pytest-xdist can send."""
     return [
         {"place": place, **{name: _plain(value) for name, value in vars(one).items()}} for place, one in found.items()
     ]

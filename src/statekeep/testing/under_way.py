@@ -1,4 +1,4 @@
-"""A listing that was begun, and goes on while what it lists changes."""
+"""A listing that goes on while its items change."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 Forms = Mapping[Hashable, Any]
-"""What there is now: where it is, and its canonical form."""
+"""Canonical forms of the items that there are, by their places."""
 
 
 class UnderWay:
-    """Whatever happens meanwhile: what was there throughout comes exactly once, and nothing that never was there.
+    """Checks a listing that goes on while its items change.
+
+    An item that was there throughout comes exactly once; one that never was there does not come.
 
     Args:
         items: the listing.
@@ -37,7 +39,7 @@ class UnderWay:
         self.look()
 
     def look(self) -> None:
-        """Note what is there now."""
+        """Note the items that are there now."""
         now = self._there()
         self._throughout &= now.keys()
         for place, form in now.items():

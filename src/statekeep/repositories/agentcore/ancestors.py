@@ -15,7 +15,7 @@ from .records import Stored, StoredChannel
 def ancestors(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """What the ancestors contributed to ``channels``: one round for each 32 of them, if the ids are in a row."""
+    """Return the ancestors' contributions to ``channels``: one round for 32 of them, if the ids are in a row."""
     if not channels:
         return {}
     place = settings.place(thread_id)

@@ -1,4 +1,4 @@
-"""The AgentCore backend of checkpoints; what each operation does is in the modules beside."""
+"""The AgentCore backend of checkpoints. Its operations are in the modules beside."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ RENEWAL = 86_400.0
 class AgentCoreCheckpoints:
     """Checkpoints and pending writes in AgentCore Memory, for :class:`~statekeep.CheckpointRepository`.
 
-    What :meth:`put` knows of a thread it believes for five minutes. If another process deletes a thread on which this
-    one is at work, checkpoints of these five minutes may lack channel values or a place in listings.
+    :meth:`put` trusts its cache of a thread for five minutes. If another process deletes a thread on which this one is
+    at work, checkpoints of these five minutes may lack channel values or a place in listings.
 
     Args:
         client: see :func:`~statekeep.repositories.aws.open_client`.
@@ -124,7 +124,7 @@ class AgentCoreCheckpoints:
         await self._client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Two calls and one for each large value; before, one round of reading what was not met lately."""
+        """Two calls and one for each large value; one round of reading first if its thread was not met lately."""
         yield from put.put(self._settings, checkpoint, supply)
 
     def put_writes(

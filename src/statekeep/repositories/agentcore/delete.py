@@ -1,7 +1,7 @@
 """Deleting checkpoints without breaking those that stay.
 
-The service deletes one event at a time, so a deletion may be cut off anywhere. What says what is still to be deleted
-goes last: pending writes, then checkpoints, then values, then the index, then the lists of threads.
+The service deletes one event at a time, so a deletion may be cut off anywhere. Records that name others go after them:
+pending writes, then checkpoints, then values, then the index, then the lists of threads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Sweep:
             self._report(len(some), events)
 
     def clear_checkpoints(self, lanes: Collection[Lane]) -> Operation[None]:
-        """Delete pending writes, and then their checkpoints, which say what is to be deleted."""
+        """Delete pending writes, and then their checkpoints, which name them."""
         for some in chunks(sorted(lanes), ABREAST):
             first: list[tuple[Lane, str]] = []
             last: list[tuple[Lane, str]] = []
@@ -92,7 +92,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
 
 
 def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
-    """Delete what some runs put, wherever they put it."""
+    """Delete the checkpoints of some runs, in all threads."""
     names = list(dict.fromkeys(run_ids))
     threads: dict[str, set[str]] = {}
     lists = yield from settings.lanes.read_all([run_lane(run_id) for run_id in names])
@@ -118,7 +118,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
 
 
 def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
-    """Keep the newest checkpoints of each namespace, and what they need."""
+    """Keep the newest checkpoints of each namespace, and their sources."""
     if keep == 0:
         yield from delete_thread(settings, thread_id)
         return
@@ -255,7 +255,7 @@ def _remove_records(sweep: _Sweep, lanes: Sequence[Lane], record: Record) -> Ope
     for some in chunks(lanes, ABREAST):
         found = []
         for lane, event_id, texts in (yield from sweep.settings.lanes.events(some)):
-            # What is said again from time to time says when, too.
+            # Entries of later periods have another `period`.
             if any(
                 record.head.items() <= one.head.items() for one in records(texts, f"{lane.actor} {lane.session}")[0]
             ):

@@ -47,7 +47,7 @@ def _tuple(values: Sequence[bytes]) -> tuple[bytes, ...]:
 
 @frozen
 class Record:
-    """What was stored as one.
+    """A unit of storage: a JSON object with byte strings.
 
     Attributes:
         head: a JSON object.

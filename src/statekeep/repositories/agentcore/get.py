@@ -45,15 +45,15 @@ class Progress:
 
 @frozen
 class Settings:
-    """What the operations of a backend have in common.
+    """The settings of a backend's operations.
 
     Attributes:
         lanes: of the memory.
         actor: whose threads they are.
         inline: bytes up to which a channel value is stored within checkpoints.
-        recent: what is known without reading.
+        recent: recently met checkpoints and list entries.
         grace: nanoseconds for which a checkpoint that is in the index only may be one whose put is under way.
-        renewal: nanoseconds after which what new checkpoints need is stored again.
+        renewal: nanoseconds after which values that new checkpoints need are stored again.
         progress: called while deletions go on.
     """
 
@@ -106,7 +106,7 @@ def read_heads(settings: Settings, place: ThreadPlace, namespace: str, ids: Sequ
 def read_values(
     settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
 ) -> Operation[dict[str, Payload]]:
-    """As :func:`find_values`, but all of them.
+    """Read values as :func:`find_values` does; all of them must be there.
 
     Raises:
         CorruptRecord: a value is gone.
@@ -139,7 +139,7 @@ def find_values(
             lanes[channel.value] = (place.value(namespace, channel.value), name)
     pending = list(lanes)
     found: dict[str, Payload] = {}
-    # What was stored twice is read once; what is in several pieces, or half there from an earlier attempt, needs all.
+    # The newest event is enough for most values. One in pieces, or half there from an earlier attempt, needs all.
     for newest in (1, None):
         if not pending:
             break
@@ -186,7 +186,7 @@ def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[
 
 
 def newest_of(settings: Settings, place: ThreadPlace, reader: IndexReader) -> Operation[Stored | None]:
-    """Read the newest checkpoint of an index that was opened; what only the index has was not put to its end."""
+    """Read the newest checkpoint of an open index. A ``put`` that was cut off may have left an entry without one."""
     count = 1
     while True:
         # The first page did not do: many were put in one millisecond, or the ids are of no one order.

@@ -22,7 +22,7 @@ PAGE: Final = 100
 """Events of a page, the service's limit."""
 
 ABREAST: Final = 32
-"""Calls of one request: a bound of what is in memory."""
+"""Calls of one request, a bound of memory."""
 
 DELETIONS: Final = 8
 """Deletions of one request: the service's quota is small."""
@@ -89,7 +89,7 @@ class Lanes:
     def delete(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
         """Delete events by their ids. What is gone already is no error.
 
-        The service lets an account delete 20 events a second. Whoever deletes a thread would rather wait than be told.
+        The service lets an account delete 20 events a second, so a throttled deletion waits and goes on.
         """
         calls = [
             AwsCall("DeleteEvent", self._where(lane) | {"eventId": event_id}, missing_ok=True)

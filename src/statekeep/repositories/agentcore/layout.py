@@ -99,6 +99,6 @@ def is_value(lane: Lane) -> bool:
 
 
 def value_name(channel: str, version: str | int | float, payload: Payload) -> str:
-    """Return what stands for a value of a channel at a version; forks may have several under one version."""
+    """Return the name of a channel's value at a version. Forks may have several under one version."""
     content = sha256(payload.data).hexdigest()
     return digest(channel, type(version).__name__, str(version), payload.encoding, content)

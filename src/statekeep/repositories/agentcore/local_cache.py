@@ -1,4 +1,4 @@
-"""What this process knows of checkpoints that it put or read lately, so that most puts need not read anything."""
+"""A cache of checkpoints that this process put or read lately; it saves most puts a read."""
 
 from __future__ import annotations
 

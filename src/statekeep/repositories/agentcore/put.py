@@ -117,7 +117,7 @@ def store(
         head: the checkpoint.
         run_id: its run, which is in its metadata.
         values: those to store first, by the names of their lanes.
-        entries: what the lists lack.
+        entries: those that the lists lack.
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
@@ -155,7 +155,7 @@ def _lacking(
 def _look(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, entries: Sequence[RegistryEntry]
 ) -> Operation[tuple[Channels, list[RegistryEntry]]]:
-    """Return the parent's channels, and what the lists lack, reading what is not known in one round."""
+    """Return the parent's channels and the entries that the lists lack, with one round of reading at most."""
     unknown = [entry for entry in entries if not settings.recent.knows(place, entry.key)]
     lanes = [entry.lane for entry in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
@@ -224,7 +224,7 @@ def _earlier(
 def _renew(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, resolved: Resolved, now: int
 ) -> Operation[list[str]]:
-    """Have values stored anew that were stored long ago, so that no checkpoint outlives what it needs.
+    """Have old values stored anew, so that no checkpoint outlives them.
 
     Returns:
         The names of channels whose value is not there, or not there any more.

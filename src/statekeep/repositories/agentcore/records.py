@@ -1,4 +1,4 @@
-"""What the records of checkpoints look like, and back.
+"""Checkpoints to records, and back.
 
 Each record says in ``type`` what it is and in ``stamp`` when it was put. Events of one lane come in any order, so
 stamps decide which of two is the later one.
@@ -22,7 +22,7 @@ from .ids import Lane
 ResultT = TypeVar("ResultT")
 
 INDEXED: int = 4_096
-"""Characters of metadata in the index; what is longer is looked up in the checkpoint."""
+"""Characters of metadata in the index at most; longer ones are looked up in the checkpoint."""
 
 
 @frozen
@@ -77,7 +77,7 @@ class Head:
 
     @property
     def link(self) -> Link:
-        """What it means to its descendants."""
+        """Its part in the rebuilding of its descendants."""
         return Link.of(self.parent_id, self.channels)
 
     @property
@@ -88,7 +88,7 @@ class Head:
 
 @frozen
 class StoredWrites:
-    """What one ``put_writes`` stored."""
+    """The pending writes of one ``put_writes``."""
 
     namespace: str
     checkpoint_id: str
@@ -98,7 +98,7 @@ class StoredWrites:
 
 @frozen
 class Stored:
-    """What the lane of a checkpoint holds; ``head`` is ``None`` when there are pending writes only."""
+    """The content of a checkpoint's lane; ``head`` is ``None`` when there are pending writes only."""
 
     namespace: str
     checkpoint_id: str
@@ -131,7 +131,7 @@ class Stored:
 
 @frozen
 class IndexEntry:
-    """What the index says of a checkpoint. It is written first: there is a checkpoint only if its own lane has it."""
+    """An entry of the index. It is written first: a checkpoint exists only if its own lane has it."""
 
     namespace: str
     checkpoint_id: str
@@ -315,7 +315,7 @@ def _writes(record: Record) -> Callable[[Mapping[str, Any]], StoredWrites]:
 
 
 def stored(records: Iterable[Record], lane: Lane) -> Stored | None:
-    """Put together what the lane of a checkpoint holds; ``None`` if that is nothing."""
+    """Put together the records of a checkpoint's lane; ``None`` if there are none."""
     heads: list[tuple[int, str, Head]] = []
     writes: list[tuple[int, str, StoredWrites]] = []
     orphaned = -1
@@ -359,7 +359,7 @@ def value_of(record: Record, lane: Lane) -> Payload:
 
 
 def index_entry(record: Record, lane: Lane) -> IndexEntry:
-    """Return what an index record says."""
+    """Return the entry of an index record."""
     return _decoded(
         record,
         lane,
@@ -377,7 +377,7 @@ def index_entry(record: Record, lane: Lane) -> IndexEntry:
 
 @frozen
 class Known:
-    """What the list of a thread's namespaces says.
+    """The list of a thread's namespaces.
 
     Attributes:
         thread_id: the thread; ``None`` if there is no list.
@@ -391,7 +391,7 @@ class Known:
 
 
 def known(records: Iterable[Record], lane: Lane) -> Known:
-    """Return what the list of a thread's namespaces says."""
+    """Read the list of a thread's namespaces."""
     thread_id, stamp = None, -1
     orders: dict[str, set[str]] = {}
     for record in records:

@@ -22,7 +22,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "endpoint_url": "endpoint_url",
     "actor_id": "actor_id",
 }
-"""What may stand in the query of a URL, and the keyword that it is."""
+"""Parameters of a URL's query, and their keywords."""
 
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
 

@@ -1,4 +1,4 @@
-"""What the AWS backends share: settings, clients, calls, and what errors mean.
+"""The common parts of AWS backends: settings, clients, calls, and errors.
 
 It imports no backend. boto3 is imported when a client is made, not before.
 """

@@ -1,4 +1,4 @@
-"""What an operation on an AWS service asks its client for."""
+"""Requests of operations to the client of an AWS service."""
 
 from __future__ import annotations
 

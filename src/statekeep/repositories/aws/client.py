@@ -59,7 +59,7 @@ class AwsClient:
         """Answer a request, blocking.
 
         Raises:
-            StatekeepError: what the service or boto3 reports; see :mod:`.failures`.
+            StatekeepError: what the service or boto3 reports; see :mod:`.errors`.
         """
         self._check_open()
         if isinstance(request, AwsCall):

@@ -1,4 +1,4 @@
-"""Which error of boto3 means what: a table for what all services share, and one for each service."""
+"""Translation of boto3's errors: a table that all services share, and one for each service."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ IAM_PREFIXES: Final[Mapping[str, str]] = {AGENTCORE: "bedrock-agentcore", BEDROC
 
 
 class NotFound(StatekeepError):
-    """What the call names is not there. Users do not see it: repositories ask with ``missing_ok``, or catch it."""
+    """The resource of a call is not there. Users do not see it: repositories ask with ``missing_ok``, or catch it."""
 
 
 @frozen
 class Meaning:
-    """What an error is to the caller.
+    """How to report an error to the caller.
 
     Attributes:
         error: the exception to raise.
@@ -245,18 +245,18 @@ STATUSES: Final[Mapping[int, Meaning]] = {
     413: TOO_LARGE,
     429: THROTTLED,
 }
-"""What counts when a code is in no table, such as one that a gateway or proxy made up."""
+"""Rules for codes in no table, such as those of gateways and proxies."""
 
 # AgentCore answers ResourceNotFoundException both for a memory and for what is in it.
 _IN_A_MEMORY: Final = frozenset({"GetEvent", "DeleteEvent", "GetMemoryRecord", "DeleteMemoryRecord"})
 _SIZE: Final = re.compile(r"\b(size|length|bytes)\b.*\b(exceed|larger|limit|too (large|big|long))", re.IGNORECASE)
-# "value: ..." repeats what was to be stored.
+# "value: ..." repeats the value to be stored.
 _VALUE: Final = re.compile(r",?\s*value: .*?(?=, (type|valid)|$)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 _PARAMETER: Final = re.compile(r'\b(?:parameter|structure) (?:in input: "?)?([A-Za-z][\w.\[\]]*)')
 
 
 def meaning_of(error: BaseException, service: str, call: AwsCall | None = None) -> Meaning | None:
-    """Return what an error of boto3 means, ``None`` if it is not boto3's."""
+    """Return the rule for an error of boto3, ``None`` if it is not boto3's."""
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return _answer(response, service, call)
@@ -330,7 +330,7 @@ def _text(error: BaseException) -> str:
         text = f"{code}: {response['Error'].get('Message', '')}"
     else:
         text = f"{type(error).__name__}: {_VALUE.sub('', str(error))}"
-    # A text can repeat what was asked, hence the limit.
+    # A text can repeat the request, hence the limit.
     return f"{' '.join(text.split()):.400}"
 
 

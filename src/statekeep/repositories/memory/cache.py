@@ -47,7 +47,7 @@ class MemoryCacheEntries(AtOnce):
         self._namespaces: dict[Namespace, set[str]] = {}
         """The keys of each namespace that has entries."""
         self._ends: list[tuple[dt.datetime, CacheKey]] = []
-        """What ends when, as a heap. Entries that were replaced or deleted since may still be in it."""
+        """Times of expiry, as a heap. It may still have entries that were replaced or deleted."""
 
     @once_made
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class MemoryCacheEntries(AtOnce):
         return True
 
     def _forget_ends(self) -> None:
-        """Drop what does not matter any more, when that is the better part of the heap."""
+        """Drop stale times of expiry once they are the better part of the heap."""
         if len(self._ends) > 2 * len(self._entries) + _FEW:
             self._ends = [
                 (entry.expires_at, place) for place, entry in self._entries.items() if entry.expires_at is not None

@@ -94,7 +94,7 @@ class MemoryCheckpoints(AtOnce):
             threads = sum(thread.has_checkpoint for thread in self._threads.values())
         return f"MemoryCheckpoints(ttl={self.ttl}, refresh_on_read={self.refresh_on_read}, threads={threads})"
 
-    # -- what is live
+    # -- expiry
 
     def _now(self) -> dt.datetime:
         return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
@@ -323,7 +323,7 @@ def _history(name: str, ancestors: Sequence[tuple[Record, Sequence[PendingWrite]
 
 
 def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
-    """Delete all checkpoints but these and what they are rebuilt from; return the ids of those kept."""
+    """Delete all checkpoints but these and their sources; return the ids of those kept."""
     kept = with_sources(checkpoint_ids, namespace.link)
     namespace.delete(namespace.records.keys() - kept)
     return kept

@@ -147,7 +147,7 @@ class MemoryItems(AtOnce):
         self._updated_at = max(now, self._updated_at + _MICROSECOND)
         return self._updated_at
 
-    # -- what is live
+    # -- expiry
 
     def _live(self, namespace: Namespace, now: dt.datetime) -> Mapping[str, _Record]:
         """Return the records of a namespace without whatever has expired."""
@@ -199,7 +199,7 @@ class MemoryItems(AtOnce):
     def _applied(
         self, action: Action, place: Place, stored: _Record | None, now: dt.datetime
     ) -> tuple[Any, _Record | None]:
-        """Return the result of an action, and what is stored after it."""
+        """Return the result of an action, and the record after it."""
         if isinstance(action, Get):
             if stored is None:
                 return None, None

@@ -158,7 +158,7 @@ class Namespace:
                 yield checkpoint_id, record
 
     def link(self, checkpoint_id: str) -> Link | None:
-        """Find what a checkpoint means to its descendants; ``None`` if it is not stored."""
+        """Return the link of a checkpoint; ``None`` if it is not stored."""
         record = self.records.get(checkpoint_id)
         return None if record is None else Link.of(record.parent_id, record.channels)
 

@@ -36,14 +36,14 @@ class Version:
 
 @define
 class Record:
-    """A memory record: what it was from when on; ``None`` for removed."""
+    """A memory record: its states by their times; ``None`` for removed."""
 
     id: str
     created: datetime
     history: list[tuple[datetime, Version | None]] = field(factory=list)
 
     def at(self, moment: datetime) -> Version | None:
-        """Return what it was at some time."""
+        """Return its state at some time."""
         for since, version in reversed(self.history):
             if since <= moment:
                 return version if version is None or version.expires is None or version.expires > moment else None
@@ -86,7 +86,7 @@ class MemoryRecords:
         return _succeeded(record.id, request.get("requestIdentifier"))
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Change what is given of a record, and return how that went."""
+        """Change the given members of a record, and return how that went."""
         now = self._clock.now()
         found = self._by_id(request["memoryRecordId"])
         if found is None:

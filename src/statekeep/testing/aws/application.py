@@ -75,7 +75,7 @@ def _emulated(service: Service) -> _Emulated:
 
 @define
 class _Exchange:
-    """A request under way, and what is known of it so far."""
+    """A request under way."""
 
     began: float
     body: bytes

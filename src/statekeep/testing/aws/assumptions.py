@@ -1,7 +1,7 @@
-"""What the emulator takes the real service to do: each assumption, its source, and how sure it is.
+"""Assumptions of the emulator about the real service, each with its source.
 
 ``tests/integration/live/test_agentcore.py`` of Statekeep's repository checks those that can be checked against the real service,
-by their names. Whoever changes what the emulator does changes this list.
+by their names. Keep the list true when you change the emulator.
 """
 
 from __future__ import annotations
@@ -189,4 +189,4 @@ AGENTCORE: Final = (
     ),
     Assumption("ingest", "IngestData makes records and no event.", "documentation", "IngestData"),
 )  # fmt: skip
-"""What is assumed of AgentCore Memory."""
+"""The assumptions about AgentCore Memory."""

@@ -20,7 +20,7 @@ class _Done:
 
 
 class ClientTokens:
-    """Remembers what was done under a token. The caller sees to it that one thread asks at a time.
+    """Remembers the answers to requests with a token. The caller sees to it that one thread asks at a time.
 
     Args:
         clock: the service's time.
@@ -33,7 +33,7 @@ class ClientTokens:
         self._done: dict[tuple[str, ...], _Done] = {}
 
     def answer(self, key: tuple[str, ...], request: Mapping[str, Any]) -> Any:
-        """Return what a request was answered before, ``None`` if it is new.
+        """Return the earlier answer to a request, ``None`` if it is new.
 
         Raises:
             AwsError: the token was used for a request that differs.

@@ -1,4 +1,4 @@
-"""What an emulator was asked for: exact numbers of calls and bytes, for assertions."""
+"""Exact numbers of an emulator's calls and bytes, for assertions."""
 
 from __future__ import annotations
 

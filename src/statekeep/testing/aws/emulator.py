@@ -78,7 +78,7 @@ class AwsEmulator:
 
     @property
     def endpoint_url(self) -> str:
-        """What boto3 takes as ``endpoint_url``."""
+        """The URL for boto3's ``endpoint_url``."""
         return self._server.url
 
     @property
@@ -88,7 +88,7 @@ class AwsEmulator:
 
     @property
     def faults(self) -> list[Fault]:
-        """What goes wrong on purpose. Set it to put other faults in force, with their counts at zero."""
+        """The faults in force. Set it to replace them; their counts begin at zero."""
         return self._faults.current()
 
     @faults.setter

@@ -1,4 +1,4 @@
-"""What a service answers when it refuses."""
+"""The errors that a service answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: throttling, conflicts, errors, cut connections, slow replies.
+"""Faults on purpose: throttling, conflicts, errors, cut connections, slow replies.
 
 Each fault says which calls it is for. Calls are counted for each fault on its own, only those of its operations:
 the first ``skip`` are left alone, then every ``every``-th is chosen with the probability ``rate``, ``times`` at most.

@@ -19,7 +19,7 @@ Shape = Any
 
 
 class CannotParse(Exception):
-    """A value is not what its shape says, such as a list where a string belongs."""
+    """A value does not fit its shape, such as a list where a string belongs."""
 
 
 def parse(shape: Shape, value: Any, at: str = "") -> Any:

@@ -45,7 +45,7 @@ N = ("n",)
 
 
 class Calls:
-    """A function from texts to vectors that remembers what it was asked for."""
+    """A function from texts to vectors that remembers its calls."""
 
     def __init__(self) -> None:
         self.texts: list[list[str]] = []
@@ -244,7 +244,7 @@ class VectorSearchContract:
         assert await keep.search(query="a", filter={"is_b": None}) == []
 
     async def test_a_filter_that_few_fulfil(self, searchable: Searchable) -> None:
-        """What is looked for is among the farthest."""
+        """The items that match are among the farthest."""
         keep = await searchable()
         await keep.batch([PutItem(namespace=N, key=f"{at}", value={"text": "a", "rare": False}) for at in range(300)])
         await keep.put(N, "x", {"text": "b", "rare": True})

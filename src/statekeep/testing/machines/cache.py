@@ -1,4 +1,4 @@
-"""A state machine that does the same to a backend of cache entries and to an oracle, and compares what both answer.
+"""A state machine that does the same to a backend of cache entries and to an oracle.
 
 Example:
     >>> from contextlib import nullcontext
@@ -34,7 +34,7 @@ _places = st.lists(some.cache_keys(), max_size=4)
 
 
 class CacheMachine(ComparingMachine):
-    """The machine; :func:`cache_machine_for` says what it acts on."""
+    """The machine; :func:`cache_machine_for` makes one for a backend."""
 
     kind = "cache"
 

@@ -1,4 +1,4 @@
-"""A state machine that does the same to a backend and to an oracle, and compares what both answer.
+"""A state machine that does the same to a backend and to an oracle, and compares their answers.
 
 Example:
     >>> from contextlib import nullcontext
@@ -54,7 +54,7 @@ def _precedes(one: Place, other: Place) -> bool:
 
 
 class CheckpointMachine(ComparingMachine):
-    """The machine; :func:`machine_for` says what it acts on."""
+    """The machine; :func:`machine_for` makes one for a backend."""
 
     kind = "checkpoints"
 
@@ -226,7 +226,7 @@ class CheckpointMachine(ComparingMachine):
     @precondition(lambda self: len(self.under_way) < 2)
     @rule(thread_id=st.none() | some.thread_ids(), query=some.queries(), first=st.integers(0, 2))
     def begin_listing(self, thread_id: str | None, query: CheckpointQuery, first: int) -> None:
-        """It goes on while other rules change what it lists."""
+        """Begin a listing, which goes on while other rules change its items."""
         conditions = _conditions(query)
 
         def there() -> dict[Hashable, Any]:
@@ -328,7 +328,7 @@ class CheckpointMachine(ComparingMachine):
 
 
 def _conditions(query: CheckpointQuery) -> dict[str, Any]:
-    """What was set of a query but its limit, as arguments."""
+    """Return the fields that were set of a query as arguments, but for its limit."""
     return {name: getattr(query, name) for name in query.model_fields_set if name != "limit"}
 
 

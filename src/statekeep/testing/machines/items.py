@@ -1,4 +1,4 @@
-"""A state machine that does the same to a backend of items and to an oracle, and compares what both answer.
+"""A state machine that does the same to a backend of items and to an oracle.
 
 Example:
     >>> from contextlib import nullcontext
@@ -43,7 +43,7 @@ def _places() -> st.SearchStrategy[dict[str, Any]]:
 
 
 class ItemMachine(ComparingMachine):
-    """The machine; :func:`item_machine_for` says what it acts on."""
+    """The machine; :func:`item_machine_for` makes one for a backend."""
 
     kind = "items"
     pace = 100
@@ -81,7 +81,7 @@ class ItemMachine(ComparingMachine):
         return self.fields(result) if isinstance(result, (Item, Kept)) else result
 
     def check_times(self, puts: Sequence[Item]) -> None:
-        """What was put just now was put after all that had been put before, and in its order."""
+        """Check that these puts are later than all before them, and in order."""
         for item in puts:
             assert item.updated_at > self.updated_at
             assert item.updated_at.utcoffset() == dt.timedelta(0)
@@ -337,7 +337,7 @@ class ItemMachine(ComparingMachine):
         first=st.integers(0, 2),
     )
     def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int) -> None:
-        """It goes on while other rules change what it lists."""
+        """Begin a listing, which goes on while other rules change its items."""
 
         def there() -> dict[Hashable, Any]:
             found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
@@ -373,7 +373,7 @@ class ItemMachine(ComparingMachine):
         self.oracle.clear(namespace)
 
     def _timeless(self, item: Item | Kept) -> Any:
-        """What does not depend on who was first, but for those whose answer tells."""
+        """Return the fields that do not depend on the order of calls at once."""
         return {name: getattr(item, name) for name in ("namespace", "key", "value", "version")}
 
     def _batch_call(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Call:

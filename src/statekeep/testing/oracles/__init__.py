@@ -1,1 +1,1 @@
-"""Independent models of what a backend has to answer."""
+"""Independent models of backends."""

@@ -1,6 +1,6 @@
-"""What a repository of cache entries must answer, worked out the slow and obvious way.
+"""The right answers of a repository of cache entries, worked out the slow and obvious way.
 
-It shares no code with any backend: it is what they are compared to.
+It shares no code with any backend, and each is compared to it.
 """
 
 from __future__ import annotations

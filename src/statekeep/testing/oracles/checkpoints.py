@@ -1,6 +1,6 @@
-"""What a repository of checkpoints must answer, worked out the slow and obvious way.
+"""The right answers of a repository of checkpoints, worked out the slow and obvious way.
 
-It shares no code with any backend: it is what they are compared to.
+It shares no code with any backend, and each is compared to it.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class Oracle:
             self._store((target_id, namespace), checkpoint_id, double)
 
     def expire(self) -> None:
-        """Forget what has expired."""
+        """Forget expired checkpoints."""
         now = self.clock()
         for place, stored in self.checkpoints.items():
             for checkpoint_id in [id_ for id_, kept in stored.items() if kept.expires_at <= now]:

@@ -1,6 +1,6 @@
-"""What a repository of items must answer, worked out the slow and obvious way.
+"""The right answers of a repository of items, worked out the slow and obvious way.
 
-It shares no code with any backend: it is what they are compared to.
+It shares no code with any backend, and each is compared to it.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class ItemOracle:
         return sorted(found, key=lambda kept: kept.updated_at or self.now(), reverse=True)
 
     def read(self, found: Sequence[Kept], refresh: bool | None) -> None:
-        """Start the time anew of what a search returned."""
+        """Start the TTLs of items anew that a search returned."""
         for kept in found:
             self._refresh(kept, refresh)
 

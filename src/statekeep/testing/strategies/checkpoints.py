@@ -193,7 +193,7 @@ def saved_checkpoints() -> st.SearchStrategy[SavedCheckpoint]:
 
 
 def channel_histories() -> st.SearchStrategy[ChannelHistory]:
-    """What :meth:`~statekeep.CheckpointRepository.ancestors` returns for a channel."""
+    """Results of :meth:`~statekeep.CheckpointRepository.ancestors` for a channel."""
     return st.builds(
         ChannelHistory, writes=st.lists(pending_writes(), max_size=4).map(tuple), seed=st.none() | payloads()
     )
@@ -205,14 +205,14 @@ def threads() -> st.SearchStrategy[Thread]:
 
 
 def thread_prefixes() -> st.SearchStrategy[str]:
-    """Beginnings of thread ids, and what would be a pattern."""
+    """Beginnings of thread ids, and texts that would be patterns."""
     return st.sampled_from(["", "*", "{", "\U0010ffff"]) | st.builds(
         lambda text, length: text[:length], thread_ids(), st.integers(1, 3)
     )
 
 
 def queries() -> st.SearchStrategy[CheckpointQuery]:
-    """Queries that find some of what :func:`checkpoints` makes, of any thread: ``thread_id`` is ``None``.
+    """Queries that find some of :func:`checkpoints`, of any thread: ``thread_id`` is ``None``.
 
     Conditions that a query does not have were not set at all, see its ``model_fields_set``.
 

@@ -15,7 +15,7 @@ from .checkpoints import moments
 from .texts import HOSTILE_TEXTS, few
 
 TEXTS = ("a", "ab", "bbc", "abc", "cd")
-"""What values may be found by."""
+"""Texts that values may be found by."""
 
 TTLS = (DEFAULT, DEFAULT, None, 333.333, 2003.0301)
 """Seconds. None is a sum of what state machines wait, and no example over a server whose clock runs takes as long."""
@@ -115,17 +115,17 @@ def _item() -> dict[str, st.SearchStrategy[Any]]:
 
 
 def expectations() -> st.SearchStrategy[Any]:
-    """What may be expected of an item: mostly anything."""
+    """Values of ``expected``, mostly :data:`~statekeep.ANY`."""
     return st.sampled_from([ANY, ANY, ANY, ANY, None, 1, 2])
 
 
 def refreshes() -> st.SearchStrategy[bool | None]:
-    """Whether a read starts the time of an item anew; mostly what the repository was made with."""
+    """Values of ``refresh``, mostly that of the repository."""
     return st.sampled_from([None, None, True, False])
 
 
 def indexed() -> st.SearchStrategy[Any]:
-    """What an item is to be found by; mostly what the index of the repository says."""
+    """Values of ``index``, mostly that of the repository."""
     return st.sampled_from([None, None, False, ["title"]])
 
 
