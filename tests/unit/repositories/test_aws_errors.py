@@ -22,7 +22,7 @@ from statekeep.domain import (
     Unsupported,
 )
 from statekeep.repositories.aws import AwsCall, NotFound
-from statekeep.repositories.aws.errors import AGENTCORE, BEDROCK_SESSIONS, CLASSES, UNEXPECTED, failure, meaning_of
+from statekeep.repositories.aws.errors import AGENTCORE, BEDROCK_SESSIONS, CLASSES, UNEXPECTED, failure, rule_for
 from statekeep.testing.aws.application import service_model
 
 REGION = "us-west-2"
@@ -35,9 +35,9 @@ def answer(code: str, message: str = "text", status: int = 400, operation: str =
 
 def translated(error: Exception, service: str = AGENTCORE, operation: str = "CreateEvent") -> StatekeepError:
     call = AwsCall(operation, {})
-    meaning = meaning_of(error, service, call)
-    assert meaning is not None
-    return failure(meaning, error, service, REGION, call)
+    rule = rule_for(error, service, call)
+    assert rule is not None
+    return failure(rule, error, service, REGION, call)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_every_error_of_the_models_has_a_meaning(service: str) -> None:
     for operation in ours:
         for shape in operation.error_shapes:
             error = answer(shape.name, status=shape.metadata["error"]["httpStatusCode"])
-            meaning = meaning_of(error, service, AwsCall(operation.name, {}))
-            assert meaning is not None
-            assert meaning.error is not StatekeepError, shape.name
-            assert (meaning.error is Unavailable) == (error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500)
+            rule = rule_for(error, service, AwsCall(operation.name, {}))
+            assert rule is not None
+            assert rule.error is not StatekeepError, shape.name
+            assert (rule.error is Unavailable) == (error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500)
 
 
 def kinds() -> list[type[Exception]]:
@@ -145,23 +145,23 @@ def test_every_listed_class_exists() -> None:
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
 def test_every_error_of_botocore_is_translated(kind: type[Exception]) -> None:
-    meaning = meaning_of(kind.__new__(kind), AGENTCORE)
-    assert meaning is not None
+    rule = rule_for(kind.__new__(kind), AGENTCORE)
+    assert rule is not None
     outages = (
         botocore.exceptions.ConnectionError,
         botocore.exceptions.HTTPClientError,
         botocore.exceptions.IncompleteReadError,
     )
-    assert (meaning.error is Unavailable) == issubclass(kind, outages)
+    assert (rule.error is Unavailable) == issubclass(kind, outages)
     if any(word in kind.__name__ for word in ("Credential", "SSO", "Token", "Login")):
-        assert meaning.error is AccessDenied
+        assert rule.error is AccessDenied
     if "Region" in kind.__name__ and "S3" not in kind.__name__ and "STS" not in kind.__name__:
-        assert meaning.error is InvalidInput or meaning is UNEXPECTED
+        assert rule.error is InvalidInput or rule is UNEXPECTED
 
 
 def test_other_errors_are_left_alone() -> None:
     for error in (KeyError("x"), KeyboardInterrupt(), StatekeepError("x")):
-        assert meaning_of(error, AGENTCORE) is None
+        assert rule_for(error, AGENTCORE) is None
 
 
 @pytest.mark.parametrize(

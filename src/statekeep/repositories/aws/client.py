@@ -12,7 +12,7 @@ from typing import Any, Final
 from ...domain import InvalidInput, Unavailable
 from ...domain.shown import once_made
 from .calls import AwsCall, AwsCalls, Reply, Request
-from .errors import NotFound, failure, meaning_of
+from .errors import NotFound, failure, rule_for
 from .workers import Workers
 
 WORKERS: Final = 16
@@ -107,14 +107,14 @@ class AwsClient:
         try:
             return getattr(client, method)(**call.arguments)
         except Exception as error:
-            meaning = meaning_of(error, self.service, call)
-            if meaning is None:
+            rule = rule_for(error, self.service, call)
+            if rule is None:
                 raise
-            if call.missing_ok and meaning.error is NotFound:
+            if call.missing_ok and rule.error is NotFound:
                 return None
             # A cause is printed with the traceback, so what must not be shown is no cause.
-            cause = error if meaning.shows_text else None
-            raise failure(meaning, error, self.service, self.region, call) from cause
+            cause = error if rule.shows_text else None
+            raise failure(rule, error, self.service, self.region, call) from cause
 
     def _check_open(self) -> None:
         if self._is_closed:

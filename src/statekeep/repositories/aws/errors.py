@@ -31,7 +31,7 @@ class NotFound(StatekeepError):
 
 
 @frozen
-class Meaning:
+class ErrorRule:
     """How to report an error to the caller.
 
     Attributes:
@@ -56,89 +56,89 @@ _FIND: Final = (
     "credentials_profile_name= or the keys"
 )
 
-NO_CREDENTIALS: Final = Meaning(AccessDenied, "boto3 found no AWS credentials", _FIND)
-BAD_CREDENTIALS: Final = Meaning(AccessDenied, "AWS credentials could not be loaded", _FIND)
-EXPIRED: Final = Meaning(AccessDenied, "the AWS credentials have expired", _RENEW, shows_text=False)
-UNKNOWN_KEYS: Final = Meaning(
+NO_CREDENTIALS: Final = ErrorRule(AccessDenied, "boto3 found no AWS credentials", _FIND)
+BAD_CREDENTIALS: Final = ErrorRule(AccessDenied, "AWS credentials could not be loaded", _FIND)
+EXPIRED: Final = ErrorRule(AccessDenied, "the AWS credentials have expired", _RENEW, shows_text=False)
+UNKNOWN_KEYS: Final = ErrorRule(
     AccessDenied,
     "AWS does not accept the credentials",
     "check the access key, its secret and the session token; keys that begin with ASIA need a session token",
     shows_text=False,
 )
-CLOCK: Final = Meaning(
+CLOCK: Final = ErrorRule(
     AccessDenied,
     "AWS does not accept the time of the request",
     "set this machine's clock, or renew the credentials",
     shows_text=False,
 )
-DENIED: Final = Meaning(
+DENIED: Final = ErrorRule(
     AccessDenied, "the credentials do not permit this", "allow the IAM action {action} on the resource"
 )
-NO_REGION: Final = Meaning(
+NO_REGION: Final = ErrorRule(
     InvalidInput,
     "no AWS region is set",
     "pass region_name=, set AWS_DEFAULT_REGION, or configure the profile's region",
     argument="region_name",
 )
-NO_PROFILE: Final = Meaning(
+NO_PROFILE: Final = ErrorRule(
     InvalidInput,
     "there is no such AWS profile",
     "aws configure list-profiles shows those there are; AWS_PROFILE names one too",
     argument="credentials_profile_name",
 )
-BAD_REGION: Final = Meaning(
+BAD_REGION: Final = ErrorRule(
     InvalidInput, "the AWS region is wrong, or lacks the service", "check region_name", argument="region_name"
 )
-BAD_ARGUMENT: Final = Meaning(InvalidInput, "an argument is not what the service takes")
-MISCONFIGURED: Final = Meaning(InvalidInput, "boto3's configuration is wrong", argument="config")
-OLD_BOTO3: Final = Meaning(
+BAD_ARGUMENT: Final = ErrorRule(InvalidInput, "an argument is not what the service takes")
+MISCONFIGURED: Final = ErrorRule(InvalidInput, "boto3's configuration is wrong", argument="config")
+OLD_BOTO3: Final = ErrorRule(
     Unsupported, "this boto3 does not know the service or the operation", "pip install --upgrade boto3"
 )
-DOWN: Final = Meaning(Unavailable, "the service cannot be reached", "check the network, region_name and endpoint_url")
-SLOW: Final = Meaning(
+DOWN: Final = ErrorRule(Unavailable, "the service cannot be reached", "check the network, region_name and endpoint_url")
+SLOW: Final = ErrorRule(
     Unavailable, "the service did not answer in time", "the limits are connect_timeout and read_timeout of config="
 )
-BROKEN: Final = Meaning(Unavailable, "the connection broke")
-TLS: Final = Meaning(
+BROKEN: Final = ErrorRule(Unavailable, "the connection broke")
+TLS: Final = ErrorRule(
     Unavailable, "the TLS connection failed", "check the endpoint, a proxy's certificates, and AWS_CA_BUNDLE"
 )
-GARBLED: Final = Meaning(
+GARBLED: Final = ErrorRule(
     Unavailable, "the answer is not the service's", "check endpoint_url: does something else answer there?"
 )
-FAILED: Final = Meaning(Unavailable, "the service failed")
-THROTTLED: Final = Meaning(
+FAILED: Final = ErrorRule(Unavailable, "the service failed")
+THROTTLED: Final = ErrorRule(
     Throttled,
     "the service asks to slow down",
     "let fewer threads write at a time, raise the quota in Service Quotas, or pass "
     'config=Config(retries={"mode": "adaptive"})',
 )
-QUOTA: Final = Meaning(QuotaExceeded, "a quota of the account is exceeded", "see Service Quotas in the AWS console")
-TOO_LARGE: Final = Meaning(QuotaExceeded, "the request is larger than the service takes", "store less in one value")
-CONFLICT: Final = Meaning(Conflict, "another request changed the same at the same time")
-TOKEN_REUSED: Final = Meaning(Conflict, "another request was made under the same client token")
-REFUSED: Final = Meaning(InvalidInput, "the service refuses the request")
-WRONG_MEMORY_ID: Final = Meaning(
+QUOTA: Final = ErrorRule(QuotaExceeded, "a quota of the account is exceeded", "see Service Quotas in the AWS console")
+TOO_LARGE: Final = ErrorRule(QuotaExceeded, "the request is larger than the service takes", "store less in one value")
+CONFLICT: Final = ErrorRule(Conflict, "another request changed the same at the same time")
+TOKEN_REUSED: Final = ErrorRule(Conflict, "another request was made under the same client token")
+REFUSED: Final = ErrorRule(InvalidInput, "the service refuses the request")
+WRONG_MEMORY_ID: Final = ErrorRule(
     InvalidInput,
     "the memory id is wrong",
     "it is the id of the memory, NAME-XXXXXXXXXX, or its ARN, not its name",
     argument="memory_id",
 )
-NO_MEMORY: Final = Meaning(
+NO_MEMORY: Final = ErrorRule(
     InvalidInput,
     "there is no such memory in the region {region} of this account",
     "check memory_id and region_name; a memory has to be ACTIVE",
     argument="memory_id",
 )
-NO_THING: Final = Meaning(NotFound, "there is no such thing")
-NO_SESSION: Final = Meaning(NotFound, "there is no such session, invocation or step")
-NO_OPERATION: Final = Meaning(
+NO_THING: Final = ErrorRule(NotFound, "there is no such thing")
+NO_SESSION: Final = ErrorRule(NotFound, "there is no such session, invocation or step")
+NO_OPERATION: Final = ErrorRule(
     Unsupported,
     "the endpoint does not know the operation",
     "check endpoint_url, and whether the service is offered in the region {region}",
 )
-UNEXPECTED: Final = Meaning(StatekeepError, "the service or boto3 reports an error")
+UNEXPECTED: Final = ErrorRule(StatekeepError, "the service or boto3 reports an error")
 
-CLASSES: Final[Mapping[str, Meaning]] = {
+CLASSES: Final[Mapping[str, ErrorRule]] = {
     "botocore.exceptions.BotoCoreError": UNEXPECTED,
     "botocore.exceptions.NoCredentialsError": NO_CREDENTIALS,
     "botocore.exceptions.PartialCredentialsError": BAD_CREDENTIALS,
@@ -181,7 +181,7 @@ CLASSES: Final[Mapping[str, Meaning]] = {
 }
 """Exception classes of botocore that are no answers of a service; the most derived one that is listed counts."""
 
-COMMON_CODES: Final[Mapping[str, Meaning]] = {
+COMMON_CODES: Final[Mapping[str, ErrorRule]] = {
     "AccessDeniedException": DENIED,
     "AccessDenied": DENIED,
     "NotAuthorized": DENIED,
@@ -223,7 +223,7 @@ COMMON_CODES: Final[Mapping[str, Meaning]] = {
     "SerializationException": REFUSED,
 }
 
-CODES: Final[Mapping[str, Mapping[str, Meaning]]] = {
+CODES: Final[Mapping[str, Mapping[str, ErrorRule]]] = {
     AGENTCORE: {
         "RetryableConflictException": CONFLICT,
         "ConflictException": CONFLICT,
@@ -235,9 +235,9 @@ CODES: Final[Mapping[str, Mapping[str, Meaning]]] = {
         "ResourceNotFoundException": NO_SESSION,
     },
 }
-"""Error codes whose meaning is a service's own."""
+"""Error codes whose rule is a service's own."""
 
-STATUSES: Final[Mapping[int, Meaning]] = {
+STATUSES: Final[Mapping[int, ErrorRule]] = {
     401: UNKNOWN_KEYS,
     403: DENIED,
     404: NO_OPERATION,
@@ -255,65 +255,65 @@ _VALUE: Final = re.compile(r",?\s*value: .*?(?=, (type|valid)|$)", re.IGNORECASE
 _PARAMETER: Final = re.compile(r'\b(?:parameter|structure) (?:in input: "?)?([A-Za-z][\w.\[\]]*)')
 
 
-def meaning_of(error: BaseException, service: str, call: AwsCall | None = None) -> Meaning | None:
+def rule_for(error: BaseException, service: str, call: AwsCall | None = None) -> ErrorRule | None:
     """Return the rule for an error of boto3, ``None`` if it is not boto3's."""
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return _answer(response, service, call)
     for kind in type(error).__mro__:
-        meaning = CLASSES.get(f"{kind.__module__}.{kind.__qualname__}")
-        if meaning is BAD_ARGUMENT and service == AGENTCORE and _field(error) == "memoryId":
+        rule = CLASSES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if rule is BAD_ARGUMENT and service == AGENTCORE and _field(error) == "memoryId":
             return WRONG_MEMORY_ID
-        if meaning is not None:
-            return meaning
+        if rule is not None:
+            return rule
     return None
 
 
-def _answer(response: Mapping[str, Any], service: str, call: AwsCall | None) -> Meaning:
+def _answer(response: Mapping[str, Any], service: str, call: AwsCall | None) -> ErrorRule:
     code, text = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    meaning = CODES.get(service, {}).get(code) or COMMON_CODES.get(code) or STATUSES.get(status)
-    if meaning is None:
+    rule = CODES.get(service, {}).get(code) or COMMON_CODES.get(code) or STATUSES.get(status)
+    if rule is None:
         return FAILED if status >= 500 else UNEXPECTED
-    if meaning is NO_MEMORY and call is not None and call.operation in _IN_A_MEMORY:
+    if rule is NO_MEMORY and call is not None and call.operation in _IN_A_MEMORY:
         return NO_MEMORY if re.search(r"\bmemory\b(?! record)", text, re.IGNORECASE) else NO_THING
-    if meaning is REFUSED:
+    if rule is REFUSED:
         if response.get("reason") == "IdempotentParameterMismatchException":
             return TOKEN_REUSED
         if service == AGENTCORE and re.search(r"\bmemoryId\b", text):
             return WRONG_MEMORY_ID
         if _SIZE.search(text):
             return TOO_LARGE
-    return meaning
+    return rule
 
 
 def failure(
-    meaning: Meaning, error: BaseException, service: str, region: str | None, call: AwsCall | None = None
+    rule: ErrorRule, error: BaseException, service: str, region: str | None, call: AwsCall | None = None
 ) -> StatekeepError:
     """Make the exception to raise from boto3's ``error``.
 
     Args:
-        meaning: what ``error`` means.
+        rule: that of ``error``.
         error: boto3's error.
         service: boto3's name of the service.
         region: the client's region.
-        call: what was asked, if it was asked.
+        call: the request, if it was sent.
     """
     operation = call.operation if call is not None else None
     action = f"{IAM_PREFIXES.get(service, service)}:{operation or '*'}"
     values = {"action": action, "region": region or "?"}
     about = f"{service} {operation}" if operation else service
-    message = f"{about}: {meaning.summary.format_map(values)}"
-    if meaning.shows_text:
+    message = f"{about}: {rule.summary.format_map(values)}"
+    if rule.shows_text:
         message = f"{message}: {_text(error)}"
-    if meaning.advice:
-        message = f"{message}; {_format(meaning.advice, values)}"
+    if rule.advice:
+        message = f"{message}; {_format(rule.advice, values)}"
     details = _details(error)
     if details:
         message = f"{message} [{details}]"
-    if issubclass(meaning.error, InvalidInput):
-        return meaning.error(message, field=meaning.argument or _field(error))
-    return meaning.error(message)
+    if issubclass(rule.error, InvalidInput):
+        return rule.error(message, field=rule.argument or _field(error))
+    return rule.error(message)
 
 
 def _format(advice: str, values: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
 from .client import WORKERS, AwsClient, check_client
-from .errors import failure, meaning_of
+from .errors import failure, rule_for
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
@@ -161,11 +161,11 @@ class AwsSettings(Model):
                 config=_config(Config, self.config, session),
             )
         except Exception as error:
-            meaning = meaning_of(error, service)
-            if meaning is None:
+            rule = rule_for(error, service)
+            if rule is None:
                 raise
-            cause = error if meaning.shows_text else None
-            raise failure(meaning, error, service, self.region_name) from cause
+            cause = error if rule.shows_text else None
+            raise failure(rule, error, service, self.region_name) from cause
 
 
 def open_client(service: str, settings: AwsSettings | None = None, **options: Any) -> AwsClient:
