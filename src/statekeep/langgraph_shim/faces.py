@@ -1,31 +1,30 @@
-"""What savers and stores have in common: both faces of one backend, and their end."""
+"""Both faces of savers, stores and caches: blocking code and event loops on one backend."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from ..domain import InvalidInput, WrongEventLoop
 from ..domain.shown import once_made
 from ..repositories.operation import Operation, arun, run
 
 
-class Face(Protocol):
-    """A repository, sync or async."""
+class Backend(Protocol):
+    """The end of any backend."""
 
-    backend: Any
+    def close(self) -> None: ...
 
-    def close(self) -> Any: ...
+    async def aclose(self) -> None: ...
 
 
-SyncT = TypeVar("SyncT", bound=Face)
-AsyncT = TypeVar("AsyncT", bound=Face)
 ResultT = TypeVar("ResultT")
-FaceT = TypeVar("FaceT", bound=Face)
+FaceT = TypeVar("FaceT")
 
 
-def checked_repository(repository: Any, wanted: type[FaceT], other: type[Face], instead: str) -> FaceT:
+def checked_repository(repository: Any, wanted: type[FaceT], other: type[Any], instead: str) -> FaceT:
     """Return ``repository`` if it is of the wanted face.
 
     Raises:
@@ -40,29 +39,36 @@ def checked_repository(repository: Any, wanted: type[FaceT], other: type[Face], 
     )
 
 
-class Faces(Generic[SyncT, AsyncT]):
-    """Runs operations whose requests are functions of a repository, on either face of one backend."""
+def executing(keep: Any) -> Callable[[Any], Any]:
+    """Answer requests that are functions of a repository: ``lambda keep: keep.get(...)``."""
+    return lambda request: request(keep)
 
-    _sync: SyncT
-    _async: AsyncT
+
+class Faces:
+    """Runs operations on one backend, blocking or in an event loop."""
+
+    _backend: Backend
+    _execute: Callable[[Any], Any]
+    """Answers a request, blocking."""
+    _aexecute: Callable[[Any], Awaitable[Any]]
 
     @once_made
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._sync.backend!r})"
+        return f"{type(self).__name__}({self._backend!r})"
 
-    def _enter_sync(self) -> SyncT:
-        return self._sync
+    def _enter_sync(self) -> None:
+        """Refuse a blocking call, if this thread must not wait."""
 
     def _run(self, operation: Operation[ResultT]) -> ResultT:
-        keep = self._enter_sync()
-        return run(operation, lambda request: request(keep))
+        self._enter_sync()
+        return run(operation, self._execute)
 
     async def _arun(self, operation: Operation[ResultT]) -> ResultT:
-        return await arun(operation, lambda request: request(self._async))
+        return await arun(operation, self._aexecute)
 
     async def aclose(self) -> None:
         """Close what was opened for this; a client that you passed stays open. Idempotent."""
-        await self._async.close()
+        await self._backend.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,12 +79,12 @@ class Faces(Generic[SyncT, AsyncT]):
         await self.aclose()
 
 
-class Blocking(Faces[SyncT, AsyncT]):
+class Blocking(Faces):
     """Serves blocking code and event loops alike."""
 
     def close(self) -> None:
         """Close what was opened for this; a client that you passed stays open. Idempotent."""
-        self._sync.close()
+        self._backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,17 +95,17 @@ class Blocking(Faces[SyncT, AsyncT]):
         self.close()
 
 
-class Awaiting(Faces[SyncT, AsyncT]):
+class Awaiting(Faces):
     """Serves event loops, and blocking code in threads in which none runs."""
 
     _twins: ClassVar[str]
     """Examples of what to await instead."""
 
-    def _enter_sync(self) -> SyncT:
+    def _enter_sync(self) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._sync
+            return
         raise WrongEventLoop(
             f"{type(self).__name__}: a sync method was called in the thread of a running event loop, which it would "
             f"block. Await the async twin instead ({self._twins} ...), or call from another thread "

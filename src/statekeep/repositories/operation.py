@@ -43,6 +43,15 @@ def named(name: str, operation: Operation[ResultT]) -> Operation[ResultT]:
     return operation
 
 
+def nested(operation: Operation[ResultT]) -> Operation[ResultT]:
+    """Run an operation as a part of another one; errors say its own name."""
+    try:
+        return (yield from operation)
+    except StatekeepError as error:
+        _name(operation, error)
+        raise
+
+
 def _name(operation: Operation[Any], error: StatekeepError) -> None:
     if error.operation is None:
         error.operation = getattr(operation, "__name__", None) or None

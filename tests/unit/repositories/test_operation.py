@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from statekeep.domain import StatekeepError, Unavailable
-from statekeep.repositories.operation import Operation, arun, run
+from statekeep.repositories.operation import Operation, arun, nested, run
 
 ResultT = TypeVar("ResultT")
 Drive = Callable[[Operation[Any], Callable[[Any], Any]], Any]
@@ -127,6 +127,18 @@ def test_errors_of_an_operation_inside_another_name_the_outer_one(drive: Drive) 
     with pytest.raises(Unavailable) as caught:
         drive(outer(), execute)
     assert caught.value.operation == "outer"
+
+
+def test_errors_of_a_nested_operation_name_it(drive: Drive) -> None:
+    def outer() -> Operation[list[Any]]:
+        return (yield from nested(add(1)))
+
+    def execute(request: Any) -> None:
+        raise Unavailable("away")
+
+    with pytest.raises(Unavailable) as caught:
+        drive(outer(), execute)
+    assert caught.value.operation == "add"
 
 
 def test_other_errors_pass_through(drive: Drive) -> None:

@@ -24,7 +24,7 @@ from ...repositories.cache import (
     unreadable,
 )
 from ...repositories.operation import Operation
-from ..faces import Blocking
+from ..faces import Blocking, executing
 from ..serializers import Strict, chosen_serde
 
 KeyT = TypeVar("KeyT", bound="str | FullKey")
@@ -46,7 +46,7 @@ def _entry(pair: Any) -> tuple[Any, Ttl]:
     return value, DEFAULT if seconds is None else seconds
 
 
-class Cache(Blocking[CacheRepository, AsyncCacheRepository], BaseCache[ValueT]):
+class Cache(Blocking, BaseCache[ValueT]):
     """LangGraph's methods over both faces of one backend."""
 
     def __init__(
@@ -55,8 +55,8 @@ class Cache(Blocking[CacheRepository, AsyncCacheRepository], BaseCache[ValueT]):
         chosen = chosen_serde(serde, strict)
         super().__init__(serde=None if chosen is None else maybe_add_typed_methods(chosen))
         self.on_error = checked_on_error(on_error)
-        self._sync = CacheRepository(backend)
-        self._async = AsyncCacheRepository(backend)
+        self._backend = backend
+        self._execute, self._aexecute = executing(CacheRepository(backend)), executing(AsyncCacheRepository(backend))
 
     def get(self, keys: Sequence[KeyT]) -> dict[KeyT, ValueT]:
         """Return the values that there are, under exactly the keys that were asked for.

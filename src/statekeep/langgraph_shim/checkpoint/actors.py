@@ -1,22 +1,18 @@
-"""Threads that belong to actors: whose thread a config means, and what to do with threads of which nobody says whose."""
+"""Threads that belong to actors: whose thread a config means, and whose it is if the config does not say."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from ...domain import InvalidInput, Thread
+from ...domain import InvalidInput
 from ...domain.shown import shown
 from ...repositories.agentcore import AgentCoreCheckpoints
-from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
-from ...repositories.operation import Operation, arun, run
+from ...repositories.operation import Operation, nested
 from . import operations
 from .config import identifier, identifiers
-
-Repository = CheckpointRepository | AsyncCheckpointRepository
-ResultT = TypeVar("ResultT")
 
 
 class OwnedThread(str):
@@ -54,13 +50,13 @@ def actor_of(config: Any) -> str | None:
 
 
 def means_all_threads(config: Any) -> bool:
-    """Whether a config says whose threads are meant, and not which."""
+    """Say whether a config means all threads of an actor: it names the actor and no thread."""
     found = _configurable(config)
     return "actor_id" in found and found.get("thread_id") is None
 
 
 def _configurable(config: Any) -> Mapping[str, Any]:
-    """What is wrong with a config is told by whoever needs a thread; here it says nothing of actors."""
+    # A wrong config says nothing of actors; what is wrong with it is told by the operation that needs a thread.
     found = config.get("configurable") if isinstance(config, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
@@ -76,48 +72,13 @@ def owned(config: RunnableConfig, actor_id: str) -> RunnableConfig:
     return {**config, "configurable": {**found, "thread_id": thread, "actor_id": actor_id}}
 
 
-def of_actor(keep: Repository, actor_id: str) -> Any:
-    """Return the repository of another actor, of the same face."""
-    return type(keep)(_backend(keep).of_actor(actor_id))
+def _of(backend: AgentCoreCheckpoints, actor_id: str | None) -> AgentCoreCheckpoints:
+    return backend if actor_id is None else backend.of_actor(actor_id)
 
 
-def _backend(keep: Repository) -> AgentCoreCheckpoints:
-    backend = keep.backend
-    assert isinstance(backend, AgentCoreCheckpoints)
-    return backend
-
-
-def _ask(keep: Repository, operation: Operation[ResultT]) -> ResultT | Awaitable[ResultT]:
-    """Run an operation of the backend."""
-    backend = keep.backend
-    return _driven(keep, operation, backend.execute if isinstance(keep, CheckpointRepository) else backend.aexecute)
-
-
-def _driven(keep: Repository, operation: Operation[ResultT], execute: Any) -> ResultT | Awaitable[ResultT]:
-    """Run an operation as the face of a repository does."""
-    driver: Any = run if isinstance(keep, CheckpointRepository) else arun
-    done: ResultT | Awaitable[ResultT] = driver(operation, execute)
-    return done
-
-
-def _on(actor_id: str | None, operation: Operation[ResultT]) -> Operation[ResultT]:
-    """Run an operation on the repository of an actor, or on the one that there is."""
-
-    def request(keep: Repository) -> ResultT | Awaitable[ResultT]:
-        place = keep if actor_id is None else of_actor(keep, actor_id)
-        return _driven(keep, operation, lambda inner: inner(place))
-
-    result: ResultT = yield request
-    return result
-
-
-def every_thread() -> Operation[Sequence[tuple[str, Thread]]]:
-    """Return the threads of all actors with their actors, the most recently updated first."""
-    found: Sequence[tuple[str, Thread]] = yield lambda keep: _ask(keep, _backend(keep).every_thread())
-    return found
-
-
-def owner(thread_id: Any, actor_id: Any, field: str = "thread_id") -> Operation[str | None]:
+def owner(
+    backend: AgentCoreCheckpoints, thread_id: Any, actor_id: Any, field: str = "thread_id"
+) -> Operation[str | None]:
     """Return whose thread it is: as it is said, or else whoever has one; ``None`` if nobody has.
 
     Raises:
@@ -128,7 +89,7 @@ def owner(thread_id: Any, actor_id: Any, field: str = "thread_id") -> Operation[
         return identifier(actor_id, "actor_id")
     if (known := _owner_of(thread_id)) is not None:
         return known
-    actors: Sequence[str] = yield lambda keep: _ask(keep, _backend(keep).actors_of_thread(thread))
+    actors = yield from nested(backend.actors_of_thread(thread))
     if len(actors) > 1:
         some = ", ".join(shown(actor) for actor in actors[:5])
         raise InvalidInput(
@@ -138,34 +99,39 @@ def owner(thread_id: Any, actor_id: Any, field: str = "thread_id") -> Operation[
     return actors[0] if actors else None
 
 
-def delete_thread(thread_id: str, actor_id: str | None) -> Operation[None]:
+def delete_thread(backend: AgentCoreCheckpoints, thread_id: str, actor_id: str | None) -> Operation[None]:
     """Delete a thread."""
-    actor = yield from owner(thread_id, actor_id)
-    yield from _on(actor, operations.delete_thread(thread_id))
+    actor = yield from owner(backend, thread_id, actor_id)
+    yield from operations.delete_thread(_of(backend, actor), thread_id)
 
 
-def delete_for_runs(run_ids: Sequence[str]) -> Operation[None]:
+def delete_for_runs(backend: AgentCoreCheckpoints, run_ids: Sequence[str]) -> Operation[None]:
     """Delete the checkpoints of runs, whosesoever they are."""
     actors: set[str] = set()
     for run_id in identifiers(run_ids, "run_ids"):
-        actors |= set((yield lambda keep, run_id=run_id: _ask(keep, _backend(keep).actors_of_run(run_id))))
+        actors |= set((yield from nested(backend.actors_of_run(run_id))))
     for actor in sorted(actors):
-        yield from _on(actor, operations.delete_for_runs(run_ids))
+        yield from operations.delete_for_runs(backend.of_actor(actor), run_ids)
 
 
-def copy_thread(source_thread_id: str, target_thread_id: str, actor_id: str | None) -> Operation[None]:
+def copy_thread(
+    backend: AgentCoreCheckpoints, source_thread_id: str, target_thread_id: str, actor_id: str | None
+) -> Operation[None]:
     """Copy a thread to another one of the same actor."""
     identifier(target_thread_id, "target_thread_id")
-    actor = yield from owner(source_thread_id, actor_id, "source_thread_id")
-    yield from _on(actor, operations.copy_thread(source_thread_id, target_thread_id))
+    actor = yield from owner(backend, source_thread_id, actor_id, "source_thread_id")
+    yield from operations.copy_thread(_of(backend, actor), source_thread_id, target_thread_id)
 
 
-def prune(thread_ids: Sequence[str], strategy: str, actor_id: str | None) -> Operation[None]:
+def prune(
+    backend: AgentCoreCheckpoints, thread_ids: Sequence[str], strategy: str, actor_id: str | None
+) -> Operation[None]:
     """Delete old checkpoints."""
     operations.checkpoints_kept(strategy)
     owners: dict[str | None, list[str]] = {}
-    for position, thread_id in enumerate(identifiers(thread_ids, "thread_ids")):
-        actor = yield from owner(thread_id, actor_id, f"thread_ids[{position}]")
+    identifiers(thread_ids, "thread_ids")
+    for position, thread_id in enumerate(thread_ids):
+        actor = yield from owner(backend, thread_id, actor_id, f"thread_ids[{position}]")
         owners.setdefault(actor, []).append(thread_id)
     for actor, threads in owners.items():
-        yield from _on(actor, operations.prune(threads, strategy))
+        yield from operations.prune(_of(backend, actor), threads, strategy)

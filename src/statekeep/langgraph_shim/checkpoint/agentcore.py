@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...domain import InvalidInput
-from ...repositories.agentcore import Progress, open_checkpoints
+from ...repositories.agentcore import AgentCoreCheckpoints, Progress, open_checkpoints
 from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.operation import Operation
@@ -76,6 +76,8 @@ class AgentCoreMemorySaver(RepositorySaver):
         2
     """
 
+    _backend: AgentCoreCheckpoints
+
     def __init__(
         self,
         memory_id: str,
@@ -101,9 +103,9 @@ class AgentCoreMemorySaver(RepositorySaver):
         return self if actor_id is None else self._of(actor_id)
 
     def _of(self, actor_id: str) -> Self:
-        """The saver of an actor, which says in its configs whose threads they are."""
+        """Return the saver of an actor; its configs say whose threads they are."""
         saver = copy(self)
-        saver._sync, saver._async = actors.of_actor(self._sync, actor_id), actors.of_actor(self._async, actor_id)
+        saver._backend = self._backend.of_actor(actor_id)
         saver.actor_id, saver._is_of_config = actor_id, True
         return saver
 
@@ -149,7 +151,7 @@ class AgentCoreMemorySaver(RepositorySaver):
     def _everywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> Iterator[CheckpointTuple]:
-        for actor_id, thread in self._run(actors.every_thread()) if limit != 0 else ():
+        for actor_id, thread in self._run(self._backend.every_thread()) if limit != 0 else ():
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             for found in RepositorySaver.list(self._of(actor_id), where, filter=filter, before=before, limit=limit):
                 yield found
@@ -174,7 +176,7 @@ class AgentCoreMemorySaver(RepositorySaver):
     async def _aeverywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> AsyncIterator[CheckpointTuple]:
-        for actor_id, thread in await self._arun(actors.every_thread()) if limit != 0 else ():
+        for actor_id, thread in await self._arun(self._backend.every_thread()) if limit != 0 else ():
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             saver = self._of(actor_id)
             async for found in RepositorySaver.alist(saver, where, filter=filter, before=before, limit=limit):
@@ -193,19 +195,19 @@ class AgentCoreMemorySaver(RepositorySaver):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was deleted.
         """
-        self._run(actors.delete_thread(thread_id, actor_id))
+        self._run(actors.delete_thread(self._backend, thread_id, actor_id))
 
     async def adelete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`delete_thread`."""
-        await self._arun(actors.delete_thread(thread_id, actor_id))
+        await self._arun(actors.delete_thread(self._backend, thread_id, actor_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`RepositorySaver.delete_for_runs`, in the threads of all actors."""
-        self._run(actors.delete_for_runs(run_ids))
+        self._run(actors.delete_for_runs(self._backend, run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._arun(actors.delete_for_runs(run_ids))
+        await self._arun(actors.delete_for_runs(self._backend, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`RepositorySaver.copy_thread`, within one actor's threads.
@@ -218,11 +220,11 @@ class AgentCoreMemorySaver(RepositorySaver):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was copied.
         """
-        self._run(actors.copy_thread(source_thread_id, target_thread_id, actor_id))
+        self._run(actors.copy_thread(self._backend, source_thread_id, target_thread_id, actor_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`copy_thread`."""
-        await self._arun(actors.copy_thread(source_thread_id, target_thread_id, actor_id))
+        await self._arun(actors.copy_thread(self._backend, source_thread_id, target_thread_id, actor_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None) -> None:
         """As :meth:`RepositorySaver.prune`.
@@ -235,10 +237,10 @@ class AgentCoreMemorySaver(RepositorySaver):
         Raises:
             InvalidInput: several actors have such a thread, or as there. Nothing was deleted.
         """
-        self._run(actors.prune(thread_ids, strategy, actor_id))
+        self._run(actors.prune(self._backend, thread_ids, strategy, actor_id))
 
     async def aprune(
         self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None
     ) -> None:
         """As :meth:`prune`."""
-        await self._arun(actors.prune(thread_ids, strategy, actor_id))
+        await self._arun(actors.prune(self._backend, thread_ids, strategy, actor_id))

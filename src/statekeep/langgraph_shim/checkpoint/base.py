@@ -25,16 +25,18 @@ from . import operations
 from .versions import next_version
 
 
-class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpointSaver[str]):
+class Saver(Faces, BaseCheckpointSaver[str]):
     """LangGraph's methods over both faces of one backend.
 
     No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it.
     """
 
+    _backend: CheckpointBackend
+
     def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None, strict: Strict) -> None:
         super().__init__(serde=chosen_serde(serde, strict))
-        self._sync = CheckpointRepository(backend)
-        self._async = AsyncCheckpointRepository(backend)
+        self._backend = backend
+        self._execute, self._aexecute = backend.execute, backend.aexecute
 
     def _at(self, config: Any) -> Saver:
         """Return the saver that answers for a config: this one, unless threads belong to somebody."""
@@ -53,11 +55,13 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
             InvalidInput: ``thread_id`` is missing, or something is of a wrong type.
             CorruptRecord: stored bytes are damaged, or were written with another serializer.
         """
-        return self._at(config)._run(operations.get_tuple(self.serde, config))
+        saver = self._at(config)
+        return saver._run(operations.get_tuple(saver._backend, self.serde, config))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As :meth:`get_tuple`."""
-        return await self._at(config)._arun(operations.get_tuple(self.serde, config))
+        saver = self._at(config)
+        return await saver._arun(operations.get_tuple(saver._backend, self.serde, config))
 
     def list(
         self,
@@ -80,12 +84,13 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
             InvalidInput: an argument is wrong; raised by the call, not by the iteration.
         """
         saver = self._at(config)
-        keep = saver._enter_sync()
-        return saver._tuples(operations.listing(self.serde, config, filter, before, limit)(keep))
+        saver._enter_sync()
+        query = operations.query(self.serde, config, filter, before, limit)
+        return saver._tuples(CheckpointRepository(saver._backend).list(**query))
 
     def _tuples(self, found: Iterator[SavedCheckpoint]) -> Iterator[CheckpointTuple]:
         for saved in found:
-            yield self._run(operations.complete(self.serde, saved))
+            yield self._run(operations.complete(self._backend, self.serde, saved))
 
     def alist(
         self,
@@ -97,12 +102,13 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`: an async generator."""
         saver = self._at(config)
-        return saver._atuples(operations.listing(self.serde, config, filter, before, limit)(saver._async))
+        query = operations.query(self.serde, config, filter, before, limit)
+        return saver._atuples(AsyncCheckpointRepository(saver._backend).list(**query))
 
     async def _atuples(self, found: AsyncIterator[SavedCheckpoint]) -> AsyncIterator[CheckpointTuple]:
         async with aclosing(cast(AsyncGenerator[SavedCheckpoint, None], found)) as pages:
             async for saved in pages:
-                yield await self._arun(operations.complete(self.serde, saved))
+                yield await self._arun(operations.complete(self._backend, self.serde, saved))
 
     def put(
         self,
@@ -128,7 +134,8 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Raises:
             InvalidInput: an argument does not have LangGraph's shape.
         """
-        return self._at(config)._run(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+        saver = self._at(config)
+        return saver._run(operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions))
 
     async def aput(
         self,
@@ -138,7 +145,8 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """As :meth:`put`."""
-        return await self._at(config)._arun(operations.put(self.serde, config, checkpoint, metadata, new_versions))
+        saver = self._at(config)
+        return await saver._arun(operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -157,21 +165,23 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Raises:
             InvalidInput: ``thread_id`` or ``checkpoint_id`` is missing, or something is of a wrong type.
         """
-        self._at(config)._run(operations.put_writes(self.serde, config, writes, task_id, task_path))
+        saver = self._at(config)
+        saver._run(operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As :meth:`put_writes`."""
-        await self._at(config)._arun(operations.put_writes(self.serde, config, writes, task_id, task_path))
+        saver = self._at(config)
+        await saver._arun(operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and pending writes of a thread; one that does not exist is no error."""
-        self._run(operations.delete_thread(thread_id))
+        self._run(operations.delete_thread(self._backend, thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As :meth:`delete_thread`."""
-        await self._arun(operations.delete_thread(thread_id))
+        await self._arun(operations.delete_thread(self._backend, thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, with their pending writes.
@@ -181,11 +191,11 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Args:
             run_ids: the runs, as in the metadata's ``run_id``; unknown ones are no error.
         """
-        self._run(operations.delete_for_runs(run_ids))
+        self._run(operations.delete_for_runs(self._backend, run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._arun(operations.delete_for_runs(run_ids))
+        await self._arun(operations.delete_for_runs(self._backend, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and pending writes of a thread to another.
@@ -194,11 +204,11 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
             source_thread_id: the thread to read; one that does not exist is no error.
             target_thread_id: the thread to write; what it has already stays.
         """
-        self._run(operations.copy_thread(source_thread_id, target_thread_id))
+        self._run(operations.copy_thread(self._backend, source_thread_id, target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As :meth:`copy_thread`."""
-        await self._arun(operations.copy_thread(source_thread_id, target_thread_id))
+        await self._arun(operations.copy_thread(self._backend, source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete old checkpoints of threads.
@@ -212,11 +222,11 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
             InvalidInput: another strategy, or ``thread_ids`` is one text (then also a ``TypeError``). Nothing
                 was changed.
         """
-        self._run(operations.prune(thread_ids, strategy))
+        self._run(operations.prune(self._backend, thread_ids, strategy))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """As :meth:`prune`."""
-        await self._arun(operations.prune(thread_ids, strategy))
+        await self._arun(operations.prune(self._backend, thread_ids, strategy))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -230,20 +240,22 @@ class Saver(Faces[CheckpointRepository, AsyncCheckpointRepository], BaseCheckpoi
         Returns:
             For each channel its ``writes``, oldest first, and the stored value as ``seed`` if there is one.
         """
-        return self._at(config)._run(operations.get_delta_channel_history(self.serde, config, channels))
+        saver = self._at(config)
+        return saver._run(operations.get_delta_channel_history(saver._backend, self.serde, config, channels))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """As :meth:`get_delta_channel_history`."""
-        return await self._at(config)._arun(operations.get_delta_channel_history(self.serde, config, channels))
+        saver = self._at(config)
+        return await saver._arun(operations.get_delta_channel_history(saver._backend, self.serde, config, channels))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version greater than ``current`` that no other branch will ever make."""
         return next_version(current)
 
 
-class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository], Saver):
+class RepositorySaver(Blocking, Saver):
     """A LangGraph checkpointer over a checkpoint repository.
 
     Serves ``invoke`` and ``ainvoke`` alike: every backend answers both. May be shared by threads and tasks, and
@@ -276,7 +288,7 @@ class RepositorySaver(Blocking[CheckpointRepository, AsyncCheckpointRepository],
         super().__init__(keep.backend, serde, strict)
 
 
-class AsyncRepositorySaver(Awaiting[CheckpointRepository, AsyncCheckpointRepository], Saver):
+class AsyncRepositorySaver(Awaiting, Saver):
     """A LangGraph checkpointer over an async checkpoint repository.
 
     Serves ``ainvoke``, and answers sync calls from threads in which no event loop runs, such as those of sync

@@ -1,4 +1,4 @@
-"""What a ``RunnableConfig`` says about a checkpoint, checked."""
+"""The address of a checkpoint, read from a ``RunnableConfig`` and checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from attrs import frozen
 from langchain_core.runnables import RunnableConfig
 
 from ...domain import InvalidInput
+from ...domain.model import is_plain
 from ...domain.shown import shown
+from ...repositories.validation import text
 
 
 class WrongType(InvalidInput, TypeError):
@@ -41,7 +43,7 @@ def identifier(value: Any, field: str) -> str:
     """Return a thread or run id as text. Integers and UUIDs are taken as their text, as LangGraph does.
 
     Raises:
-        InvalidInput: it is missing, empty, or of another type.
+        InvalidInput: it is missing, empty, too long, or of another type.
     """
     if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
         try:
@@ -50,9 +52,7 @@ def identifier(value: Any, field: str) -> str:
             raise InvalidInput(f"{field} must be shorter, got {shown(value)}", field=field) from None
     if value is None or value == "":
         raise InvalidInput(f"{field} is required: any text but the empty one", field=field)
-    if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
-    return value
+    return text(field, value)
 
 
 def identifiers(values: Any, field: str) -> list[str]:
@@ -69,10 +69,7 @@ def identifiers(values: Any, field: str) -> list[str]:
 
 def _text(found: Mapping[str, Any], key: str, name: str) -> str | None:
     value = found.get(key)
-    if value is not None and not isinstance(value, str):
-        field = f"{name}.configurable.{key}"
-        raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
-    return value
+    return None if value is None else text(f"{name}.configurable.{key}", value, empty=True)
 
 
 @frozen
@@ -88,11 +85,18 @@ class Address:
         """Read the address from ``config``.
 
         Raises:
-            InvalidInput: ``config.configurable.thread_id`` is missing, or something is of a wrong type.
+            InvalidInput: ``config.configurable.thread_id`` is missing, or something is too long or of a wrong type.
         """
         found = configurable(config)
+        thread_id: Any = found.get("thread_id")
+        namespace, checkpoint_id = found.get("checkpoint_ns", ""), found.get("checkpoint_id")
+        # One look tells that nothing is wrong with most addresses.
+        if type(namespace) is str and is_plain(
+            thread_id, namespace or "-", "-" if checkpoint_id is None else checkpoint_id
+        ):
+            return cls(thread_id, namespace, checkpoint_id)
         return cls(
-            identifier(found.get("thread_id"), "config.configurable.thread_id"),
+            identifier(thread_id, "config.configurable.thread_id"),
             _text(found, "checkpoint_ns", "config") or "",
             _text(found, "checkpoint_id", "config") or None,
         )

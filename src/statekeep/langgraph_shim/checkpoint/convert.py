@@ -32,8 +32,8 @@ from ...domain import (
 )
 from ...domain.model import is_plain
 from ...domain.shown import shown
-from . import metadata as _metadata
 from .config import Address, config_of
+from .metadata import pack, unpack
 
 # Since this format a step's Sends are an ordinary channel, no longer pending writes of the parent.
 _SENDS_IN_A_CHANNEL = 4
@@ -75,11 +75,6 @@ def _created_at(stamp: Any) -> dt.datetime:
     except (TypeError, ValueError):
         return dt.datetime.now(dt.UTC)
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-
-
-def channel_values(checkpoint: GraphCheckpoint) -> Mapping[str, Any]:
-    """Return the live values of a checkpoint that is about to be put."""
-    return _mapping(checkpoint, "channel_values")
 
 
 def supplied(serde: Serializer, values: Mapping[str, Any], names: Collection[str]) -> dict[str, Payload]:
@@ -162,7 +157,7 @@ def to_domain(
         checkpoint_id=checkpoint_id,
         parent_id=address.checkpoint_id,
         created_at=_created_at(checkpoint.get("ts")),
-        metadata=_metadata.pack(serde, merged),
+        metadata=pack(serde, merged),
         header=_dump(serde, header, "the checkpoint's header"),
         channels={
             name: _channel(serde, name, version, values, new_versions, deltas) for name, version in versions.items()
@@ -226,7 +221,7 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
         if channel.payload is not None:
             values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
     try:
-        metadata = _metadata.unpack(serde, saved.metadata)
+        metadata = unpack(serde, saved.metadata)
     except Exception as error:
         raise CorruptRecord(
             f"cannot deserialize the metadata of {_where(saved)}: {type(error).__name__}: {error}"

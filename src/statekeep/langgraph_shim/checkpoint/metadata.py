@@ -43,7 +43,10 @@ def unpack(serde: Serializer, value: Any) -> Any:
     if kind is Payload:
         return load(serde, value)
     if kind is dict:
-        return {unpack(serde, key): unpack(serde, item) for key, item in value.items()}
+        return {
+            key if type(key) is str else unpack(serde, key): item if type(item) in _SIMPLE else unpack(serde, item)
+            for key, item in value.items()
+        }
     if kind is list or kind is tuple or kind is set or kind is frozenset:
         return kind(unpack(serde, item) for item in value)
     return value

@@ -11,7 +11,7 @@ from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Resul
 from ...domain import DEFAULT, InvalidInput, VectorIndex
 from ...domain.shown import shown
 from ...repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
-from ..faces import Awaiting, Blocking, Faces, checked_repository
+from ..faces import Awaiting, Blocking, Faces, checked_repository, executing
 from . import operations
 from .operations import minutes
 
@@ -45,7 +45,7 @@ def _checked_ttl(ttl: Any) -> TTLConfig | None:
     return cast(TTLConfig, dict(ttl))
 
 
-class Store(Faces[ItemRepository, AsyncItemRepository], BaseStore):
+class Store(Faces, BaseStore):
     """LangGraph's methods over both faces of one backend.
 
     ``get``, ``search``, ``delete``, ``list_namespaces`` and their async twins are those of LangGraph's ``BaseStore``,
@@ -53,17 +53,19 @@ class Store(Faces[ItemRepository, AsyncItemRepository], BaseStore):
     """
 
     supports_ttl = True
+    _backend: ItemBackend
 
     def __init__(self, backend: ItemBackend, ttl: TTLConfig | None) -> None:
         self.ttl_config = _checked_ttl(ttl)
-        self._sync = ItemRepository(backend)
-        self._async = AsyncItemRepository(backend)
+        self._backend = backend
+        self._sync, self._async = ItemRepository(backend), AsyncItemRepository(backend)
+        self._execute, self._aexecute = executing(self._sync), executing(self._async)
         self._zone = None if backend.index is None else ZoneInfo(backend.index.timezone)
 
     @property
     def index(self) -> VectorIndex | None:
         """The options of vector search; ``None``: there is none, and queries are ignored."""
-        return self._sync.backend.index
+        return self._backend.index
 
     def _lifetime(self, ttl: float | NotProvided | None) -> Any:
         # Without a word from anybody the repository's own TTL holds, of which LangGraph does not know.
@@ -143,7 +145,7 @@ class Store(Faces[ItemRepository, AsyncItemRepository], BaseStore):
         await super().aput(namespace, key, value, index, ttl=self._lifetime(ttl))
 
 
-class RepositoryStore(Blocking[ItemRepository, AsyncItemRepository], Store):
+class RepositoryStore(Blocking, Store):
     """A LangGraph store over an item repository.
 
     Serves ``invoke`` and ``ainvoke`` alike: every backend answers both. May be shared by threads and tasks, and
@@ -182,7 +184,7 @@ class RepositoryStore(Blocking[ItemRepository, AsyncItemRepository], Store):
         self._sync.setup()
 
 
-class AsyncRepositoryStore(Awaiting[ItemRepository, AsyncItemRepository], Store):
+class AsyncRepositoryStore(Awaiting, Store):
     """A LangGraph store over an async item repository.
 
     Serves ``ainvoke``, and answers sync calls from threads in which no event loop runs, such as those of sync
