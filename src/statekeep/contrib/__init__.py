@@ -1,1 +1,1 @@
-"""Statekeep beside other libraries; each module needs the library that it is named after."""
+"""Bridges to other libraries; each module needs the one it is named after."""

@@ -1,4 +1,6 @@
-"""LangGraph's checkpointers, stores and caches over any repository (``pip install 'statekeep[langgraph]'``).
+"""LangGraph's checkpointers, stores and caches over any repository.
+
+They need ``pip install 'statekeep[langgraph]'``.
 
 >>> import statekeep
 >>> from statekeep.langgraph_shim import RepositoryCache, RepositorySaver, RepositoryStore

@@ -1,4 +1,4 @@
-"""How the classes on Valkey come by their clients."""
+"""Clients for the classes on Valkey: the user's, or one that a URL opens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MadeT = TypeVar("MadeT")
 
 
 def carrier(client: Any, deadline: float) -> Client:
-    """Return what carries requests over a client of the user's, or over one of ours.
+    """Return a client for requests: ours as it is, one of the user's wrapped.
 
     Raises:
         InvalidInput: it is neither.
@@ -20,7 +20,7 @@ def carrier(client: Any, deadline: float) -> Client:
 
 
 def opened(make: Callable[[Client], MadeT], conn_string: str, **options: Any) -> MadeT:
-    """Return what ``make`` makes of a client for a URL; if that fails, the client is closed.
+    """Open a client for a URL and return ``make(client)``; on failure close the client.
 
     Args:
         make: gets the client, and owns it if it succeeds.

@@ -1,4 +1,4 @@
-"""Both faces of savers, stores and caches: blocking code and event loops on one backend."""
+"""Both faces of savers, stores and caches: blocking, and for event loops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..repositories.operation import Operation, arun, run
 
 
 class Backend(Protocol):
-    """The end of any backend."""
+    """A backend of any kind of record."""
 
     def close(self) -> None: ...
 
@@ -40,7 +40,7 @@ def checked_repository(repository: Any, wanted: type[FaceT], other: type[Any], i
 
 
 def executing(keep: Any) -> Callable[[Any], Any]:
-    """Answer requests that are functions of a repository: ``lambda keep: keep.get(...)``."""
+    """Answer requests that are functions of a repository."""
     return lambda request: request(keep)
 
 

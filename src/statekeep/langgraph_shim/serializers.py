@@ -1,4 +1,4 @@
-"""Serializers: those that users pass, and the one that makes objects of known types only."""
+"""Serializers: the check of the user's, and one that makes objects of known types only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..domain import CorruptRecord, InvalidInput
 from ..domain.shown import shown
 
 Strict = bool | Collection[type | str]
-"""Whether objects of known types only are made of what is stored; or which types are known beside LangGraph's own."""
+"""``True``: make objects of known types only. A list: know these types, too. ``False``: make any."""
 
 _refused: ContextVar[list[str] | None] = ContextVar("statekeep_refused_types", default=None)
 
 
 def _listen(event: SerdeEvent) -> None:
-    """Note what LangGraph refuses: it goes on with the data of the object in the object's place."""
+    """Note what LangGraph refuses; it would put the bare data in the object's place."""
     refused = _refused.get()
     if refused is not None and event["kind"].endswith("blocked"):
         name = shown(f"{event['module']}:{event['name']}")
-        # What is made by a method, as a subclass of datetime is, LangGraph lets nobody allow.
+        # LangGraph lets nobody allow objects that a method makes, such as a subclass of datetime.
         hint = f"; if it is yours, allow it with strict=[{name}]" if event["kind"] == "msgpack_blocked" else ""
         refused.append(f"type {name} is refused in strict mode{hint}")
 
@@ -34,9 +34,9 @@ register_serde_event_listener(_listen)
 
 
 class StrictSerializer(JsonPlusSerializer):
-    """LangGraph's serializer, but only objects of known types are made of what is stored; others are an error.
+    """LangGraph's serializer, for objects of known types only; others are an error.
 
-    LangGraph's own one imports any module that a stored record names, and calls what it names in it. So whoever can
+    LangGraph's own one imports any module that a stored record names, and calls what it names in it. So those who can
     write to the store can run code in the program that reads it. Here nothing is imported but what is known: the types
     of LangGraph (``Send``, ``Interrupt``, ``Command`` ...), the messages of LangChain, dates, sets, paths and the like
     (LangGraph's ``SAFE_MSGPACK_TYPES``), and those that you allow. ``strict=True`` of savers and caches is this.

@@ -1,4 +1,7 @@
-"""Search indexes over records, as redis-om defines them. Statekeep's own operations need none."""
+"""Search indexes over records, as redis-om defines them.
+
+Statekeep's own operations need none.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from ...domain.shown import shown
 from .schema import RECORD_TYPES, RecordType
 
 _SCHEMA: Final = {str: "TAG SEPARATOR |", int: "NUMERIC", dt.datetime: "NUMERIC"}
-"""How redis-om indexes a field of a type. No percent-encoded part of a key holds the separator."""
+"""The index type of a field by its Python type. No percent-encoded part of a key holds the separator."""
 
 
 @frozen
 class IndexDefinition:
-    """An index of FT.CREATE.
+    """The definition of an index, for FT.CREATE.
 
     Attributes:
         name: of the index.
@@ -31,7 +34,7 @@ class IndexDefinition:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Create the index, and leave the two marks by which redis-om knows that it is up to date."""
+        """Commands that create the index, and two marks that tell redis-om it is up to date."""
         digest = hashlib.sha1(self.schema.encode(), usedforsecurity=False).hexdigest()
         return [
             ["FT.CREATE", self.name, *self.schema.split(" ")],
@@ -41,7 +44,7 @@ class IndexDefinition:
 
 
 def record_type_of(model: type) -> RecordType:
-    """The stored form of a domain model.
+    """Return the stored form of a domain model.
 
     Raises:
         InvalidInput: there are no records of ``model``.
@@ -72,7 +75,7 @@ def searchable_prefix(prefix: str) -> str:
 
 
 def index_definition(record_type: RecordType, prefix: str) -> IndexDefinition:
-    """The index that redis-om's Migrator would create for a record type.
+    """Return the index that redis-om's Migrator would create for a record type.
 
     Raises:
         InvalidInput: redis-om cannot deal with the prefix.

@@ -139,10 +139,10 @@ def cache_entry_pk(namespace: Sequence[str], key: str) -> str:
 
 
 def index_commands(model: type, *, prefix: str = "statekeep") -> list[list[str]]:
-    """Return the commands that create the search index of redis-om's ``find``, as its Migrator would.
+    """Return the commands that create the search index of redis-om's ``find``.
 
-    Run them on database 0 of a server that has the search module (in a cluster: the first on any node, the others by
-    their keys). After that the Migrator finds nothing to do. Statekeep itself does not use the index.
+    Its Migrator would run the same, and finds nothing to do after them. Run them on database 0 of a server that has the
+    search module (in a cluster: the first on any node, the others by their keys). Statekeep does not use the index.
 
     Args:
         model: :class:`~statekeep.Checkpoint`, :class:`~statekeep.PendingWrite`, :class:`~statekeep.Item` or

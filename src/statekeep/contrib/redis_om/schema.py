@@ -7,17 +7,12 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ...domain import (
-    CacheEntry,
-    Checkpoint,
-    Item,
-    PendingWrite,
-)
+from ...domain import CacheEntry, Checkpoint, Item, PendingWrite
 
 
 @frozen
 class Field:
-    """A field of a record: what redis-om calls it, its type there, and whether an index covers it."""
+    """A field of a record: its name and type in redis-om, and whether it is indexed."""
 
     name: str
     type: type

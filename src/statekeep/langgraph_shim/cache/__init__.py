@@ -1,1 +1,1 @@
-"""Caches of one backend each, under the module paths of ``langgraph_checkpoint_aws.cache``."""
+"""LangGraph caches, under the module paths of ``langgraph_checkpoint_aws.cache``."""

@@ -31,7 +31,7 @@ KeyT = TypeVar("KeyT", bound="str | FullKey")
 
 
 def _place(key: Any) -> CacheKey:
-    """A key of LangGraph's, or a plain text, which is one of the empty namespace."""
+    """Return the place of a key; a plain text is a key of the empty namespace."""
     if isinstance(key, str):
         return (), key
     if not isinstance(key, tuple) or len(key) != 2 or not isinstance(key[1], str):

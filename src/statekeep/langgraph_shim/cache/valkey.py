@@ -140,7 +140,9 @@ class ValkeyCache(Cache[ValueT]):
         on_error: OnError = "raise",
         deadline: float = 10.0,
     ) -> Self:
-        """Make a cache over a connection pool of valkey-py, sync or async, which stays open when the cache closes.
+        """Make a cache over a connection pool of valkey-py, sync or async.
+
+        The pool stays open when the cache closes.
 
         Args:
             pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.

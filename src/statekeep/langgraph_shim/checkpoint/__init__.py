@@ -1,1 +1,1 @@
-"""Checkpointers of one backend each, under the module paths of ``langgraph_checkpoint_aws.checkpoint``."""
+"""Checkpointers, under the module paths of ``langgraph_checkpoint_aws.checkpoint``."""

@@ -1,4 +1,4 @@
-"""Threads that belong to actors: whose thread a config means, and whose it is if the config does not say."""
+"""Threads of actors: finds the actor of a config, or of a thread without one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .config import identifier, identifiers
 
 
 class OwnedThread(str):
-    """A thread id that knows whose thread it is.
+    """A thread id that knows its actor.
 
     LangGraph takes nothing but the thread id from a config of ours when it reads the state of a nested graph. To
     everybody else it is the text that it is.
@@ -38,7 +38,7 @@ class OwnedThread(str):
 
 
 def actor_of(config: Any) -> str | None:
-    """Return whose threads a config means, ``None`` if it does not say.
+    """Return the actor that a config names, ``None`` if it names none.
 
     Raises:
         InvalidInput: ``actor_id`` is not text, or empty.
@@ -50,7 +50,7 @@ def actor_of(config: Any) -> str | None:
 
 
 def means_all_threads(config: Any) -> bool:
-    """Say whether a config means all threads of an actor: it names the actor and no thread."""
+    """Say whether a config names an actor and no thread: all threads of the actor."""
     found = _configurable(config)
     return "actor_id" in found and found.get("thread_id") is None
 
@@ -66,7 +66,7 @@ def _owner_of(thread_id: Any) -> str | None:
 
 
 def owned(config: RunnableConfig, actor_id: str) -> RunnableConfig:
-    """Return a config that says whose thread it is."""
+    """Return the config with the actor added."""
     found = config["configurable"]
     thread = OwnedThread(found["thread_id"], actor_id)
     return {**config, "configurable": {**found, "thread_id": thread, "actor_id": actor_id}}
@@ -79,7 +79,9 @@ def _of(backend: AgentCoreCheckpoints, actor_id: str | None) -> AgentCoreCheckpo
 def owner(
     backend: AgentCoreCheckpoints, thread_id: Any, actor_id: Any, field: str = "thread_id"
 ) -> Operation[str | None]:
-    """Return whose thread it is: as it is said, or else whoever has one; ``None`` if nobody has.
+    """Return the actor of a thread, ``None`` if nobody has such a thread.
+
+    It is ``actor_id``, else the actor that ``thread_id`` knows, else the only one that has the thread.
 
     Raises:
         InvalidInput: several have one.
@@ -106,7 +108,7 @@ def delete_thread(backend: AgentCoreCheckpoints, thread_id: str, actor_id: str |
 
 
 def delete_for_runs(backend: AgentCoreCheckpoints, run_ids: Sequence[str]) -> Operation[None]:
-    """Delete the checkpoints of runs, whosesoever they are."""
+    """Delete the checkpoints of runs, in the threads of all actors."""
     actors: set[str] = set()
     for run_id in identifiers(run_ids, "run_ids"):
         actors |= set((yield from nested(backend.actors_of_run(run_id))))

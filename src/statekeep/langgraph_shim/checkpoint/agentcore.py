@@ -103,7 +103,7 @@ class AgentCoreMemorySaver(RepositorySaver):
         return self if actor_id is None else self._of(actor_id)
 
     def _of(self, actor_id: str) -> Self:
-        """Return the saver of an actor; its configs say whose threads they are."""
+        """Return the saver of an actor; the configs that it returns name the actor."""
         saver = copy(self)
         saver._backend = self._backend.of_actor(actor_id)
         saver.actor_id, saver._is_of_config = actor_id, True

@@ -39,7 +39,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         self._execute, self._aexecute = backend.execute, backend.aexecute
 
     def _at(self, config: Any) -> Saver:
-        """Return the saver that answers for a config: this one, unless threads belong to somebody."""
+        """Return the saver that answers for a config: this one, unless it names an actor."""
         return self
 
     # LangGraph's methods
@@ -231,7 +231,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what the ancestors of a checkpoint wrote to channels since the nearest stored value.
+        """Return what a checkpoint's ancestors wrote to channels since the last stored value.
 
         Args:
             config: the checkpoint; without ``checkpoint_id`` the newest.
@@ -251,7 +251,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         return await saver._arun(operations.get_delta_channel_history(saver._backend, self.serde, config, channels))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """Return a channel version greater than ``current`` that no other branch will ever make."""
+        """Return a version greater than ``current``, which no other branch will make."""
         return next_version(current)
 
 

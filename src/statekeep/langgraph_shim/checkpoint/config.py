@@ -16,7 +16,7 @@ from ...repositories.validation import text
 
 
 class WrongType(InvalidInput, TypeError):
-    """An argument is of a wrong type; LangGraph's own savers raise ``TypeError`` there."""
+    """An argument of a wrong type, where LangGraph's own savers raise ``TypeError``."""
 
 
 def configurable(config: Any, name: str = "config") -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ def configurable(config: Any, name: str = "config") -> Mapping[str, Any]:
 
 
 def identifier(value: Any, field: str) -> str:
-    """Return a thread or run id as text. Integers and UUIDs are taken as their text, as LangGraph does.
+    """Return a thread or run id as text; integers and UUIDs become text, as in LangGraph.
 
     Raises:
         InvalidInput: it is missing, empty, too long, or of another type.
@@ -74,7 +74,7 @@ def _text(found: Mapping[str, Any], key: str, name: str) -> str | None:
 
 @frozen
 class Address:
-    """Where a checkpoint is. ``checkpoint_id`` is ``None`` for the newest."""
+    """The address of a checkpoint; ``checkpoint_id`` is ``None`` for the newest."""
 
     thread_id: str
     namespace: str
@@ -108,7 +108,7 @@ def config_of(thread_id: str, namespace: str, checkpoint_id: str | None) -> Runn
 
 
 def selection(config: Any) -> dict[str, str | None]:
-    """Return ``thread_id``, ``namespace`` and ``checkpoint_id`` of a listing; ``None`` stands for all.
+    """Return which checkpoints a listing covers; ``None`` stands for all.
 
     No config, or an empty one, selects everything; one without ``checkpoint_ns`` selects all namespaces.
     """

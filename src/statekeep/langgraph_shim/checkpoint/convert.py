@@ -1,4 +1,4 @@
-"""LangGraph's checkpoints, tuples and pending writes, to and from those of the domain. No I/O."""
+"""Conversion between LangGraph's checkpoints and those of the domain. No I/O."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _dump(serde: Serializer, value: Any, what: str) -> Payload:
 
 
 def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
-    """Deserialize; only a failure pays for saying ``what`` it was, with ``names`` in its braces."""
+    """Deserialize a payload. An error says ``what`` it was, with ``names`` in its braces."""
     try:
         return serde.loads_typed((payload.encoding, payload.data))
     except Exception as error:
@@ -78,7 +78,7 @@ def _created_at(stamp: Any) -> dt.datetime:
 
 
 def supplied(serde: Serializer, values: Mapping[str, Any], names: Collection[str]) -> dict[str, Payload]:
-    """Serialize those of ``names`` that have a value: what a repository found missing, and may now store."""
+    """Serialize the values of the channels that a repository found missing."""
     return {name: _dump(serde, values[name], f"channel {name!r}") for name in names if name in values}
 
 
@@ -244,7 +244,7 @@ def _writes(serde: Serializer, writes: Iterable[PendingWrite], place: Checkpoint
 
 
 def lacks_sends(found: CheckpointTuple) -> bool:
-    """Whether the Sends of this checkpoint, of a format before 4, must be looked for at its parent."""
+    """Say whether the Sends of a checkpoint are with its parent, as in formats before 4."""
     checkpoint = found.checkpoint
     return (
         found.parent_config is not None
@@ -255,7 +255,7 @@ def lacks_sends(found: CheckpointTuple) -> bool:
 
 
 def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpoint | None) -> None:
-    """Give a checkpoint of an old format the Sends that its parent's tasks wrote. LangGraph migrates them on."""
+    """Add the Sends that the parent's tasks wrote. LangGraph migrates them on."""
     if parent is None:
         return
     sends = [write for write in parent.pending_writes if write.channel == TASKS]
@@ -266,7 +266,7 @@ def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpo
 
 
 def to_history(serde: Serializer, history: ChannelHistory, channel: str, address: Address) -> DeltaChannelHistory:
-    """Return LangGraph's form of what the ancestors of a checkpoint wrote to a channel.
+    """Return what a checkpoint's ancestors wrote to a channel, in LangGraph's form.
 
     Raises:
         CorruptRecord: something stored cannot be deserialized.

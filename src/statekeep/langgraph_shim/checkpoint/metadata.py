@@ -1,4 +1,4 @@
-"""Metadata between LangGraph, which allows any object in it, and the domain, which keeps exact JSON.
+"""Conversion of metadata: any objects in LangGraph, exact JSON in the domain.
 
 Metadata stays readable to the server, because it is there to be filtered by: like in LangGraph's own savers it
 is *not* encrypted by an ``EncryptedSerializer``. Only objects that exact JSON cannot hold go through the
@@ -17,7 +17,7 @@ _SIMPLE = (str, int, bool, float, type(None))
 
 
 def pack(serde: Serializer, metadata: Mapping[str, Any], field: str = "metadata") -> dict[str, Any]:
-    """Return a copy of ``metadata`` in which every object that exact JSON cannot hold is a payload.
+    """Return a copy in which every object that exact JSON cannot hold is a payload.
 
     Raises:
         InvalidInput: ``metadata`` is not a mapping from text, or contains itself.

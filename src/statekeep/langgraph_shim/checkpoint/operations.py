@@ -1,4 +1,4 @@
-"""LangGraph's methods as operations, each written once for blocking code and event loops.
+"""LangGraph's methods as operations: one body for blocking code and event loops.
 
 They run the operations of a backend, see :mod:`statekeep.repositories.operation`, and check the arguments that a
 repository would check.
@@ -81,7 +81,7 @@ def get_tuple(
 
 
 def complete(backend: CheckpointBackend, serde: Serializer, saved: SavedCheckpoint) -> Operation[CheckpointTuple]:
-    """Deserialize a checkpoint. Only one of an old format reads anything more, its parent."""
+    """Deserialize a checkpoint; one of an old format reads its parent, too."""
     found = to_tuple(serde, saved)
     if lacks_sends(found):
         parent = yield from nested(backend.get(saved.thread_id, saved.namespace, saved.parent_id))

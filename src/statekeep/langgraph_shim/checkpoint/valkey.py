@@ -16,7 +16,7 @@ __all__ = ["AsyncValkeySaver", "ValkeySaver"]
 
 
 class _Valkey(Saver):
-    """How both savers are made."""
+    """The constructors of both savers."""
 
     def __init__(
         self,
@@ -94,7 +94,9 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         deadline: float = 10.0,
     ) -> Self:
-        """Make a saver over a connection pool of valkey-py, sync or async, which stays open when the saver closes.
+        """Make a saver over a connection pool of valkey-py, sync or async.
+
+        The pool stays open when the saver closes.
 
         Args:
             pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.

@@ -10,11 +10,11 @@ from ...domain.shown import shown
 
 
 def next_version(current: Any) -> str:
-    """Return a version greater than ``current``: a zero-padded number, a dot and 16 random digits.
+    """Return a channel version greater than ``current``.
 
-    Two branches that fork from one checkpoint count on from the same number, and a channel's values are stored
-    by version. The random digits keep them apart, so they must not come from :mod:`random`, which an
-    application may seed.
+    It is a zero-padded number, a dot and 16 random digits. Branches that fork from one checkpoint count on from the
+    same number, and a channel's values are stored by version. The random digits keep them apart, so they must not
+    come from :mod:`random`, which an application may seed.
 
     Args:
         current: ``None`` for the first version, else a version as made here or by another saver.

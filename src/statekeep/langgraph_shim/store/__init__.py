@@ -1,1 +1,1 @@
-"""Stores of one backend each, under the module paths of ``langgraph_checkpoint_aws.store``."""
+"""LangGraph stores, under the module paths of ``langgraph_checkpoint_aws.store``."""

@@ -114,7 +114,9 @@ class Store(Faces, BaseStore):
         *,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
-        """Store an item, whole or not at all; one under the same key is replaced, and keeps its ``created_at``.
+        """Store an item, whole or not at all.
+
+        An item under the same key is replaced, and keeps its ``created_at``.
 
         Args:
             namespace: labels, the first of which is not ``"langgraph"``.
@@ -176,7 +178,9 @@ class RepositoryStore(Blocking, Store):
         super().__init__(keep.backend, ttl)
 
     def setup(self) -> None:
-        """Prepare vector search: make the server's index if it can have one. Idempotent; needed for that alone.
+        """Prepare vector search: make the server's index if it can have one.
+
+        Idempotent; needed for vector search alone.
 
         Raises:
             Conflict: there is an index, or a collection, of this name with other options.

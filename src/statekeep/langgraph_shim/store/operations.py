@@ -1,4 +1,4 @@
-"""What LangGraph's stores do, written once; see :mod:`statekeep.langgraph_shim.checkpoint.operations` for the form."""
+"""A batch of LangGraph's store as an operation; requests are functions of a repository."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Write = PutItem | DeleteItem
 
 
 def batch(ops: Iterable[Op], zone: ZoneInfo | None) -> Operation[list[Result]]:
-    """Do several operations; those that read see what was there before those that write.
+    """Do several operations; reads see what was there before the writes.
 
     All are checked before the first one is done. The reads of single items are one batch of the repository, and so
     are the writes, of which each item gets only the last one.
@@ -194,7 +194,7 @@ _LONGEST: Final = sys.float_info.max / 60
 
 
 def minutes(field: str, value: Any) -> float | None:
-    """Return a number of minutes as it was given, if it is one: ``None``, or a finite one > 0, also in seconds.
+    """Return a number of minutes: ``None``, or one > 0 that is finite in seconds, too.
 
     Raises:
         InvalidInput: it is anything else; ``field`` is named.

@@ -17,9 +17,9 @@ __all__ = ["AsyncValkeyStore", "ValkeyIndexConfig", "ValkeyStore"]
 
 
 class ValkeyIndexConfig(IndexConfig, total=False):
-    """The options of vector search. ``dims`` and ``embed`` are required; there are defaults for all others.
+    """The options of vector search.
 
-    Beside ``dims``, ``embed`` and ``fields`` of LangGraph's ``IndexConfig``:
+    ``dims`` and ``embed`` are required, all others have defaults. ``fields`` is that of LangGraph's ``IndexConfig``.
 
     Attributes:
         collection_name: stores with different names keep different vectors, of different models perhaps.
@@ -41,7 +41,7 @@ class ValkeyIndexConfig(IndexConfig, total=False):
 
 
 def _vector_index(index: Any) -> VectorIndex | None:
-    """Return the options, with an embedding model for ``"provider:model"`` and the defaults for ``None``."""
+    """Return the options; ``None`` means the default, ``"provider:model"`` becomes a model."""
     if not isinstance(index, Mapping):
         return VectorIndex.of(index)
     given = {name: value for name, value in index.items() if value is not None}
@@ -67,7 +67,7 @@ def _option(name: str) -> Any:
 
 
 class _Valkey(Store):
-    """How both stores are made."""
+    """The constructors of both stores."""
 
     def __init__(
         self,
@@ -146,7 +146,9 @@ class _Valkey(Store):
         prefix: str = "statekeep",
         deadline: float = 10.0,
     ) -> Self:
-        """Make a store over a connection pool of valkey-py, sync or async, which stays open when the store closes.
+        """Make a store over a connection pool of valkey-py, sync or async.
+
+        The pool stays open when the store closes.
 
         Args:
             pool: a ``ConnectionPool`` of ``valkey`` or ``valkey.asyncio``.
