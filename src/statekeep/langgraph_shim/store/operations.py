@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -75,25 +75,17 @@ def batch(ops: Iterable[Op], zone: ZoneInfo | None) -> Operation[list[Result]]:
                 )
     results: list[Result] = [None] * total
     if gets:
-        found = yield _batch(list(gets.values()))
+        found = yield lambda keep: keep.batch(list(gets.values()))
         for position, item in zip(gets, found, strict=True):
             results[position] = None if item is None else Item(**_fields(item, zone))
     for position, search in searches.items():
-        hits = yield _call("search", search)
+        hits = yield lambda keep, search=search: keep.search(**search)
         results[position] = [SearchItem(**_fields(hit, zone), score=hit.score) for hit in hits]
     for position, listing in listings.items():
-        results[position] = yield _call("list_namespaces", listing)
+        results[position] = yield lambda keep, listing=listing: keep.list_namespaces(**listing)
     if writes:
-        yield _batch(list(writes.values()))
+        yield lambda keep: keep.batch(list(writes.values()))
     return results
-
-
-def _batch(operations: Sequence[GetItem | Write]) -> Callable[[Any], Any]:
-    return lambda keep: keep.batch(operations)
-
-
-def _call(method: str, arguments: Mapping[str, Any]) -> Callable[[Any], Any]:
-    return lambda keep: getattr(keep, method)(**arguments)
 
 
 def _fields(item: domain.Item, zone: ZoneInfo | None) -> dict[str, Any]:
