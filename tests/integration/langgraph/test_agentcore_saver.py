@@ -231,6 +231,19 @@ async def test_runs_are_deleted_whosesoever_they_are(saver: AgentCoreMemorySaver
         saver.delete_for_runs("r1")
 
 
+def test_a_thread_id_of_a_returned_config_knows_its_actor(saver: AgentCoreMemorySaver, opened: Open) -> None:
+    for actor in ("ada", "bob"):
+        noting(saver).invoke({"log": []}, at(actor_id=actor))
+    found = saver.get_tuple(at(actor_id="bob"))
+    assert found is not None
+    thread = found.config["configurable"]["thread_id"]
+    opened().prune([thread])
+    assert states(saver) == {("ada", "t"): 3, ("bob", "t"): 1}
+    opened().copy_thread(thread, "copy")
+    opened().delete_thread(thread)
+    assert states(saver) == {("ada", "t"): 3, ("bob", "copy"): 1}
+
+
 async def test_listing_everything(saver: AgentCoreMemorySaver) -> None:
     for number, (actor, thread) in enumerate((("ada", "a"), ("bob", "b"), ("ada", "c"), (None, "d"))):
         noting(saver).invoke({"log": []}, {**at(thread, actor), "metadata": {"number": number}})

@@ -458,6 +458,12 @@ class TestErrors:
             ({"configurable": {"thread_id": True}}, "config.configurable.thread_id"),
             ({"configurable": {"thread_id": "t", "checkpoint_ns": 1}}, "config.configurable.checkpoint_ns"),
             ({"configurable": {"thread_id": "t", "checkpoint_id": 1}}, "config.configurable.checkpoint_id"),
+            ({"configurable": {"thread_id": "t", "checkpoint_id": 0}}, "config.configurable.checkpoint_id"),
+            ({"configurable": {"thread_id": "t", "checkpoint_ns": 0}}, "config.configurable.checkpoint_ns"),
+            ({"configurable": {"thread_id": "x" * 8193}}, "config.configurable.thread_id"),
+            ({"configurable": {"thread_id": "\ud800"}}, "config.configurable.thread_id"),
+            ({"configurable": {"thread_id": "t", "checkpoint_ns": "\ud800"}}, "config.configurable.checkpoint_ns"),
+            ({"configurable": {"thread_id": "t", "checkpoint_id": "\ud800"}}, "config.configurable.checkpoint_id"),
         ],
     )
     def test_config(self, saver: RepositorySaver, config: Any, field: str) -> None:
