@@ -449,7 +449,7 @@ def run(program: str, *arguments: object) -> None:
 import asyncio, gc, os, signal, socket, sys, threading, time
 import valkey
 from statekeep.domain import Unavailable
-from statekeep.repositories.valkey.client import client_for, client_from_url
+from statekeep.repositories.valkey import client_for, client_from_url
 from statekeep.repositories.valkey.requests import Call, Commands, Script
 
 RETURN = Script("return", "#!lua\\nreturn ARGV[1]")
@@ -875,7 +875,7 @@ def test_repr_shows_no_password(valkey_server: ValkeyServer) -> None:
 def test_nothing_is_printed(valkey_server: ValkeyServer, prefix: str) -> None:
     program = f"""
 import asyncio
-from statekeep.repositories.valkey.client import client_from_url
+from statekeep.repositories.valkey import client_from_url
 from statekeep.repositories.valkey.requests import Call, Commands, Script
 
 client = client_from_url({valkey_server.url!r}, client="glide")

@@ -284,7 +284,7 @@ def test_without_libvalkey(valkey_server: ValkeyServer) -> None:
     program = """
 import asyncio, sys
 sys.modules["libvalkey"] = None
-from statekeep.repositories.valkey.client import client_from_url
+from statekeep.repositories.valkey import client_from_url
 from statekeep.repositories.valkey.requests import Ask, Call, Commands, Scan, Script
 
 async def main():
