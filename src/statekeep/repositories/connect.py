@@ -1,11 +1,11 @@
-"""From a URL to repositories."""
+"""Open repositories by URL."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -14,64 +14,78 @@ from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .items import AsyncItemRepository, ItemBackend, ItemRepository
+from .options import ConnectOptions
 
-PREFIX = "statekeep"
-SCHEMES = (
-    "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
-    "redis://, rediss:// or agentcore://"
-)
+PREFIX: Final = "statekeep"
 
-
-RepositoryT = TypeVar("RepositoryT")
+T = TypeVar("T")
+CheckpointsT = TypeVar("CheckpointsT", bound=CheckpointRepository | AsyncCheckpointRepository)
+ItemsT = TypeVar("ItemsT", bound=ItemRepository | AsyncItemRepository)
+CacheT = TypeVar("CacheT", bound=CacheRepository | AsyncCacheRepository)
 
 
 @frozen
 class Backends:
-    """Where each kind of record is kept; ``None`` where it cannot be."""
+    """Backends for each kind of record; ``None`` where the service has no place for it."""
 
     checkpoints: CheckpointBackend
-    items: ItemBackend | None
-    cache: CacheBackend | None
+    items: ItemBackend | None = None
+    cache: CacheBackend | None = None
 
 
-class Connection:
-    """The repositories behind one URL, for blocking code; a context manager, or closed with :meth:`close`.
+class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
+    """Both kinds of connections, but for closing them."""
 
-    Attributes:
-        checkpoints: checkpoints and pending writes.
-    """
-
-    def __init__(self, backends: Backends) -> None:
-        self.checkpoints = CheckpointRepository(backends.checkpoints)
-        self._items = None if backends.items is None else ItemRepository(backends.items)
-        self._cache = None if backends.cache is None else CacheRepository(backends.cache)
+    def __init__(self, checkpoints: CheckpointsT, items: ItemsT | None, cache: CacheT | None) -> None:
+        self.checkpoints = checkpoints
+        self._items = items
+        self._cache = cache
 
     @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.checkpoints.backend!r})"
 
     @property
-    def keeps_items(self) -> bool:
+    def has_items(self) -> bool:
         """Whether there are :attr:`items`."""
         return self._items is not None
 
     @property
-    def items(self) -> ItemRepository:
+    def items(self) -> ItemsT:
         """JSON values under namespaces and keys, for longer than one thread.
 
         Raises:
             Unsupported: the URL's service keeps none.
         """
-        return _kept(self._items, "items", self)
+        if self._items is None:
+            raise Unsupported(f"{self!r} keeps checkpoints, and no items")
+        return self._items
 
     @property
-    def cache(self) -> CacheRepository:
+    def cache(self) -> CacheT:
         """Serialized values under namespaces and keys, for a while.
 
         Raises:
             Unsupported: the URL's service keeps none.
         """
-        return _kept(self._cache, "cache entries", self)
+        if self._cache is None:
+            raise Unsupported(f"{self!r} keeps checkpoints, and no cache entries")
+        return self._cache
+
+
+class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheRepository]):
+    """Repositories behind one URL, for blocking code; a context manager, or closed with :meth:`close`.
+
+    Attributes:
+        checkpoints: checkpoints and pending writes.
+    """
+
+    def __init__(self, backends: Backends) -> None:
+        super().__init__(
+            CheckpointRepository(backends.checkpoints),
+            _map(ItemRepository, backends.items),
+            _map(CacheRepository, backends.cache),
+        )
 
     def close(self) -> None:
         """Close what was opened. Idempotent."""
@@ -88,44 +102,19 @@ class Connection:
         self.close()
 
 
-class AsyncConnection:
-    """The repositories behind one URL, for asyncio code; an async context manager, or closed with :meth:`close`.
+class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemRepository, AsyncCacheRepository]):
+    """Repositories behind one URL, for asyncio code; an async context manager, or closed with :meth:`close`.
 
     Attributes:
         checkpoints: checkpoints and pending writes.
     """
 
     def __init__(self, backends: Backends) -> None:
-        self.checkpoints = AsyncCheckpointRepository(backends.checkpoints)
-        self._items = None if backends.items is None else AsyncItemRepository(backends.items)
-        self._cache = None if backends.cache is None else AsyncCacheRepository(backends.cache)
-
-    @once_made
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.checkpoints.backend!r})"
-
-    @property
-    def keeps_items(self) -> bool:
-        """Whether there are :attr:`items`."""
-        return self._items is not None
-
-    @property
-    def items(self) -> AsyncItemRepository:
-        """JSON values under namespaces and keys, for longer than one thread.
-
-        Raises:
-            Unsupported: the URL's service keeps none.
-        """
-        return _kept(self._items, "items", self)
-
-    @property
-    def cache(self) -> AsyncCacheRepository:
-        """Serialized values under namespaces and keys, for a while.
-
-        Raises:
-            Unsupported: the URL's service keeps none.
-        """
-        return _kept(self._cache, "cache entries", self)
+        super().__init__(
+            AsyncCheckpointRepository(backends.checkpoints),
+            _map(AsyncItemRepository, backends.items),
+            _map(AsyncCacheRepository, backends.cache),
+        )
 
     async def close(self) -> None:
         """Close what was opened. Idempotent."""
@@ -142,52 +131,45 @@ class AsyncConnection:
         await self.close()
 
 
-def _kept(repository: RepositoryT | None, what: str, connection: object) -> RepositoryT:
-    if repository is None:
-        raise Unsupported(f"{connection!r} keeps checkpoints, and no {what}")
-    return repository
+def _map(make: Callable[[Any], T], backend: object) -> T | None:
+    return None if backend is None else make(backend)
 
 
-def _open(
-    url: str,
-    prefix: str,
-    ttl: float | None,
-    refresh_on_read: bool,
-    index: Any,
-    clock: Callable[[], float] | None,
-    options: dict[str, Any],
-) -> Backends:
-    if not isinstance(url, str):
-        raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
-    life: dict[str, Any] = {"ttl": ttl}
-    reading: dict[str, Any] = {"refresh_on_read": refresh_on_read}
-    vectors = VectorIndex.of(index)
-    if url == "memory:":
-        from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
+@frozen
+class _Request:
+    """Arguments of :func:`connect`."""
 
-        if options:
-            raise InvalidInput(f"memory: takes no {', '.join(sorted(options))}", field=min(options))
-        life["clock"] = clock or time.time
-        return Backends(
-            MemoryCheckpoints(**life, **reading),
-            MemoryItems(**life, **reading, index=vectors),
-            MemoryCacheEntries(**life),
-        )
-    if ":" not in url or url.startswith("memory"):
-        # Not shown: what has no scheme may begin with a password.
-        raise InvalidInput(f"url must start with {SCHEMES}", field="url")
-    if clock is not None:
-        raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
-    if url.startswith("agentcore:"):
-        return _open_agentcore(url, {"prefix": prefix, **life, **reading, "index": vectors}, options)
+    url: str
+    prefix: str
+    ttl: float | None
+    refresh_on_read: bool
+    index: VectorIndex | None
+    clock: Callable[[], float] | None
+    options: Mapping[str, Any]
+
+
+def _open_memory(request: _Request) -> Backends:
+    from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
+
+    if request.options:
+        raise InvalidInput(f"memory: takes no {', '.join(sorted(request.options))}", field=min(request.options))
+    life: Any = {"ttl": request.ttl, "clock": request.clock or time.time}
+    return Backends(
+        MemoryCheckpoints(**life, refresh_on_read=request.refresh_on_read),
+        MemoryItems(**life, refresh_on_read=request.refresh_on_read, index=request.index),
+        MemoryCacheEntries(**life),
+    )
+
+
+def _open_valkey(request: _Request) -> Backends:
     from .valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, open_client
 
-    client = open_client(url, **options)
+    life: Any = {"prefix": request.prefix, "ttl": request.ttl}
+    client = open_client(request.url, **request.options)
     try:
-        life["prefix"] = prefix
         return Backends(
-            ValkeyCheckpoints(client, **life, **reading),
-            ValkeyItems(client, **life, **reading, index=vectors),
+            ValkeyCheckpoints(client, **life, refresh_on_read=request.refresh_on_read),
+            ValkeyItems(client, **life, refresh_on_read=request.refresh_on_read, index=request.index),
             ValkeyCacheEntries(client, **life),
         )
     except BaseException:
@@ -195,17 +177,54 @@ def _open(
         raise
 
 
-_OF_VALKEY = {"prefix": PREFIX, "ttl": None, "refresh_on_read": False, "index": None}
-
-
-def _open_agentcore(url: str, settings: Mapping[str, Any], options: dict[str, Any]) -> Backends:
+def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_url
 
-    for name, value in settings.items():
-        if value != _OF_VALKEY[name]:
+    for name, default in (("prefix", PREFIX), ("ttl", None), ("refresh_on_read", False), ("index", None)):
+        if getattr(request, name) != default:
             reason = "events live as long as the memory's eventExpiryDuration" if name == "ttl" else "it has no use"
             raise InvalidInput(f"agentcore:// takes no {name}: {reason}", field=name)
-    return Backends(open_url(url, **options), None, None)
+    return Backends(open_url(request.url, **request.options))
+
+
+_OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
+    "memory": _open_memory,
+    "embedded": _open_valkey,
+    "valkey": _open_valkey,
+    "valkeys": _open_valkey,
+    "redis": _open_valkey,
+    "rediss": _open_valkey,
+    "unix": _open_valkey,
+    "agentcore": _open_agentcore,
+}
+"""Functions that open URLs, by scheme. What follows a ``+`` in the scheme is for them to read."""
+
+_FORMS: Final = (
+    "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
+    "redis://, rediss:// or agentcore://"
+)
+
+
+def _open(
+    url: str,
+    prefix: str,
+    ttl: float | None,
+    refresh_on_read: bool,
+    index: VectorIndex | Mapping[str, Any] | None,
+    clock: Callable[[], float] | None,
+    options: Mapping[str, Any],
+) -> Backends:
+    if not isinstance(url, str):
+        raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
+    request = _Request(url, prefix, ttl, refresh_on_read, VectorIndex.of(index), clock, options)
+    scheme, colon, _ = url.partition(":")
+    opener = _OPENERS.get(scheme.partition("+")[0].lower()) if colon else None
+    if opener is None or (opener is _open_memory and url != "memory:"):
+        # The URL is not shown: what has no scheme may begin with a password.
+        raise InvalidInput(f"url must start with {_FORMS}", field="url")
+    if clock is not None and opener is not _open_memory:
+        raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
+    return opener(request)
 
 
 def connect(
@@ -216,7 +235,7 @@ def connect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open repositories for blocking code.
 
@@ -226,16 +245,16 @@ def connect(
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
             ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
             ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only).
-        prefix: what all keys in Valkey start with.
-        ttl: seconds that what is stored lives, fractions allowed; ``None`` for ever.
-        refresh_on_read: reading a checkpoint or item starts its TTL anew.
-        index: makes items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
-        clock: for ``memory:``, returns the time in seconds since 1970.
-        options: of the client: ``pool_size``, ``pool_timeout``, ``request_timeout`` and ``connect_timeout`` and ``deadline`` in
-            seconds, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``,
-            ``tls_ca_certs``, ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too.
-            Those of ``agentcore://`` are the arguments of
-            :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and the fields of
+        prefix: first part of all keys in Valkey.
+        ttl: lifetime of a record in seconds, fractions allowed; ``None`` for ever.
+        refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
+        index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
+        clock: for ``memory:``, a function that returns the time in seconds since 1970.
+        options: of the client, see :class:`~statekeep.repositories.options.ConnectOptions`. For Valkey: ``pool_size``;
+            ``pool_timeout``, ``request_timeout``, ``connect_timeout`` and ``deadline`` in seconds; ``client``
+            (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
+            ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too. For ``agentcore://``:
+            arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and fields of
             :class:`~statekeep.repositories.aws.AwsSettings`.
 
     Raises:
@@ -258,7 +277,7 @@ def aconnect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> AsyncConnection:
     """Open repositories for asyncio code; arguments and errors as :func:`connect`. Connects on first use.
 

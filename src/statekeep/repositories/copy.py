@@ -292,7 +292,7 @@ def _copied(source: Any, target: Any, report: _Report, position: int) -> Operati
     pairs: list[tuple[Any, Any]]
     if isinstance(source, connection) and isinstance(target, connection):
         pairs = [(source.checkpoints, target.checkpoints)]
-        if source.keeps_items:
+        if source.has_items:
             pairs.append((source.items, target.items))
     else:
         pairs = [(source, target)]

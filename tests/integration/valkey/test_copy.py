@@ -225,7 +225,7 @@ def test_connections_that_keep_no_items() -> None:
             chain(agentcore.checkpoints, "other", 2)
             assert statekeep.copy(agentcore, memory).checkpoints == 2
             assert len(everything(memory.checkpoints)) == 5
-        assert (memory.keeps_items, agentcore.keeps_items) == (True, False)
+        assert (memory.has_items, agentcore.has_items) == (True, False)
 
 
 def test_items_are_found_by_the_index_of_the_target() -> None:

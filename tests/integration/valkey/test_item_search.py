@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from statekeep import AsyncItemRepository, Conflict, ItemRepository, SearchItem, VectorIndex
 from statekeep.repositories.memory import MemoryItems
+from statekeep.repositories.options import Driver
 from statekeep.repositories.valkey import ValkeyItems, client_from_url
-from statekeep.repositories.valkey.client.url import Driver
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.items.search_query import index_name
 from statekeep.testing.contracts.vector_search import AIndexed, Indexed, VectorSearchContract

@@ -80,5 +80,5 @@ def test_ports_and_databases_of_many_digits(url: str) -> None:
 
 
 def test_the_longest_waits() -> None:
-    with statekeep.connect(URL, deadline=4_000_000, request_timeout="0.5") as keep:
+    with statekeep.connect(URL, deadline=4_000_000, request_timeout="0.5") as keep:  # type: ignore[arg-type]
         assert "4000000" in repr(keep)

@@ -33,7 +33,6 @@ MODULES: tuple[ModuleType, ...] = (
             "checkpoints.backend",
             "client.url_client",
             "client.user_client",
-            "embedded.client",
             "embedded.server",
             "items.backend",
         )

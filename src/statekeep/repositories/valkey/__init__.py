@@ -2,8 +2,7 @@
 
 from .cache.backend import ValkeyCacheEntries
 from .checkpoints.backend import ValkeyCheckpoints
-from .client.factory import Client, client_for, client_from_pool, client_from_url
-from .embedded.client import open_client
+from .client.factory import Client, client_for, client_from_pool, client_from_url, open_client
 from .items.backend import ValkeyItems
 
 __all__ = [

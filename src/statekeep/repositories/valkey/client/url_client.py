@@ -1,4 +1,4 @@
-"""The client that is made from a URL: it opens what it needs, where it needs it."""
+"""A client made from a URL: it opens what it needs, where it needs it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import importlib.util
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
-from ....domain import MissingDependency
+from ....domain import MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
 from ... import fork as forks
+from ...options import Driver
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
+from .errors import TooFewReplicas
 from .retry import SLACK, WORKERS, AsyncSide, Attempts, SyncSide, Workers
-from .url import Driver, Target
+from .url import Target
 
 
 class _Loop:
@@ -35,11 +38,27 @@ class _Loop:
 
 
 class UrlClient:
-    """Opens clients as they are needed: a blocking one, and one for each event loop. Survives a fork."""
+    """Opens clients as they are needed: a blocking one, and one for each event loop. Survives a fork.
 
-    def __init__(self, target: Target, driver: Driver) -> None:
+    Args:
+        target: the server.
+        driver: the client library.
+        directory: of an embedded server, whose disk is full while it says that it has too few replicas.
+        on_close: called when the clients are closed.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        driver: Driver,
+        *,
+        directory: Path | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.cluster = target.cluster
         self._target = target
+        self._directory = directory
+        self._on_close = on_close
         self._name: Driver = driver
         self._is_closed = False
         # Two locks: opening may take seconds, and no event loop waits for that.
@@ -70,6 +89,16 @@ class UrlClient:
         self._served_by_workers = weakref.WeakSet()
         self._sync = None
 
+    def _pause(self, attempt: Attempts, error: Exception) -> float:
+        """Return how many seconds to pause before the next attempt, or raise what the error means."""
+        try:
+            return attempt.failed(error, str(self._target), cluster=self.cluster)
+        except TooFewReplicas as refused:
+            if self._directory is None:
+                raise
+            message = f"the disk of {self._directory} is full; its server takes no writes until there is room"
+            raise QuotaExceeded(message, key=refused.key) from refused.__cause__
+
     # -- blocking ------------------------------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
@@ -79,7 +108,7 @@ class UrlClient:
                 side = self._sync or self._open_sync()
                 return side.perform(request, attempt)
             except Exception as error:
-                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
+                pause = self._pause(attempt, error)
             time.sleep(pause)
 
     def _open_sync(self) -> SyncSide:
@@ -108,7 +137,7 @@ class UrlClient:
                     return await self._workers.run(self.execute, request)
                 return await here.side.perform(request, attempt)
             except Exception as error:
-                pause = attempt.failed(error, str(self._target), cluster=self.cluster)
+                pause = self._pause(attempt, error)
             await asyncio.sleep(pause)
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:
@@ -163,6 +192,7 @@ class UrlClient:
                 concurrent.futures.wait([future], SLACK)
         if sync is not None:
             sync.driver.close()
+        self._on_close()
 
     async def aclose(self) -> None:
         sync, loops = self._take()
@@ -174,6 +204,7 @@ class UrlClient:
                 await asyncio.wait([asyncio.wrap_future(future)], timeout=SLACK)
         if sync is not None:
             sync.driver.close()
+        self._on_close()
 
 
 def _begin(state: _Loop, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[None] | None:
