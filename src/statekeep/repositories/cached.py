@@ -82,7 +82,7 @@ _led: ContextVar[frozenset[tuple[int, str]]] = ContextVar("statekeep calls under
 """The calls of which this code is a part: to wait for one of them would be to wait for itself."""
 
 
-class _Flights:
+class _InFlight:
     """The calls of one function that are under way in this process, by key."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class _Flights:
         self._futures: dict[str, Future[_Outcome | None]] = {}
         self._process = os.getpid()
 
-    def board(self, key: str) -> tuple[Future[_Outcome | None], bool]:
+    def join(self, key: str) -> tuple[Future[_Outcome | None], bool]:
         """Return what the outcome will be in, and whether the caller has to see to it; ``None`` means ask again."""
         if self._process != os.getpid():
             self._begin()  # nobody in a child process would ever finish the calls of its parent
@@ -105,7 +105,7 @@ class _Flights:
             future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it for the others
             return future, True
 
-    def land(self, key: str, outcome: _Outcome | None) -> None:
+    def finish(self, key: str, outcome: _Outcome | None) -> None:
         """Tell those who wait."""
         with self._lock:
             future = self._futures.pop(key)
@@ -139,14 +139,14 @@ class _Cached:
     ttl: Ttl
     serializer: Serializer
     on_error: OnError
-    flights: _Flights = field(factory=_Flights)
+    in_flight: _InFlight = field(factory=_InFlight)
 
     def call(self, key: str) -> Operation[_Outcome]:
         """One call of the function: from the cache, from a call that is under way, or made."""
-        if self.flights.is_part_of(key):
+        if self.in_flight.is_part_of(key):
             return (yield from _run())
         while True:
-            future, leads = self.flights.board(key)
+            future, leads = self.in_flight.join(key)
             if leads:
                 return (yield from self._lead(key))
             outcome: _Outcome | None = yield _Wait(future)
@@ -167,7 +167,7 @@ class _Cached:
             shared = _Outcome(error=error)
             raise
         finally:
-            self.flights.land(key, shared)
+            self.in_flight.finish(key, shared)
 
     def _made(self, key: str) -> Operation[tuple[_Outcome, Payload | None]]:
         """The outcome, and what is stored of it: those who wait get objects of their own."""
@@ -178,7 +178,7 @@ class _Cached:
             value = self._loaded(key, payload)
             if value is not _NOTHING:
                 return _Outcome(value), payload
-        with self.flights.leading(key):
+        with self.in_flight.leading(key):
             outcome = yield from _run()
         if outcome.error is not None:
             return outcome, None

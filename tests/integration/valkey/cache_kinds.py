@@ -12,7 +12,7 @@ from zlib import crc32
 from statekeep import Payload
 from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints
-from statekeep.repositories.valkey.client.user_client import SyncClient
+from statekeep.repositories.valkey.client.user_client import UserSyncClient
 from statekeep.testing.faces import awaited
 
 from .valkey_kinds import KINDS, open_repository
@@ -26,7 +26,7 @@ async def open_cache(kind: str, port: int, **options: Any) -> AsyncIterator[Asyn
     async with open_repository(kind, port) as checkpoints:
         client = cast(ValkeyCheckpoints, checkpoints.backend).client
         backend = ValkeyCacheEntries(client, **options)
-        yield awaited(CacheRepository(backend)) if isinstance(client, SyncClient) else AsyncCacheRepository(backend)
+        yield awaited(CacheRepository(backend)) if isinstance(client, UserSyncClient) else AsyncCacheRepository(backend)
 
 
 def entries(count: int, namespace: tuple[str, ...] = ("n",), data: bytes = b"v") -> dict[Any, Payload]:

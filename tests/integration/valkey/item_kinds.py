@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from statekeep import VectorIndex
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_for
-from statekeep.repositories.valkey.client.user_client import SyncClient
+from statekeep.repositories.valkey.client.user_client import UserSyncClient
 from statekeep.repositories.valkey.requests import Reply, Request
 from statekeep.testing.faces import awaited
 
@@ -37,7 +37,7 @@ async def open_items(kind: str, port: int, **options: Any) -> AsyncIterator[Asyn
     async with open_repository(kind, port) as checkpoints:
         client = cast(ValkeyCheckpoints, checkpoints.backend).client
         backend = ValkeyItems(client, **options)
-        yield awaited(ItemRepository(backend)) if isinstance(client, SyncClient) else AsyncItemRepository(backend)
+        yield awaited(ItemRepository(backend)) if isinstance(client, UserSyncClient) else AsyncItemRepository(backend)
 
 
 class Killed(Exception):

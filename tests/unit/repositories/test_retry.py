@@ -14,7 +14,7 @@ import valkey.exceptions
 
 from statekeep.domain import Unavailable
 from statekeep.repositories.valkey.client import retry as attempts
-from statekeep.repositories.valkey.client.retry import AsyncSide, SyncSide
+from statekeep.repositories.valkey.client.retry import AsyncLimiter, SyncLimiter
 from statekeep.repositories.valkey.requests import Commands, Reply, Request
 
 from ...interruption import strike_everywhere
@@ -77,8 +77,8 @@ class AsyncDriver(Driver):
 
 async def test_retries_until_it_succeeds() -> None:
     sync, asynchronous = SyncDriver(failures=4), AsyncDriver(failures=4)
-    assert SyncSide(sync, 5).execute(GET) == [b"x"]
-    assert await AsyncSide(asynchronous, 5).execute(GET) == [b"x"]
+    assert SyncLimiter(sync, 5).execute(GET) == [b"x"]
+    assert await AsyncLimiter(asynchronous, 5).execute(GET) == [b"x"]
     assert sync.calls == asynchronous.calls == 5
 
 
@@ -86,8 +86,8 @@ async def test_a_cluster_client_that_was_redirected_tries_again() -> None:
     sync, asynchronous = SyncDriver(failures=1), AsyncDriver(failures=1)
     sync.error = asynchronous.error = glide_shared.exceptions.RequestError("- Moved: 12728 127.0.0.1:24564")
     sync.cluster = asynchronous.cluster = True
-    assert SyncSide(sync, 5).execute(GET) == [b"x"]
-    assert await AsyncSide(asynchronous, 5).execute(GET) == [b"x"]
+    assert SyncLimiter(sync, 5).execute(GET) == [b"x"]
+    assert await AsyncLimiter(asynchronous, 5).execute(GET) == [b"x"]
 
 
 async def test_retries_until_the_deadline_with_growing_pauses() -> None:
@@ -95,12 +95,12 @@ async def test_retries_until_the_deadline_with_growing_pauses() -> None:
         sync, asynchronous = SyncDriver(failures=1e9), AsyncDriver(failures=1e9)
         began = time.monotonic()
         with pytest.raises(Unavailable) as caught:
-            SyncSide(sync, deadline).execute(GET)
+            SyncLimiter(sync, deadline).execute(GET)
         assert deadline <= time.monotonic() - began < deadline + 0.3
         assert isinstance(caught.value.__cause__, valkey.exceptions.ConnectionError)
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await AsyncSide(asynchronous, deadline).execute(GET)
+            await AsyncLimiter(asynchronous, deadline).execute(GET)
         assert deadline <= time.monotonic() - began < deadline + 0.3
         assert least <= sync.calls <= most
         assert least <= asynchronous.calls <= most
@@ -110,12 +110,12 @@ async def test_a_long_queue_that_moves_is_no_failure(monkeypatch: pytest.MonkeyP
     # The last of them waits for five times the deadline.
     monkeypatch.setattr(attempts, "SLACK", 0.1)
     asynchronous = AsyncDriver(seconds=0.05)
-    side = AsyncSide(asynchronous, 0.1)
-    assert await asyncio.gather(*(side.execute(GET) for _ in range(20))) == [[b"x"]] * 20
+    limiter = AsyncLimiter(asynchronous, 0.1)
+    assert await asyncio.gather(*(limiter.execute(GET) for _ in range(20))) == [[b"x"]] * 20
     assert asynchronous.most == 2
 
     sync = SyncDriver(seconds=0.05)
-    blocking = SyncSide(sync, 0.1)
+    blocking = SyncLimiter(sync, 0.1)
     with ThreadPoolExecutor(20) as threads:
         assert list(threads.map(blocking.execute, [GET] * 20)) == [[b"x"]] * 20
     assert sync.most == 2
@@ -123,16 +123,16 @@ async def test_a_long_queue_that_moves_is_no_failure(monkeypatch: pytest.MonkeyP
 
 async def test_a_queue_that_stands_still_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "SLACK", 0.1)
-    side = AsyncSide(AsyncDriver(seconds=60), 0.1)
-    stuck = [asyncio.ensure_future(side.execute(GET)) for _ in range(2)]
+    limiter = AsyncLimiter(AsyncDriver(seconds=60), 0.1)
+    stuck = [asyncio.ensure_future(limiter.execute(GET)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="all 2 connections"):
-        await asyncio.wait_for(side.execute(GET), 5)
+        await asyncio.wait_for(limiter.execute(GET), 5)
     for task in stuck:
         task.cancel()
     await asyncio.wait(stuck)
 
-    blocking = SyncSide(SyncDriver(seconds=0.6), 0.1)
+    blocking = SyncLimiter(SyncDriver(seconds=0.6), 0.1)
     with ThreadPoolExecutor(2) as threads:
         futures = [threads.submit(blocking.execute, GET) for _ in range(2)]
         await asyncio.sleep(0.05)
@@ -143,26 +143,26 @@ async def test_a_queue_that_stands_still_is_one(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_cancelled_waiters_leave_no_trace() -> None:
-    side = AsyncSide(AsyncDriver(seconds=0.01), 5)
+    limiter = AsyncLimiter(AsyncDriver(seconds=0.01), 5)
     for round_ in range(20):
-        tasks = [asyncio.ensure_future(side.execute(GET)) for _ in range(10)]
+        tasks = [asyncio.ensure_future(limiter.execute(GET)) for _ in range(10)]
         await asyncio.sleep(0.002 * (round_ % 8))
         for task in tasks[round_ % 3 :: 2]:
             task.cancel()
         await asyncio.wait(tasks, timeout=5)
         assert all(task.done() for task in tasks)
-    assert await asyncio.gather(*(side.execute(GET) for _ in range(10))) == [[b"x"]] * 10
+    assert await asyncio.gather(*(limiter.execute(GET) for _ in range(10))) == [[b"x"]] * 10
 
 
 async def test_a_queue_that_moves_too_slowly_for_the_pool_timeout() -> None:
-    side = AsyncSide(AsyncDriver(seconds=0.3), 5, pool_timeout=0.1)
+    limiter = AsyncLimiter(AsyncDriver(seconds=0.3), 5, pool_timeout=0.1)
     began = time.monotonic()
-    found = await asyncio.gather(*(side.execute(GET) for _ in range(3)), return_exceptions=True)
+    found = await asyncio.gather(*(limiter.execute(GET) for _ in range(3)), return_exceptions=True)
     assert [isinstance(each, Unavailable) for each in found] == [False, False, True]
     assert time.monotonic() - began < 0.55
-    assert await side.execute(GET) == [b"x"]
+    assert await limiter.execute(GET) == [b"x"]
 
-    blocking = SyncSide(SyncDriver(seconds=0.3), 5, pool_timeout=0.1)
+    blocking = SyncLimiter(SyncDriver(seconds=0.3), 5, pool_timeout=0.1)
     with ThreadPoolExecutor(2) as threads:
         futures = [threads.submit(blocking.execute, GET) for _ in range(2)]
         await asyncio.sleep(0.05)
@@ -178,32 +178,32 @@ class Interrupt(BaseException):
 
 def test_an_interrupt_loses_no_slot() -> None:
     """Wherever it comes, also while others wait for the only one."""
-    side = SyncSide(SyncDriver(limit=1), 5, pool_timeout=0.001)
+    limiter = SyncLimiter(SyncDriver(limit=1), 5, pool_timeout=0.001)
     struck = strike_everywhere(
-        lambda: side.execute(GET), lambda: side.execute(GET), Interrupt, "client/retry.py", "test_retry.py"
+        lambda: limiter.execute(GET), lambda: limiter.execute(GET), Interrupt, "client/retry.py", "test_retry.py"
     )
     assert struck > 10
 
-    taken = side._slots
+    taken = limiter._slots
     held: list[None] = []
     taken.take(held)
 
     def wait() -> None:
         with suppress(Unavailable):
-            side.execute(GET)
+            limiter.execute(GET)
 
     assert strike_everywhere(wait, lambda: None, Interrupt, "client/retry.py") > 10
     taken.give(None)
-    assert side.execute(GET) == [b"x"]
+    assert limiter.execute(GET) == [b"x"]
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_an_interrupt_of_an_event_loop_loses_no_slot() -> None:
     loop = asyncio.new_event_loop()
-    side = AsyncSide(AsyncDriver(limit=1), 5, pool_timeout=0.2)
+    limiter = AsyncLimiter(AsyncDriver(limit=1), 5, pool_timeout=0.2)
 
     async def crowd() -> None:
-        for outcome in await asyncio.gather(*(side.execute(GET) for _ in range(3)), return_exceptions=True):
+        for outcome in await asyncio.gather(*(limiter.execute(GET) for _ in range(3)), return_exceptions=True):
             if isinstance(outcome, Interrupt):  # who waits meanwhile may give up
                 raise outcome
 
@@ -213,9 +213,9 @@ def test_an_interrupt_of_an_event_loop_loses_no_slot() -> None:
     def check() -> None:
         if others := asyncio.all_tasks(loop):
             loop.run_until_complete(asyncio.wait(others))
-        assert side._free == [None]
-        assert not side._waiting
-        assert loop.run_until_complete(side.execute(GET)) == [b"x"]
+        assert limiter._free == [None]
+        assert not limiter._waiting
+        assert loop.run_until_complete(limiter.execute(GET)) == [b"x"]
 
     assert strike_everywhere(act, check, Interrupt, "client/retry.py", "test_retry.py") > 20
     loop.close()

@@ -11,7 +11,7 @@ from ...validation import seconds
 from ..requests import Reply, Request
 from .url import target
 from .url_client import UrlClient, installed_driver
-from .user_client import AsyncClient, SyncClient
+from .user_client import UserAsyncClient, UserSyncClient
 
 DEADLINE: Final = 10.0
 EMBEDDED: Final = "embedded:"
@@ -78,29 +78,29 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
     Example:
         >>> import valkey
         >>> client_for(valkey.Valkey(port=6380))
-        SyncClient('localhost:6380')
+        UserSyncClient('localhost:6380')
     """
     wait = seconds("deadline", deadline, zero=True)
-    if isinstance(client, SyncClient | AsyncClient | UrlClient):
+    if isinstance(client, UserSyncClient | UserAsyncClient | UrlClient):
         return client
     if _is(client, "glide_sync", "GlideClient", "GlideClusterClient"):
         from . import glide
 
-        return SyncClient(glide.Sync(client), wait)
+        return UserSyncClient(glide.Sync(client), wait)
     if _is(client, "glide", "GlideClient", "GlideClusterClient"):
         from . import glide
 
-        given: Any = client
-        return AsyncClient(glide.Async(given, glide.patience_of(given, wait)), wait, given._loop)
+        own: Any = client
+        return UserAsyncClient(glide.Async(own, glide.patience_of(own, wait)), wait, own._loop)
     if _is(client, "valkey.client", "Pipeline", "PubSub") or _is(client, "valkey.asyncio.client", "Pipeline", "PubSub"):
         raise InvalidInput(f"client must be a client, not its {type(client).__name__}", field="client")
     if "valkey" in sys.modules:
         from .valkey_py import factory
 
         if (sync := factory.sync_driver(client)) is not None:
-            return SyncClient(sync, wait)
+            return UserSyncClient(sync, wait)
         if (driver := factory.async_driver(client, wait)) is not None:
-            return AsyncClient(driver, wait, None)
+            return UserAsyncClient(driver, wait, None)
     kind = type(client)
     raise InvalidInput(f"client must be a {ACCEPTED}, got {kind.__module__}.{kind.__qualname__}", field="client")
 
@@ -119,7 +119,7 @@ def client_from_pool(pool: object, *, deadline: float = DEADLINE) -> Client:
     Example:
         >>> import valkey
         >>> client_from_pool(valkey.BlockingConnectionPool(port=6380, max_connections=4))
-        SyncClient('localhost:6380')
+        UserSyncClient('localhost:6380')
     """
     if "valkey" in sys.modules:
         from .valkey_py import factory

@@ -36,7 +36,7 @@ WORKERS: Final = 16
 _NEVER: Final = object()
 
 
-class Attempts:
+class RetryState:
     """The attempts at one request, and the time that is left for them.
 
     The time runs from the first attempt: a request that waits for its turn behind others, as the last of a large
@@ -61,7 +61,7 @@ class Attempts:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def patience(self, progress: float, end: float) -> float:
+    def seconds_left(self, progress: float, end: float) -> float:
         """Return for how many more seconds to wait for a slot: until ``end`` at the latest.
 
         When no other request has succeeded for long, the last one at ``progress``, it is over sooner.
@@ -88,7 +88,7 @@ class Attempts:
     def translated(self, meaning: ErrorRule, error: Exception, server: str) -> StatekeepError:
         return failure(meaning, error, self._request, server, self.seconds)
 
-    def crowded(self, server: str, limit: int) -> Unavailable:
+    def pool_exhausted(self, server: str, limit: int) -> Unavailable:
         return Unavailable(
             f"{server}: all {limit} connections or requests of this client were busy for {self.seconds:.1f} seconds"
         )
@@ -118,7 +118,7 @@ class _Slots:
         held.extend(islice(iter(partial(self._get, True, seconds), _NEVER), 1))
 
 
-class SyncSide:
+class SyncLimiter:
     """A blocking driver with a bound on concurrent requests, and retries.
 
     A request waits at most ``pool_timeout`` seconds for its turn.
@@ -134,15 +134,15 @@ class SyncSide:
     def forked(self) -> None:
         self._slots = _Slots(self.driver.limit)
 
-    def perform(self, request: Request, attempt: Attempts) -> Reply:
+    def perform(self, request: Request, state: RetryState) -> Reply:
         slots = self._slots
         held: list[None] = []
         try:
             try:
                 slots.take(held)
             except Empty:
-                self._queue(slots, held, attempt)
-            attempt.begin()
+                self._queue(slots, held, state)
+            state.begin()
             reply = self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
@@ -150,27 +150,27 @@ class SyncSide:
                 slots.give(None)
         return reply
 
-    def _queue(self, slots: _Slots, held: list[None], attempt: Attempts) -> None:
+    def _queue(self, slots: _Slots, held: list[None], state: RetryState) -> None:
         end = time.monotonic() + self._pool_timeout
         while True:
             try:
-                return slots.wait(held, max(attempt.patience(self._progress, end), 0.001))
+                return slots.wait(held, max(state.seconds_left(self._progress, end), 0.001))
             except Empty:
-                if attempt.patience(self._progress, end) <= 0:
-                    raise attempt.crowded(self.driver.server, self.driver.limit) from None
+                if state.seconds_left(self._progress, end) <= 0:
+                    raise state.pool_exhausted(self.driver.server, self.driver.limit) from None
 
     def execute(self, request: Request) -> Reply:
-        attempt = Attempts(request, self._deadline)
+        state = RetryState(request, self._deadline)
         while True:
             try:
-                return self.perform(request, attempt)
+                return self.perform(request, state)
             except Exception as error:
-                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
+                pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
             time.sleep(pause)
 
 
-class AsyncSide:
-    """A driver of one event loop with a bound on concurrent requests, and retries; see :class:`SyncSide`."""
+class AsyncLimiter:
+    """A driver of one event loop with a bound on concurrent requests, and retries; see :class:`SyncLimiter`."""
 
     def __init__(self, driver: AsyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
         self.driver = driver
@@ -182,14 +182,14 @@ class AsyncSide:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._progress = 0.0
 
-    async def perform(self, request: Request, attempt: Attempts) -> Reply:
+    async def perform(self, request: Request, state: RetryState) -> Reply:
         held: list[None] = []
         try:
             if self._waiting or not self._free:
-                await self._queue(held, attempt)
+                await self._queue(held, state)
             else:
                 held.extend(islice(self._now, 1))
-            attempt.begin()
+            state.begin()
             reply = await self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
@@ -205,16 +205,16 @@ class AsyncSide:
             if not turn.done():
                 turn.set_result(None)
 
-    async def _queue(self, held: list[None], attempt: Attempts) -> None:
+    async def _queue(self, held: list[None], state: RetryState) -> None:
         loop = asyncio.get_running_loop()
         end = time.monotonic() + self._pool_timeout
         timer: asyncio.TimerHandle | None = None
 
         def look() -> None:
             nonlocal timer
-            patience = attempt.patience(self._progress, end)
-            if patience > 0:
-                timer = loop.call_later(patience, look)
+            left = state.seconds_left(self._progress, end)
+            if left > 0:
+                timer = loop.call_later(left, look)
             else:
                 bound.reschedule(loop.time())
 
@@ -227,7 +227,7 @@ class AsyncSide:
                 await turn
                 held.extend(islice(self._now, 1))
         except TimeoutError:
-            raise attempt.crowded(self.driver.server, self.driver.limit) from None
+            raise state.pool_exhausted(self.driver.server, self.driver.limit) from None
         finally:
             if turn in self._waiting:
                 self._waiting.remove(turn)
@@ -236,12 +236,12 @@ class AsyncSide:
                 timer.cancel()
 
     async def execute(self, request: Request) -> Reply:
-        attempt = Attempts(request, self._deadline)
+        state = RetryState(request, self._deadline)
         while True:
             try:
-                return await self.perform(request, attempt)
+                return await self.perform(request, state)
             except Exception as error:
-                pause = attempt.failed(error, self.driver.server, cluster=self.driver.cluster)
+                pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
             await asyncio.sleep(pause)
 
 

@@ -18,22 +18,22 @@ from ...options import Driver
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
 from .errors import TooFewReplicas
-from .retry import SLACK, WORKERS, AsyncSide, Attempts, SyncSide, Workers
+from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter, Workers
 from .url import Target
 
 
 class _Loop:
     """What a client made from a URL keeps for one event loop."""
 
-    def __init__(self, side: AsyncSide) -> None:
-        self.side = side
+    def __init__(self, limiter: AsyncLimiter) -> None:
+        self.limiter = limiter
         self.guard: AsyncGenerator[None, None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
         """Close the client, in its own loop; several callers wait for the same end."""
         if self._ending is None:
-            self._ending = asyncio.ensure_future(self.side.driver.close())
+            self._ending = asyncio.ensure_future(self.limiter.driver.close())
         await asyncio.shield(self._ending)
 
 
@@ -64,7 +64,7 @@ class UrlClient:
         # Two locks: opening may take seconds, and no event loop waits for that.
         self._opening = threading.Lock()
         self._lock = threading.Lock()
-        self._sync: SyncSide | None = None
+        self._sync: SyncLimiter | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         # Weakly: nothing needs to be closed in them, and a loop that nobody closes is to be freed when it is dropped.
         self._served_by_workers: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -89,10 +89,10 @@ class UrlClient:
         self._served_by_workers = weakref.WeakSet()
         self._sync = None
 
-    def _pause(self, attempt: Attempts, error: Exception) -> float:
+    def _pause(self, state: RetryState, error: Exception) -> float:
         """Return how many seconds to pause before the next attempt, or raise what the error means."""
         try:
-            return attempt.failed(error, str(self._target), cluster=self.cluster)
+            return state.failed(error, str(self._target), cluster=self.cluster)
         except TooFewReplicas as refused:
             if self._directory is None:
                 raise
@@ -102,42 +102,44 @@ class UrlClient:
     # -- blocking ------------------------------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
-        attempt = Attempts(request, self._target.deadline)
+        state = RetryState(request, self._target.deadline)
         while True:
             try:
-                side = self._sync or self._open_sync()
-                return side.perform(request, attempt)
+                limiter = self._sync or self._open_sync()
+                return limiter.perform(request, state)
             except Exception as error:
-                pause = self._pause(attempt, error)
+                pause = self._pause(state, error)
             time.sleep(pause)
 
-    def _open_sync(self) -> SyncSide:
+    def _open_sync(self) -> SyncLimiter:
         with self._opening:
             if self._sync is not None:
                 return self._sync
             if self._is_closed:
                 raise closed(str(self._target))
-            side = SyncSide(_sync_driver(self._name, self._target), self._target.deadline, self._target.pool_timeout)
+            limiter = SyncLimiter(
+                _sync_driver(self._name, self._target), self._target.deadline, self._target.pool_timeout
+            )
             with self._lock:
                 if not self._is_closed:
-                    self._sync = side
-                    return side
-        side.driver.close()
+                    self._sync = limiter
+                    return limiter
+        limiter.driver.close()
         raise closed(str(self._target))
 
     # -- event loops ---------------------------------------------------------------------------------------------
 
     async def aexecute(self, request: Request) -> Reply:
         loop = asyncio.get_running_loop()
-        attempt = Attempts(request, self._target.deadline)
+        state = RetryState(request, self._target.deadline)
         while True:
             try:
                 here = self._loops.get(loop) or await self._open_async(loop)
                 if here is None:
                     return await self._workers.run(self.execute, request)
-                return await here.side.perform(request, attempt)
+                return await here.limiter.perform(request, state)
             except Exception as error:
-                pause = self._pause(attempt, error)
+                pause = self._pause(state, error)
             await asyncio.sleep(pause)
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:
@@ -153,7 +155,7 @@ class UrlClient:
             if driver is None:
                 self._served_by_workers.add(loop)
                 return None
-        here = _Loop(AsyncSide(driver, self._target.deadline, self._target.pool_timeout))
+        here = _Loop(AsyncLimiter(driver, self._target.deadline, self._target.pool_timeout))
         # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
         # it: the moment to close what can be closed only in there.
         here.guard = self._until_the_loop_ends(loop, here)
@@ -174,7 +176,7 @@ class UrlClient:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _take(self) -> tuple[SyncSide | None, dict[asyncio.AbstractEventLoop, _Loop]]:
+    def _take(self) -> tuple[SyncLimiter | None, dict[asyncio.AbstractEventLoop, _Loop]]:
         with self._lock:
             self._is_closed = True
             sync, self._sync = self._sync, None

@@ -12,38 +12,38 @@ from ....domain.shown import once_made
 from ... import fork as forks
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
-from .retry import SLACK, WORKERS, AsyncSide, SyncSide, Workers
+from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter, Workers
 
 ResultT = TypeVar("ResultT")
 
 
-class SyncClient:
+class UserSyncClient:
     """Over a blocking client that the user made. Event loops are served by worker threads."""
 
     def __init__(self, driver: SyncDriver, deadline: float) -> None:
         self.cluster = driver.cluster
-        self._side = SyncSide(driver, deadline)
+        self._limiter = SyncLimiter(driver, deadline)
         self._workers = Workers(min(WORKERS, driver.limit))
         self._is_closed = False
         forks.follow(self)
 
     @once_made
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._side.driver.server!r})"
+        return f"{type(self).__name__}({self._limiter.driver.server!r})"
 
     def after_fork(self) -> None:
-        self._side.forked()
+        self._limiter.forked()
         self._workers.forked()
 
     def execute(self, request: Request) -> Reply:
         if self._is_closed:
-            raise closed(self._side.driver.server)
-        return self._side.execute(request)
+            raise closed(self._limiter.driver.server)
+        return self._limiter.execute(request)
 
     async def aexecute(self, request: Request) -> Reply:
         if self._is_closed:
-            raise closed(self._side.driver.server)
-        return await self._workers.run(self._side.execute, request)
+            raise closed(self._limiter.driver.server)
+        return await self._workers.run(self._limiter.execute, request)
 
     def close(self) -> None:
         self._is_closed = True
@@ -53,7 +53,7 @@ class SyncClient:
         self.close()
 
 
-class AsyncClient:
+class UserAsyncClient:
     """Over an asyncio client that the user made. It belongs to one event loop.
 
     Other threads are served by that loop while it runs.
@@ -63,7 +63,7 @@ class AsyncClient:
         self.cluster = driver.cluster
         self._driver = driver
         self._deadline = deadline
-        self._side: AsyncSide | None = None
+        self._limiter: AsyncLimiter | None = None
         self._loop = loop or running_loop()
         self._is_closed = False
 
@@ -102,9 +102,9 @@ class AsyncClient:
         return await self._execute(request)
 
     async def _execute(self, request: Request) -> Reply:
-        if self._side is None:
-            self._side = AsyncSide(self._driver, self._deadline)
-        return await self._side.execute(request)
+        if self._limiter is None:
+            self._limiter = AsyncLimiter(self._driver, self._deadline)
+        return await self._limiter.execute(request)
 
     def close(self) -> None:
         self._is_closed = True
