@@ -15,8 +15,7 @@ from ..domain.items import Namespace, Ttl
 from ..domain.model import is_plain_place
 from ..domain.shown import once_made, shown
 from .operation import Operation, arun, run
-from .ttl import ttl_seconds
-from .validation import labels, text
+from .validation import labels, text, ttl_seconds
 
 KeyT = TypeVar("KeyT", bound=CacheKey)
 

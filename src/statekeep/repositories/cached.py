@@ -31,8 +31,7 @@ from .cache import (
     unreadable,
 )
 from .operation import Operation, arun, run
-from .ttl import ttl_seconds
-from .validation import labels, text
+from .validation import labels, text, ttl_seconds
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")

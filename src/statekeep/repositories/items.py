@@ -28,8 +28,7 @@ from ..domain.json_values import JsonValue, normalize
 from ..domain.shown import once_made, shown
 from .embedding import Embed, Embedder
 from .operation import Operation, Page, arun, named, run
-from .ttl import ttl_seconds
-from .validation import boolean_or_none, count, labels, text, texts
+from .validation import boolean_or_none, count, labels, text, texts, ttl_seconds
 
 ResultT = TypeVar("ResultT")
 

@@ -22,7 +22,7 @@ from statekeep.contrib.redis_om import index_commands, item_pk, model_for
 from statekeep.contrib.redis_om.schema import ITEM
 from statekeep.domain.items import Namespace
 from statekeep.domain.json_values import dumps
-from statekeep.repositories.ttl import LONGEST
+from statekeep.repositories.validation import LONGEST_TTL
 from statekeep.repositories.valkey.codecs import encode_time
 from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys
 from statekeep.testing import strategies
@@ -241,7 +241,7 @@ def test_c4_scripts_write_times_as_python_does(valkey_server: ValkeyServer) -> N
 def test_c4_scripts_write_ends_as_python_does(valkey_server: ValkeyServer) -> None:
     """Up to the end of the longest TTL, put in 2242, to the millisecond."""
     random = Random(0)
-    last = (2**33 + LONGEST) * 1000
+    last = (2**33 + LONGEST_TTL) * 1000
     some = [
         0,
         1,

@@ -8,7 +8,7 @@ from langgraph.cache.base import ValueT
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...repositories.cache import OnError
-from ...repositories.ttl import ttl_seconds as _ttl_seconds
+from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCacheEntries, client_from_pool
 from ..clients import carrier, opened
 from ..serializers import Strict

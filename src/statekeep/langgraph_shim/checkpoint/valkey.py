@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ...repositories.ttl import ttl_seconds as _ttl_seconds
+from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..clients import carrier, opened
 from ..serializers import Strict

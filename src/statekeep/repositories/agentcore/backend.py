@@ -15,8 +15,7 @@ from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..checkpoints import Supply
 from ..operation import Operation, Page
-from ..ttl import LONGEST
-from ..validation import count, seconds, text
+from ..validation import LONGEST_TTL, count, seconds, text
 from . import ancestors, get, listing, put
 from .copy import copy_thread
 from .delete import delete_runs, delete_thread, prune
@@ -75,8 +74,8 @@ class AgentCoreCheckpoints:
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         nanoseconds = {
-            "grace": math.ceil(seconds("grace", grace, zero=True, most=LONGEST) * 1_000_000_000),
-            "renewal": math.ceil(seconds("renewal", renewal, most=LONGEST) * 1_000_000_000),
+            "grace": math.ceil(seconds("grace", grace, zero=True, most=LONGEST_TTL) * 1_000_000_000),
+            "renewal": math.ceil(seconds("renewal", renewal, most=LONGEST_TTL) * 1_000_000_000),
         }
         if progress is not None and not callable(progress):
             raise InvalidInput("progress must be a function", field="progress")

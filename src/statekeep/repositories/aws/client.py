@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Final
 
 from ...domain import InvalidInput, Unavailable
 from ...domain.shown import once_made
+from ..workers import Workers
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .errors import NotFound, failure, rule_for
 from .workers import Workers
@@ -41,7 +42,7 @@ class AwsClient:
         self._client = client
         self._remake = remake
         self._pid = os.getpid()
-        self._workers = Workers(min(WORKERS, client.meta.config.max_pool_connections))
+        self._workers = Workers(min(WORKERS, client.meta.config.max_pool_connections), "statekeep-aws")
         self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
         self._is_closed = False
 
@@ -76,9 +77,9 @@ class AwsClient:
         """
         self._check_open()
         if isinstance(request, AwsCall):
-            return await self._awaited(self._workers.submit(self._call, request))
+            return await self._workers.run(self._call, request)
         futures = self._submitted(request)
-        done = await asyncio.gather(*map(self._awaited, futures), return_exceptions=True)
+        done = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         errors = [one if isinstance(one, BaseException) else None for one in done]
         return _first_error_or_replies(list(zip(errors, futures, strict=True)))
 
@@ -95,9 +96,6 @@ class AwsClient:
 
     def _submitted(self, request: AwsCalls) -> list[Future[Any]]:
         return [self._workers.submit(self._call, call) for call in request.calls]
-
-    def _awaited(self, future: Future[Any]) -> Awaitable[Any]:
-        return asyncio.wrap_future(future)
 
     def _call(self, call: AwsCall) -> Any:
         client = self._own_client()

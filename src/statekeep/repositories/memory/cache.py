@@ -13,7 +13,7 @@ from ...domain.cache import CacheKey
 from ...domain.items import Namespace
 from ...domain.shown import once_made
 from ..cache import Write
-from ..ttl import ttl_seconds
+from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -25,7 +25,7 @@ from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoints import Supply
 from ..operation import Page
-from ..ttl import ttl_seconds
+from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 from .namespaces import Namespace, Record
 

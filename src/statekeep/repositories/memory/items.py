@@ -19,7 +19,7 @@ from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
 from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Page
-from ..ttl import ttl_seconds
+from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 
 _PAGE = 100

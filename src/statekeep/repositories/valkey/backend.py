@@ -10,7 +10,7 @@ from attrs import evolve
 from ...domain import CorruptRecord, InvalidInput
 from ...domain.shown import once_made, shown
 from ..operation import Operation, arun, named, run
-from ..ttl import ms_of, ttl_seconds
+from ..validation import ms_of, ttl_seconds
 from .client.factory import Client
 from .piecewise import Piecewise
 from .requests import Call, Divided, Reply, Request

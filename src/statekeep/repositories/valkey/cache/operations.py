@@ -15,7 +15,7 @@ from ....domain.cache import CacheKey
 from ....domain.items import Namespace, Ttl
 from ...cache import Write, unreadable
 from ...operation import Operation
-from ...ttl import ms_of
+from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import encode_bytes
 from ..keys import decode_text, escape_glob

@@ -6,14 +6,10 @@ A request is idempotent, so it is tried again until it succeeds or ``deadline`` 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
 import random
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -243,33 +239,3 @@ class AsyncLimiter:
             except Exception as error:
                 pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
             await asyncio.sleep(pause)
-
-
-class Workers:
-    """Runs blocking calls for event loops, in threads of our own.
-
-    asyncio's default threads will not do: the blocking nodes of a graph run there, and may wait for these calls.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-
-    async def run(self, function: Callable[[Request], Reply], request: Request) -> Reply:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="statekeep")
-            pool = self._pool
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, request)
-
-    def forked(self) -> None:
-        self._lock = threading.Lock()
-        self._pool = None
-
-    def close(self) -> None:
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)

@@ -15,10 +15,11 @@ from ....domain import MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
 from ... import fork as forks
 from ...options import Driver
+from ...workers import Workers
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
 from .errors import TooFewReplicas
-from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter, Workers
+from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
 from .url import Target
 
 
@@ -82,7 +83,6 @@ class UrlClient:
     def after_fork(self) -> None:
         self._opening = threading.Lock()
         self._lock = threading.Lock()
-        self._workers.forked()
         # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
         forks.abandon(self._loops)
         self._loops = {}

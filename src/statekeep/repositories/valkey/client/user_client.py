@@ -10,9 +10,10 @@ from typing import TypeVar
 from ....domain import WrongEventLoop
 from ....domain.shown import once_made
 from ... import fork as forks
+from ...workers import Workers
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
-from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter, Workers
+from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter
 
 ResultT = TypeVar("ResultT")
 
@@ -33,7 +34,6 @@ class UserSyncClient:
 
     def after_fork(self) -> None:
         self._limiter.forked()
-        self._workers.forked()
 
     def execute(self, request: Request) -> Reply:
         if self._is_closed:

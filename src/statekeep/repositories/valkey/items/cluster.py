@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ....domain.items import Namespace
 from ...operation import Operation
-from ...ttl import ms_of
+from ...validation import ms_of
 from ..requests import Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys, ordered

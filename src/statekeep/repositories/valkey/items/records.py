@@ -85,7 +85,7 @@ def seconds_of(keys: ItemKeys, key: str, ttl: bytes) -> float:
     """
     try:
         seconds = float(ttl)
-        if not 0 < seconds <= LONGEST:
+        if not 0 < seconds <= LONGEST_TTL:
             raise ValueError(f"{seconds} is out of range")
     except ValueError as error:
         raise CorruptRecord(f"ttl is damaged: {error}", key=keys.record(key)) from error

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from . import fork
+
 ResultT = TypeVar("ResultT")
 
 
 class Workers:
-    """A bounded number of threads of our own, started when they are needed.
+    """A bounded number of threads of our own, started when they are needed. Survives a fork.
 
     asyncio's default threads will not do: the blocking nodes of a graph run there, and may wait for these calls.
+
+    Args:
+        most: how many threads.
+        name: how their names begin.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, name: str = "statekeep") -> None:
         self._most = most
-        self._renew()
+        self._name = name
+        self.after_fork()
+        fork.follow(self)
 
-    def _renew(self) -> None:
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._pid = os.getpid()
 
     def submit(self, function: Callable[..., ResultT], *arguments: object) -> Future[ResultT]:
         """Run a function in a thread, with the context variables of the caller."""
-        if self._pid != os.getpid():  # threads do not survive a fork
-            self._renew()
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="statekeep-aws")
+                self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=self._name)
             pool = self._pool
         context = contextvars.copy_context()
         return pool.submit(context.run, function, *arguments)
+
+    async def run(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
+        """Await a function that runs in a thread."""
+        return await asyncio.wrap_future(self.submit(function, *arguments))
 
     def close(self) -> None:
         """Let the threads end; what was submitted still runs."""
