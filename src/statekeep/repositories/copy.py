@@ -1,4 +1,4 @@
-"""From one repository to another: everything that their contract lets one read and write."""
+"""Copy everything that the contracts let one read and write from one repository to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, overload
+from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
 
@@ -41,7 +41,7 @@ SLACK: Final = dt.timedelta(seconds=1)
 
 
 class CopyProgress(Model):
-    """How far a copy has come, and in the end what it did.
+    """Progress of a copy, and in the end its result.
 
     Attributes:
         threads: threads that were copied.
@@ -283,34 +283,36 @@ def _alike(one: Item, other: Item) -> bool:
 # -- the two faces
 
 
-_KINDS: Final = ((CheckpointRepository, AsyncCheckpointRepository), (ItemRepository, AsyncItemRepository))
+_BLOCKING: Final = (CheckpointRepository, ItemRepository, Connection)
+_AWAITING: Final = (AsyncCheckpointRepository, AsyncItemRepository, AsyncConnection)
+
+SourceT = TypeVar("SourceT", CheckpointRepository, ItemRepository, Connection)
+AsyncSourceT = TypeVar("AsyncSourceT", AsyncCheckpointRepository, AsyncItemRepository, AsyncConnection)
 
 
-def _copied(source: Any, target: Any, report: _Report, position: int) -> Operation[CopyProgress]:
-    """Copy between repositories or connections, those for blocking code (``position`` 0) or for asyncio code (1)."""
-    connection = (Connection, AsyncConnection)[position]
-    pairs: list[tuple[Any, Any]]
+def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], ...]) -> Operation[CopyProgress]:
+    """Copy between repositories or connections of one face."""
+    checkpoints, _, connection = kinds
+    pairs: list[tuple[Any, Any]] = [(source, target)]
     if isinstance(source, connection) and isinstance(target, connection):
         pairs = [(source.checkpoints, target.checkpoints)]
         if source.has_items:
             pairs.append((source.items, target.items))
-    else:
-        pairs = [(source, target)]
     for one, other in pairs:
-        _check(one, other, position)
+        _check(one, other, kinds)
     for one, other in pairs:
-        body = _copied_checkpoints if isinstance(one, _KINDS[0][position]) else _copied_items
+        body = _copied_checkpoints if isinstance(one, checkpoints) else _copied_items
         yield from body(one, other, report)
     return report.so_far
 
 
-def _check(source: Any, target: Any, position: int) -> None:
-    kinds = [kind[position] for kind in _KINDS]
-    names = ", ".join(kind.__name__ for kind in [*kinds, (Connection, AsyncConnection)[position]])
+def _check(source: Any, target: Any, kinds: tuple[type[Any], ...]) -> None:
+    repositories = kinds[:2]
     for field_name, value in (("source", source), ("target", target)):
-        if not isinstance(value, tuple(kinds)):
+        if not isinstance(value, repositories):
+            names = ", ".join(kind.__name__ for kind in kinds)
             raise InvalidInput(f"{field_name} must be one of {names}, got {type(value).__name__}", field=field_name)
-    if [isinstance(source, kind) for kind in kinds] != [isinstance(target, kind) for kind in kinds]:
+    if [isinstance(source, kind) for kind in repositories] != [isinstance(target, kind) for kind in repositories]:
         raise InvalidInput(
             f"target must be of the kind of source, {type(source).__name__}, got {type(target).__name__}",
             field="target",
@@ -326,15 +328,7 @@ def _checked_progress(progress: Any) -> Progress | None:
     return found
 
 
-@overload
-def copy(
-    source: CheckpointRepository, target: CheckpointRepository, *, progress: Progress | None = ...
-) -> CopyProgress: ...
-@overload
-def copy(source: ItemRepository, target: ItemRepository, *, progress: Progress | None = ...) -> CopyProgress: ...
-@overload
-def copy(source: Connection, target: Connection, *, progress: Progress | None = ...) -> CopyProgress: ...
-def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyProgress:
+def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) -> CopyProgress:
     """Copy everything from one repository to another, whatever backends they have.
 
     Checkpoints come with all namespaces, metadata, times, parents, channel values and pending writes, as they were
@@ -355,13 +349,13 @@ def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyP
     that value, as in every put. Cache entries are not copied: they cannot be listed, and can be made again.
 
     Args:
-        source: what to read: a repository of checkpoints or of items, or a connection, of which both are copied; one
-            that keeps no items is copied to any other.
-        target: what to write; of the same kind.
-        progress: called with how far the copy has come, after each checkpoint and each page of items.
+        source: a repository of checkpoints or of items to read, or a connection, of which both are copied; one
+            without items can be copied to any other.
+        target: the one to write; of the same kind.
+        progress: function that gets the counts so far, after each checkpoint and each page of items.
 
     Returns:
-        What was copied.
+        Counts of everything that was copied.
 
     Raises:
         InvalidInput: an argument is wrong.
@@ -379,32 +373,18 @@ def copy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyP
         >>> copied.threads, copied.checkpoints, copied.items
         (1, 1, 1)
     """
+    return run(_copied(source, target, _Report(_checked_progress(progress)), _BLOCKING), _answer)
+
+
+def _answer(step: _Step) -> Any:
+    repository = step.repository
+    # An item repository makes vectors, too.
     return run(
-        _copied(source, target, _Report(_checked_progress(progress)), 0),
-        lambda step: run(step.operation, _executes(step.repository)),
+        step.operation, repository._execute if isinstance(repository, ItemRepository) else repository.backend.execute
     )
 
 
-def _executes(repository: Any) -> Callable[[Any], Any]:
-    found: Callable[[Any], Any] = (
-        repository._execute if isinstance(repository, ItemRepository) else repository.backend.execute
-    )
-    return found
-
-
-@overload
-async def acopy(
-    source: AsyncCheckpointRepository, target: AsyncCheckpointRepository, *, progress: Progress | None = ...
-) -> CopyProgress: ...
-@overload
-async def acopy(
-    source: AsyncItemRepository, target: AsyncItemRepository, *, progress: Progress | None = ...
-) -> CopyProgress: ...
-@overload
-async def acopy(
-    source: AsyncConnection, target: AsyncConnection, *, progress: Progress | None = ...
-) -> CopyProgress: ...
-async def acopy(source: Any, target: Any, *, progress: Progress | None = None) -> CopyProgress:
+async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progress | None = None) -> CopyProgress:
     """Copy everything from one repository to another, in asyncio code. See :func:`copy`.
 
     Example:
@@ -416,14 +396,12 @@ async def acopy(source: Any, target: Any, *, progress: Progress | None = None) -
         >>> asyncio.run(main())
         1
     """
+    return await arun(_copied(source, target, _Report(_checked_progress(progress)), _AWAITING), _aanswer)
+
+
+async def _aanswer(step: _Step) -> Any:
+    repository = step.repository
     return await arun(
-        _copied(source, target, _Report(_checked_progress(progress)), 1),
-        lambda step: arun(step.operation, _aexecutes(step.repository)),
+        step.operation,
+        repository._aexecute if isinstance(repository, AsyncItemRepository) else repository.backend.aexecute,
     )
-
-
-def _aexecutes(repository: Any) -> Callable[[Any], Any]:
-    found: Callable[[Any], Any] = (
-        repository._aexecute if isinstance(repository, AsyncItemRepository) else repository.backend.aexecute
-    )
-    return found
