@@ -1,4 +1,4 @@
-"""``cached``: keep what a function returns."""
+"""``cached``: keep the results of a function."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ResultT = TypeVar("ResultT")
 _NOTHING: Final = object()
 
 
-# -- what the calls of a function ask for
+# -- requests of a call
 
 
 @frozen
@@ -63,7 +63,7 @@ class _Wait:
 
 @frozen
 class _Outcome:
-    """How a call went: a value, or the error that the function raised."""
+    """The end of a call: a value, or the error that the function raised."""
 
     value: Any = None
     error: BaseException | None = None
@@ -82,7 +82,7 @@ _led: ContextVar[frozenset[tuple[int, str]]] = ContextVar("statekeep calls under
 
 
 class _InFlight:
-    """The calls of one function that are under way in this process, by key."""
+    """Calls of one function that are under way in this process, by key."""
 
     def __init__(self) -> None:
         self._begin()
@@ -93,7 +93,10 @@ class _InFlight:
         self._process = os.getpid()
 
     def join(self, key: str) -> tuple[Future[_Outcome | None], bool]:
-        """Return what the outcome will be in, and whether the caller has to see to it; ``None`` means ask again."""
+        """Return a future of the outcome, and whether the caller must :meth:`finish` it.
+
+        An outcome of ``None`` means that the call was cancelled: join again.
+        """
         if self._process != os.getpid():
             self._begin()  # nobody in a child process would ever finish the calls of its parent
         with self._lock:
@@ -105,7 +108,7 @@ class _InFlight:
             return future, True
 
     def finish(self, key: str, outcome: _Outcome | None) -> None:
-        """Tell those who wait."""
+        """Hand the outcome to all callers that wait."""
         with self._lock:
             future = self._futures.pop(key)
         future.set_result(outcome)
@@ -132,7 +135,7 @@ def _run() -> Operation[_Outcome]:
 
 @frozen
 class _Cached:
-    """What a function's calls have in common."""
+    """Settings and calls under way of one function."""
 
     namespace: Namespace
     ttl: Ttl
@@ -141,7 +144,7 @@ class _Cached:
     in_flight: _InFlight = field(factory=_InFlight)
 
     def call(self, key: str) -> Operation[_Outcome]:
-        """One call of the function: from the cache, from a call that is under way, or made."""
+        """Answer one call: from the cache, from a call under way, or by the function."""
         if self.in_flight.is_part_of(key):
             return (yield from _run())
         while True:
@@ -169,7 +172,7 @@ class _Cached:
             self.in_flight.finish(key, shared)
 
     def _made(self, key: str) -> Operation[tuple[_Outcome, Payload | None]]:
-        """The outcome, and what is stored of it: those who wait get objects of their own."""
+        """Return the outcome and its payload; callers that wait load objects of their own."""
         place: CacheKey = (self.namespace, key)
         entries = yield from self._kept(lambda keep: keep.get([place]), {})
         if place in entries:
@@ -231,25 +234,25 @@ def cached(
     serializer: Serializer | None = None,
     on_error: OnError = "raise",
 ) -> Callable[[Callable[P, ResultT]], Callable[P, ResultT]]:
-    """Return a decorator: what the function returns is kept, and returned again for equal arguments.
+    """Return a decorator that keeps the results of a function, by its arguments.
 
-    The function may be a blocking one or ``async def``. Calls with equal arguments that come while the first is under
-    way, in other threads or tasks of this process, wait for it and get its result or its exception; so the function
-    runs once. Exceptions are not kept. If a task that runs the function is cancelled, one of those that wait runs it.
+    The function may be a blocking one or ``async def``. While a call is under way, others with equal arguments in this
+    process, in any thread or task, wait for it and get its result or exception: the function runs once. Exceptions are
+    not kept. If a task that runs the function is cancelled, one of those that wait runs it.
 
-    Of a method ``self`` is an argument, too: let its class be a dataclass or a Pydantic model, or pass ``key``.
+    For methods, ``self`` is an argument, too: make its class a dataclass or a Pydantic model, or pass ``key``.
 
     Args:
         repository: where results are kept; either face serves functions of either kind.
         namespace: labels; by default one, the function's module and qualified name. Name a version in it to forget
-            what an older version of the function returned.
+            results of an older version of the function.
         key: gets the arguments and returns the entry's key, any text. By default all arguments count, as they are
             after defaults were applied, see :func:`~statekeep.domain.fingerprint.fingerprint`.
         ttl: seconds for which results are kept, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT` for
-            what the repository was made with.
+            the TTL of the repository.
         serializer: of results; :class:`~statekeep.JsonSerializer` by default, which keeps tuples, sets, bytes and
-            dates as they are. What is stored and cannot be read counts as missing, and a warning is logged by the
-            logger ``statekeep.cache``.
+            dates as they are. An entry that cannot be read counts as missing, and the logger
+            ``statekeep.cache`` warns.
         on_error: ``"raise"``: while the cache cannot be reached, calls raise ``Unavailable`` (or ``Throttled``, or
             ``QuotaExceeded``). ``"miss"``: they run the function, and a warning is logged; each waits until the
             ``deadline`` of the connection first.

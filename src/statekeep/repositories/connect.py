@@ -26,7 +26,7 @@ CacheT = TypeVar("CacheT", bound=CacheRepository | AsyncCacheRepository)
 
 @frozen
 class Backends:
-    """Backends for each kind of record; ``None`` where the service has no place for it."""
+    """A backend for each kind of record; ``None`` if the service keeps none."""
 
     checkpoints: CheckpointBackend
     items: ItemBackend | None = None
@@ -34,7 +34,7 @@ class Backends:
 
 
 class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
-    """Both kinds of connections, but for closing them."""
+    """Common part of both connections."""
 
     def __init__(self, checkpoints: CheckpointsT, items: ItemsT | None, cache: CacheT | None) -> None:
         self.checkpoints = checkpoints
@@ -74,7 +74,9 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
 
 
 class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheRepository]):
-    """Repositories behind one URL, for blocking code; a context manager, or closed with :meth:`close`.
+    """Repositories behind one URL, for blocking code.
+
+    Use it as a context manager, or call :meth:`close`.
 
     Attributes:
         checkpoints: checkpoints and pending writes.
@@ -88,7 +90,7 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
         )
 
     def close(self) -> None:
-        """Close what was opened. Idempotent."""
+        """Close all repositories. Idempotent."""
         for repository in (self.checkpoints, self._items, self._cache):
             if repository is not None:
                 repository.close()
@@ -103,7 +105,9 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
 
 
 class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemRepository, AsyncCacheRepository]):
-    """Repositories behind one URL, for asyncio code; an async context manager, or closed with :meth:`close`.
+    """Repositories behind one URL, for asyncio code.
+
+    Use it as an async context manager, or await :meth:`close`.
 
     Attributes:
         checkpoints: checkpoints and pending writes.
@@ -117,7 +121,7 @@ class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemReposito
         )
 
     async def close(self) -> None:
-        """Close what was opened. Idempotent."""
+        """Close all repositories. Idempotent."""
         for repository in (self.checkpoints, self._items, self._cache):
             if repository is not None:
                 await repository.close()
@@ -197,7 +201,7 @@ _OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
     "unix": _open_valkey,
     "agentcore": _open_agentcore,
 }
-"""Functions that open URLs, by scheme. What follows a ``+`` in the scheme is for them to read."""
+"""Functions that open URLs, by scheme. They read the part behind a ``+`` themselves."""
 
 _FORMS: Final = (
     "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
@@ -220,7 +224,7 @@ def _open(
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.partition("+")[0].lower()) if colon else None
     if opener is None or (opener is _open_memory and url != "memory:"):
-        # The URL is not shown: what has no scheme may begin with a password.
+        # The URL is not shown: without a scheme it may begin with a password.
         raise InvalidInput(f"url must start with {_FORMS}", field="url")
     if clock is not None and opener is not _open_memory:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
@@ -279,7 +283,9 @@ def aconnect(
     clock: Callable[[], float] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> AsyncConnection:
-    """Open repositories for asyncio code; arguments and errors as :func:`connect`. Connects on first use.
+    """Open repositories for asyncio code. See :func:`connect` for arguments and errors.
+
+    The connection is made on first use.
 
     Example:
         >>> import asyncio

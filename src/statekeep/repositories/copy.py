@@ -1,4 +1,4 @@
-"""Copy everything that the contracts let one read and write from one repository to another."""
+"""Copies of all records, from one repository to another."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .items import AsyncItemRepository, Get, ItemRange, ItemRepository, Namespac
 from .operation import Operation, Page, arun, run
 
 WINDOW: Final = 20
-"""Checkpoints that are held at once: their values may be large."""
+"""Checkpoints in memory at once; their values may be large."""
 
 PARENTS: Final = 1000
-"""Checkpoints of a thread whose values are known by their digests, so that they need not be sent to their children."""
+"""Checkpoints of a thread whose digests are kept, so that children need not send equal values."""
 
 SLACK: Final = dt.timedelta(seconds=1)
-"""By how much the ends of two items may differ that count as equal: two servers have two clocks."""
+"""Tolerated difference of equal expiries: two servers have two clocks."""
 
 
 class CopyProgress(Model):
@@ -77,7 +77,7 @@ class _Step:
 
 @define
 class _Report:
-    """Tells how far a copy has come."""
+    """Counts that are told to the caller as they grow."""
 
     tell: Progress | None
     so_far: CopyProgress = field(factory=CopyProgress)
@@ -94,7 +94,7 @@ class _Report:
 
 @contextmanager
 def _at(what: str, place: str | Namespace) -> Iterator[None]:
-    """Have errors say what was being copied."""
+    """Name the thread or namespace in errors."""
     try:
         yield
     except StatekeepError as error:
@@ -108,7 +108,7 @@ def _at(what: str, place: str | Namespace) -> Iterator[None]:
 
 
 def _values(saved: Checkpoint) -> dict[str, tuple[str, Any, bytes]]:
-    """Type and value of the version of each channel that has a value, and the digest of that value."""
+    """Return version and digest of each value, by channel; a version is its type and value."""
     found = {}
     for name, channel in saved.channels.items():
         if channel.payload is not None:
@@ -119,12 +119,12 @@ def _values(saved: Checkpoint) -> dict[str, tuple[str, Any, bytes]]:
 
 @define
 class _Known:
-    """The values of the checkpoints of a thread that were copied last."""
+    """Versions and digests of the values that a thread's last copied checkpoints have."""
 
     _found: OrderedDict[tuple[str, str], dict[str, tuple[str, Any, bytes]]] = field(factory=OrderedDict)
 
     def lighter(self, saved: SavedCheckpoint) -> Checkpoint:
-        """Return a checkpoint to put, which sends no value that its parent in the target has."""
+        """Return a checkpoint to put, without values that its parent in the target has."""
         mine = _values(saved)
         of_parent = self._found.get((saved.namespace, saved.parent_id or ""), {})
         channels = {
@@ -139,9 +139,9 @@ class _Known:
 
 
 def _windows(ids: Sequence[str]) -> Iterator[tuple[str | None, str]]:
-    """Cut a thread, whose ids are listed newest first, into pieces, the oldest first.
+    """Cut a thread, whose ids are listed newest first, into windows, oldest first.
 
-    Returns for each the id before which it begins and its last id. No piece has a part of the checkpoints of one id.
+    Yields for each the id before which it begins and its last id. Checkpoints of one id are in one window.
     """
     end = len(ids)
     for at in range(len(ids) - 1, -1, -1):
@@ -165,9 +165,9 @@ def _copied_checkpoints(
 
 
 def _threads(source: Any) -> Operation[list[str]]:
-    """Return the ids of all threads. Those that were updated last come last, so that they do in the target, too.
+    """Return the ids of all threads, the last updated one last, as in the target later.
 
-    One that is updated meanwhile moves to the front, where it may be overlooked: so the front is read again.
+    A thread that is updated meanwhile moves to the front and may be overlooked, so the front is read again.
     """
     rounds: list[list[str]] = []
     seen: set[str] = set()
@@ -188,7 +188,7 @@ def _threads(source: Any) -> Operation[list[str]]:
 
 
 def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) -> Operation[None]:
-    """Put the oldest checkpoints first, so that a child finds in the target what its parent stored."""
+    """Put the oldest checkpoints first: a child refers to values of its parent."""
     known = _Known()
     query = CheckpointQuery(thread_id=thread_id)
     page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, None))
@@ -205,7 +205,7 @@ def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) ->
 
 
 def _read(source: Any, thread_id: str, before: str | None, last: str) -> Operation[list[SavedCheckpoint]]:
-    """Read the checkpoints of a thread from one id to another, what was put meanwhile between them included."""
+    """Read a window of a thread, with checkpoints that were put into it meanwhile."""
     window: list[SavedCheckpoint] = []
     query = CheckpointQuery(thread_id=thread_id, before=before)
     cursor: Any = None
@@ -228,7 +228,7 @@ def _put(target: Any, newest_first: Sequence[SavedCheckpoint], known: _Known, re
 
 
 def _supplier(saved: SavedCheckpoint) -> Supply:
-    """For the case that the target lost what its parent stored."""
+    """Supply values anew, in case the target lost those of the parent."""
     payloads = {name: channel.payload for name, channel in saved.channels.items() if channel.payload is not None}
     return lambda names: {name: payloads[name] for name in names}
 
@@ -253,7 +253,7 @@ def _copied_items(source: Any, target: Any, report: _Report) -> Operation[None]:
 
 
 def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report: _Report) -> Operation[None]:
-    """Put those that the target has not, so that a copy that is repeated makes no new versions."""
+    """Put items that the target lacks: a repeated copy makes no new versions."""
     gets = [Get(namespace, item.key, refresh=False) for item in items]
     there: list[Item | None] = yield _Step(target, target.backend.apply(gets))
     now = dt.datetime.now(dt.UTC)
@@ -331,22 +331,22 @@ def _checked_progress(progress: Any) -> Progress | None:
 def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) -> CopyProgress:
     """Copy everything from one repository to another, whatever backends they have.
 
-    Checkpoints come with all namespaces, metadata, times, parents, channel values and pending writes, as they were
-    listed. Threads are copied in the order in which they were updated, and unchanged channel values are sent once.
-    What the target has under the same ids is replaced, but for pending writes with ``idx >= 0``, which stay.
+    Checkpoints come with all namespaces, metadata, times, parents, channel values and pending writes. Threads are
+    copied in the order in which they were updated; unchanged channel values are sent once. Records of the target with
+    the same ids are replaced, but for pending writes with ``idx >= 0``, which stay.
 
-    Items come with their values, and end when they would have ended, by the clock of this machine. Texts become vectors
-    anew, by the index of the target. An item that the target has already, with an equal value and end, is left alone.
+    Items come with their values and expire when they would have expired, by the clock of this machine. The index of the
+    target makes their vectors. An item that the target has already, with equal value and expiry, is left alone.
 
-    A copy that was cut off may be repeated, and does no harm when it is. What is written to the source meanwhile may
-    be copied or not. At most some 20 checkpoints or 100 items are held at once, and the ids of all threads and of the
-    checkpoints of one thread, or all namespaces.
+    You may repeat a copy, also one that was cut off. Records that are written to the source meanwhile may be missing.
+    In memory are at most some 20 checkpoints or 100 items at once, and the ids of all threads and of the checkpoints of
+    one thread, or all namespaces.
 
-    What the contracts do not let one read or write is not copied: pending writes of checkpoints that are not stored yet,
-    when checkpoints expire (they begin anew with the TTL of the target), when threads were updated, and of items
-    versions, times of creation and of update, how long their TTL was, and which texts were to become vectors if the
-    item said so itself. A ``replayed`` channel for whose version another checkpoint of the namespace has a value gets
-    that value, as in every put. Cache entries are not copied: they cannot be listed, and can be made again.
+    Not copied, as no contract offers it: pending writes of checkpoints that are not stored yet; the expiry of
+    checkpoints (they get the TTL of the target); the times at which threads were updated; of items the versions, times
+    of creation and update, original TTLs, and the ``index`` they were put with. Cache entries are not copied: they
+    cannot be listed, and can be made again. A ``replayed`` channel gets a value if another checkpoint of the namespace
+    has one for its version, as in every put.
 
     Args:
         source: a repository of checkpoints or of items to read, or a connection, of which both are copied; one
@@ -385,7 +385,7 @@ def _answer(step: _Step) -> Any:
 
 
 async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progress | None = None) -> CopyProgress:
-    """Copy everything from one repository to another, in asyncio code. See :func:`copy`.
+    """Copy everything between repositories in asyncio code. See :func:`copy`.
 
     Example:
         >>> import asyncio, statekeep

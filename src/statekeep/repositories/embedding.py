@@ -1,4 +1,4 @@
-"""Vectors of texts, from the function or object that the user gave."""
+"""Vectors of texts, made by your function or object."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorI
 
 @frozen
 class Embed:
-    """Make vectors of texts. The reply is a list of them, each as the bytes of ``dims`` 32-bit floats."""
+    """A request for vectors of texts; the reply has one for each, as ``dims`` 32-bit floats."""
 
     texts: Sequence[str]
     are_queries: bool = False
-    """Whether the texts are looked for, rather than stored: some models tell the two apart."""
+    """Whether the texts are queries, which some models treat unlike stored texts."""
 
 
 def _is_async(function: Any) -> bool:
@@ -28,7 +28,7 @@ def _is_async(function: Any) -> bool:
 
 
 class Embedder:
-    """Answers :class:`Embed`, blocking or not, with whatever the user gave: object or function, blocking or async.
+    """Makes vectors with your object or function, blocking or async, for either face.
 
     Args:
         index: its ``embed`` and ``dims``.
@@ -58,7 +58,7 @@ class Embedder:
         """Make vectors, blocking.
 
         Raises:
-            EmbeddingFailed: the user's function raised an error, or returned what are no vectors of ``dims`` numbers.
+            EmbeddingFailed: your function raised an error, or returned no vectors of ``dims`` numbers.
         """
         texts = list(request.texts)
         one = self._query if request.are_queries else None
@@ -74,7 +74,7 @@ class Embedder:
         return self._packed(vectors, len(texts))
 
     async def aembed(self, request: Embed) -> list[bytes]:
-        """Make vectors; what blocks does so in another thread. Raises as :meth:`embed`."""
+        """Make vectors; blocking functions run in another thread. Raises as :meth:`embed`."""
         texts = list(request.texts)
         try:
             vectors = await self._avectors(texts, request.are_queries)
@@ -102,7 +102,7 @@ def _failed(error: Exception) -> StatekeepError:
 
 
 def _in_a_loop(make: Callable[[], Awaitable[Any]]) -> Any:
-    """Await something in blocking code, also in a thread whose event loop is running: in a loop of its own."""
+    """Await in blocking code, in a new thread: the event loop of this one may be running."""
     outcome: list[Any] = []
     errors: list[BaseException] = []
 

@@ -42,16 +42,16 @@ class _ValkeyOptions(TypedDict, total=False):
 
 
 class ValkeyOptions(_ValkeyOptions, total=False):
-    """Keywords of :func:`~statekeep.repositories.valkey.client_from_url`, which says what they mean."""
+    """Keywords of :func:`~statekeep.repositories.valkey.client_from_url`; see there."""
 
     client: Driver | None
 
 
 class ConnectOptions(_ValkeyOptions, total=False):
-    """Keywords of :func:`~statekeep.connect`: those of Valkey, and those of ``agentcore://``.
+    """Keywords of :func:`~statekeep.connect`, for Valkey and for ``agentcore://``.
 
-    The latter are keywords of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and fields of
-    :class:`~statekeep.repositories.aws.AwsSettings`.
+    Those of ``agentcore://`` are arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and
+    fields of :class:`~statekeep.repositories.aws.AwsSettings`.
     """
 
     client: Driver | BotoClient | None

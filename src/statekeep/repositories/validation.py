@@ -1,4 +1,4 @@
-"""Checks of arguments that repositories share."""
+"""Checks of arguments, TTLs included."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> 
     """Return Unicode text, which is not empty unless it may be.
 
     Args:
-        field: what to call it in an error.
+        field: its name in an error.
         value: the text.
         empty: it may be empty.
         is_id: it may be no longer than an id.
@@ -49,7 +49,10 @@ def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
 
 
 def labels(field: str, values: Any) -> Namespace:
-    """Return the labels of a namespace: not too many, and together no longer than an id. Raises as :func:`text`."""
+    """Return the labels of a namespace, at most as many and as long as allowed.
+
+    Raises as :func:`text`.
+    """
     found = tuple(texts(field, values))
     if len(found) > MOST_LABELS:
         raise InvalidInput(f"{field} must have at most {MOST_LABELS} labels, got {len(found)}", field=field)
@@ -74,7 +77,7 @@ LONGEST_WAIT: Final = 4_000_000
 
 
 def seconds(field: str, value: Any, *, zero: bool = False, most: int = LONGEST_WAIT) -> float:
-    """Return a number of seconds: more than 0, or also 0, and at most so many.
+    """Return a number of seconds > 0 (>= 0 with ``zero``) and <= ``most``.
 
     Raises:
         InvalidInput: it is something else; ``field`` is named.
@@ -101,11 +104,11 @@ def boolean_or_none(field: str, value: Any) -> bool | None:
 
 
 LONGEST_TTL: Final = 10_000_000_000
-"""Seconds; 317 years. What ends later ends after the last date that there is."""
+"""Seconds; 317 years. A later end may be after the last date that Python has."""
 
 
 def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
-    """Return a TTL as it was given, if it is one: ``None`` (for ever) or a number of seconds > 0.
+    """Return a TTL: ``None`` (for ever) or a number of seconds > 0.
 
     >>> ttl_seconds(0.5)
     0.5
@@ -123,5 +126,5 @@ def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
 
 
 def ms_of(ttl: float | None) -> int:
-    """Return a TTL in whole milliseconds, never too short; 0 for ever."""
+    """Return a TTL in milliseconds, rounded up; 0 for ever."""
     return 0 if ttl is None else math.ceil(ttl * 1000)

@@ -12,7 +12,7 @@ from ..domain import EmbeddingFailed
 from ..domain.shown import shown
 
 FLOAT = np.dtype("<f4")
-"""32-bit floats, the lowest byte first: what the search module wants."""
+"""Little-endian 32-bit floats, as the search module wants them."""
 
 Scores = npt.NDArray[np.float32]
 
@@ -21,7 +21,7 @@ def packed(vectors: Any, count: int, dims: int) -> list[bytes]:
     """Return vectors as bytes.
 
     Args:
-        vectors: what an embedding function returned: a sequence of sequences of numbers.
+        vectors: the result of an embedding function: a sequence of sequences of numbers.
         count: how many there must be.
         dims: of how many numbers each.
 
@@ -93,7 +93,7 @@ def scores(metric: str, query: bytes, vectors: Sequence[bytes]) -> Scores:
 
 
 def are_finite(vectors: Sequence[bytes]) -> list[bool]:
-    """Say of each vector whether it holds finite numbers alone.
+    """Return for each vector whether all its numbers are finite.
 
     Args:
         vectors: as bytes, of one length.

@@ -15,13 +15,13 @@ ResultT = TypeVar("ResultT")
 
 
 class Workers:
-    """A bounded number of threads of our own, started when they are needed. Survives a fork.
+    """A bounded number of threads, started when they are needed. Survives a fork.
 
     asyncio's default threads will not do: the blocking nodes of a graph run there, and may wait for these calls.
 
     Args:
-        most: how many threads.
-        name: how their names begin.
+        most: number of threads.
+        name: prefix of their names.
     """
 
     def __init__(self, most: int, name: str = "statekeep") -> None:
@@ -48,7 +48,7 @@ class Workers:
         return await asyncio.wrap_future(self.submit(function, *arguments))
 
     def close(self) -> None:
-        """Let the threads end; what was submitted still runs."""
+        """Let the threads end after the calls that were submitted."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:

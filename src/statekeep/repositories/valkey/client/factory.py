@@ -1,4 +1,4 @@
-"""What carries a request to the server: one interface over every client library, with retries and clear errors."""
+"""Clients: one interface over every client library, with retries and clear errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACCEPTED: Final = (
 
 @runtime_checkable
 class Client(Protocol):
-    """Carries requests to a server, from blocking code and from event loops alike. Threads may share it."""
+    """A client of a server, for blocking code and event loops. Threads may share it."""
 
     cluster: bool
     """Keys of different slots may live on different nodes."""
@@ -46,7 +46,7 @@ class Client(Protocol):
         ...
 
     def close(self) -> None:
-        """Close what was opened here; a client that the user passed stays open. Idempotent."""
+        """Close connections made from a URL; your own client stays open. Idempotent."""
         ...
 
     async def aclose(self) -> None:
@@ -61,7 +61,7 @@ def _is(value: object, module: str, *names: str) -> bool:
 
 
 def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
-    """Wrap a client that you made. It stays yours: it is never closed and never reconfigured.
+    """Wrap a client that you made. It stays yours: it is never closed or changed.
 
     A blocking client serves event loops from worker threads. An asyncio client belongs to one event loop; blocking
     calls from other threads are answered by that loop.
@@ -136,7 +136,9 @@ def client_from_pool(pool: object, *, deadline: float = DEADLINE) -> Client:
 
 
 def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
-    """Make a client from a URL; it serves threads and event loops alike, and connects with its first request.
+    """Make a client from a URL, for threads and event loops.
+
+    It connects with its first request.
 
     Args:
         url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,

@@ -58,7 +58,7 @@ class RetryState:
         return time.monotonic() - self._began
 
     def seconds_left(self, progress: float, end: float) -> float:
-        """Return for how many more seconds to wait for a slot: until ``end`` at the latest.
+        """Return how many more seconds to wait for a slot, until ``end`` at the latest.
 
         When no other request has succeeded for long, the last one at ``progress``, it is over sooner.
         """
@@ -68,7 +68,7 @@ class RetryState:
         return self._deadline - self.seconds
 
     def failed(self, error: Exception, server: str, *, cluster: bool) -> float:
-        """Return how many seconds to pause before the next attempt, or raise what the error means."""
+        """Return seconds to pause before the next attempt, or raise the translated error."""
         meaning = meaning_of(error, cluster=cluster)
         if meaning is None:
             raise error
@@ -91,10 +91,11 @@ class RetryState:
 
 
 class _Slots:
-    """A semaphore that takes a tenth of the time of threading's own, and that no exception of a signal handler upsets.
+    """A semaphore that no exception of a signal handler upsets.
 
-    Whoever takes a slot brings a list for it, and gives it back if it is in there. Taking one and putting it into the list
-    is one step of the interpreter, as giving it back is; it looks for signals only between its steps.
+    It takes a tenth of the time of threading's own. A caller brings a list for its slot, and gives the slot back if it
+    is in there. Taking a slot into the list is one step of the interpreter, and so is giving it back; signals are
+    handled between steps.
     """
 
     def __init__(self, limit: int) -> None:
@@ -166,13 +167,16 @@ class SyncLimiter:
 
 
 class AsyncLimiter:
-    """A driver of one event loop with a bound on concurrent requests, and retries; see :class:`SyncLimiter`."""
+    """A driver of one event loop with a bound on concurrent requests, and retries.
+
+    See :class:`SyncLimiter`.
+    """
 
     def __init__(self, driver: AsyncDriver, deadline: float, pool_timeout: float = math.inf) -> None:
         self.driver = driver
         self._deadline = deadline
         self._pool_timeout = pool_timeout
-        # What asyncio.Semaphore does, by single steps as those of _Slots.
+        # Does as asyncio.Semaphore, but by single steps as those of _Slots.
         self._free: list[None] = [None] * driver.limit
         self._now = iter(self._free.pop, _NEVER)
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -1,4 +1,4 @@
-"""Where a Valkey server is and how to talk to it, from a URL and keywords.
+"""Address and settings of a Valkey server, from a URL and keywords.
 
 ======================================  ==========================================================
 URL                                     server
@@ -51,7 +51,7 @@ PORT: Final = 6379
 
 @frozen(kw_only=True)
 class Target:
-    """A server or cluster, the credentials, and how to talk to it. ``repr`` hides the password."""
+    """A server or cluster, credentials and settings. ``repr`` hides the password."""
 
     addresses: tuple[tuple[str, int], ...] = ()
     unix_socket: str | None = None
@@ -80,7 +80,7 @@ class Target:
 
     @property
     def attempt(self) -> float:
-        """How long one attempt may take, in seconds: no longer than all of them together."""
+        """Longest time of one attempt in seconds: no longer than ``deadline``."""
         return min(self.request_timeout, self.deadline) if self.deadline else self.request_timeout
 
 
@@ -193,7 +193,7 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
 
 
 class _Settings:
-    """Collects what the URL and the keywords say, and refuses contradictions."""
+    """Settings of the URL and of keywords, without contradictions."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -237,7 +237,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
-    """Read a URL.
+    """Read a URL and keywords.
 
     Args:
         url: see the table above.

@@ -1,4 +1,4 @@
-"""A client made from a URL: it opens what it needs, where it needs it."""
+"""A client made from a URL: connects where it is used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .url import Target
 
 
 class _Loop:
-    """What a client made from a URL keeps for one event loop."""
+    """A driver of one event loop, and its end."""
 
     def __init__(self, limiter: AsyncLimiter) -> None:
         self.limiter = limiter
@@ -39,13 +39,13 @@ class _Loop:
 
 
 class UrlClient:
-    """Opens clients as they are needed: a blocking one, and one for each event loop. Survives a fork.
+    """Opens drivers when needed: a blocking one, and one for each event loop. Survives a fork.
 
     Args:
         target: the server.
         driver: the client library.
         directory: of an embedded server, whose disk is full while it says that it has too few replicas.
-        on_close: called when the clients are closed.
+        on_close: called when the drivers are closed.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class UrlClient:
         self._sync = None
 
     def _pause(self, state: RetryState, error: Exception) -> float:
-        """Return how many seconds to pause before the next attempt, or raise what the error means."""
+        """Return seconds to pause before the next attempt, or raise the translated error."""
         try:
             return state.failed(error, str(self._target), cluster=self.cluster)
         except TooFewReplicas as refused:

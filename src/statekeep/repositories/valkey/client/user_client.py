@@ -1,4 +1,4 @@
-"""Clients over a client that the user made: it is never closed and never reconfigured."""
+"""Clients over one that the user made: it is never closed or changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ResultT = TypeVar("ResultT")
 
 
 class UserSyncClient:
-    """Over a blocking client that the user made. Event loops are served by worker threads."""
+    """A client over the user's blocking one. Worker threads serve event loops."""
 
     def __init__(self, driver: SyncDriver, deadline: float) -> None:
         self.cluster = driver.cluster
@@ -54,9 +54,9 @@ class UserSyncClient:
 
 
 class UserAsyncClient:
-    """Over an asyncio client that the user made. It belongs to one event loop.
+    """A client over the user's asyncio one, which belongs to one event loop.
 
-    Other threads are served by that loop while it runs.
+    That loop serves other threads while it runs.
     """
 
     def __init__(self, driver: AsyncDriver, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
