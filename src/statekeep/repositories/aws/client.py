@@ -14,7 +14,6 @@ from ...domain.shown import once_made
 from ..workers import Workers
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .errors import NotFound, failure, rule_for
-from .workers import Workers
 
 WORKERS: Final = 16
 """Threads at most; fewer if the client has fewer connections."""

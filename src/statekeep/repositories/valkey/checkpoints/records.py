@@ -292,7 +292,9 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
         payload = payloads.get((encoding, value))
         if payload is None:
             data = pybase64.b64decode(value, validate=True)
-            payload = payloads[encoding, value] = construct_fast(Payload, {"encoding": decode_part(encoding), "data": data})
+            payload = payloads[encoding, value] = construct_fast(
+                Payload, {"encoding": decode_part(encoding), "data": data}
+            )
         own.append(
             construct_fast(
                 PendingWrite,

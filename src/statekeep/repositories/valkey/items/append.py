@@ -9,7 +9,7 @@ from ....domain import Item
 from ....domain.items import Namespace
 from ...items import Delete, Put
 from ...operation import Operation
-from ...ttl import ms_of
+from ...validation import ms_of
 from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script

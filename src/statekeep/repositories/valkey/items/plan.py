@@ -13,7 +13,7 @@ from ....domain import DEFAULT, VectorIndex
 from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
 from ...items import Action, Get, Put
-from ...ttl import ms_of
+from ...validation import ms_of
 from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script

@@ -7,7 +7,7 @@ from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
 from ....domain.model import construct_fast
-from ...ttl import LONGEST
+from ...validation import LONGEST_TTL
 from ..chunks import Row
 from ..codecs import belongs, decode_time
 from .keys import ItemKeys

@@ -11,7 +11,7 @@ from ....domain.model import construct_fast
 from ....domain.shown import shown
 from ...items import Action, Delete, Get, Put
 from ...operation import Operation
-from ...ttl import ms_of
+from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
 from ..keys import decode_text
