@@ -204,7 +204,7 @@ class Thread(Model):
 
 
 class CheckpointQuery(Model):
-    """Which checkpoints to list; every condition that is not ``None`` must hold.
+    """A query for checkpoints. Every condition that is not ``None`` must hold.
 
     Attributes:
         thread_id: only this thread.

@@ -1,4 +1,4 @@
-"""Everything that Statekeep raises, in one tree.
+"""The errors of Statekeep, in one tree.
 
 ::
 
@@ -16,7 +16,7 @@
      +-- Unsupported           this backend cannot do that
      +-- WrongEventLoop        (also a RuntimeError)  called from a thread or loop that must not wait
 
-What is missing is ``None``, never an exception; what failed is an exception, never ``None``.
+A missing record is ``None``, never an exception. A failure is an exception, never ``None``.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def matches(value: JsonValue, filter: Filter | None) -> bool:
     Each field of the filter is compared with the field of that name. A dict is compared field by field, and may name
     fewer fields than the value has; a list is compared element by element; anything else by equality. A dict with
     operators (``$eq $ne $gt $gte $lt $lte``) must hold for each of them. Numbers are compared as numbers, text as
-    text; other pairs are in no order, and neither is a missing field. A missing field equals ``None``.
+    text; other pairs have no order, and neither has a missing field. A missing field equals ``None``.
 
     Example:
         >>> matches({"price": 3, "tags": {"a": 1, "b": 2}}, {"price": {"$gt": 2.5}, "tags": {"a": 1}})

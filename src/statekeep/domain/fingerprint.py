@@ -20,7 +20,7 @@ from .shown import shown
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """Return 40 hexadecimal digits that are the same for equal values of equal types, and differ for others.
+    """Return 40 hexadecimal digits, the same only for equal values of equal types.
 
     Values may be what exact JSON holds (tuples, sets, bytes and dates included), Pydantic models, dataclasses and attrs
     classes of such, members of enumerations, paths and classes. The order of mappings and sets is nothing.
@@ -48,7 +48,7 @@ def _text(value: Any) -> str:
 
 
 def _ordered(plain: Any) -> Any:
-    """Put the pairs of a mapping into an order where JSON does not: if not all its keys are texts."""
+    """Sort the pairs of mappings that JSON does not sort: those whose keys are not all texts."""
     if isinstance(plain, list):
         return [_ordered(item) for item in plain]
     if not isinstance(plain, dict):

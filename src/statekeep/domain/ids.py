@@ -1,4 +1,4 @@
-"""Ids of checkpoints, and stamps that say which of two writes is the later one."""
+"""Ids of checkpoints, and stamps that order writes."""
 
 from __future__ import annotations
 

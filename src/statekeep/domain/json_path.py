@@ -1,4 +1,4 @@
-"""Paths into JSON values, to find the texts that vectors are made of."""
+"""Paths into JSON values: they find the texts to embed."""
 
 from __future__ import annotations
 

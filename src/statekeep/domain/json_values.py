@@ -1,4 +1,4 @@
-"""Values that JSON can hold, as they are read back: objects, arrays, text, numbers, true, false and null."""
+"""Values that JSON can hold: objects, arrays, text, numbers, true, false and null."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST: Final = 10 ** (sys.int_info.default_max_str_digits - 1)
 
 
 def normalize(value: Any, field: str, *, finite: bool = True) -> JsonValue:
-    """Return ``value`` as reading it back returns it: a copy, with tuples as lists and mappings as dicts.
+    """Return a copy of ``value`` as JSON has it: tuples as lists, mappings as dicts.
 
     Args:
         value: what to check.

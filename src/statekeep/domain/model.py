@@ -13,7 +13,7 @@ from .errors import InvalidInput
 from .shown import shown
 
 LONGEST_ID: Final = 8192
-"""Bytes of UTF-8 that an id may have: of a thread, namespace, checkpoint, task, channel, run, item or cache entry."""
+"""Most bytes of UTF-8 of an id: of a thread, checkpoint, channel, item and so on."""
 
 
 MOST_LABELS: Final = 128
@@ -58,7 +58,7 @@ def _short_together(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[Name, ...], Field(max_length=MOST_LABELS), AfterValidator(_short_together)]
-"""At most :data:`MOST_LABELS` names that identify something together, and have at most :data:`LONGEST_ID` bytes together."""
+"""At most :data:`MOST_LABELS` names, of at most :data:`LONGEST_ID` bytes together."""
 
 
 _new = object.__new__

@@ -18,7 +18,7 @@ _PLAIN: tuple[Any, ...] = (str.__repr__, bytes.__repr__, bytearray.__repr__)
 T = TypeVar("T")
 
 _LONGEST_INTEGER: Final = 1000
-"""Bits. Python refuses to make text of one of some 14,000."""
+"""Bits of an integer that is shown; Python makes no text of some 14,000."""
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -64,7 +64,7 @@ def _items(values: Any, start: str, end: str, most: int) -> str:
 
 
 def once_made(method: Callable[[T], str]) -> Callable[[T], str]:
-    """Have a ``__repr__`` answer also for an object whose constructor failed, which trackers of errors show."""
+    """Let ``__repr__`` answer for a half-made object, too; trackers of errors show these."""
 
     @wraps(method)
     def answer(self: T) -> str:

@@ -1,4 +1,4 @@
-"""How items are made findable by meaning: which texts become vectors, and how vectors are compared."""
+"""The index for search by meaning: texts that become vectors, and their comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amazon Bedrock AgentCore Memory as a store of records: lanes of events, which are read by their exact names."""
+"""Amazon Bedrock AgentCore Memory as a store of records: lanes of events, read by exact names."""
 
 from .backend import AgentCoreCheckpoints
 from .get import Progress

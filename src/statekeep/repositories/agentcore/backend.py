@@ -123,52 +123,52 @@ class AgentCoreCheckpoints:
         await self._client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Two calls and one for each large value; one round of reading first if its thread was not met lately."""
+        """Store a checkpoint: two calls, one more for each large value, and a round of reading for a thread not met lately."""
         yield from put.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
-        """One call."""
+        """Store pending writes: one call."""
         yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        """One call for the checkpoint, one for each large value side by side; two more first for the newest."""
+        """Read a checkpoint: one call, one more for each large value side by side, two more first for the newest."""
         return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """One call for each 100 checkpoints that are passed by, and those of :meth:`get` for each that is listed."""
+        """List checkpoints: one call for each 100 that are passed by, and those of :meth:`get` for each result."""
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
-        """One call for each ancestor, up to 32 of them side by side."""
+        """Walk the ancestors: one call for each, up to 32 of them side by side."""
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """Some calls for each thread of the actor, whatever is asked for: the service has no order of threads."""
+        """List threads: some calls for each of the actor's, as the service does not order them."""
         return (yield from listing.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
-        """One call for each event. When it is cut off, it can be repeated, and goes on where it was."""
+        """Delete a thread: one call for each event. If it is cut off, repeat it: it goes on where it was."""
         yield from delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
-        """Reads the threads of the runs, then one call for each event."""
+        """Read the threads of the runs, and delete with one call for each event."""
         yield from delete_runs(self._settings, run_ids)
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
-        """Reads the source, then two calls for each checkpoint and one for each large value."""
+        """Read the source, and write two calls for each checkpoint and one for each large value."""
         yield from copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        """Reads the threads, then one call for each event."""
+        """Read the threads, and delete with one call for each event."""
         for thread_id in dict.fromkeys(thread_ids):
             yield from prune(self._settings, thread_id, keep)
 
     def reindex(self, thread_id: str) -> Operation[int]:
-        """Reads the whole thread."""
+        """Rebuild the index of a thread. Reads all of it."""
         return (yield from reindex(self._settings, thread_id))
 
     def actors_of_thread(self, thread_id: str) -> Operation[Sequence[str]]:

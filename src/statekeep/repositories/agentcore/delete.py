@@ -24,7 +24,7 @@ from .records import Head, actor_record, orphan_record, run_record, update_recor
 
 @define
 class _Sweep:
-    """Empties sessions, and says how far it has come."""
+    """Empties sessions, and reports its progress."""
 
     settings: Settings
     thread_id: str
@@ -214,7 +214,7 @@ def _remove(
 def _remember_update(
     settings: Settings, place: ThreadPlace, gone: Sequence[Head], kept: Sequence[Head]
 ) -> Operation[None]:
-    """Write down when the thread was updated, if the checkpoint goes that says so."""
+    """Write down when the thread was updated, if the checkpoint that tells it goes."""
     last = max((head.stamp for head in gone), default=-1)
     if last > max((head.stamp for head in kept), default=-1):
         yield from settings.lanes.append([(place.namespaces, update_record(place.thread_id, last), time_of(last))])

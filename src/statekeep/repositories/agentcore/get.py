@@ -20,7 +20,7 @@ from .records import Head, Known, Stored, StoredChannel, known, stored, value_of
 ItemT = TypeVar("ItemT")
 
 PEEK = 5
-"""Events read to find the newest checkpoint: those of one millisecond are in no order, and a put may be under way."""
+"""Events read to find the newest checkpoint; those of one millisecond have no order."""
 
 CHUNK = 64
 """Checkpoints read at once where only their heads are kept."""
@@ -28,7 +28,7 @@ CHUNK = 64
 
 @frozen
 class Progress:
-    """How far a deletion has come.
+    """The progress of a deletion.
 
     Attributes:
         thread_id: the thread that is being deleted, or of which checkpoints are.

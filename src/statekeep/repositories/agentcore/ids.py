@@ -14,12 +14,12 @@ from typing import Final
 from attrs import frozen
 
 OURS: Final = "statekeep-"
-"""How the names begin that are made here."""
+"""Prefix of all names that are made here."""
 
 _SESSION: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}", re.ASCII)
 _ACTOR: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_/-]*(?::[a-zA-Z0-9_/-]+)*", re.ASCII)
 _ACTOR_LENGTH: Final = 200
-"""Leaves room for the suffix of :func:`thread_actor` within 255."""
+"""Longest name of an actor; the suffix of :func:`thread_actor` fits behind it within 255."""
 
 
 def digest(*parts: str) -> str:

@@ -91,7 +91,7 @@ class IndexReader:
             self.is_ordered = False
 
     def confirmed(self) -> list[str]:
-        """Return the ids that are known to be the greatest of the rest, in descending order."""
+        """Return the ids that are known to be the greatest left, in descending order."""
         if self.is_read:
             return sorted(self._found, reverse=True)
         if not self.is_ordered or self._last is None:

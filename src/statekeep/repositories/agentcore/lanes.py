@@ -28,7 +28,7 @@ DELETIONS: Final = 8
 """Deletions of one request: the service's quota is small."""
 
 PATIENCE: Final = 20
-"""How often deletions are asked for that the service throttles."""
+"""Attempts at deletions that the service throttles."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Where the records of checkpoints are.
+"""The lanes of checkpoints' records.
 
 ::
 
@@ -39,12 +39,12 @@ def owner_of_threads(name: str) -> str | None:
 
 
 def actors_lane(thread_id: str) -> Lane:
-    """Return where the actors of a thread are listed."""
+    """Return the list of a thread's actors."""
     return Lane(f"{OURS}threads", hashed_session("thread", thread_id))
 
 
 def run_lane(run_id: str) -> Lane:
-    """Return where the threads of a run are listed."""
+    """Return the list of a run's threads."""
     return Lane(f"{OURS}runs", hashed_session("run", run_id))
 
 
@@ -62,29 +62,29 @@ class ThreadPlace:
 
     @property
     def namespaces(self) -> Lane:
-        """Where the thread's namespaces are listed."""
+        """The list of the thread's namespaces."""
         return Lane(threads_actor(self.actor), session_name(self.thread_id, "thread"))
 
     def index(self, namespace: str) -> Lane:
-        """Where the checkpoints of a namespace are listed."""
+        """Return the index of a namespace."""
         if namespace == "":
             return Lane(actor_name(self.actor), session_name(self.thread_id, "thread"))
         return Lane(self.own_actor, f"{OURS}namespace-{digest(namespace)}")
 
     def checkpoint(self, namespace: str, checkpoint_id: str) -> Lane:
-        """Where a checkpoint is."""
+        """Return the lane of a checkpoint."""
         return Lane(self.own_actor, f"{self.checkpoints_of(namespace)}{digest(checkpoint_id)}")
 
     def value(self, namespace: str, name: str) -> Lane:
-        """Where a channel value is, by :func:`value_name`."""
+        """Return the lane of a channel value, by :func:`value_name`."""
         return Lane(self.own_actor, f"{self.values_of(namespace)}{name}")
 
     def checkpoints_of(self, namespace: str) -> str:
-        """How the sessions of a namespace's checkpoints begin."""
+        """Return the prefix of the sessions of a namespace's checkpoints."""
         return f"{OURS}checkpoint-{digest(namespace)[:_NAMESPACE]}-"
 
     def values_of(self, namespace: str) -> str:
-        """How the sessions of a namespace's values begin."""
+        """Return the prefix of the sessions of a namespace's values."""
         return f"{OURS}value-{digest(namespace)[:_NAMESPACE]}-"
 
 

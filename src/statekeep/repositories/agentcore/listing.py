@@ -23,13 +23,13 @@ SIZE: Final = 20
 
 @define
 class Cursor:
-    """How far a listing has come.
+    """The progress of a listing.
 
     Attributes:
         threads: those to list after the present one.
         left: how many checkpoints may still be listed; ``None`` for all.
         thread_id: the thread that is being listed.
-        readers: how far its indexes were read.
+        readers: of its indexes.
         ready: checkpoints that were asked for by their id, and are still to be read.
     """
 
@@ -43,7 +43,7 @@ class Cursor:
 def list_checkpoints(
     settings: Settings, query: CheckpointQuery, cursor: Cursor | None
 ) -> Operation[Page[SavedCheckpoint]]:
-    """One page of checkpoints, the newest first."""
+    """Return a page of checkpoints, the newest first."""
     if query.limit == 0:
         return Page(())
     if cursor is None:
@@ -113,7 +113,7 @@ def _size(query: CheckpointQuery, cursor: Cursor) -> int:
 
 
 def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int) -> Operation[list[tuple[str, str]]]:
-    """Take the next checkpoints out of the indexes, in order, that may fulfil the query."""
+    """Take the next checkpoints that may fulfil the query out of the indexes, in order."""
     if cursor.ready:
         some, cursor.ready = cursor.ready[:size], cursor.ready[size:]
         return some
@@ -134,7 +134,7 @@ def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int)
 
 
 def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-    """All threads of the actor at once: the service cannot order them.
+    """Return the actor's threads, all at once: the service cannot order them.
 
     Each takes a few calls, of which many threads' go side by side.
     """
@@ -154,7 +154,7 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
 
 
 def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
-    """All threads of all actors."""
+    """Return the threads of all actors."""
     found: list[tuple[str, Thread]] = []
     for actor in (yield from _actors(settings)):
         page = yield from list_threads(evolve(settings, actor=actor), "", None, None)
@@ -163,7 +163,7 @@ def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
 
 
 def _actors(settings: Settings) -> Operation[list[str]]:
-    """All actors that have threads. The text behind a name that is a hash is found in the lists of its threads."""
+    """Return the actors that have threads. Lists of threads tell the text of a hashed name."""
     actors: set[str] = set()
     for name in (yield from settings.lanes.actors()):
         owner = owner_of_threads(name)

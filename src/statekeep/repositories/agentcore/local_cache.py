@@ -14,7 +14,7 @@ from .layout import ThreadPlace
 from .records import StoredChannel
 
 LIFE: Final = 300.0
-"""Seconds for which it is believed: others may have deleted the thread meanwhile."""
+"""Seconds of trust: others may have deleted the thread meanwhile."""
 
 BYTES: Final = 32 * 1024 * 1024
 """Bytes of checkpoints' channels that are kept, with small values, names and ids."""

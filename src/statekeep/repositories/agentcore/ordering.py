@@ -1,4 +1,4 @@
-"""How the index orders checkpoints: by the time that is inside their ids, if there is one."""
+"""The order of the index: by the time inside checkpoint ids, if there is one."""
 
 from __future__ import annotations
 

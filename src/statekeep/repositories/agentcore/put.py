@@ -247,7 +247,7 @@ def _renew(
 
 
 def _supplied(place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None) -> Resolved:
-    """Ask for values that are stored nowhere, as far as they are required."""
+    """Ask the caller for required values that are stored nowhere."""
     required = [name for name in names if checkpoint.channels[name].carry is ValueSource.STORED]
     payloads: Mapping[str, Payload] = {}
     if required:

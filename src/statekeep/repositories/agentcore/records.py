@@ -343,7 +343,7 @@ def stored(records: Iterable[Record], lane: Lane) -> Stored | None:
 
 
 def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWrite, ...]:
-    """For ``idx >= 0`` the first write stays, for ``idx < 0`` the last one counts."""
+    """Merge writes. For ``idx >= 0`` the first one stays, for ``idx < 0`` the last one counts."""
     found: dict[tuple[str, int], PendingWrite] = {}
     for _, _, of_one_call in sorted(writes, key=lambda entry: entry[:2]):
         for write in of_one_call.writes:

@@ -13,7 +13,7 @@ from .records import index_record
 
 
 def reindex(settings: Settings, thread_id: str) -> Operation[int]:
-    """Let the index name all checkpoints that there are, and no others; return how many there are."""
+    """Make the index name all checkpoints, and no others; return how many there are."""
     place = settings.place(thread_id)
     settings.recent.forget(place)
     now = new_stamp()

@@ -1,4 +1,4 @@
-"""Operations that ask nobody for anything."""
+"""Operations without requests."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class _Thread:
 
 @frozen
 class _Cursor:
-    """Where a listing goes on: the threads to read, the last result of the first of them, how many may follow."""
+    """The place where a listing goes on: threads to read, last result of the first of them, limit that is left."""
 
     threads: Sequence[str]
     last: tuple[str, str] | None

@@ -86,7 +86,7 @@ class _Namespace:
 
 @frozen
 class _Cursor:
-    """Where a listing goes on: behind a key, with how many at most."""
+    """The place where a listing goes on: behind a key, with so many at most."""
 
     after: str
     limit: int | None
@@ -299,7 +299,7 @@ class MemoryItems(AtOnce):
     def _ranked(
         self, candidates: Sequence[tuple[Place, _Record]], query: bytes | None
     ) -> builtins.list[tuple[Place, float | None]]:
-        """Give each its score and put the best first; those without a vector keep their order behind them."""
+        """Score items, best first. Those without a vector follow in their order."""
         if query is None or self.index is None:
             return [(place, None) for place, _ in candidates]
         from ..vectors import scores

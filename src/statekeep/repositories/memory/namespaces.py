@@ -179,7 +179,7 @@ class Namespace:
     # -- pending writes
 
     def add_writes(self, checkpoint_id: str, writes: Sequence[PendingWrite], expires_at: float) -> None:
-        """For ``idx >= 0`` the first write stays (its life starts anew), for ``idx < 0`` the last one counts."""
+        """Add writes. For ``idx >= 0`` the first one stays, with a new TTL; for ``idx < 0`` the last one counts."""
         if not writes:
             return
         stored = self.writes.setdefault(checkpoint_id, {})
@@ -194,7 +194,7 @@ class Namespace:
         return tuple(sorted((entry.write for entry in stored.values()), key=lambda write: write.order))
 
     def copy_to(self, target: Namespace, expires_at: float) -> None:
-        """Put everything that is in here into ``target``."""
+        """Copy all records and writes into ``target``."""
         for key, value in self._values.items():
             # Each of them has a user, which is copied below; so the first values here are the first values there.
             target._values.setdefault(key, _Value(value.payload))
@@ -206,7 +206,7 @@ class Namespace:
     # -- expiry
 
     def refresh(self, checkpoint_id: str, expires_at: float, *, writes: bool) -> None:
-        """Let a checkpoint, if it is stored, and with ``writes`` also its pending writes, live until then."""
+        """Give a stored checkpoint a new expiry, and with ``writes`` its pending writes, too."""
         if checkpoint_id in self.records:
             self.records[checkpoint_id] = evolve(self.records[checkpoint_id], expires_at=expires_at)
         if writes and checkpoint_id in self.writes:
@@ -214,7 +214,7 @@ class Namespace:
             self.writes[checkpoint_id] = {key: evolve(entry, expires_at=expires_at) for key, entry in entries.items()}
 
     def expire(self, now: float) -> None:
-        """Remove whatever has expired."""
+        """Remove expired records and writes."""
         if now < self._expires_next:
             return
         for checkpoint_id in [id_ for id_, record in self.records.items() if record.expires_at <= now]:
