@@ -45,7 +45,7 @@ class Clock:
 
 @dataclasses.dataclass(frozen=True)
 class Expiry:
-    """How the backend was made, so that the oracle expects the same.
+    """The settings of the backend, so that the oracle expects the same.
 
     Args:
         clock: what the backend was given as its clock.

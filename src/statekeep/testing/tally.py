@@ -1,4 +1,4 @@
-"""How much the state machines of this process did: examples, operations, faults, and divergences that they found."""
+"""Tallies of this process's state machines: examples, operations, faults, and divergences that they found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the emulated AgentCore Memory behaves where the real one can be configured, or is not known exactly."""
+"""Rules of the emulated AgentCore Memory that can be configured, or are not known exactly."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from attrs import frozen
 
 Source = Literal["model", "documentation", "measured by others", "guess"]
-"""How an assumption is known.
+"""The source of an assumption.
 
 ``model`` is botocore's description of the service, ``measured by others`` are reports of what the real service did, and
 a ``guess`` is what seemed the harder case for a client, or the only reasonable one.

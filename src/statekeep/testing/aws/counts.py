@@ -69,7 +69,7 @@ class Calls:
 
     @property
     def operations(self) -> Counter[str]:
-        """How many calls of each operation."""
+        """Calls of each operation."""
         return Counter(call.operation for call in self)
 
     @property

@@ -1,4 +1,4 @@
-"""Which operation a request is for, by the templates of the service model.
+"""The routing of requests to operations, by the templates of the service model.
 
 A template is a path of literal segments and labels, ``/memories/{memoryId}/events``; a greedy label, ``{path+}``, may
 span several; behind a question mark there may be parameters that a request must have, ``?type=list``.

@@ -32,7 +32,7 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""How alike two texts are: cosine of TF-IDF vectors over words and their trigrams. No model and no network.
+"""The similarity of two texts: cosine of TF-IDF vectors over words and their trigrams. No model and no network.
 
 >>> ranked = similarities("sushi with tuna", ["the sky is blue", "I love tuna and sushis"])
 >>> ranked[1] > ranked[0] >= 0

@@ -157,7 +157,7 @@ class Oracle:
     # -- writing
 
     def resolved(self, checkpoint: Checkpoint, name: str) -> tuple[bool, Payload | None]:
-        """Whether it is defined what ``earlier`` and ``replayed`` find for a channel, and what that is."""
+        """Return whether it is defined which value an inherited channel finds, and that value if any."""
         channel = checkpoint.channels[name]
         stored = self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {})
         if checkpoint.parent_id in stored:
