@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -13,8 +12,9 @@ from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepErr
 from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
 from ..domain.model import is_plain_place
-from ..domain.shown import once_made, shown
-from .operation import Operation, arun, run
+from ..domain.shown import shown
+from .faces import Awaiting, Blocking, Repository, awaiting, blocking
+from .operation import Operation
 from .validation import labels, text, ttl_seconds
 
 KeyT = TypeVar("KeyT", bound=CacheKey)
@@ -23,7 +23,7 @@ logger = logging.getLogger("statekeep.cache")
 """Says what a cache does in the place of an error."""
 
 OnError = Literal["raise", "miss"]
-"""What who uses a cache makes of an outage: an error, or a cache that is empty and forgets."""
+"""How an outage is handled: as an error, or as by a cache that is empty and forgets."""
 
 OUTAGES: Final = (Unavailable, Throttled, QuotaExceeded)
 """The errors that may count as a miss. What is wrong in the program or its permissions never does."""
@@ -44,7 +44,9 @@ class Write:
 
 
 class CacheBackend(Protocol):
-    """What a backend implements. Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+    """The contract of a backend.
+
+    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
 
     The arguments are validated already; keys and namespaces come without repetition. What each operation must do is
     said by the method of the same name of :class:`CacheRepository`, and proved by the contract tests in
@@ -91,7 +93,7 @@ def unanswered(error: StatekeepError) -> None:
 
 
 def checked_on_error(value: Any) -> OnError:
-    """Return what is a way to deal with outages.
+    """Return ``value`` if it is a way to handle outages.
 
     Raises:
         InvalidInput: it is none.
@@ -129,28 +131,67 @@ def _write(place: Any, value: Any) -> Write:
     return Write(namespace, key, payload, DEFAULT if ttl is DEFAULT else ttl_seconds(ttl))
 
 
-class _Operations:
-    """Arguments in, operations out: what both faces share."""
+class _Operations(Repository[CacheBackend]):
+    """The bodies of the methods: arguments in, operations out."""
 
     def __init__(self, backend: CacheBackend) -> None:
-        self.backend = backend
+        super().__init__(backend)
 
-    @once_made
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.backend!r})"
+    def _get(self, keys: Sequence[KeyT]) -> Operation[dict[KeyT, CacheEntry]]:
+        """Return the entries that there are, by key.
 
-    def _get(self, keys: Any) -> Operation[dict[Any, CacheEntry]]:
-        return self.backend.get(_keys(keys))
+        A stored entry that is damaged counts as missing, and a warning with its key is logged by the logger
+        ``statekeep.cache``: what a cache lost can be made again.
 
-    def _set(self, entries: Any) -> Operation[None]:
+        Args:
+            keys: pairs of a namespace and a key.
+        """
+        found: Operation[dict[Any, CacheEntry]] = self.backend.get(_keys(keys))
+        return found
+
+    def _set(self, entries: Mapping[KeyT, Payload | tuple[Payload, Ttl]]) -> Operation[None]:
+        """Store entries, each whole or not at all; those under the same keys are replaced.
+
+        Args:
+            entries: a payload for each key, or a payload and the seconds that it lives from now on: fractions are
+                allowed, ``None`` is for ever, and :data:`~statekeep.DEFAULT`, as without a pair, what the repository
+                was made with.
+
+        Raises:
+            InvalidInput: an argument is wrong. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> cache = statekeep.connect("memory:", ttl=3600).cache
+            >>> payload = statekeep.Payload(encoding="json", data=b"1")
+            >>> cache.set({((), "for an hour"): payload, ((), "for a moment"): (payload, 0.5)})
+        """
         if not isinstance(entries, Mapping):
             raise InvalidInput(f"entries must be a mapping, got {type(entries).__name__}", field="entries")
         return self.backend.set([_write(place, value) for place, value in entries.items()])
 
-    def _delete(self, keys: Any) -> Operation[int]:
+    def _delete(self, keys: Sequence[CacheKey]) -> Operation[int]:
+        """Delete entries.
+
+        Args:
+            keys: pairs of a namespace and a key; those that do not exist are no error.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
         return self.backend.delete(_keys(keys))
 
-    def _clear(self, namespaces: Any) -> Operation[int]:
+    def _clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> Operation[int]:
+        """Delete all entries of namespaces, a few hundred at a time.
+
+        Entries that are set meanwhile may be deleted or stay.
+
+        Args:
+            namespaces: exactly these, not those below them; ``None`` for all that the repository has.
+
+        Returns:
+            How many there were; fewer, if an answer got lost and the request was repeated.
+        """
         if namespaces is None:
             return self.backend.clear(None)
         if isinstance(namespaces, str | bytes) or not isinstance(namespaces, Sequence):
@@ -160,8 +201,18 @@ class _Operations:
             )
         return self.backend.clear(list(dict.fromkeys(labels("namespaces", each) for each in namespaces)))
 
+    def _reindex(self) -> Operation[int]:
+        """Find all entries anew, for :meth:`clear`.
 
-class CacheRepository(_Operations):
+        Needed after entries were added by other means, such as redis-om.
+
+        Returns:
+            How many there are.
+        """
+        return self.backend.reindex()
+
+
+class CacheRepository(_Operations, Blocking[CacheBackend]):
     """Cache entries, for blocking code.
 
     Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads. To cache what
@@ -181,82 +232,14 @@ class CacheRepository(_Operations):
         1
     """
 
-    def get(self, keys: Sequence[KeyT]) -> dict[KeyT, CacheEntry]:
-        """Return the entries that there are, by key.
-
-        A stored entry that is damaged counts as missing, and a warning with its key is logged by the logger
-        ``statekeep.cache``: what a cache lost can be made again.
-
-        Args:
-            keys: pairs of a namespace and a key.
-        """
-        return run(self._get(keys), self.backend.execute)
-
-    def set(self, entries: Mapping[KeyT, Payload | tuple[Payload, Ttl]]) -> None:
-        """Store entries, each whole or not at all; those under the same keys are replaced.
-
-        Args:
-            entries: a payload for each key, or a payload and the seconds that it lives from now on: fractions are
-                allowed, ``None`` is for ever, and :data:`~statekeep.DEFAULT`, as without a pair, what the repository
-                was made with.
-
-        Raises:
-            InvalidInput: an argument is wrong. Nothing was written.
-
-        Example:
-            >>> import statekeep
-            >>> cache = statekeep.connect("memory:", ttl=3600).cache
-            >>> payload = statekeep.Payload(encoding="json", data=b"1")
-            >>> cache.set({((), "for an hour"): payload, ((), "for a moment"): (payload, 0.5)})
-        """
-        run(self._set(entries), self.backend.execute)
-
-    def delete(self, keys: Sequence[CacheKey]) -> int:
-        """Delete entries.
-
-        Args:
-            keys: pairs of a namespace and a key; those that do not exist are no error.
-
-        Returns:
-            How many there were; fewer, if an answer got lost and the request was repeated.
-        """
-        return run(self._delete(keys), self.backend.execute)
-
-    def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
-        """Delete all entries of namespaces, a few hundred at a time.
-
-        What is set meanwhile may be deleted or stay.
-
-        Args:
-            namespaces: exactly these, not those below them; ``None`` for all that the repository has.
-
-        Returns:
-            How many there were; fewer, if an answer got lost and the request was repeated.
-        """
-        return run(self._clear(namespaces), self.backend.execute)
-
-    def reindex(self) -> int:
-        """Find all entries, so that :meth:`clear` knows of those that were added by other means, such as redis-om.
-
-        Returns:
-            How many there are.
-        """
-        return run(self.backend.reindex(), self.backend.execute)
-
-    def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        self.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    get = blocking(_Operations._get)
+    set = blocking(_Operations._set)
+    delete = blocking(_Operations._delete)
+    clear = blocking(_Operations._clear)
+    reindex = blocking(_Operations._reindex)
 
 
-class AsyncCacheRepository(_Operations):
+class AsyncCacheRepository(_Operations, Awaiting[CacheBackend]):
     """Cache entries, for asyncio code.
 
     Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks. To cache what
@@ -275,76 +258,8 @@ class AsyncCacheRepository(_Operations):
         1
     """
 
-    async def get(self, keys: Sequence[KeyT]) -> dict[KeyT, CacheEntry]:
-        """Return the entries that there are, by key.
-
-        A stored entry that is damaged counts as missing, and a warning with its key is logged by the logger
-        ``statekeep.cache``: what a cache lost can be made again.
-
-        Args:
-            keys: pairs of a namespace and a key.
-        """
-        return await arun(self._get(keys), self.backend.aexecute)
-
-    async def set(self, entries: Mapping[KeyT, Payload | tuple[Payload, Ttl]]) -> None:
-        """Store entries, each whole or not at all; those under the same keys are replaced.
-
-        Args:
-            entries: a payload for each key, or a payload and the seconds that it lives from now on: fractions are
-                allowed, ``None`` is for ever, and :data:`~statekeep.DEFAULT`, as without a pair, what the repository
-                was made with.
-
-        Raises:
-            InvalidInput: an argument is wrong. Nothing was written.
-
-        Example:
-            >>> import statekeep
-            >>> cache = statekeep.connect("memory:", ttl=3600).cache
-            >>> payload = statekeep.Payload(encoding="json", data=b"1")
-            >>> cache.set({((), "for an hour"): payload, ((), "for a moment"): (payload, 0.5)})
-        """
-        await arun(self._set(entries), self.backend.aexecute)
-
-    async def delete(self, keys: Sequence[CacheKey]) -> int:
-        """Delete entries.
-
-        Args:
-            keys: pairs of a namespace and a key; those that do not exist are no error.
-
-        Returns:
-            How many there were; fewer, if an answer got lost and the request was repeated.
-        """
-        return await arun(self._delete(keys), self.backend.aexecute)
-
-    async def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
-        """Delete all entries of namespaces, a few hundred at a time.
-
-        What is set meanwhile may be deleted or stay.
-
-        Args:
-            namespaces: exactly these, not those below them; ``None`` for all that the repository has.
-
-        Returns:
-            How many there were; fewer, if an answer got lost and the request was repeated.
-        """
-        return await arun(self._clear(namespaces), self.backend.aexecute)
-
-    async def reindex(self) -> int:
-        """Find all entries, so that :meth:`clear` knows of those that were added by other means, such as redis-om.
-
-        Returns:
-            How many there are.
-        """
-        return await arun(self.backend.reindex(), self.backend.aexecute)
-
-    async def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        await self.backend.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
+    get = awaiting(_Operations._get)
+    set = awaiting(_Operations._set)
+    delete = awaiting(_Operations._delete)
+    clear = awaiting(_Operations._clear)
+    reindex = awaiting(_Operations._reindex)

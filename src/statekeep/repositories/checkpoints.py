@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from ..domain import (
     ChannelHistory,
@@ -16,8 +16,8 @@ from ..domain import (
     SavedCheckpoint,
     Thread,
 )
-from ..domain.shown import once_made
-from .operation import Operation, Page, arun, run
+from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
+from .operation import Operation, Page
 from .validation import count, text, texts
 
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
@@ -25,7 +25,9 @@ Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 
 
 class CheckpointBackend(Protocol):
-    """What a backend implements. Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+    """The contract of a backend.
+
+    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
 
     The arguments are validated already. What each operation must do is said by the method of the same name of
     :class:`CheckpointRepository`, and proved by the contract tests in ``statekeep.testing``.
@@ -78,95 +80,13 @@ class CheckpointBackend(Protocol):
     def reindex(self, thread_id: str) -> Operation[int]: ...
 
 
-class _Operations:
-    """Arguments in, operations out: what both faces share."""
+class _Operations(Repository[CheckpointBackend]):
+    """The bodies of the methods: arguments in, operations out."""
 
     def __init__(self, backend: CheckpointBackend) -> None:
-        self.backend = backend
+        super().__init__(backend)
 
-    @once_made
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.backend!r})"
-
-    def _put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        if not isinstance(checkpoint, Checkpoint):
-            raise InvalidInput(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}", field="checkpoint")
-        if supply is not None and not callable(supply):
-            raise InvalidInput("supply must be a function of channel names", field="supply")
-        return self.backend.put(checkpoint, supply)
-
-    def _put_writes(
-        self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], namespace: str
-    ) -> Operation[None]:
-        # Not any iterable: checking a generator would use it up, and nothing would be stored.
-        if not isinstance(writes, Sequence):
-            raise InvalidInput(f"writes must be a sequence, got {type(writes).__name__}", field="writes")
-        for write in writes:
-            if not isinstance(write, PendingWrite):
-                raise InvalidInput(f"writes must be PendingWrite, got {type(write).__name__}", field="writes")
-        return self.backend.put_writes(
-            text("thread_id", thread_id),
-            text("namespace", namespace, empty=True),
-            text("checkpoint_id", checkpoint_id),
-            writes,
-        )
-
-    def _get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        return self.backend.get(
-            text("thread_id", thread_id),
-            text("namespace", namespace, empty=True),
-            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
-        )
-
-    def _ancestors(
-        self, thread_id: str, channels: Sequence[str], namespace: str, checkpoint_id: str | None
-    ) -> Operation[dict[str, ChannelHistory]]:
-        return self.backend.ancestors(
-            text("thread_id", thread_id),
-            text("namespace", namespace, empty=True),
-            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
-            texts("channels", channels, empty=True),
-        )
-
-    def _list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        if after is not None and not isinstance(after, Thread):
-            raise InvalidInput(f"after must be a Thread, got {type(after).__name__}", field="after")
-        return self.backend.list_threads(text("prefix", prefix, empty=True, is_id=False), after, limit)
-
-    def _delete_thread(self, thread_id: str) -> Operation[None]:
-        return self.backend.delete_thread(text("thread_id", thread_id))
-
-    def _delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
-        return self.backend.delete_runs(texts("run_ids", run_ids))
-
-    def _copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
-        return self.backend.copy_thread(text("source_id", source_id), text("target_id", target_id))
-
-    def _prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        return self.backend.prune(texts("thread_ids", thread_ids), count("keep", keep))
-
-    def _reindex(self, thread_id: str) -> Operation[int]:
-        return self.backend.reindex(text("thread_id", thread_id))
-
-
-class CheckpointRepository(_Operations):
-    """Checkpoints and pending writes, for blocking code.
-
-    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
-
-    Args:
-        backend: where the records are kept.
-
-    Example:
-        >>> import statekeep
-        >>> with statekeep.connect("memory:") as keep:
-        ...     checkpoint = statekeep.Checkpoint(thread_id="t")
-        ...     keep.checkpoints.put(checkpoint)
-        ...     keep.checkpoints.get("t").checkpoint_id == checkpoint.checkpoint_id
-        True
-    """
-
-    def put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> None:
+    def _put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> Operation[None]:
         """Store a checkpoint, whole or not at all; one with the same id is replaced.
 
         Channels marked ``earlier`` are not sent again.
@@ -180,11 +100,15 @@ class CheckpointRepository(_Operations):
             MissingChannels: an ``earlier`` value is not stored and there is no ``supply``. Nothing was written.
             InvalidInput: the metadata holds what exact JSON cannot.
         """
-        run(self._put(checkpoint, supply), self.backend.execute)
+        if not isinstance(checkpoint, Checkpoint):
+            raise InvalidInput(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}", field="checkpoint")
+        if supply is not None and not callable(supply):
+            raise InvalidInput("supply must be a function of channel names", field="supply")
+        return self.backend.put(checkpoint, supply)
 
-    def put_writes(
+    def _put_writes(
         self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
-    ) -> None:
+    ) -> Operation[None]:
         """Store pending writes of a checkpoint, all or none.
 
         The checkpoint need not be stored yet. For ``idx >= 0`` a write that is there already stays; a write
@@ -196,9 +120,22 @@ class CheckpointRepository(_Operations):
             writes: what to store.
             namespace: the checkpoint's namespace.
         """
-        run(self._put_writes(thread_id, checkpoint_id, writes, namespace), self.backend.execute)
+        # Not any iterable: checking a generator would use it up, and nothing would be stored.
+        if not isinstance(writes, Sequence):
+            raise InvalidInput(f"writes must be a sequence, got {type(writes).__name__}", field="writes")
+        for write in writes:
+            if not isinstance(write, PendingWrite):
+                raise InvalidInput(f"writes must be PendingWrite, got {type(write).__name__}", field="writes")
+        return self.backend.put_writes(
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            text("checkpoint_id", checkpoint_id),
+            writes,
+        )
 
-    def get(self, thread_id: str, *, namespace: str = "", checkpoint_id: str | None = None) -> SavedCheckpoint | None:
+    def _get(
+        self, thread_id: str, *, namespace: str = "", checkpoint_id: str | None = None
+    ) -> Operation[SavedCheckpoint | None]:
         """Return a checkpoint with its channel values and pending writes, or ``None``.
 
         Args:
@@ -209,9 +146,13 @@ class CheckpointRepository(_Operations):
         Raises:
             CorruptRecord: what is stored is damaged, or a channel value is gone.
         """
-        return run(self._get(thread_id, namespace, checkpoint_id), self.backend.execute)
+        return self.backend.get(
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
+        )
 
-    def list(
+    def _list(
         self,
         thread_id: str | None = None,
         *,
@@ -220,8 +161,8 @@ class CheckpointRepository(_Operations):
         before: str | None = None,
         limit: int | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Iterator[SavedCheckpoint]:
-        """Iterate over checkpoints, newest first, reading page by page as the iteration goes on.
+    ) -> Pages[SavedCheckpoint]:
+        """Iterate over checkpoints, newest first, reading page by page.
 
         Args:
             thread_id: only this thread; ``None`` for all, the most recently updated thread first.
@@ -239,19 +180,12 @@ class CheckpointRepository(_Operations):
             limit=limit,
             metadata=metadata,
         )
-        return self._pages(query)
+        return partial(self.backend.list, query)
 
-    def _pages(self, query: CheckpointQuery) -> Iterator[SavedCheckpoint]:
-        page: Page[SavedCheckpoint] = run(self.backend.list(query, None), self.backend.execute)
-        yield from page.items
-        while page.cursor is not None:
-            page = run(self.backend.list(query, page.cursor), self.backend.execute)
-            yield from page.items
-
-    def ancestors(
+    def _ancestors(
         self, thread_id: str, channels: Sequence[str], *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> dict[str, ChannelHistory]:
-        """Return what the ancestors of a checkpoint wrote to ``channels`` since the nearest stored value.
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """Return what ancestors wrote to ``channels`` since the nearest stored value.
 
         The checkpoint's own value and writes are left out; those of the ancestor that holds the value are in.
 
@@ -264,11 +198,16 @@ class CheckpointRepository(_Operations):
         Returns:
             One history for each of ``channels``.
         """
-        return run(self._ancestors(thread_id, channels, namespace, checkpoint_id), self.backend.execute)
+        return self.backend.ancestors(
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            None if checkpoint_id is None else text("checkpoint_id", checkpoint_id),
+            texts("channels", channels, empty=True),
+        )
 
-    def list_threads(
+    def _list_threads(
         self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
-    ) -> Iterator[Thread]:
+    ) -> Pages[Thread]:
         """Iterate over the threads that have a checkpoint, the most recently updated first.
 
         A thread that is updated meanwhile moves to the front: what comes later may leave it out.
@@ -278,37 +217,39 @@ class CheckpointRepository(_Operations):
             after: go on behind this thread of an earlier listing.
             limit: at most so many.
         """
-        operation = self._list_threads(prefix, after, None if limit is None else count("limit", limit))
-        return self._thread_pages(operation, prefix, limit)
+        left = None if limit is None else count("limit", limit)
+        if after is not None and not isinstance(after, Thread):
+            raise InvalidInput(f"after must be a Thread, got {type(after).__name__}", field="after")
+        start = text("prefix", prefix, empty=True, is_id=False)
 
-    def _thread_pages(self, operation: Operation[Page[Thread]], prefix: str, limit: int | None) -> Iterator[Thread]:
-        while True:
-            page = run(operation, self.backend.execute)
-            yield from page.items
-            limit = None if limit is None else limit - len(page.items)
-            if page.cursor is None or limit == 0:
-                return
-            operation = self._list_threads(prefix, page.cursor, limit)
+        def list_threads(cursor: Thread | None) -> Operation[Page[Thread]]:
+            nonlocal left
+            page = yield from self.backend.list_threads(start, after if cursor is None else cursor, left)
+            left = None if left is None else left - len(page.items)
+            return Page(page.items) if left == 0 else page
 
-    def delete_thread(self, thread_id: str) -> None:
+        return list_threads
+
+    def _delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete every checkpoint and pending write of a thread, in all namespaces.
 
         Args:
             thread_id: the thread; one that does not exist is no error.
         """
-        run(self._delete_thread(thread_id), self.backend.execute)
+        return self.backend.delete_thread(text("thread_id", thread_id))
 
-    def delete_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints whose metadata ``run_id`` is one of ``run_ids``, with their pending writes.
+    def _delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """Delete the checkpoints of runs, with their pending writes.
 
-        A checkpoint from whose writes a kept checkpoint rebuilds a ``replayed`` channel is kept.
+        The metadata of a checkpoint name its run as ``run_id``. A checkpoint from whose writes a kept checkpoint
+        rebuilds a ``replayed`` channel is kept.
 
         Args:
             run_ids: the runs; unknown ones are no error.
         """
-        run(self._delete_runs(run_ids), self.backend.execute)
+        return self.backend.delete_runs(texts("run_ids", run_ids))
 
-    def copy_thread(self, source_id: str, target_id: str) -> None:
+    def _copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
         """Copy all checkpoints and pending writes of a thread to another one.
 
         What the target has already stays, unless it has the same id. A copy that was cut off can be repeated.
@@ -317,25 +258,27 @@ class CheckpointRepository(_Operations):
             source_id: the thread to read; one that does not exist is no error.
             target_id: the thread to write.
         """
-        run(self._copy_thread(source_id, target_id), self.backend.execute)
+        return self.backend.copy_thread(text("source_id", source_id), text("target_id", target_id))
 
-    def prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> None:
-        """Keep the newest checkpoints of each namespace and delete the others, with their pending writes.
+    def _prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> Operation[None]:
+        """Keep the newest checkpoints of each namespace and delete the others.
 
-        Ancestors from whose writes a kept checkpoint rebuilds a ``replayed`` channel are kept too; a kept
-        checkpoint whose parent was deleted has no parent any more. A namespace with ``":"`` in it (one call of
-        a nested graph) goes with the root checkpoint that its metadata names in ``parents[""]``.
+        Pending writes go with their checkpoint. Ancestors from whose writes a kept checkpoint rebuilds a
+        ``replayed`` channel are kept too; a kept checkpoint whose parent was deleted has no parent any more. A
+        namespace with ``":"`` in it (one call of a nested graph) goes with the root checkpoint that its metadata names
+        in ``parents[""]``.
 
         Args:
             thread_ids: the threads; unknown ones are no error.
             keep: how many to keep in each namespace; 0 deletes the threads.
         """
-        run(self._prune(thread_ids, keep), self.backend.execute)
+        return self.backend.prune(texts("thread_ids", thread_ids), count("keep", keep))
 
-    def reindex(self, thread_id: str) -> int:
-        """Rebuild what is derived from a thread's records (indexes, copy of the newest checkpoint).
+    def _reindex(self, thread_id: str) -> Operation[int]:
+        """Rebuild what is derived from a thread's records.
 
-        Needed after records were added, changed or deleted by other means, such as redis-om.
+        These are indexes and the copy of the newest checkpoint. Needed after records were added, changed or deleted by
+        other means, such as redis-om.
 
         Args:
             thread_id: the thread.
@@ -343,22 +286,40 @@ class CheckpointRepository(_Operations):
         Returns:
             The number of checkpoints found.
         """
-        return run(self._reindex(thread_id), self.backend.execute)
-
-    def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        self.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        return self.backend.reindex(text("thread_id", thread_id))
 
 
-class AsyncCheckpointRepository(_Operations):
+class CheckpointRepository(_Operations, Blocking[CheckpointBackend]):
+    """Checkpoints and pending writes, for blocking code.
+
+    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
+
+    Args:
+        backend: where the records are kept.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as keep:
+        ...     checkpoint = statekeep.Checkpoint(thread_id="t")
+        ...     keep.checkpoints.put(checkpoint)
+        ...     keep.checkpoints.get("t").checkpoint_id == checkpoint.checkpoint_id
+        True
+    """
+
+    put = blocking(_Operations._put)
+    put_writes = blocking(_Operations._put_writes)
+    get = blocking(_Operations._get)
+    list = iterating(_Operations._list)
+    ancestors = blocking(_Operations._ancestors)
+    list_threads = iterating(_Operations._list_threads)
+    delete_thread = blocking(_Operations._delete_thread)
+    delete_runs = blocking(_Operations._delete_runs)
+    copy_thread = blocking(_Operations._copy_thread)
+    prune = blocking(_Operations._prune)
+    reindex = blocking(_Operations._reindex)
+
+
+class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend]):
     """Checkpoints and pending writes, for asyncio code.
 
     Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks.
@@ -377,200 +338,14 @@ class AsyncCheckpointRepository(_Operations):
         True
     """
 
-    async def put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> None:
-        """Store a checkpoint, whole or not at all; one with the same id is replaced.
-
-        Channels marked ``earlier`` are not sent again.
-
-        Args:
-            checkpoint: what to store.
-            supply: called with the names of ``earlier`` channels whose value is not stored; returns their
-                payloads. A channel it leaves out becomes empty.
-
-        Raises:
-            MissingChannels: an ``earlier`` value is not stored and there is no ``supply``. Nothing was written.
-            InvalidInput: the metadata holds what exact JSON cannot.
-        """
-        await arun(self._put(checkpoint, supply), self.backend.aexecute)
-
-    async def put_writes(
-        self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
-    ) -> None:
-        """Store pending writes of a checkpoint, all or none.
-
-        The checkpoint need not be stored yet. For ``idx >= 0`` a write that is there already stays; a write
-        with a negative ``idx`` replaces it.
-
-        Args:
-            thread_id: the thread.
-            checkpoint_id: the checkpoint that the writes belong to.
-            writes: what to store.
-            namespace: the checkpoint's namespace.
-        """
-        await arun(self._put_writes(thread_id, checkpoint_id, writes, namespace), self.backend.aexecute)
-
-    async def get(
-        self, thread_id: str, *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> SavedCheckpoint | None:
-        """Return a checkpoint with its channel values and pending writes, or ``None``.
-
-        Args:
-            thread_id: the thread.
-            namespace: ``""`` for the root.
-            checkpoint_id: which one; ``None`` for the newest, which is the one with the greatest id.
-
-        Raises:
-            CorruptRecord: what is stored is damaged, or a channel value is gone.
-        """
-        return await arun(self._get(thread_id, namespace, checkpoint_id), self.backend.aexecute)
-
-    def list(
-        self,
-        thread_id: str | None = None,
-        *,
-        namespace: str | None = None,
-        checkpoint_id: str | None = None,
-        before: str | None = None,
-        limit: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[SavedCheckpoint]:
-        """Iterate over checkpoints, newest first, reading page by page as the iteration goes on.
-
-        Args:
-            thread_id: only this thread; ``None`` for all, the most recently updated thread first.
-            namespace: only this namespace; ``None`` for all of the thread.
-            checkpoint_id: only this id.
-            before: only smaller ids, compared as text; it need not be the id of anything.
-            limit: at most so many.
-            metadata: pairs that must be equal in the checkpoint's metadata; ``None`` matches a missing key.
-        """
-        query = CheckpointQuery(
-            thread_id=thread_id,
-            namespace=namespace,
-            checkpoint_id=checkpoint_id,
-            before=before,
-            limit=limit,
-            metadata=metadata,
-        )
-        return self._pages(query)
-
-    async def _pages(self, query: CheckpointQuery) -> AsyncIterator[SavedCheckpoint]:
-        page: Page[SavedCheckpoint] = await arun(self.backend.list(query, None), self.backend.aexecute)
-        for item in page.items:
-            yield item
-        while page.cursor is not None:
-            page = await arun(self.backend.list(query, page.cursor), self.backend.aexecute)
-            for item in page.items:
-                yield item
-
-    async def ancestors(
-        self, thread_id: str, channels: Sequence[str], *, namespace: str = "", checkpoint_id: str | None = None
-    ) -> dict[str, ChannelHistory]:
-        """Return what the ancestors of a checkpoint wrote to ``channels`` since the nearest stored value.
-
-        The checkpoint's own value and writes are left out; those of the ancestor that holds the value are in.
-
-        Args:
-            thread_id: the thread.
-            channels: names of channels.
-            namespace: ``""`` for the root.
-            checkpoint_id: the checkpoint whose ancestors are walked; ``None`` for the newest.
-
-        Returns:
-            One history for each of ``channels``.
-        """
-        return await arun(self._ancestors(thread_id, channels, namespace, checkpoint_id), self.backend.aexecute)
-
-    def list_threads(
-        self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
-    ) -> AsyncIterator[Thread]:
-        """Iterate over the threads that have a checkpoint, the most recently updated first.
-
-        A thread that is updated meanwhile moves to the front: what comes later may leave it out.
-
-        Args:
-            prefix: only threads whose id starts with this text.
-            after: go on behind this thread of an earlier listing.
-            limit: at most so many.
-        """
-        operation = self._list_threads(prefix, after, None if limit is None else count("limit", limit))
-        return self._thread_pages(operation, prefix, limit)
-
-    async def _thread_pages(
-        self, operation: Operation[Page[Thread]], prefix: str, limit: int | None
-    ) -> AsyncIterator[Thread]:
-        while True:
-            page = await arun(operation, self.backend.aexecute)
-            for item in page.items:
-                yield item
-            limit = None if limit is None else limit - len(page.items)
-            if page.cursor is None or limit == 0:
-                return
-            operation = self._list_threads(prefix, page.cursor, limit)
-
-    async def delete_thread(self, thread_id: str) -> None:
-        """Delete every checkpoint and pending write of a thread, in all namespaces.
-
-        Args:
-            thread_id: the thread; one that does not exist is no error.
-        """
-        await arun(self._delete_thread(thread_id), self.backend.aexecute)
-
-    async def delete_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints whose metadata ``run_id`` is one of ``run_ids``, with their pending writes.
-
-        A checkpoint from whose writes a kept checkpoint rebuilds a ``replayed`` channel is kept.
-
-        Args:
-            run_ids: the runs; unknown ones are no error.
-        """
-        await arun(self._delete_runs(run_ids), self.backend.aexecute)
-
-    async def copy_thread(self, source_id: str, target_id: str) -> None:
-        """Copy all checkpoints and pending writes of a thread to another one.
-
-        What the target has already stays, unless it has the same id. A copy that was cut off can be repeated.
-
-        Args:
-            source_id: the thread to read; one that does not exist is no error.
-            target_id: the thread to write.
-        """
-        await arun(self._copy_thread(source_id, target_id), self.backend.aexecute)
-
-    async def prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> None:
-        """Keep the newest checkpoints of each namespace and delete the others, with their pending writes.
-
-        Ancestors from whose writes a kept checkpoint rebuilds a ``replayed`` channel are kept too; a kept
-        checkpoint whose parent was deleted has no parent any more. A namespace with ``":"`` in it (one call of
-        a nested graph) goes with the root checkpoint that its metadata names in ``parents[""]``.
-
-        Args:
-            thread_ids: the threads; unknown ones are no error.
-            keep: how many to keep in each namespace; 0 deletes the threads.
-        """
-        await arun(self._prune(thread_ids, keep), self.backend.aexecute)
-
-    async def reindex(self, thread_id: str) -> int:
-        """Rebuild what is derived from a thread's records (indexes, copy of the newest checkpoint).
-
-        Needed after records were added, changed or deleted by other means, such as redis-om.
-
-        Args:
-            thread_id: the thread.
-
-        Returns:
-            The number of checkpoints found.
-        """
-        return await arun(self._reindex(thread_id), self.backend.aexecute)
-
-    async def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        await self.backend.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
+    put = awaiting(_Operations._put)
+    put_writes = awaiting(_Operations._put_writes)
+    get = awaiting(_Operations._get)
+    list = aiterating(_Operations._list)
+    ancestors = awaiting(_Operations._ancestors)
+    list_threads = aiterating(_Operations._list_threads)
+    delete_thread = awaiting(_Operations._delete_thread)
+    delete_runs = awaiting(_Operations._delete_runs)
+    copy_thread = awaiting(_Operations._copy_thread)
+    prune = awaiting(_Operations._prune)
+    reindex = awaiting(_Operations._reindex)

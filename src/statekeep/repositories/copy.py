@@ -373,14 +373,9 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
         >>> copied.threads, copied.checkpoints, copied.items
         (1, 1, 1)
     """
-    return run(_copied(source, target, _Report(_checked_progress(progress)), _BLOCKING), _answer)
-
-
-def _answer(step: _Step) -> Any:
-    repository = step.repository
-    # An item repository makes vectors, too.
     return run(
-        step.operation, repository._execute if isinstance(repository, ItemRepository) else repository.backend.execute
+        _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING),
+        lambda step: run(step.operation, step.repository._executor.execute),
     )
 
 
@@ -396,12 +391,7 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
         >>> asyncio.run(main())
         1
     """
-    return await arun(_copied(source, target, _Report(_checked_progress(progress)), _AWAITING), _aanswer)
-
-
-async def _aanswer(step: _Step) -> Any:
-    repository = step.repository
     return await arun(
-        step.operation,
-        repository._aexecute if isinstance(repository, AsyncItemRepository) else repository.backend.aexecute,
+        _copied(source, target, _Report(_checked_progress(progress)), _AWAITING),
+        lambda step: arun(step.operation, step.repository._executor.aexecute),
     )

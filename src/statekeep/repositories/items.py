@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import evolve, frozen
 
@@ -25,9 +25,10 @@ from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_path import steps, texts_at
 from ..domain.json_values import JsonValue, normalize
-from ..domain.shown import once_made, shown
+from ..domain.shown import shown
 from .embedding import Embed, Embedder
-from .operation import Operation, Page, arun, named, run
+from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
+from .operation import Operation, Page, named
 from .validation import boolean_or_none, count, labels, text, texts, ttl_seconds
 
 ResultT = TypeVar("ResultT")
@@ -127,7 +128,9 @@ class NamespaceQuery:
 
 
 class ItemBackend(Protocol):
-    """What a backend implements. Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+    """The contract of a backend.
+
+    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
 
     The arguments are validated already, and texts are vectors already. What each operation must do is said by the
     method of the same name of :class:`ItemRepository`, and proved by the contract tests in ``statekeep.testing``.
@@ -155,9 +158,10 @@ class ItemBackend(Protocol):
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
         """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
 
-        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not hold, nothing at all is written and
-        :class:`~statekeep.Conflict` is raised; the caller sees to it that all are of one namespace then, and at most
-        :data:`MOST_EXPECTED`. An expectation is about what is there after the actions before it.
+        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not
+        hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees to it that all are
+        of one namespace then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there after the
+        actions before it.
         """
         ...
 
@@ -194,37 +198,41 @@ class _Draft:
     texts: Sequence[str]
 
 
-class _Operations:
-    """Arguments in, operations out: what both faces share."""
+class _Embedding:
+    """Answers the requests of operations: a model's part and the backend's."""
+
+    def __init__(self, embedder: Embedder, backend: ItemBackend) -> None:
+        self._embedder = embedder
+        self._backend = backend
+
+    def execute(self, request: Any) -> Any:
+        return self._embedder.embed(request) if isinstance(request, Embed) else self._backend.execute(request)
+
+    async def aexecute(self, request: Any) -> Any:
+        if isinstance(request, Embed):
+            return await self._embedder.aembed(request)
+        return await self._backend.aexecute(request)
+
+
+class _Operations(Repository[ItemBackend]):
+    """The bodies of the methods: arguments in, operations out."""
 
     def __init__(self, backend: ItemBackend) -> None:
-        self.backend = backend
+        super().__init__(backend)
         index = backend.index
-        self._embedder = None if index is None else Embedder(index)
+        self._embeds = index is not None
         self._paths = () if index is None else tuple(steps(path) for path in index.fields)
-
-    @once_made
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.backend!r})"
-
-    def _execute(self, request: Any) -> Any:
-        if isinstance(request, Embed) and self._embedder is not None:
-            return self._embedder.embed(request)
-        return self.backend.execute(request)
-
-    async def _aexecute(self, request: Any) -> Any:
-        if isinstance(request, Embed) and self._embedder is not None:
-            return await self._embedder.aembed(request)
-        return await self.backend.aexecute(request)
+        if index is not None:
+            self._executor = _Embedding(Embedder(index), backend)
 
     # -- what becomes vectors
 
-    def _draft(self, put: Put, index: Any) -> Put | _Draft:
+    def _draft(self, put: Put, index: Sequence[str] | bool | None) -> Put | _Draft:
         if index is not None and index is not False:
             paths = tuple(steps(path, "index") for path in texts("index", index))
         else:
             paths = self._paths
-        if self._embedder is None or index is False:
+        if not self._embeds or index is False:
             return put
         found = [text for path in paths for text in texts_at(put.value, path)]
         return _Draft(put, found) if found else put
@@ -249,11 +257,56 @@ class _Operations:
         (result,) = yield from self._apply([action])
         return result
 
-    def _get(self, namespace: Any, key: Any, refresh: Any) -> Operation[Item | None]:
+    def _get(self, namespace: Sequence[str], key: str, *, refresh: bool | None = None) -> Operation[Item | None]:
+        """Return an item, or ``None``.
+
+        Args:
+            namespace: labels from the outside in, each any text but the empty one.
+            key: any text.
+            refresh: whether its TTL begins anew, with the seconds that it was put with; ``None`` for what the
+                repository was made with.
+        """
         action = Get(labels("namespace", namespace), text("key", key, empty=True), boolean_or_none("refresh", refresh))
         return named("get", self._one(action))
 
-    def _put(self, namespace: Any, key: Any, value: Any, ttl: Any, expected: Any, index: Any) -> Operation[Item]:
+    def _put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: JsonValue,
+        *,
+        ttl: Ttl = DEFAULT,
+        expected: Expected = ANY,
+        index: Sequence[str] | bool | None = None,
+    ) -> Operation[Item]:
+        """Store an item, whole or not at all; one under the same key is replaced.
+
+        Args:
+            namespace: labels from the outside in, each any text but the empty one.
+            key: any text.
+            value: what JSON can hold; tuples are stored as lists.
+            ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
+                for what the repository was made with.
+            expected: compare and set: the version that must be stored; ``None``: there must be no item;
+                :data:`~statekeep.ANY`: whatever there is.
+            index: paths of the texts that it can be found by; ``None`` for those of the repository's index,
+                ``False`` for none. Without an index it means nothing.
+
+        Returns:
+            The stored item, with its version and times.
+
+        Raises:
+            Conflict: ``expected`` does not hold. Nothing was written.
+            InvalidInput: JSON cannot hold the value, or another argument is wrong. Nothing was written.
+            EmbeddingFailed: no vectors were made of its texts. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> first = items.put(("settings",), "theme", "dark", expected=None)
+            >>> items.put(("settings",), "theme", "light", expected=first.version).version
+            2
+        """
         put = Put(
             labels("namespace", namespace),
             text("key", key, empty=True),
@@ -263,11 +316,49 @@ class _Operations:
         )
         return named("put", self._one(self._draft(put, index)))
 
-    def _delete(self, namespace: Any, key: Any, expected: Any) -> Operation[bool]:
+    def _delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> Operation[bool]:
+        """Delete an item, with its vectors.
+
+        Args:
+            namespace: its labels.
+            key: its key.
+            expected: the version that must be stored; ``None``: there must be no item; :data:`~statekeep.ANY`:
+                whatever there is.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            Conflict: ``expected`` does not hold. Nothing was deleted.
+        """
         action = Delete(labels("namespace", namespace), text("key", key, empty=True), checked_expected(expected))
         return named("delete", self._one(action))
 
-    def _batch(self, operations: Any) -> Operation[list[Any]]:
+    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Operation[list[Any]]:
+        """Do several operations in order, in one round trip where the backend can.
+
+        Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
+        one namespace, and if one does not hold none is done.
+
+        Args:
+            operations: at most 500 if one of them has an expectation.
+
+        Returns:
+            What ``get``, ``put`` and ``delete`` return, in the same order.
+
+        Raises:
+            Conflict: an expectation does not hold. Nothing was written.
+
+        Example:
+            >>> import statekeep
+            >>> from statekeep import DeleteItem, GetItem, PutItem
+            >>> items = statekeep.connect("memory:").items
+            >>> put = PutItem(namespace=("n",), key="k", value=[1])
+            >>> stored, read, deleted = items.batch([put, GetItem(namespace=("n",), key="k"),
+            ...                                      DeleteItem(namespace=("n",), key="k")])
+            >>> read.value, deleted
+            ([1], True)
+        """
         # Not any iterable: checking a generator would use it up, and nothing would be done.
         if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
             raise InvalidInput(
@@ -305,214 +396,14 @@ class _Operations:
                 )
         return named("batch", self._apply(actions))
 
-    def _append(self, namespace: Any, values: Any, ttl: Any, index: Any) -> Operation[list[str]]:
-        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
-            raise InvalidInput(f"values must be a sequence of values, got {type(values).__name__}", field="values")
-        if len(values) > MOST_EXPECTED:
-            raise InvalidInput(f"values must be at most {MOST_EXPECTED}, got {len(values)}", field="values")
-        place = labels("namespace", namespace)
-        seconds = _ttl(ttl)
-        drafts = [
-            self._draft(Put(place, "", normalize(value, f"values[{position}]"), seconds), index)
-            for position, value in enumerate(values)
-        ]
-        return named("append", self._appended(place, drafts))
-
-    def _appended(self, namespace: Namespace, drafts: Sequence[Put | _Draft]) -> Operation[list[str]]:
-        if not drafts:
-            return []
-        puts = yield from self._embedded(drafts)
-        return (yield from self.backend.append(namespace, puts))
-
-    def _pop(self, namespace: Any) -> Operation[Item | None]:
-        return self.backend.pop(labels("namespace", namespace))
-
-    def _list(self, namespace: Any, prefix: Any, limit: Any, after: Any, reverse: Any, refresh: Any) -> ItemRange:
-        if not isinstance(reverse, bool):
-            raise InvalidInput(f"reverse must be true or false, got {shown(reverse)}", field="reverse")
-        return ItemRange(
-            labels("namespace", namespace),
-            text("prefix", prefix, empty=True, is_id=False),
-            None if after is None else text("after", after, empty=True),
-            reverse,
-            None if limit is None else count("limit", limit),
-            boolean_or_none("refresh", refresh),
-        )
-
-    def _search(
-        self, prefix: Any, filter: Any, query: Any, limit: Any, offset: Any, refresh: Any
-    ) -> Operation[list[SearchItem]]:
-        search = ItemSearch(
-            labels("namespace_prefix", prefix),
-            checked(filter) if filter else None,
-            None,
-            count("limit", limit),
-            count("offset", offset),
-            boolean_or_none("refresh", refresh),
-        )
-        wanted = "" if query is None else text("query", query, empty=True, is_id=False)
-        return named("search", self._searched(search, wanted))
-
-    def _searched(self, search: ItemSearch, query: str) -> Operation[list[SearchItem]]:
-        if search.limit == 0:
-            return []
-        if query and self._embedder is not None:
-            (vector,) = yield Embed([query], are_queries=True)
-            search = evolve(search, query=vector)
-        return (yield from self.backend.search(search))
-
-    def _list_namespaces(
-        self, prefix: Any, suffix: Any, matches: Any, max_depth: Any, limit: Any, offset: Any
-    ) -> Operation[list[Namespace]]:
-        if isinstance(matches, str) or not isinstance(matches, Collection):
-            raise InvalidInput("matches must be a sequence of NamespaceMatch", field="matches")
-        found = [
-            NamespaceMatch(where="prefix", path=labels("prefix", prefix)),
-            NamespaceMatch(where="suffix", path=labels("suffix", suffix)),
-        ]
-        for match in matches:
-            if not isinstance(match, NamespaceMatch):
-                raise InvalidInput(f"matches must be NamespaceMatch, got {type(match).__name__}", field="matches")
-            found.append(match)
-        if max_depth is not None and not count("max_depth", max_depth):
-            raise InvalidInput("max_depth must be None or an integer >= 1, got 0", field="max_depth")
-        query = NamespaceQuery(
-            tuple(match for match in found if match.path),
-            max_depth,
-            None if limit is None else count("limit", limit),
-            count("offset", offset),
-        )
-        return self.backend.list_namespaces(query)
-
-    def _clear(self, namespace: Any) -> Operation[int]:
-        return self.backend.clear(labels("namespace", namespace))
-
-    def _reindex(self, namespace: Any) -> Operation[int]:
-        return self.backend.reindex(labels("namespace", namespace))
-
-
-class ItemRepository(_Operations):
-    """Items, for blocking code.
-
-    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
-
-    Args:
-        backend: where the records are kept.
-
-    Raises:
-        MissingDependency: the backend has a vector index, and numpy is not installed.
-
-    Example:
-        >>> import statekeep
-        >>> with statekeep.connect("memory:") as keep:
-        ...     item = keep.items.put(("users", "ada"), "theme", {"dark": True})
-        ...     keep.items.get(("users", "ada"), "theme").value
-        {'dark': True}
-    """
-
-    def get(self, namespace: Sequence[str], key: str, *, refresh: bool | None = None) -> Item | None:
-        """Return an item, or ``None``.
-
-        Args:
-            namespace: labels from the outside in, each any text but the empty one.
-            key: any text.
-            refresh: whether its TTL begins anew, with the seconds that it was put with; ``None`` for what the
-                repository was made with.
-        """
-        return run(self._get(namespace, key, refresh), self._execute)
-
-    def put(
-        self,
-        namespace: Sequence[str],
-        key: str,
-        value: JsonValue,
-        *,
-        ttl: Ttl = DEFAULT,
-        expected: Expected = ANY,
-        index: Sequence[str] | bool | None = None,
-    ) -> Item:
-        """Store an item, whole or not at all; one under the same key is replaced.
-
-        Args:
-            namespace: labels from the outside in, each any text but the empty one.
-            key: any text.
-            value: what JSON can hold; tuples are stored as lists.
-            ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
-                for what the repository was made with.
-            expected: compare and set: the version that must be stored; ``None``: there must be no item;
-                :data:`~statekeep.ANY`: whatever there is.
-            index: paths of the texts that it can be found by; ``None`` for those of the repository's index,
-                ``False`` for none. Without an index it means nothing.
-
-        Returns:
-            The stored item, with its version and times.
-
-        Raises:
-            Conflict: ``expected`` does not hold. Nothing was written.
-            InvalidInput: JSON cannot hold the value, or another argument is wrong. Nothing was written.
-            EmbeddingFailed: no vectors were made of its texts. Nothing was written.
-
-        Example:
-            >>> import statekeep
-            >>> items = statekeep.connect("memory:").items
-            >>> first = items.put(("settings",), "theme", "dark", expected=None)
-            >>> items.put(("settings",), "theme", "light", expected=first.version).version
-            2
-        """
-        return run(self._put(namespace, key, value, ttl, expected, index), self._execute)
-
-    def delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> bool:
-        """Delete an item, with its vectors.
-
-        Args:
-            namespace: its labels.
-            key: its key.
-            expected: the version that must be stored; ``None``: there must be no item; :data:`~statekeep.ANY`:
-                whatever there is.
-
-        Returns:
-            Whether there was one.
-
-        Raises:
-            Conflict: ``expected`` does not hold. Nothing was deleted.
-        """
-        return run(self._delete(namespace, key, expected), self._execute)
-
-    def batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> builtins.list[Any]:
-        """Do several operations, one after the other, in one round trip where the backend can.
-
-        Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
-        one namespace, and if one does not hold none is done.
-
-        Args:
-            operations: at most 500 if one of them has an expectation.
-
-        Returns:
-            What ``get``, ``put`` and ``delete`` return, in the same order.
-
-        Raises:
-            Conflict: an expectation does not hold. Nothing was written.
-
-        Example:
-            >>> import statekeep
-            >>> from statekeep import DeleteItem, GetItem, PutItem
-            >>> items = statekeep.connect("memory:").items
-            >>> put = PutItem(namespace=("n",), key="k", value=[1])
-            >>> stored, read, deleted = items.batch([put, GetItem(namespace=("n",), key="k"),
-            ...                                      DeleteItem(namespace=("n",), key="k")])
-            >>> read.value, deleted
-            ([1], True)
-        """
-        return run(self._batch(operations), self._execute)
-
-    def append(
+    def _append(
         self,
         namespace: Sequence[str],
         values: Sequence[JsonValue],
         *,
         ttl: Ttl = DEFAULT,
         index: Sequence[str] | bool | None = None,
-    ) -> builtins.list[str]:
+    ) -> Operation[list[str]]:
         """Store values under new keys, behind all that were appended before; all or none.
 
         Args:
@@ -535,17 +426,33 @@ class ItemRepository(_Operations):
             >>> [item.value["role"] for item in items.list(("chat", "1"))]
             ['user', 'assistant']
         """
-        return run(self._append(namespace, values, ttl, index), self._execute)
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
+            raise InvalidInput(f"values must be a sequence of values, got {type(values).__name__}", field="values")
+        if len(values) > MOST_EXPECTED:
+            raise InvalidInput(f"values must be at most {MOST_EXPECTED}, got {len(values)}", field="values")
+        place = labels("namespace", namespace)
+        seconds = _ttl(ttl)
+        drafts = [
+            self._draft(Put(place, "", normalize(value, f"values[{position}]"), seconds), index)
+            for position, value in enumerate(values)
+        ]
+        return named("append", self._appended(place, drafts))
 
-    def pop(self, namespace: Sequence[str]) -> Item | None:
+    def _appended(self, namespace: Namespace, drafts: Sequence[Put | _Draft]) -> Operation[list[str]]:
+        if not drafts:
+            return []
+        puts = yield from self._embedded(drafts)
+        return (yield from self.backend.append(namespace, puts))
+
+    def _pop(self, namespace: Sequence[str]) -> Operation[Item | None]:
         """Delete the item with the greatest key and return it; ``None`` if there is none.
 
         Args:
             namespace: its labels.
         """
-        return run(self._pop(namespace), self._execute)
+        return self.backend.pop(labels("namespace", namespace))
 
-    def list(
+    def _list(
         self,
         namespace: Sequence[str],
         *,
@@ -554,8 +461,8 @@ class ItemRepository(_Operations):
         after: str | None = None,
         reverse: bool = False,
         refresh: bool | None = None,
-    ) -> Iterator[Item]:
-        """Iterate over the items of one namespace in the order of their keys, reading page by page.
+    ) -> Pages[Item]:
+        """Iterate over the items of one namespace by key, reading page by page.
 
         Keys are ordered by their characters' code points, which is also the order of their UTF-8 bytes.
 
@@ -567,16 +474,19 @@ class ItemRepository(_Operations):
             reverse: the greatest key first.
             refresh: as for :meth:`get`.
         """
-        return self._pages(self._list(namespace, prefix, limit, after, reverse, refresh))
+        if not isinstance(reverse, bool):
+            raise InvalidInput(f"reverse must be true or false, got {shown(reverse)}", field="reverse")
+        query = ItemRange(
+            labels("namespace", namespace),
+            text("prefix", prefix, empty=True, is_id=False),
+            None if after is None else text("after", after, empty=True),
+            reverse,
+            None if limit is None else count("limit", limit),
+            boolean_or_none("refresh", refresh),
+        )
+        return partial(self.backend.list, query)
 
-    def _pages(self, query: ItemRange) -> Iterator[Item]:
-        page: Page[Item] = run(self.backend.list(query, None), self._execute)
-        yield from page.items
-        while page.cursor is not None:
-            page = run(self.backend.list(query, page.cursor), self._execute)
-            yield from page.items
-
-    def search(
+    def _search(
         self,
         namespace_prefix: Sequence[str] = (),
         *,
@@ -585,7 +495,7 @@ class ItemRepository(_Operations):
         limit: int = 10,
         offset: int = 0,
         refresh: bool | None = None,
-    ) -> builtins.list[SearchItem]:
+    ) -> Operation[list[SearchItem]]:
         """Find items at or below a namespace.
 
         Args:
@@ -601,9 +511,26 @@ class ItemRepository(_Operations):
             InvalidInput: an operator of the filter does not exist, or another argument is wrong.
             EmbeddingFailed: no vector was made of the query.
         """
-        return run(self._search(namespace_prefix, filter, query, limit, offset, refresh), self._execute)
+        search = ItemSearch(
+            labels("namespace_prefix", namespace_prefix),
+            checked(filter) if filter else None,
+            None,
+            count("limit", limit),
+            count("offset", offset),
+            boolean_or_none("refresh", refresh),
+        )
+        wanted = "" if query is None else text("query", query, empty=True, is_id=False)
+        return named("search", self._searched(search, wanted))
 
-    def list_namespaces(
+    def _searched(self, search: ItemSearch, query: str) -> Operation[list[SearchItem]]:
+        if search.limit == 0:
+            return []
+        if query and self._embeds:
+            (vector,) = yield Embed([query], are_queries=True)
+            search = evolve(search, query=vector)
+        return (yield from self.backend.search(search))
+
+    def _list_namespaces(
         self,
         *,
         prefix: Sequence[str] = (),
@@ -612,7 +539,7 @@ class ItemRepository(_Operations):
         max_depth: int | None = None,
         limit: int | None = None,
         offset: int = 0,
-    ) -> builtins.list[Namespace]:
+    ) -> Operation[list[Namespace]]:
         """Return the namespaces that hold items, in their order as tuples.
 
         Args:
@@ -623,10 +550,28 @@ class ItemRepository(_Operations):
             limit: at most so many.
             offset: how many to leave out at the beginning.
         """
-        return run(self._list_namespaces(prefix, suffix, matches, max_depth, limit, offset), self._execute)
+        if isinstance(matches, str) or not isinstance(matches, Collection):
+            raise InvalidInput("matches must be a sequence of NamespaceMatch", field="matches")
+        found = [
+            NamespaceMatch(where="prefix", path=labels("prefix", prefix)),
+            NamespaceMatch(where="suffix", path=labels("suffix", suffix)),
+        ]
+        for match in matches:
+            if not isinstance(match, NamespaceMatch):
+                raise InvalidInput(f"matches must be NamespaceMatch, got {type(match).__name__}", field="matches")
+            found.append(match)
+        if max_depth is not None and not count("max_depth", max_depth):
+            raise InvalidInput("max_depth must be None or an integer >= 1, got 0", field="max_depth")
+        query = NamespaceQuery(
+            tuple(match for match in found if match.path),
+            max_depth,
+            None if limit is None else count("limit", limit),
+            count("offset", offset),
+        )
+        return self.backend.list_namespaces(query)
 
-    def clear(self, namespace: Sequence[str]) -> int:
-        """Delete all items of exactly this namespace, not those below. It goes in steps.
+    def _clear(self, namespace: Sequence[str]) -> Operation[int]:
+        """Delete all items of exactly this namespace, not those below, in steps.
 
         Args:
             namespace: its labels.
@@ -634,17 +579,19 @@ class ItemRepository(_Operations):
         Returns:
             How many there were.
         """
-        return run(self._clear(namespace), self._execute)
+        return self.backend.clear(labels("namespace", namespace))
 
-    def setup(self) -> None:
-        """Prepare vector search: make the server's index if it can have one. Idempotent; needed for that alone.
+    def _setup(self) -> Operation[None]:
+        """Prepare vector search: make the server's index if it can have one.
+
+        Idempotent. Needed for vector search alone.
 
         Raises:
             Conflict: there is an index, or a collection, of this name with other options.
         """
-        run(self.backend.setup(), self._execute)
+        return self.backend.setup()
 
-    def reindex(self, namespace: Sequence[str]) -> int:
+    def _reindex(self, namespace: Sequence[str]) -> Operation[int]:
         """Rebuild what is derived from a namespace's records.
 
         Needed after records were added, changed or deleted by other means, such as redis-om.
@@ -655,23 +602,44 @@ class ItemRepository(_Operations):
         Returns:
             The number of items found.
         """
-        return run(self._reindex(namespace), self._execute)
-
-    def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        self.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        return self.backend.reindex(labels("namespace", namespace))
 
 
-class AsyncItemRepository(_Operations):
-    """Items, for asyncio code; each method is described at its twin in :class:`ItemRepository`.
+class ItemRepository(_Operations, Blocking[ItemBackend]):
+    """Items, for blocking code.
+
+    Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
+
+    Args:
+        backend: where the records are kept.
+
+    Raises:
+        MissingDependency: the backend has a vector index, and numpy is not installed.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as keep:
+        ...     item = keep.items.put(("users", "ada"), "theme", {"dark": True})
+        ...     keep.items.get(("users", "ada"), "theme").value
+        {'dark': True}
+    """
+
+    get = blocking(_Operations._get)
+    put = blocking(_Operations._put)
+    delete = blocking(_Operations._delete)
+    batch = blocking(_Operations._batch)
+    append = blocking(_Operations._append)
+    pop = blocking(_Operations._pop)
+    list = iterating(_Operations._list)
+    search = blocking(_Operations._search)
+    list_namespaces = blocking(_Operations._list_namespaces)
+    clear = blocking(_Operations._clear)
+    setup = blocking(_Operations._setup)
+    reindex = blocking(_Operations._reindex)
+
+
+class AsyncItemRepository(_Operations, Awaiting[ItemBackend]):
+    """Items, for asyncio code.
 
     Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks.
 
@@ -691,114 +659,15 @@ class AsyncItemRepository(_Operations):
         {'dark': True}
     """
 
-    async def get(self, namespace: Sequence[str], key: str, *, refresh: bool | None = None) -> Item | None:
-        """Return an item, or ``None``. See :meth:`ItemRepository.get`."""
-        return await arun(self._get(namespace, key, refresh), self._aexecute)
-
-    async def put(
-        self,
-        namespace: Sequence[str],
-        key: str,
-        value: JsonValue,
-        *,
-        ttl: Ttl = DEFAULT,
-        expected: Expected = ANY,
-        index: Sequence[str] | bool | None = None,
-    ) -> Item:
-        """Store an item, whole or not at all. See :meth:`ItemRepository.put`."""
-        return await arun(self._put(namespace, key, value, ttl, expected, index), self._aexecute)
-
-    async def delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> bool:
-        """Delete an item, with its vectors. See :meth:`ItemRepository.delete`."""
-        return await arun(self._delete(namespace, key, expected), self._aexecute)
-
-    async def batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> builtins.list[Any]:
-        """Do several operations, one after the other. See :meth:`ItemRepository.batch`."""
-        return await arun(self._batch(operations), self._aexecute)
-
-    async def append(
-        self,
-        namespace: Sequence[str],
-        values: Sequence[JsonValue],
-        *,
-        ttl: Ttl = DEFAULT,
-        index: Sequence[str] | bool | None = None,
-    ) -> builtins.list[str]:
-        """Store values under new keys, behind all that were appended before. See :meth:`ItemRepository.append`."""
-        return await arun(self._append(namespace, values, ttl, index), self._aexecute)
-
-    async def pop(self, namespace: Sequence[str]) -> Item | None:
-        """Delete the item with the greatest key and return it. See :meth:`ItemRepository.pop`."""
-        return await arun(self._pop(namespace), self._aexecute)
-
-    def list(
-        self,
-        namespace: Sequence[str],
-        *,
-        prefix: str = "",
-        limit: int | None = None,
-        after: str | None = None,
-        reverse: bool = False,
-        refresh: bool | None = None,
-    ) -> AsyncIterator[Item]:
-        """Iterate over the items of one namespace in the order of their keys. See :meth:`ItemRepository.list`."""
-        return self._pages(self._list(namespace, prefix, limit, after, reverse, refresh))
-
-    async def _pages(self, query: ItemRange) -> AsyncIterator[Item]:
-        page: Page[Item] = await arun(self.backend.list(query, None), self._aexecute)
-        for item in page.items:
-            yield item
-        while page.cursor is not None:
-            page = await arun(self.backend.list(query, page.cursor), self._aexecute)
-            for item in page.items:
-                yield item
-
-    async def search(
-        self,
-        namespace_prefix: Sequence[str] = (),
-        *,
-        filter: Mapping[str, Any] | None = None,
-        query: str | None = None,
-        limit: int = 10,
-        offset: int = 0,
-        refresh: bool | None = None,
-    ) -> builtins.list[SearchItem]:
-        """Find items at or below a namespace. See :meth:`ItemRepository.search`."""
-        return await arun(self._search(namespace_prefix, filter, query, limit, offset, refresh), self._aexecute)
-
-    async def list_namespaces(
-        self,
-        *,
-        prefix: Sequence[str] = (),
-        suffix: Sequence[str] = (),
-        matches: Sequence[NamespaceMatch] = (),
-        max_depth: int | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> builtins.list[Namespace]:
-        """Return the namespaces that hold items. See :meth:`ItemRepository.list_namespaces`."""
-        return await arun(self._list_namespaces(prefix, suffix, matches, max_depth, limit, offset), self._aexecute)
-
-    async def clear(self, namespace: Sequence[str]) -> int:
-        """Delete all items of exactly this namespace. See :meth:`ItemRepository.clear`."""
-        return await arun(self._clear(namespace), self._aexecute)
-
-    async def setup(self) -> None:
-        """Prepare vector search. See :meth:`ItemRepository.setup`."""
-        await arun(self.backend.setup(), self._aexecute)
-
-    async def reindex(self, namespace: Sequence[str]) -> int:
-        """Rebuild what is derived from a namespace's records. See :meth:`ItemRepository.reindex`."""
-        return await arun(self._reindex(namespace), self._aexecute)
-
-    async def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
-        await self.backend.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
+    get = awaiting(_Operations._get)
+    put = awaiting(_Operations._put)
+    delete = awaiting(_Operations._delete)
+    batch = awaiting(_Operations._batch)
+    append = awaiting(_Operations._append)
+    pop = awaiting(_Operations._pop)
+    list = aiterating(_Operations._list)
+    search = awaiting(_Operations._search)
+    list_namespaces = awaiting(_Operations._list_namespaces)
+    clear = awaiting(_Operations._clear)
+    setup = awaiting(_Operations._setup)
+    reindex = awaiting(_Operations._reindex)

@@ -108,8 +108,8 @@ def operations_of(face: type[Any]) -> list[str]:
 
 def _forwarding(twin: Any, async_face: type[Any], forward: Callable[..., Callable[..., Any]]) -> Any:
     """Give ``twin`` what ``forward`` makes of the name of each method."""
-    for name, method in vars(async_face).items():
-        if inspect.isfunction(method) and not name.startswith("_"):
+    for name, method in inspect.getmembers(async_face, inspect.isfunction):
+        if not name.startswith("_"):
             setattr(twin, name, forward(name, is_awaited=inspect.iscoroutinefunction(method)))
     return twin
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
 
+import anyio
 import pytest
 from attrs import frozen
 
+from statekeep.domain import Payload
 from statekeep.repositories.cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from statekeep.repositories.faces import _aitems, _items
 from statekeep.repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
+from statekeep.repositories.memory.cache import MemoryCacheEntries
 
 LIFE = {"close", "__enter__", "__exit__", "__aenter__", "__aexit__"}
 
 
-def methods(face: type) -> dict[str, Callable[..., Any]]:
-    return {name: member for name, member in vars(face).items() if inspect.isfunction(member)}
+def methods(face: Any) -> dict[str, Callable[..., Any]]:
+    return {name: member for name, member in [*vars(face).items(), ("close", face.close)] if inspect.isfunction(member)}
 
 
 @frozen
@@ -88,8 +93,6 @@ def test_what_must_be_awaited(blocking: Method, awaited: Method) -> None:
     returned = inspect.signature(awaited).return_annotation
     if "Iterator" not in returned:
         assert inspect.iscoroutinefunction(awaited)
-    elif awaited.__name__.startswith("_"):
-        assert inspect.isasyncgenfunction(awaited)
     else:
         # Iterated over, not awaited; so bad input is refused at once, not at the first step.
         assert not inspect.iscoroutinefunction(awaited)
@@ -99,16 +102,8 @@ def test_what_must_be_awaited(blocking: Method, awaited: Method) -> None:
 
 @pytest.mark.parametrize(("blocking", "awaited"), EACH)
 def test_same_documentation(blocking: Method, awaited: Method) -> None:
-    """It is all there once; its twin may say in a sentence what it does, and refer to it."""
-    if blocking.__name__.startswith("_"):
-        assert blocking.__doc__ == awaited.__doc__
-        return
     assert blocking.__doc__
-    assert awaited.__doc__
-    if awaited.__doc__ != blocking.__doc__:
-        summary, reference = awaited.__doc__.split(" See :meth:")
-        assert blocking.__doc__.startswith(summary.removesuffix("."))
-        assert reference == f"`{blocking.__qualname__}`."
+    assert awaited.__doc__ == blocking.__doc__
     for parameter in list(inspect.signature(blocking).parameters)[1:]:
         assert f"{parameter}: " in blocking.__doc__, f"it does not say what {parameter} is"
 
@@ -119,9 +114,7 @@ def plain(method: Method) -> str:
     for pattern, replacement in [
         (r'"""(?s:.*?)"""', ""),
         (r"\b(async|await) ", ""),
-        (r"\barun\(", "run("),
-        (r"\b(_?)aexecute\b", r"\1execute"),
-        (r"\baclose\b", "close"),
+        (r"\b(_?)a(run|execute|close|items)\b", r"\1\2"),
         (r"\bAsyncIterator\b", "Iterator"),
         (r"for item in (\S+):\s+yield item", r"yield from \1"),
         (r"[\s(),]+", " "),
@@ -131,5 +124,74 @@ def plain(method: Method) -> str:
 
 
 @pytest.mark.parametrize(("blocking", "awaited"), EACH)
-def test_same_body(blocking: Method, awaited: Method) -> None:
-    assert plain(blocking) == plain(awaited)
+def test_same_body(blocking: Any, awaited: Any) -> None:
+    if blocking.__name__ == "close":
+        assert plain(blocking) == plain(awaited)
+    else:
+        assert blocking.__wrapped__ is awaited.__wrapped__
+
+
+def test_pages_are_read_alike() -> None:
+    assert plain(_items) == plain(_aitems)
+
+
+@pytest.mark.parametrize("face", [face for faces in FACES for face in (faces.blocking, faces.awaited)])
+def test_a_method_is_described_as_if_it_were_written_by_hand(face: type) -> None:
+    for name, method in methods(face).items():
+        if name == "close":
+            continue
+        body = vars(method)["__wrapped__"]
+        assert method.__name__ == method.__code__.co_name == name
+        assert (method.__qualname__, method.__module__) == (f"{face.__name__}.{name}", face.__module__)
+        assert method.__doc__ == body.__doc__
+        shown, of_body = inspect.signature(method), inspect.signature(body)
+        assert shown.parameters == of_body.parameters
+        assert of_body.return_annotation in (
+            f"Operation[{shown.return_annotation}]",
+            re.sub("^(Async)?Iterator", "Pages", shown.return_annotation),
+        )
+        assert f"{name}{shown}".partition(" ->")[0] in pydoc.plain(pydoc.render_doc(method))
+        hints = get_type_hints(method)
+        assert hints.keys() == inspect.signature(method).parameters.keys() - {"self"} | {"return"}
+        assert ("Iterator[" in str(hints["return"])) == ("Iterator[" in shown.return_annotation)
+        assert "Generator" not in str(hints["return"])
+
+
+def test_a_subclass_may_extend_a_method() -> None:
+    class Louder(CacheRepository):
+        def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
+            return super().clear(namespaces) + 100
+
+        empty = CacheRepository.clear
+
+    class AsyncLouder(AsyncCacheRepository):
+        async def clear(self, namespaces: Sequence[Sequence[str]] | None = None) -> int:
+            return await super().clear(namespaces) + 100
+
+    entries = {((), "a"): Payload(encoding="json", data=b"1")}
+    louder = Louder(MemoryCacheEntries())
+    louder.set(entries)
+    assert louder.clear() == 101
+    louder.set(entries)
+    assert louder.empty() == 1
+    assert CacheRepository.clear.__qualname__ == Louder.empty.__qualname__ == "CacheRepository.clear"
+    assert Louder.clear.__qualname__.endswith("Louder.clear")
+
+    async def main() -> int:
+        async with AsyncLouder(MemoryCacheEntries()) as cache:
+            await cache.set(entries)
+            return await cache.clear()
+
+    assert anyio.run(main) == 101
+
+
+def test_a_misspelt_keyword_is_refused_by_name() -> None:
+    cache: Any = CacheRepository(MemoryCacheEntries())
+    with pytest.raises(TypeError, match="unexpected keyword argument 'key'"):
+        cache.get(key=[])
+
+
+def test_a_coroutine_has_the_name_of_its_method() -> None:
+    coroutine = AsyncCacheRepository(MemoryCacheEntries()).reindex()
+    assert repr(coroutine).startswith("<coroutine object AsyncCacheRepository.reindex ")
+    coroutine.close()

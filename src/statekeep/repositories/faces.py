@@ -1,0 +1,184 @@
+"""Both faces of a repository's method, made from one body.
+
+A body checks its arguments and returns an operation. :func:`blocking` makes a method of it that runs the operation,
+:func:`awaiting` one that must be awaited: same name, parameters, defaults and docstring. A listing's body returns its
+pages; :func:`iterating` and :func:`aiterating` make methods of it that read them one by one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import FunctionType, TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+
+from ..domain.shown import once_made
+from .operation import Operation, Page, arun, run
+
+ParametersT = ParamSpec("ParametersT")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+Pages = Callable[[Any], Operation[Page[ItemT]]]
+"""Returns the operation that reads the page at a cursor; ``None`` is the first one's."""
+
+
+class Executor(Protocol):
+    """Answers the requests of operations. Each backend does."""
+
+    def execute(self, request: Any) -> Any: ...
+
+    async def aexecute(self, request: Any) -> Any: ...
+
+
+class Backend(Executor, Protocol):
+    """The part of a backend that is the same for all kinds of records."""
+
+    def close(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+BackendT = TypeVar("BackendT", bound=Backend)
+
+
+class Repository(Generic[BackendT]):
+    """The part that both faces share: a backend, and who answers the requests of its operations."""
+
+    def __init__(self, backend: BackendT) -> None:
+        self.backend = backend
+        self._executor: Executor = backend
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, member in vars(cls).items():
+            body = getattr(member, "__wrapped__", None)
+            if isinstance(member, FunctionType) and body and member.__qualname__ == body.__qualname__:
+                member.__qualname__ = f"{cls.__qualname__}.{name}"
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend!r})"
+
+
+RepositoryT = TypeVar("RepositoryT", bound=Repository[Any])
+
+
+class Blocking(Repository[BackendT]):
+    """The end of a blocking repository."""
+
+    def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Awaiting(Repository[BackendT]):
+    """The end of an asyncio repository."""
+
+    async def close(self) -> None:
+        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        await self.backend.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def blocking(
+    body: Callable[Concatenate[RepositoryT, ParametersT], Operation[ResultT]],
+) -> Callable[Concatenate[RepositoryT, ParametersT], ResultT]:
+    """Make a method that runs the operation of ``body``."""
+
+    @wraps(body)
+    def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
+        return run(body(self, *args, **kwargs), self._executor.execute)
+
+    _describe(method, body)
+    return method
+
+
+def awaiting(
+    body: Callable[Concatenate[RepositoryT, ParametersT], Operation[ResultT]],
+) -> Callable[Concatenate[RepositoryT, ParametersT], Coroutine[Any, Any, ResultT]]:
+    """Make a coroutine function that runs the operation of ``body``."""
+
+    @wraps(body)
+    async def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
+        return await arun(body(self, *args, **kwargs), self._executor.aexecute)
+
+    _describe(method, body)
+    return method
+
+
+def iterating(
+    body: Callable[Concatenate[RepositoryT, ParametersT], Pages[ItemT]],
+) -> Callable[Concatenate[RepositoryT, ParametersT], Iterator[ItemT]]:
+    """Make a method that iterates over the pages of ``body``; bad input is refused before the first step."""
+
+    @wraps(body)
+    def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> Iterator[ItemT]:
+        return _items(body(self, *args, **kwargs), self._executor)
+
+    _describe(method, body, Iterator)
+    return method
+
+
+def aiterating(
+    body: Callable[Concatenate[RepositoryT, ParametersT], Pages[ItemT]],
+) -> Callable[Concatenate[RepositoryT, ParametersT], AsyncIterator[ItemT]]:
+    """Make a method that iterates over the pages of ``body`` asynchronously. See :func:`iterating`."""
+
+    @wraps(body)
+    def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> AsyncIterator[ItemT]:
+        return _aitems(body(self, *args, **kwargs), self._executor)
+
+    _describe(method, body, AsyncIterator)
+    return method
+
+
+def _items(pages: Pages[ItemT], executor: Executor) -> Iterator[ItemT]:
+    page = run(pages(None), executor.execute)
+    yield from page.items
+    while page.cursor is not None:
+        page = run(pages(page.cursor), executor.execute)
+        yield from page.items
+
+
+async def _aitems(pages: Pages[ItemT], executor: Executor) -> AsyncIterator[ItemT]:
+    page = await arun(pages(None), executor.aexecute)
+    for item in page.items:
+        yield item
+    while page.cursor is not None:
+        page = await arun(pages(page.cursor), executor.aexecute)
+        for item in page.items:
+            yield item
+
+
+def _describe(method: Any, body: Callable[..., Any], iterator: Any = None) -> None:
+    """Have ``method`` say what it returns, and be told apart in tracebacks and profiles.
+
+    Args:
+        method: wraps ``body``.
+        body: returns ``Operation[X]`` or ``Pages[X]``, as an annotation in text.
+        iterator: ``method`` returns one of X; ``None`` for X itself.
+    """
+    method.__name__ = name = body.__name__.removeprefix("_")
+    method.__code__ = method.__code__.replace(co_name=name)
+    returned = body.__annotations__["return"].partition("[")[2].removesuffix("]")
+    shown = returned if iterator is None else f"{iterator.__name__}[{returned}]"
+    method.__signature__ = inspect.signature(body).replace(return_annotation=shown)
+    # Type hints are looked up in the body's module, which need not know the iterator.
+    method.__annotations__ = {**body.__annotations__, "return": returned if iterator is None else iterator[returned]}
