@@ -33,7 +33,7 @@ pytestmark = [
 BLOCKING = ("statekeep", "site-packages/valkey")
 # Also where the event loop has read data and passes it on, or writes. What else it loses by an interrupt is beyond us.
 AWAITING = (*BLOCKING, *(f"selector_events.py:_SelectorSocketTransport.{name}" for name in ("_read_ready", "write")))
-RECEIVING = ("selector_events.py:_SelectorSocketTransport._read_ready", "multiplexed.py:Connection.data_received")
+RECEIVING = ("selector_events.py:_SelectorSocketTransport._read_ready", "pipelined.py:Connection.data_received")
 
 
 class Interrupt(BaseException):
