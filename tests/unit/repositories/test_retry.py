@@ -107,17 +107,17 @@ async def test_retries_until_the_deadline_with_growing_pauses() -> None:
 
 
 async def test_a_long_queue_that_moves_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The last of them waits for five times the deadline.
-    monkeypatch.setattr(attempts, "SLACK", 0.1)
+    # The last of them waits for twice the deadline, and each answer comes in a tenth of it, also on a busy machine.
+    monkeypatch.setattr(attempts, "SLACK", 0.5)
     asynchronous = AsyncDriver(seconds=0.05)
-    limiter = AsyncLimiter(asynchronous, 0.1)
-    assert await asyncio.gather(*(limiter.execute(GET) for _ in range(20))) == [[b"x"]] * 20
+    limiter = AsyncLimiter(asynchronous, 0.5)
+    assert await asyncio.gather(*(limiter.execute(GET) for _ in range(40))) == [[b"x"]] * 40
     assert asynchronous.most == 2
 
     sync = SyncDriver(seconds=0.05)
-    blocking = SyncLimiter(sync, 0.1)
-    with ThreadPoolExecutor(20) as threads:
-        assert list(threads.map(blocking.execute, [GET] * 20)) == [[b"x"]] * 20
+    blocking = SyncLimiter(sync, 0.5)
+    with ThreadPoolExecutor(40) as threads:
+        assert list(threads.map(blocking.execute, [GET] * 40)) == [[b"x"]] * 40
     assert sync.most == 2
 
 
