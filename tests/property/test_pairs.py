@@ -34,12 +34,21 @@ def test_pairs_agree(kind: str, one: str, other: str, request: pytest.FixtureReq
 
 
 class ForgetsToDelete(MemoryCacheEntries):
-    """Wrong: clearing leaves one entry of each namespace, and counts it."""
+    """Wrong: clearing leaves one entry of each namespace, and deleting the first one; both count it."""
 
     def clear(self, namespaces: Any) -> Any:
         places = [max(place for place in self._entries if place[0] == name) for name in set(self._namespaces)]
         kept = {place: self._entries[place] for place in places}
         count = yield from super().clear(namespaces)
+        for (namespace, key), entry in kept.items():
+            self._entries[namespace, key] = entry
+            self._namespaces.setdefault(namespace, set()).add(key)
+        return count
+
+    def delete(self, keys: Any) -> Any:
+        places = list(keys)
+        kept = {place: self._entries[place] for place in places[:1] if place in self._entries}
+        count = yield from super().delete(places)
         for (namespace, key), entry in kept.items():
             self._entries[namespace, key] = entry
             self._namespaces.setdefault(namespace, set()).add(key)
@@ -51,5 +60,7 @@ def test_a_pair_that_differs_is_found() -> None:
     pair = paired(machine, lambda: nullcontext(ForgetsToDelete()))
     with uncounted(), pytest.raises(AssertionError):
         run_state_machine_as_test(
-            pair, settings=settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+            # The modules that are loaded have a say in what is drawn: it may take long to be found, but mostly does not.
+            pair,
+            settings=settings(max_examples=2000, derandomize=True, database=None, phases=[Phase.generate]),
         )
