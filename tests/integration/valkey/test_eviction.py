@@ -165,6 +165,20 @@ def test_an_index_that_is_made_anew_ends_with_what_it_names(client: Any, prefix:
     assert abs(client.pttl(keys.writes) - client.pttl(keys.pending)) < 1000
 
 
+@pytest.mark.parametrize("ttl", [None, 1000])
+def test_an_index_that_is_made_anew_by_a_write_lasts_as_long_as_before(
+    client: Any, prefix: str, ttl: float | None
+) -> None:
+    fill(CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix, ttl=ttl)), THREAD)
+    keys = namespace_keys(prefix, THREAD, "")
+    client.delete(keys.writes)
+    brief = CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix, ttl=1))
+    brief.put_writes(THREAD, "00001", [write("another", 0)])
+    left = client.pttl(keys.writes)
+    assert left == -1 if ttl is None else left > 900_000
+    assert not audit(client, prefix).problems
+
+
 def test_items_that_are_gone_are_reported(client: Any, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     items = ItemRepository(ValkeyItems(client_for(client), prefix=prefix))
     space = ("users", "ada")

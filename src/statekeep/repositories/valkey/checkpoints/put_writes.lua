@@ -9,6 +9,7 @@ local head, values, checkpoints, writes, expiry, namespaces, pending, record = u
 local thread, namespace, encoded_id = parts_of(record)
 local id, ttl = decoded(encoded_id), tonumber(ARGV[1])
 
+restore_writes(writes, pending)
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
 local shared = {writes, expiry, namespaces, pending}
 local before, now, ends = {}
@@ -18,8 +19,6 @@ if mortal then
   drop_expired(values, checkpoints, writes, pending, expiry, now, #ARGV)
   for i, key in ipairs(shared) do before[i] = ttl_of(key) end
 end
-
-restore_writes(writes, pending)
 
 -- How many of the records are there already; mostly none, and then there is no need to ask for each.
 local there = 0
