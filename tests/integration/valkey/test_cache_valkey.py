@@ -387,7 +387,7 @@ def test_a_default_ttl(client: Any, prefix: str) -> None:
 
 def test_everything_ends_with_the_last_entry(repository: CacheRepository, client: Any, prefix: str) -> None:
     # Long enough to look at all of them on a busy machine.
-    brief = {place: (value, 2) for place, value in entries(200).items()}
+    brief = {place: (value, 2.0) for place, value in entries(200).items()}
     later = {K: (payload(b"1"), 5.1), (("m",), "k"): (payload(b"1"), 5)}
     repository.set(brief | later)
     assert problems(client, prefix, others_deleted=True) == []
