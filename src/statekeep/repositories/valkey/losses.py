@@ -10,7 +10,7 @@ logger: Final = logging.getLogger("statekeep.valkey")
 """The logger that tells of records gone which nobody deleted through Statekeep."""
 
 
-def report(kind: str, index: str, members: Sequence[str]) -> None:
+def report(kind: str, index: str, members: Sequence[bytes]) -> None:
     """Log a warning about records that are gone before their time.
 
     Args:
@@ -25,5 +25,5 @@ def report(kind: str, index: str, members: Sequence[str]) -> None:
             len(members),
             kind,
             index,
-            members[0],
+            members[0].decode(errors="backslashreplace"),
         )

@@ -109,19 +109,14 @@ end
 
 -- Make the index of pending writes anew from the names of their copies, if the server evicted it: the copies go with the
 -- last of the index otherwise. Returns whether it did.
--- use: each_chunk, ttl_of
+-- use: add, ttl_of
 local function restore_writes(writes, pending)
   if call('EXISTS', writes) == 1 then return false end
   local members = call('HKEYS', pending)
   if #members == 0 then return false end
-  each_chunk(members, function(first, last)
-    local args = {}
-    for i = first, last do
-      args[#args + 1] = 0
-      args[#args + 1] = members[i]
-    end
-    call('ZADD', writes, unpack(args))
-  end)
+  local entries = {}
+  for _, member in ipairs(members) do entries[#entries + 1], entries[#entries + 2] = 0, member end
+  add('ZADD', writes, entries)
   local left = ttl_of(pending)
   if left >= 0 then call('PEXPIRE', writes, left) end
   return true

@@ -23,7 +23,7 @@ def _adopt(
             script("checkpoints/adopt"), [*shared, *map(record, chunk)], [kind, keys.namespace, *chunk]
         )
         count += there
-        report("checkpoints" if kind == "c" else "pending writes", index, [decode_text(name, index) for name in lost])
+        report("checkpoints" if kind == "c" else "pending writes", index, lost)
     return count
 
 

@@ -111,7 +111,7 @@ def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operat
     for chunk in chunks(gone):
         members = [keys.member(keys.namespace, key) for key in chunk]
         lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
-        report("items", keys.index, [decode_text(name, keys.index) for name in lost])
+        report("items", keys.index, lost)
 
 
 # -- by time
@@ -227,8 +227,7 @@ def _unlist(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[Ref, in
         args = [str(arg) for (namespace, key), time in gone for arg in (keys.member(namespace, key), time)]
         lost = yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
         # Those of namespaces below are not told at the same moment in a cluster.
-        lost = [name for name in lost if name.startswith(b":") or not settings.cluster]
-        report("items", keys.recency, [decode_text(name, keys.recency) for name in lost])
+        report("items", keys.recency, [name for name in lost if name.startswith(b":") or not settings.cluster])
 
 
 # -- by name
