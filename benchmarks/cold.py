@@ -29,7 +29,8 @@ with {opened} as saver:
     config = {{"configurable": {{"thread_id": "cold", "checkpoint_ns": ""}}}}
     checkpoint = {{
         "v": 4, "id": "1f0000000000600080000000000000" + str(time.time_ns()), "ts": "2026-01-01T00:00:00+00:00",
-        "channel_values": {{"x": "y"}}, "channel_versions": {{"x": "1"}}, "versions_seen": {{}}, "updated_channels": ["x"],
+        "channel_values": {{"x": "y"}}, "channel_versions": {{"x": "1"}}, "versions_seen": {{}},
+        "updated_channels": ["x"],
     }}
     saver.put(config, checkpoint, {{"source": "loop", "step": 0, "parents": {{}}}}, {{"x": "1"}})
     put = time.perf_counter()

@@ -127,7 +127,7 @@ def _publish(suite: Suite, key: str, tables: tuple[Table, Table], retired: set[s
 
 
 def fan_out_at_once(suite: Suite) -> None:
-    """Let 30 tasks of one superstep store their writes at the same time, as LangGraph does: the time for all of them."""
+    """Let 30 tasks of one superstep store their writes at once, as LangGraph does: the time for all of them."""
     operation = f"{FAN_OUT} put_writes at once"
     table = Table(title="30 tasks side by side", unit="µs", baseline=INCUMBENT)
 

@@ -45,8 +45,8 @@ def summary(report: Report, pictures: Sequence[str]) -> str:
     """
     parts = [
         _wrapped(
-            f"{_where(report)} Times are medians in microseconds, with how many times faster than langgraph-checkpoint-aws"
-            " that is. The floor sends the same bytes in one round trip through the same client."
+            f"{_where(report)} Times are medians in microseconds, with how many times faster than"
+            " langgraph-checkpoint-aws that is. The floor sends the same bytes in one round trip through the same client."
         ),
         *(_face(report, face) for face in FACES),
         *(f"![{_caption(picture)}]({picture})" for picture in pictures),
@@ -165,8 +165,8 @@ def _growth(report: Report) -> str:
         if (exponent := growth.exponent(operation, VALKEY_PY)) is not None
     ]
     return (
-        f"From {growth.sizes[0]:,} to {growth.sizes[-1]:,} checkpoints in a thread, times grow with its length to the power"
-        f" of: {', '.join(exponents)} (valkey-py)."
+        f"From {growth.sizes[0]:,} to {growth.sizes[-1]:,} checkpoints in a thread, times grow with its length"
+        f" to the power of: {', '.join(exponents)} (valkey-py)."
     )
 
 
@@ -195,8 +195,8 @@ def _throughput(report: Report) -> str:
     mine, others = map(number, pair)
     times = number(table.times_better("runs of a graph", VALKEY_PY))
     return (
-        f"{table.title}: {mine} are done in a second with valkey-py, {others} with langgraph-checkpoint-aws; round by round"
-        f" that is {times} times as many."
+        f"{table.title}: {mine} are done in a second with valkey-py, {others} with langgraph-checkpoint-aws;"
+        f" round by round that is {times} times as many."
     )
 
 

@@ -4,9 +4,9 @@
 
 The program is ``file_digest_worker.py``, which makes a digest of text files. This one starts it, watches the records
 that it leaves in an embedded Valkey server, ends it with SIGKILL when some files are done and others are not, starts it
-again, and compares what was stored at that moment with what the next process did. Then it has the same files digested in
-another thread, which finds all digests in the cache. It reads the records through ``statekeep.connect`` alone: it does
-not know the graph. No network and no API key is needed.
+again, and compares what was stored at that moment with what the next process did. Then it has the same files digested
+in another thread, which finds all digests in the cache. It reads the records through ``statekeep.connect`` alone: it
+does not know the graph. No network and no API key is needed.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ class SqliteCheckpoints:
         return {name: history(name, chain) for name in channels}
 
     def list_threads(self, prefix: str, after: sk.Thread | None, limit: int | None) -> Operation[Page[sk.Thread]]:
-        every = "SELECT * FROM threads WHERE thread IN (SELECT thread FROM checkpoints) ORDER BY updated_at DESC, thread DESC"
-        rows = yield lambda db: db.execute(every).fetchall()
+        every = "SELECT * FROM threads WHERE thread IN (SELECT thread FROM checkpoints)"
+        rows = yield lambda db: db.execute(f"{every} ORDER BY updated_at DESC, thread DESC").fetchall()
         threads = [sk.Thread(thread_id=name, updated_at=dt.datetime.fromisoformat(at)) for name, at in rows]
         top = (after.updated_at, after.thread_id) if after else (dt.datetime.max.replace(tzinfo=dt.UTC), "")
         found = [one for one in threads if one.thread_id.startswith(prefix) and (one.updated_at, one.thread_id) < top]
@@ -123,8 +123,8 @@ class SqliteCheckpoints:
 def read(db: Database, *where: str | None) -> Iterator[sk.SavedCheckpoint]:
     """Read checkpoints, newest first: of a thread, a namespace, with an id, up to an id; each may be left out."""
     rows = db.execute(
-        "SELECT thread, namespace, id, parent, document FROM checkpoints WHERE thread = ?1 AND (?2 IS NULL OR namespace = ?2)"
-        " AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <= ?4) ORDER BY id DESC, namespace",
+        "SELECT thread, namespace, id, parent, document FROM checkpoints"
+        " WHERE thread = ?1 AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <= ?4) ORDER BY id DESC, namespace",
         (*where, None, None, None)[:4],
     )
     for *place, parent, document in rows:

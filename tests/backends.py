@@ -11,7 +11,7 @@ from attrs import frozen
 
 from statekeep.repositories.cache import CacheBackend
 from statekeep.repositories.checkpoints import CheckpointBackend
-from statekeep.repositories.items import ItemBackend
+from statekeep.repositories.item_backend import ItemBackend
 from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, client_from_url
 from statekeep.repositories.valkey.embedded import EmbeddedServer

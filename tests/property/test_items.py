@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.domain import ANY, Unsupported
-from statekeep.repositories.items import Put
+from statekeep.repositories.item_backend import Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences

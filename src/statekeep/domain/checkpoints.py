@@ -97,7 +97,8 @@ class Channel(Model):
 
 @lru_cache(maxsize=4096)
 def _without_value(kind: type[Channel], version: str | int | float, carry: ValueSource) -> Channel:
-    # Most channels of a large graph stay as they are from one checkpoint to the next. Only of text: 1 and 1.0 are one key.
+    # Most channels of a large graph stay as they are from one checkpoint to the next.
+    # Only of text: 1 and 1.0 are one key.
     return kind.trusted(version=version, payload=None, carry=carry)
 
 
@@ -116,8 +117,8 @@ class Checkpoint(Model):
         parent_id: the checkpoint that this one was made from, in the same thread and namespace.
         created_at: when, with a time zone.
         metadata: a JSON object to filter by. Tuples, bytes, dates, NaN ... are kept exactly. Well-known keys:
-            ``run_id`` (:meth:`CheckpointRepository.delete_runs`; one that can be no id counts as none), ``step``, and ``parents`` (namespace to
-            checkpoint id: under which checkpoint a nested namespace ran).
+            ``run_id`` (:meth:`CheckpointRepository.delete_runs`; one that can be no id counts as none), ``step``, and
+            ``parents`` (namespace to checkpoint id: under which checkpoint a nested namespace ran).
         header: anything else that belongs to the whole checkpoint.
         channels: the state, by channel name.
 

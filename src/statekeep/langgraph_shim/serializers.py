@@ -87,8 +87,8 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 def _types(allowed: Any) -> Collection[Any]:
     if isinstance(allowed, str | bytes) or not isinstance(allowed, Collection):
         raise InvalidInput(
-            'strict must be true, false, or a list of types to allow: classes, or texts such as "my_package.models:State"; '
-            f"got {shown(allowed)}",
+            'strict must be true, false, or a list of types to allow: classes, or texts such as "my_package.models:State";'
+            f" got {shown(allowed)}",
             field="strict",
         )
     return allowed
@@ -110,8 +110,8 @@ def chosen_serde(serde: Any, strict: Strict) -> SerializerProtocol | None:
     """Return the serializer that two arguments ask for; ``None`` for LangGraph's own one.
 
     Raises:
-        InvalidInput: ``serde`` is no serializer, neither with typed methods nor with ``dumps`` and ``loads``; ``strict``
-            is no choice; or both are given.
+        InvalidInput: ``serde`` is no serializer, neither with typed methods nor with ``dumps`` and ``loads``;
+            ``strict`` is no choice; or both are given.
     """
     if serde is not None and not all(
         callable(getattr(serde, typed, None) or getattr(serde, plain, None))
@@ -126,8 +126,8 @@ def chosen_serde(serde: Any, strict: Strict) -> SerializerProtocol | None:
         return chosen
     if serde is not None:
         raise InvalidInput(
-            "strict and serde cannot both be given: a serializer says itself what it makes of stored bytes. To encrypt, "
-            "pass serde=EncryptedSerializer(cipher, StrictSerializer())",
+            "strict and serde cannot both be given: a serializer says itself what it makes of stored bytes. "
+            "To encrypt, pass serde=EncryptedSerializer(cipher, StrictSerializer())",
             field="strict",
         )
     return StrictSerializer(() if strict is True else strict)

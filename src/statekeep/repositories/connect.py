@@ -13,7 +13,8 @@ from ..domain import InvalidInput, Unsupported, VectorIndex
 from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
-from .items import AsyncItemRepository, ItemBackend, ItemRepository
+from .item_backend import ItemBackend
+from .items import AsyncItemRepository, ItemRepository
 from .options import ConnectOptions
 
 PREFIX: Final = "statekeep"

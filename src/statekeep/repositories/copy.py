@@ -27,7 +27,8 @@ from ..domain.json_values import dumps
 from ..domain.model import Model
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, Supply
 from .connect import AsyncConnection, Connection
-from .items import AsyncItemRepository, Get, ItemRange, ItemRepository, NamespaceQuery
+from .item_backend import Get, ItemRange, NamespaceQuery
+from .items import AsyncItemRepository, ItemRepository
 from .operation import Operation, Page, arun, run
 
 WINDOW: Final = 20

@@ -7,11 +7,15 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorIndex
+from .item_backend import Action, ItemBackend, Put
+from .operation import Operation
+
+ActionT = TypeVar("ActionT", bound=Action)
 
 
 @frozen
@@ -121,3 +125,41 @@ def _in_a_loop(make: Callable[[], Awaitable[Any]]) -> Any:
     if errors:
         raise errors[0]
     return outcome[0]
+
+
+class EmbeddingExecutor:
+    """Answers the requests of operations: the model those for vectors, the backend all others."""
+
+    def __init__(self, embedder: Embedder, backend: ItemBackend) -> None:
+        self._embedder = embedder
+        self._backend = backend
+
+    def execute(self, request: Any) -> Any:
+        """Answer a request, blocking."""
+        return self._embedder.embed(request) if isinstance(request, Embed) else self._backend.execute(request)
+
+    async def aexecute(self, request: Any) -> Any:
+        """Answer a request, without blocking the event loop."""
+        if isinstance(request, Embed):
+            return await self._embedder.aembed(request)
+        return await self._backend.aexecute(request)
+
+
+@frozen
+class Draft:
+    """A put, with the texts whose vectors it still lacks."""
+
+    put: Put
+    texts: Sequence[str]
+
+
+def with_vectors(actions: Sequence[ActionT | Draft]) -> Operation[Sequence[ActionT | Put]]:
+    """Make the vectors of all texts at once; equal texts share one."""
+    wanted = list(dict.fromkeys(text for draft in actions if isinstance(draft, Draft) for text in draft.texts))
+    vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True)) if wanted else {}
+    return [
+        evolve(action.put, vectors=list(dict.fromkeys(vectors[text] for text in action.texts)))
+        if isinstance(action, Draft)
+        else action
+        for action in actions
+    ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ..domain import (
     ANY,
@@ -19,199 +18,33 @@ from ..domain import (
     NamespaceMatch,
     PutItem,
     SearchItem,
-    VectorIndex,
 )
 from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_path import steps, texts_at
 from ..domain.json_values import JsonValue, normalize
 from ..domain.shown import shown
-from .embedding import Embed, Embedder
+from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, with_vectors
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
-from .operation import Operation, Page, named
+from .item_backend import (
+    MOST_EXPECTED,
+    Action,
+    Delete,
+    Get,
+    ItemBackend,
+    ItemRange,
+    ItemSearch,
+    NamespaceQuery,
+    Put,
+)
+from .operation import Operation, named
 from .validation import boolean_or_none, count, labels, text, texts, ttl_seconds
 
 ResultT = TypeVar("ResultT")
 
-MOST_EXPECTED: Final = 500
-"""How many operations a batch with expectations may have: it is one atomic unit."""
-
-
-@frozen
-class Get:
-    """Read an item; the result is the :class:`Item`, or ``None``."""
-
-    namespace: Namespace
-    key: str
-    refresh: bool | None = None
-
-
-@frozen
-class Put:
-    """Store an item; the result is the :class:`Item`.
-
-    Attributes:
-        ttl: seconds, ``None`` for ever, ``DEFAULT`` for the backend's own.
-        vectors: each as the bytes of ``dims`` 32-bit floats. With none, the item has none any more.
-    """
-
-    namespace: Namespace
-    key: str
-    value: JsonValue
-    ttl: Ttl = DEFAULT
-    expected: Expected = ANY
-    vectors: Sequence[bytes] = ()
-
-
-@frozen
-class Delete:
-    """Delete an item; the result is whether there was one."""
-
-    namespace: Namespace
-    key: str
-    expected: Expected = ANY
-
-
-Action = Get | Put | Delete
-
-ActionT = TypeVar("ActionT", bound=Action)
-
-
-@frozen
-class ItemRange:
-    """Items of one namespace in the order of their keys.
-
-    Attributes:
-        prefix: only keys that begin with it.
-        after: only keys behind this one, in the order of the listing.
-        limit: at most so many, ``None`` for all.
-    """
-
-    namespace: Namespace
-    prefix: str
-    after: str | None
-    reverse: bool
-    limit: int | None
-    refresh: bool | None
-
-
-@frozen
-class ItemSearch:
-    """Items at or below a namespace.
-
-    Attributes:
-        filter: as :func:`statekeep.domain.filters.checked` returned it; ``None`` for all.
-        query: a vector as bytes; ``None``: newest first.
-    """
-
-    prefix: Namespace
-    filter: Mapping[str, JsonValue] | None
-    query: bytes | None
-    limit: int
-    offset: int
-    refresh: bool | None
-
-
-@frozen
-class NamespaceQuery:
-    """Namespaces that hold items.
-
-    Attributes:
-        matches: all of which must hold.
-        max_depth: deeper ones are cut to so many labels; ``None`` for no limit.
-    """
-
-    matches: Sequence[NamespaceMatch]
-    max_depth: int | None
-    limit: int | None
-    offset: int
-
-
-class ItemBackend(Protocol):
-    """The contract of a backend.
-
-    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
-
-    The arguments are validated already, and texts are vectors already. What each operation must do is said by the
-    method of the same name of :class:`ItemRepository`, and proved by the contract tests in ``statekeep.testing``.
-    """
-
-    index: VectorIndex | None
-    """The options of vector search; ``None``: there is none, and queries are ignored."""
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
-
-    def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
-        """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
-
-        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not
-        hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees to it that all are
-        of one namespace then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there after the
-        actions before it.
-        """
-        ...
-
-    def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
-        """Store these under new keys, all or none; what they have as ``key`` means nothing."""
-        ...
-
-    def pop(self, namespace: Namespace) -> Operation[Item | None]: ...
-
-    def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
-        """One page. ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together."""
-        ...
-
-    def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]: ...
-
-    def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]: ...
-
-    def clear(self, namespace: Namespace) -> Operation[int]: ...
-
-    def setup(self) -> Operation[None]: ...
-
-    def reindex(self, namespace: Namespace) -> Operation[int]: ...
-
 
 def _ttl(value: Any) -> Ttl:
     return DEFAULT if value is DEFAULT else ttl_seconds(value)
-
-
-@frozen
-class _Draft:
-    """A put, with the texts whose vectors it still lacks."""
-
-    put: Put
-    texts: Sequence[str]
-
-
-class _Embedding:
-    """Answers the requests of operations: a model's part and the backend's."""
-
-    def __init__(self, embedder: Embedder, backend: ItemBackend) -> None:
-        self._embedder = embedder
-        self._backend = backend
-
-    def execute(self, request: Any) -> Any:
-        return self._embedder.embed(request) if isinstance(request, Embed) else self._backend.execute(request)
-
-    async def aexecute(self, request: Any) -> Any:
-        if isinstance(request, Embed):
-            return await self._embedder.aembed(request)
-        return await self._backend.aexecute(request)
 
 
 class _Operations(Repository[ItemBackend]):
@@ -223,11 +56,11 @@ class _Operations(Repository[ItemBackend]):
         self._embeds = index is not None
         self._paths = () if index is None else tuple(steps(path) for path in index.fields)
         if index is not None:
-            self._executor = _Embedding(Embedder(index), backend)
+            self._executor = EmbeddingExecutor(Embedder(index), backend)
 
     # -- what becomes vectors
 
-    def _draft(self, put: Put, index: Sequence[str] | bool | None) -> Put | _Draft:
+    def _draft(self, put: Put, index: Sequence[str] | bool | None) -> Put | Draft:
         if index is not None and index is not False:
             paths = tuple(steps(path, "index") for path in texts("index", index))
         else:
@@ -235,25 +68,14 @@ class _Operations(Repository[ItemBackend]):
         if not self._embeds or index is False:
             return put
         found = [text for path in paths for text in texts_at(put.value, path)]
-        return _Draft(put, found) if found else put
-
-    def _embedded(self, actions: Sequence[ActionT | _Draft]) -> Operation[Sequence[ActionT | Put]]:
-        """Make the vectors of all texts at once; equal texts share one."""
-        wanted = list(dict.fromkeys(text for draft in actions if isinstance(draft, _Draft) for text in draft.texts))
-        vectors = dict(zip(wanted, (yield Embed(wanted)), strict=True)) if wanted else {}
-        return [
-            evolve(action.put, vectors=list(dict.fromkeys(vectors[text] for text in action.texts)))
-            if isinstance(action, _Draft)
-            else action
-            for action in actions
-        ]
+        return Draft(put, found) if found else put
 
     # -- operations
 
-    def _apply(self, actions: Sequence[Action | _Draft]) -> Operation[list[Any]]:
-        return (yield from self.backend.apply((yield from self._embedded(actions))))
+    def _apply(self, actions: Sequence[Action | Draft]) -> Operation[list[Any]]:
+        return (yield from self.backend.apply((yield from with_vectors(actions))))
 
-    def _one(self, action: Action | _Draft) -> Operation[Any]:
+    def _one(self, action: Action | Draft) -> Operation[Any]:
         (result,) = yield from self._apply([action])
         return result
 
@@ -365,7 +187,7 @@ class _Operations(Repository[ItemBackend]):
                 f"operations must be a sequence of GetItem, PutItem and DeleteItem, got {type(operations).__name__}",
                 field="operations",
             )
-        actions: list[Action | _Draft] = []
+        actions: list[Action | Draft] = []
         is_expecting = False
         for operation in operations:
             match operation:
@@ -438,10 +260,10 @@ class _Operations(Repository[ItemBackend]):
         ]
         return named("append", self._appended(place, drafts))
 
-    def _appended(self, namespace: Namespace, drafts: Sequence[Put | _Draft]) -> Operation[list[str]]:
+    def _appended(self, namespace: Namespace, drafts: Sequence[Put | Draft]) -> Operation[list[str]]:
         if not drafts:
             return []
-        puts = yield from self._embedded(drafts)
+        puts = yield from with_vectors(drafts)
         return (yield from self.backend.append(namespace, puts))
 
     def _pop(self, namespace: Sequence[str]) -> Operation[Item | None]:

@@ -11,11 +11,11 @@ import pytest
 from botocore.config import Config
 
 from statekeep.domain import CorruptRecord, Unavailable
-from statekeep.repositories.agentcore.framing import Record
 from statekeep.repositories.agentcore.ids import Lane
 from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.aws import AwsClient, open_client
 from statekeep.repositories.operation import arun, run
+from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, server_error, slow, throttle
 
 from .emulated import START, Memory, hurry

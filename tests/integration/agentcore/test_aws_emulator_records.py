@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Clock
-from statekeep.testing.aws.similarity import similarities
+from statekeep.testing.aws.agentcore.similarity import similarities
 
 from .emulated import START, Memory, later, refused
 

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, ExitStack
 import pytest
 
 from statekeep.domain import VectorIndex
-from statekeep.repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
+from statekeep.repositories.item_backend import ItemBackend
+from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.testing.contracts.items import ItemContract
 from statekeep.testing.contracts.vector_search import AIndexed, Indexed, VectorSearchContract
 from tests.backends import ITEM_BACKENDS, Backend

@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from statekeep import Conflict, DeleteItem, GetItem, Item, ItemRepository, PutItem
-from statekeep.repositories.items import Delete, Get, Put
+from statekeep.repositories.item_backend import Delete, Get, Put
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.requests import Call, Request

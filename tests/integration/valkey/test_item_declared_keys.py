@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from statekeep import Conflict, DeleteItem, GetItem, ItemRepository, PutItem
-from statekeep.repositories.items import Put
+from statekeep.repositories.item_backend import Put
 from statekeep.repositories.valkey import ValkeyItems, requests
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.requests import Call

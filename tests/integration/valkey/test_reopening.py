@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from statekeep.domain import Unavailable
-from statekeep.repositories.valkey.client import glide
 from statekeep.repositories.valkey.client.factory import Client, client_from_url
+from statekeep.repositories.valkey.client.glide import opening, reopening
 from statekeep.repositories.valkey.requests import Call, Reply, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
@@ -108,14 +108,14 @@ async def test_a_server_that_is_slow_is_not_flooded(
     blocking: bool, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[float] = []
-    name = "_open_sync" if blocking else "_open_async"
-    real = getattr(glide, name)
+    name = "open_sync" if blocking else "open_async"
+    real = getattr(opening, name)
 
     def note(*arguments: Any) -> Any:
         opened.append(time.monotonic())
         return real(*arguments)
 
-    monkeypatch.setattr(glide, name, note)
+    monkeypatch.setattr(opening, name, note)
     client = client_from_url(valkey_server.url, client="glide", deadline=2.5, request_timeout=0.1, connect_timeout=0.2)
     assert await _all(client, blocking, ["a"]) == [b"a"]
     valkey_server.pause()
@@ -128,7 +128,7 @@ async def test_a_server_that_is_slow_is_not_flooded(
     assert await _all(client, blocking, ["b"]) == [b"b"]
     await client.aclose()
     assert len(opened) > 1
-    assert all(later - earlier > glide.REOPEN_AFTER / 2 for earlier, later in pairwise(opened))
+    assert all(later - earlier > reopening.REOPEN_AFTER / 2 for earlier, later in pairwise(opened))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ async def test_a_node_that_stays_frozen_holds_up_nobody_but_its_own(
     blocking: bool, stubborn: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of two clients without an answer the first one stays, whose connections to the other nodes work.
-    monkeypatch.setattr(glide, "REOPEN_AFTER", 0.0)
+    monkeypatch.setattr(reopening, "REOPEN_AFTER", 0.0)
     frozen = stubborn.primary_of("k")
     healthy = next(key for key in map(str, range(1000)) if stubborn.primary_of(key) != frozen)
     url = f"valkey+cluster://127.0.0.1:{frozen}"

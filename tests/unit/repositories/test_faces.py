@@ -16,7 +16,8 @@ from statekeep.domain import Payload
 from statekeep.repositories.cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from statekeep.repositories.faces import _aitems, _items
-from statekeep.repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
+from statekeep.repositories.item_backend import ItemBackend
+from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.repositories.memory.cache import MemoryCacheEntries
 
 LIFE = {"close", "__enter__", "__exit__", "__aenter__", "__aexit__"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from statekeep import CorruptRecord
 from statekeep.domain.model import SHORT
-from statekeep.repositories.items import Put
+from statekeep.repositories.item_backend import Put
 from statekeep.repositories.valkey.items.keys import (
     ItemKeys,
     _item_keys,

@@ -51,9 +51,9 @@ class AgentCoreMemorySaver(RepositorySaver):
         progress: called with a :class:`~statekeep.repositories.agentcore.Progress` while threads are deleted, which
             takes a call for each event.
         **options: ``grace`` and ``renewal`` of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints`; how to
-            reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``, ``aws_secret_access_key``,
-            ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``, ``config`` (of botocore),
-            ``session`` (of boto3), or a ready ``client``, which is never closed; see
+            reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``,
+            ``aws_secret_access_key``, ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``,
+            ``config`` (of botocore), ``session`` (of boto3), or a ready ``client``, which is never closed; see
             :class:`~statekeep.repositories.aws.AwsSettings`.
 
     Attributes:

@@ -268,7 +268,8 @@ class RepositorySaver(Blocking, Saver):
             wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
 
     Raises:
-        InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
+        InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict``
+            no choice.
 
     Example:
         >>> import statekeep
@@ -301,7 +302,8 @@ class AsyncRepositorySaver(Awaiting, Saver):
             wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
 
     Raises:
-        InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict`` no choice.
+        InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict``
+            no choice.
 
     Example:
         >>> import asyncio, statekeep

@@ -10,7 +10,8 @@ from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Resul
 
 from ...domain import DEFAULT, InvalidInput, VectorIndex
 from ...domain.shown import shown
-from ...repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
+from ...repositories.item_backend import ItemBackend
+from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..faces import Awaiting, Blocking, Faces, checked_repository, executing
 from . import operations
 from .operations import minutes

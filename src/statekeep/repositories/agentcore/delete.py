@@ -13,7 +13,7 @@ from attrs import define, evolve
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, with_sources
 from ..operation import Operation
-from .framing import Record, records
+from ..records.framing import Record, records
 from .get import Progress, Settings, chunks, read_heads, read_known
 from .ids import Lane
 from .index import Indexed, IndexReader, drain

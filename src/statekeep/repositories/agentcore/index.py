@@ -10,10 +10,10 @@ from attrs import define, field, frozen
 
 from ..aws import AwsCall, AwsCalls
 from ..operation import Operation
-from .framing import records
+from ..records.framing import records
+from ..records.ordering import TEXT
 from .ids import Lane
 from .lanes import ABREAST, PAGE, Lanes
-from .ordering import TEXT
 from .records import IndexEntry, Known, index_entry, known
 
 OURS: Final = "statekeep/1 "

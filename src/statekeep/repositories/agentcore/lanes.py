@@ -15,7 +15,7 @@ from attrs import frozen
 from ...domain import Throttled
 from ..aws import AwsCall, AwsCalls
 from ..operation import Operation
-from .framing import PIECE, Record, pieces, records
+from ..records.framing import PIECE, Record, pieces, records
 from .ids import Lane
 
 PAGE: Final = 100

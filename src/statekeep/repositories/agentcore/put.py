@@ -17,13 +17,13 @@ from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
-from .framing import Record
+from ..records.framing import Record
+from ..records.ordering import order_and_time
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .layout import ThreadPlace, actors_lane, run_lane, value_name
 from .local_cache import Channels
-from .ordering import order_and_time
 from .records import (
     Head,
     StoredChannel,

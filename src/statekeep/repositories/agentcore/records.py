@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from ...domain import Channel, CorruptRecord, Payload, PendingWrite, SavedCheckpoint, ValueSource, tagged_json
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
-from .framing import Record
+from ..records.framing import Record
 from .ids import Lane
 
 ResultT = TypeVar("ResultT")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ...domain.ids import new_stamp, time_of
 from ..operation import Operation
+from ..records.ordering import order_and_time
 from .get import Settings, chunks, read_indexes, read_lanes
 from .lanes import ABREAST
 from .layout import is_checkpoint
-from .ordering import order_and_time
 from .put import missing_entries, registry_entries
 from .records import index_record
 

@@ -17,7 +17,7 @@ from ...domain.filters import matches
 from ...domain.items import Expected, Namespace
 from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
-from ..items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ..item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once

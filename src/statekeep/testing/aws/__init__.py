@@ -19,8 +19,7 @@ try:
 except ImportError as error:
     raise MissingDependency("boto3", "aws") from error
 
-from .agentcore import AgentCore, memory_arn
-from .agentcore_rules import AgentCoreRules
+from .agentcore import AgentCore, AgentCoreRules, memory_arn
 from .clock import Clock
 from .counts import Call, Calls, Totals
 from .emulator import AwsEmulator

@@ -12,8 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.session import get_session
 
-from .agentcore import MEMORY_ID, AgentCore
-from .agentcore_rules import AgentCoreRules
+from .agentcore import MEMORY_ID, AgentCore, AgentCoreRules
 from .application import Application
 from .clock import Clock
 from .counts import Calls, Recorder, Totals

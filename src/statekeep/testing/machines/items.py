@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from ...domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, VectorIndex
-from ...repositories.items import AsyncItemRepository, ItemBackend, ItemRepository
+from ...repositories.item_backend import ItemBackend
+from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry, canonical, outcome
 from ..differences import NONE, Differences

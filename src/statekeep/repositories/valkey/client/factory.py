@@ -84,11 +84,11 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
     if isinstance(client, UserSyncClient | UserAsyncClient | UrlClient):
         return client
     if _is(client, "glide_sync", "GlideClient", "GlideClusterClient"):
-        from . import glide
+        from .glide import driver as glide
 
         return UserSyncClient(glide.Sync(client), wait)
     if _is(client, "glide", "GlideClient", "GlideClusterClient"):
-        from . import glide
+        from .glide import driver as glide
 
         own: Any = client
         return UserAsyncClient(glide.Async(own, glide.patience_of(own, wait)), wait, own._loop)

@@ -247,9 +247,9 @@ def _sync_driver(name: Driver, target: Target) -> SyncDriver:
         return factory.open_sync(target)
     if not _installed("glide_sync"):
         raise MissingDependency("valkey-glide-sync", "valkey")
-    from . import glide
+    from .glide import reopening
 
-    return glide.open_sync(target)
+    return reopening.open_sync(target)
 
 
 def _async_driver(name: Driver, target: Target) -> AsyncDriver | None:
@@ -260,6 +260,6 @@ def _async_driver(name: Driver, target: Target) -> AsyncDriver | None:
         return factory.open_async(target)
     if not _installed("glide"):
         return None
-    from . import glide
+    from .glide import reopening
 
-    return glide.open_async(target)
+    return reopening.open_async(target)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ....domain import Item
 from ....domain.items import Namespace
-from ...items import Delete, Put
+from ...item_backend import Delete, Put
 from ...operation import Operation
 from ...validation import ms_of
 from ..keys import decode_text

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from ....domain import Item, SearchItem, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ...items import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
 from ..backend import ValkeyBackend
 from ..client.factory import Client

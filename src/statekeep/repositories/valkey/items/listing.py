@@ -11,7 +11,7 @@ from ....domain import CorruptRecord, Item
 from ....domain.filters import matches
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
-from ...items import Get, ItemRange, NamespaceQuery
+from ...item_backend import Get, ItemRange, NamespaceQuery
 from ...operation import Operation, Page
 from ..chunks import Row, chunks
 from ..keys import decode_text

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from ....domain import DEFAULT, VectorIndex
 from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
-from ...items import Action, Get, Put
+from ...item_backend import Action, Get, Put
 from ...validation import ms_of
 from ..keys import encode_part
 from ..requests import Arg, Call

@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from ....domain import CorruptRecord, Item, SearchItem, VectorIndex
 from ....domain.filters import matches
 from ....domain.items import Namespace
-from ...items import ItemSearch
+from ...item_backend import ItemSearch
 from ...operation import Operation
 from ..chunks import Row, chunks
 from ..client.errors import IndexMissing

@@ -9,7 +9,7 @@ from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import ANY, Namespace
 from ....domain.model import construct_fast
 from ....domain.shown import shown
-from ...items import Action, Delete, Get, Put
+from ...item_backend import Action, Delete, Get, Put
 from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ...domain.errors import InvalidInput
-from .agentcore_events import Event, EventLogs, payload_bytes
-from .agentcore_records import MemoryRecords, not_found
-from .agentcore_rules import ACCOUNT_RATES, CONVERSATIONAL_RATE, OTHER_RATE, SESSION_RATES, AgentCoreRules, IndexedType
-from .application import ACCOUNT, Handler
-from .client_tokens import ClientTokens
-from .clock import Clock
-from .errors import AwsError, invalid
-from .quotas import RateLimits
+from ....domain.errors import InvalidInput
+from ..application import ACCOUNT, Handler
+from ..client_tokens import ClientTokens
+from ..clock import Clock
+from ..errors import AwsError, invalid
+from ..quotas import RateLimits
+from .events import Event, EventLogs, payload_bytes
+from .records import MemoryRecords, not_found
+from .rules import ACCOUNT_RATES, CONVERSATIONAL_RATE, OTHER_RATE, SESSION_RATES, AgentCoreRules, IndexedType
 
 MEMORY_ID: Final = "emulated-0123456789"
 """The memory that every emulator has from its start."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from .agentcore_rules import AgentCoreRules
-from .clock import Clock
-from .errors import AwsError, invalid
-from .tokens import last_key, page, page_token
+from ..clock import Clock
+from ..errors import AwsError, invalid
+from ..tokens import last_key, page, page_token
+from .rules import AgentCoreRules
 
 MAIN = "main"
 

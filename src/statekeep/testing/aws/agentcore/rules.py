@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen
 
-from ...domain.errors import InvalidInput
+from ....domain.errors import InvalidInput
 
 IndexedType = Literal["STRING", "STRINGLIST", "NUMBER"]
 """Types of record metadata that a memory can index."""

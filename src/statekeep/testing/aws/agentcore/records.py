@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
-from .agentcore_rules import AgentCoreRules, IndexedType
-from .clock import Clock
-from .errors import AwsError, invalid
+from ..clock import Clock
+from ..errors import AwsError, invalid
+from ..tokens import last_key, page
+from .rules import AgentCoreRules, IndexedType
 from .similarity import similarities
-from .tokens import last_key, page
 
 NO_STRATEGY: Final = "default"
 TOP: Final = 10

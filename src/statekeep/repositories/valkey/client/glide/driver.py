@@ -1,23 +1,14 @@
-"""Valkey GLIDE as a driver: two packages, glide_sync (blocking) and glide."""
+"""Requests through Valkey GLIDE: two packages, glide_sync (blocking) and glide."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import time
-import weakref
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import evolve
-
-from ....domain import StatekeepError
-from ..requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
-from .driver import as_resp2, version
-from .errors import CommandError, cause_of, meaning_of
-from .url import Target
+from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
+from ..driver import as_resp2
+from ..errors import CommandError, meaning_of
 
 Address = tuple[str, int]
 
@@ -29,9 +20,6 @@ SCAN_COUNT: Final = "1000"
 
 # A caller waits somewhat longer than the client itself, so that the client's own error comes first.
 SLACK: Final = 1.0
-
-REOPEN_AFTER: Final = 1.0
-"""Seconds between two trials with another client at least, whatever the timeout."""
 
 # A node that is chosen at random is asked for its address. It may be the one that gives no answers.
 TRIES: Final = 5
@@ -84,7 +72,7 @@ def _where(config: Any) -> str:
 
 def _who(package: Any) -> tuple[Any, Any]:
     """Return the question for the address of a node, and how to ask it."""
-    options = package.ClusterBatchOptions(timeout=_milliseconds(TRY), route=package.RandomNode())
+    options = package.ClusterBatchOptions(timeout=milliseconds(TRY), route=package.RandomNode())
     return _batch(package, True, [["CLUSTER", "SLOTS"], ["CLUSTER", "MYID"]]), options
 
 
@@ -100,7 +88,7 @@ def _probe(package: Any, cluster: bool, request: Request, seconds: float) -> tup
             keys = [near]
         case Scan(_):
             pass
-    options = (package.ClusterBatchOptions if cluster else package.BatchOptions)(timeout=_milliseconds(seconds))
+    options = (package.ClusterBatchOptions if cluster else package.BatchOptions)(timeout=milliseconds(seconds))
     return _batch(package, cluster, [["EXISTS", key] for key in keys or [""]]), options
 
 
@@ -114,7 +102,7 @@ def _is_failure(error: Exception) -> bool:
     return meaning is None or meaning.retry
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
@@ -299,251 +287,6 @@ class Async:
         await self._client.close()
 
 
-def _quiet(package: Any) -> None:
-    # By default the native part prints warnings to standard output. A user's own setting stays.
-    if package.Logger._instance is None:
-        package.Logger.set_logger_config(package.LogLevel.OFF)
-
-
-def _config(package: Any, target: Target) -> Any:
-    if target.unix_socket is not None:
-        addresses = [package.NodeAddress(unix_socket_path=target.unix_socket)]
-    else:
-        addresses = [package.NodeAddress(host, port) for host, port in target.addresses]
-    credentials = None
-    if target.password is not None:
-        credentials = package.ServerCredentials(password=target.password, username=target.username)
-    tls = None
-    if target.tls:
-        tls = package.TlsAdvancedConfiguration(
-            use_insecure_tls=target.tls_insecure or None,
-            root_pem_cacerts=_read(target.tls_ca_certs),
-            client_cert_pem=_read(target.tls_cert),
-            client_key_pem=_read(target.tls_key),
-        )
-    common: dict[str, Any] = {
-        "addresses": addresses,
-        "use_tls": target.tls,
-        "credentials": credentials,
-        "request_timeout": _milliseconds(target.attempt),
-        "client_name": target.client_name,
-        "client_info_tag": f"statekeep:{version()}",
-        # Otherwise making the client connects: an asyncio client would block its event loop meanwhile.
-        "lazy_connect": True,
-        "reconnect_strategy": package.BackoffStrategy(num_of_retries=4, factor=50, exponent_base=2, jitter_percent=20),
-    }
-    connection_timeout = _milliseconds(target.connect_timeout)
-    if target.cluster:
-        advanced = package.AdvancedGlideClusterClientConfiguration(
-            connection_timeout=connection_timeout, tls_config=tls
-        )
-        return package.GlideClusterClientConfiguration(advanced_config=advanced, **common)
-    advanced = package.AdvancedGlideClientConfiguration(connection_timeout=connection_timeout, tls_config=tls)
-    return package.GlideClientConfiguration(advanced_config=advanced, database_id=target.database or None, **common)
-
-
-def _read(path: str | None) -> bytes | None:
-    return None if path is None else Path(path).read_bytes()
-
-
 def patience_of(client: Any, deadline: float) -> float:
     """Return the seconds to wait for an answer of a client that the user made."""
     return max(deadline, (client.config.request_timeout or 250) / 1000) + SLACK
-
-
-# A client that gets no answers keeps its connections: it asks a peer that is gone, or a primary that is frozen and
-# was replaced long ago, until the system gives the connection up after many minutes. So another one is tried after a
-# timeout. It takes over if it gets answers from those who owe one. Else the old one stays, which serves at least the
-# other nodes of a cluster. Requests that are under way stay with the old client. The last of them, which holds its
-# driver, ends it.
-
-
-def _is_unanswered(error: Exception) -> bool:
-    from glide_shared import exceptions
-
-    return isinstance(cause_of(error), TimeoutError | exceptions.TimeoutError)
-
-
-def _trial(target: Target) -> float:
-    """Return the seconds to wait for another client, which has to connect first."""
-    return target.connect_timeout + min(target.attempt, SLACK)
-
-
-def _nobody() -> None:
-    return None
-
-
-def _through(target: Target, node: Address | None) -> Target:
-    # The nodes of the URL may be those that give no answers.
-    return target if node is None else evolve(target, addresses=(node,))
-
-
-class SyncReopening:
-    """A blocking driver that opens another client when one gets no answer."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._driver = _open_sync(target)
-        self._other: Callable[[], Sync | None] = _nobody
-        self._tried = time.monotonic()
-        self._lock = threading.Lock()
-        self._is_closed = False
-        self.cluster = self._driver.cluster
-        self.limit = self._driver.limit
-        self.server = self._driver.server
-
-    def perform(self, request: Request) -> Reply:
-        driver = self._driver
-        try:
-            return driver.perform(request)
-        except Exception as error:
-            if _is_unanswered(error):
-                self._reopen(driver, request)
-            raise
-
-    def _reopen(self, driver: Sync, request: Request) -> None:
-        with self._lock:
-            if self._driver is not driver:
-                return
-            other = self._other()
-            if other is None:
-                if time.monotonic() - self._tried < REOPEN_AFTER:
-                    return
-                living = driver.living() if self.cluster else None
-                other = _open_sync(_through(self._target, living))
-                self._other = weakref.ref(other)
-                self._tried = time.monotonic()
-        # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
-        if other.answers(request, _trial(self._target)):
-            with self._lock:
-                if self._driver is driver:
-                    self._driver, self._other = other, _nobody
-            if self._is_closed:
-                self._driver.close()
-
-    def close(self) -> None:
-        self._is_closed = True
-        self._driver.close()
-
-
-class AsyncReopening:
-    """A driver of one event loop that opens another client when one gets no answer."""
-
-    def __init__(self, target: Target, driver: Async) -> None:
-        self._target = target
-        self._driver = driver
-        self._other: Callable[[], Async | None] = _nobody
-        self._tried = time.monotonic()
-        self._lock = asyncio.Lock()
-        self._is_closed = False
-        self.cluster = driver.cluster
-        self.limit = driver.limit
-        self.server = driver.server
-        self.patience = driver.patience
-
-    async def perform(self, request: Request) -> Reply:
-        driver = self._driver
-        try:
-            return await driver.perform(request)
-        except Exception as error:
-            if _is_unanswered(error):
-                await self._reopen(driver, request)
-            raise
-
-    async def _reopen(self, driver: Async, request: Request) -> None:
-        async with self._lock:
-            if self._driver is not driver:
-                return
-            other = self._other()
-            if other is None:
-                if time.monotonic() - self._tried < REOPEN_AFTER:
-                    return
-                living = await driver.living() if self.cluster else None
-                other = _open_async(_through(self._target, living))
-                if other is None:
-                    return
-                self._other = weakref.ref(other)
-                self._tried = time.monotonic()
-        # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
-        if await other.answers(request, _trial(self._target)):
-            async with self._lock:
-                if self._driver is driver:
-                    self._driver, self._other = other, _nobody
-            if self._is_closed:
-                await self._driver.close()
-
-    async def close(self) -> None:
-        self._is_closed = True
-        await self._driver.close()
-
-
-def open_sync(target: Target) -> SyncReopening:
-    """Make a blocking client; it connects with the first request."""
-    return SyncReopening(target)
-
-
-def open_async(target: Target) -> AsyncReopening | None:
-    """Make a client for the running event loop; it connects with the first request.
-
-    Returns:
-        ``None`` if the asyncio client cannot work here: all its answers come through one pipe of the process, which
-        the event loop reads that used glide first. As long as that one is open, no other loop can rely on it.
-    """
-    driver = _open_async(target)
-    return None if driver is None else AsyncReopening(target, driver)
-
-
-def _open_sync(target: Target) -> Sync:
-    import glide_sync
-
-    _quiet(glide_sync)
-    kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
-    client = kind.create(_config(glide_sync, target))
-    driver = Sync(client)
-    weakref.finalize(driver, _end_sync, client, os.getpid()).atexit = False
-    return driver
-
-
-_opening = threading.Lock()
-
-
-def _open_async(target: Target) -> Async | None:
-    import glide
-    from glide import glide_client as state
-
-    loop = asyncio.get_running_loop()
-    with _opening:
-        _quiet(glide)
-        kind = glide.GlideClusterClient if target.cluster else glide.GlideClient
-        client = _at_once(kind.create(_config(glide, target)))
-        if getattr(state, "_async_pipe_loop", loop) is not loop:
-            _at_once(client.close())
-            return None
-    driver = Async(client, target.attempt + target.connect_timeout + SLACK)
-    weakref.finalize(driver, _end_async, client, os.getpid()).atexit = False
-    return driver
-
-
-# These end a client when its driver is collected. They also hold the client until then, for its own finalizer frees
-# it without noting that: should a coroutine be collected along with it that closes it in the end, as the one that
-# waits for the end of an event loop does, it would be freed twice. A forked process must not touch its parent's.
-
-
-def _end_sync(client: Any, process: int) -> None:
-    if os.getpid() == process:
-        client.close()
-
-
-def _end_async(client: Any, process: int) -> None:
-    if os.getpid() == process:
-        _at_once(client.close())
-
-
-def _at_once(coroutine: Any) -> Any:
-    # With lazy_connect neither create() nor close() waits for anything, so a lock may be held meanwhile.
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    coroutine.close()
-    raise StatekeepError("this version of valkey-glide waits while it makes a client; use ?client=valkey-py")

@@ -1,0 +1,164 @@
+"""What a backend of items implements, and the requests that reach it."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from attrs import frozen
+
+from ..domain import ANY, DEFAULT, Item, NamespaceMatch, SearchItem, VectorIndex
+from ..domain.items import Expected, Namespace, Ttl
+from ..domain.json_values import JsonValue
+from .operation import Operation, Page
+
+MOST_EXPECTED: Final = 500
+"""How many operations a batch with expectations may have: it is one atomic unit."""
+
+
+@frozen
+class Get:
+    """Read an item; the result is the :class:`Item`, or ``None``."""
+
+    namespace: Namespace
+    key: str
+    refresh: bool | None = None
+
+
+@frozen
+class Put:
+    """Store an item; the result is the :class:`Item`.
+
+    Attributes:
+        ttl: seconds, ``None`` for ever, ``DEFAULT`` for the backend's own.
+        vectors: each as the bytes of ``dims`` 32-bit floats. With none, the item has none any more.
+    """
+
+    namespace: Namespace
+    key: str
+    value: JsonValue
+    ttl: Ttl = DEFAULT
+    expected: Expected = ANY
+    vectors: Sequence[bytes] = ()
+
+
+@frozen
+class Delete:
+    """Delete an item; the result is whether there was one."""
+
+    namespace: Namespace
+    key: str
+    expected: Expected = ANY
+
+
+Action = Get | Put | Delete
+
+
+@frozen
+class ItemRange:
+    """Items of one namespace in the order of their keys.
+
+    Attributes:
+        prefix: only keys that begin with it.
+        after: only keys behind this one, in the order of the listing.
+        limit: at most so many, ``None`` for all.
+    """
+
+    namespace: Namespace
+    prefix: str
+    after: str | None
+    reverse: bool
+    limit: int | None
+    refresh: bool | None
+
+
+@frozen
+class ItemSearch:
+    """Items at or below a namespace.
+
+    Attributes:
+        filter: as :func:`statekeep.domain.filters.checked` returned it; ``None`` for all.
+        query: a vector as bytes; ``None``: newest first.
+    """
+
+    prefix: Namespace
+    filter: Mapping[str, JsonValue] | None
+    query: bytes | None
+    limit: int
+    offset: int
+    refresh: bool | None
+
+
+@frozen
+class NamespaceQuery:
+    """Namespaces that hold items.
+
+    Attributes:
+        matches: all of which must hold.
+        max_depth: deeper ones are cut to so many labels; ``None`` for no limit.
+    """
+
+    matches: Sequence[NamespaceMatch]
+    max_depth: int | None
+    limit: int | None
+    offset: int
+
+
+class ItemBackend(Protocol):
+    """The contract of a backend.
+
+    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
+
+    The arguments are validated already, and texts are vectors already. What each operation must do is said by the
+    method of the same name of :class:`ItemRepository`, and proved by the contract tests in ``statekeep.testing``.
+    """
+
+    index: VectorIndex | None
+    """The options of vector search; ``None``: there is none, and queries are ignored."""
+
+    def execute(self, request: Any) -> Any:
+        """Answer one request of an operation, blocking."""
+        ...
+
+    async def aexecute(self, request: Any) -> Any:
+        """Answer one request of an operation, without blocking the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Close what the backend opened itself. Idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        ...
+
+    def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
+        """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
+
+        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not
+        hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees to it that all are
+        of one namespace then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there after the
+        actions before it.
+        """
+        ...
+
+    def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
+        """Store these under new keys, all or none; what they have as ``key`` means nothing."""
+        ...
+
+    def pop(self, namespace: Namespace) -> Operation[Item | None]: ...
+
+    def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
+        """One page. ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together."""
+        ...
+
+    def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]: ...
+
+    def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]: ...
+
+    def clear(self, namespace: Namespace) -> Operation[int]: ...
+
+    def setup(self) -> Operation[None]: ...
+
+    def reindex(self, namespace: Namespace) -> Operation[int]: ...

@@ -1,0 +1,1 @@
+"""Records of services that keep texts instead of fields: how they are framed and ordered."""

@@ -1,0 +1,1 @@
+"""Valkey GLIDE: its drivers, and the clients that are made for URLs."""

@@ -1,0 +1,6 @@
+"""The data plane of Amazon Bedrock AgentCore Memory, emulated."""
+
+from .rules import AgentCoreRules
+from .service import MEMORY_ID, AgentCore, memory_arn
+
+__all__ = ["MEMORY_ID", "AgentCore", "AgentCoreRules", "memory_arn"]
