@@ -1,8 +1,9 @@
 """An emulator of AWS services, for tests without an account: a real HTTP server for real boto3 clients.
 
-Today it emulates the data plane of Amazon Bedrock AgentCore Memory (``bedrock-agentcore``). What it takes the real
-service to do, and why, is listed in :mod:`statekeep.testing.aws.assumptions`. It needs ``boto3``
-(``pip install 'statekeep[aws]'``), whose service models it works by.
+It emulates the data plane of Amazon Bedrock AgentCore Memory (``bedrock-agentcore``) and the sessions of Amazon Bedrock
+(``bedrock-agent-runtime``). What it takes the real services to do, and why, is listed in
+:mod:`statekeep.testing.aws.assumptions`. It needs ``boto3`` (``pip install 'statekeep[aws]'``), whose service models it
+works by.
 
 >>> with AwsEmulator() as aws:
 ...     client = aws.client("bedrock-agentcore")
@@ -20,6 +21,7 @@ except ImportError as error:
     raise MissingDependency("boto3", "aws") from error
 
 from .agentcore import AgentCore, AgentCoreRules, memory_arn
+from .bedrock import BedrockSessions, SessionRules, session_arn
 from .clock import Clock
 from .counts import Call, Calls, Totals
 from .emulator import AwsEmulator
@@ -29,10 +31,12 @@ __all__ = [
     "AgentCore",
     "AgentCoreRules",
     "AwsEmulator",
+    "BedrockSessions",
     "Call",
     "Calls",
     "Clock",
     "Fault",
+    "SessionRules",
     "Totals",
     "conflict",
     "cut_after",
@@ -40,6 +44,7 @@ __all__ = [
     "memory_arn",
     "refuse",
     "server_error",
+    "session_arn",
     "slow",
     "throttle",
 ]

@@ -9,20 +9,28 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from . import AgentCoreRules, AwsEmulator, Fault, cut_after, cut_before, server_error, slow, throttle
+from . import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, cut_before, server_error, slow, throttle
 from .emulator import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m statekeep.testing.aws",
-        description="Emulate Amazon Bedrock AgentCore Memory on 127.0.0.1. Data is kept in memory.",
+        description="Emulate Amazon Bedrock AgentCore Memory and Bedrock sessions on 127.0.0.1. Data is kept in memory.",
     )
     parser.add_argument("--port", type=int, default=0, help="TCP port; a free one by default")
     parser.add_argument("--memory-id", action="append", default=[], help="add a memory; may be repeated")
     parser.add_argument("--quotas", action="store_true", help="enforce the documented requests per second")
     parser.add_argument("--filter-lag", type=float, default=0.0, metavar="SECONDS", help="lag of filtered ListEvents")
     parser.add_argument("--record-lag", type=float, default=0.0, metavar="SECONDS", help="lag of memory records")
+    parser.add_argument("--step-lag", type=float, default=0.0, metavar="SECONDS", help="lag of ListInvocationSteps")
+    parser.add_argument(
+        "--session-idle",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="when a session expires that nobody writes to",
+    )
     parser.add_argument("--throttle", type=float, default=0.0, metavar="RATE", help="part of the calls that get 429")
     parser.add_argument("--error", type=float, default=0.0, metavar="RATE", help="part of the calls that get 500")
     parser.add_argument(
@@ -52,12 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.slow:
         faults.append(slow(given.slow))
     rules = AgentCoreRules(quotas=given.quotas, filter_lag=given.filter_lag, record_lag=given.record_lag)
+    sessions = SessionRules(list_lag=given.step_lag, idle=given.session_idle)
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
         ended.set()
 
-    with AwsEmulator(agentcore=rules, faults=faults, seed=given.seed, port=given.port) as emulator:
+    with AwsEmulator(
+        agentcore=rules, bedrock_sessions=sessions, faults=faults, seed=given.seed, port=given.port
+    ) as emulator:
         for memory_id in given.memory_id:
             emulator.agentcore.create_memory(memory_id=memory_id)
         for number in (signal.SIGINT, signal.SIGTERM):

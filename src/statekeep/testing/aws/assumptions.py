@@ -1,7 +1,7 @@
 """Assumptions of the emulator about the real service, each with its source.
 
-``tests/integration/live/test_agentcore.py`` of Statekeep's repository checks those that can be checked against the real service,
-by their names. Keep the list true when you change the emulator.
+``tests/integration/live`` of Statekeep's repository checks those that can be checked against the real services, by their
+names. Keep the lists true when you change the emulator.
 """
 
 from __future__ import annotations
@@ -190,3 +190,52 @@ AGENTCORE: Final = (
     Assumption("ingest", "IngestData makes records and no event.", "documentation", "IngestData"),
 )  # fmt: skip
 """The assumptions about AgentCore Memory."""
+
+_SESSIONS = "docs.aws.amazon.com/bedrock/latest/userguide/sessions.html"
+
+BEDROCK_SESSIONS: Final = (
+    Assumption("constraints", "Every constraint of the model is enforced, by a ValidationException.", "model", live=True),
+    Assumption("service-ids", "CreateSession makes the id of a session; a client cannot choose it.", "model", live=True),
+    Assumption("session-arn", "A session is also found by its ARN; answers carry the bare id.", "model", "SessionIdentifier", True),
+    Assumption("unknown-session", "An unknown session is a ResourceNotFoundException, in every operation.", "model", live=True),
+    Assumption(
+        "unknown-invocation",
+        "PutInvocationStep and ListInvocationSteps with an unknown invocation are a ResourceNotFoundException.",
+        "guess",
+        "the model has the error; that it is raised here is a guess",
+        True,
+    ),
+    Assumption(
+        "unknown-step",
+        "GetInvocationStep of an unknown step, or with another invocation than the step's, is a ResourceNotFoundException.",
+        "guess",
+        live=True,
+    ),
+    Assumption(
+        "client-ids",
+        "A client may choose the ids of invocations and steps. An id that the session has already is a ConflictException, "
+        "whatever the content.",
+        "guess",
+        "the model has ids and the error; langgraph-checkpoint-aws relies on it for invocations",
+        True,
+    ),
+    Assumption("conflict-before-quota", "A step that is there already is a conflict also when the session is full.", "guess"),
+    Assumption("closed-session", "A write to an ended or expired session is a ConflictException.", "guess", "the model has the error", True),
+    Assumption("ended-readable", "An ended or expired session can be read.", "documentation", "EndSession; expired is a guess", True),
+    Assumption("end-twice", "EndSession of an ended or expired session is a ConflictException.", "guess", live=True),
+    Assumption("delete-active", "DeleteSession of an active session is a ConflictException.", "documentation", "DeleteSession; the error is a guess", True),
+    Assumption("delete-expired", "DeleteSession of an expired session succeeds.", "guess"),
+    Assumption("idle", "A session without a write for an hour is EXPIRED; reading does not prolong it.", "documentation", f"{_SESSIONS}; what prolongs it is a guess"),
+    Assumption("life", "A session is gone 30 days after its creation.", "documentation", f"{_SESSIONS}; that it counts from the creation is a guess"),
+    Assumption("steps", "A session has at most 1,000 steps over all its invocations; the next is a ServiceQuotaExceededException.", "documentation", f"{_SESSIONS}; the error is the model's"),
+    Assumption("step-bytes", "A step has at most 50 MB of text and images; more is a ValidationException.", "documentation", f"{_SESSIONS}; error and unit are a guess"),
+    Assumption("listing-order", "Sessions, invocations and steps are listed in no particular order.", "guess", "it is not documented"),
+    Assumption("default-page", "A page has 10 results unless maxResults, at most 1,000, says otherwise.", "guess", "the documentation of AWS SDK for Python names 10", True),
+    Assumption("page-tokens", "A page token names the last key of its page, and belongs to one request.", "guess", live=True),
+    Assumption("listed-at-once", "ListInvocationSteps sees a step at once (rules.list_lag).", "guess", live=True),
+    Assumption("found-at-once", "GetInvocationStep sees a step at once.", "guess", live=True),
+    Assumption("milliseconds", "The time of a step keeps milliseconds; what is finer is cut off.", "guess", live=True),
+    Assumption("metadata-replaced", "UpdateSession replaces the metadata as a whole.", "guess", live=True),
+    Assumption("tags", "TagResource adds to the tags; more than 200 are a ServiceQuotaExceededException.", "model", "the error when is a guess"),
+)  # fmt: skip
+"""The assumptions about the sessions of Bedrock."""

@@ -14,6 +14,7 @@ from botocore.session import get_session
 
 from .agentcore import MEMORY_ID, AgentCore, AgentCoreRules
 from .application import Application
+from .bedrock import BedrockSessions, SessionRules
 from .clock import Clock
 from .counts import Calls, Recorder, Totals
 from .faults import Fault, Faults
@@ -32,6 +33,7 @@ class AwsEmulator:
 
     Args:
         agentcore: how AgentCore Memory behaves where that can be chosen.
+        bedrock_sessions: how Bedrock's sessions behave where that can be chosen.
         faults: what goes wrong on purpose; see :mod:`~statekeep.testing.aws.faults`.
         allowed: IAM actions that callers may use, with wildcards.
         clock: the services' time; advance it to see leases, lags and expiry at work.
@@ -40,6 +42,7 @@ class AwsEmulator:
 
     Attributes:
         agentcore: the service, for what its control plane does: ``agentcore.create_memory()``.
+        bedrock_sessions: the service ``bedrock-agent-runtime``, as far as it keeps sessions.
         clock: the services' time.
         application: the WSGI application, for a server of your own.
 
@@ -61,6 +64,7 @@ class AwsEmulator:
         self,
         *,
         agentcore: AgentCoreRules | None = None,
+        bedrock_sessions: SessionRules | None = None,
         faults: Sequence[Fault] = (),
         allowed: Collection[str] = ("*",),
         clock: Clock | None = None,
@@ -69,9 +73,10 @@ class AwsEmulator:
     ) -> None:
         self.clock = clock or Clock()
         self.agentcore = AgentCore(agentcore, clock=self.clock, seed=seed)
+        self.bedrock_sessions = BedrockSessions(bedrock_sessions, clock=self.clock, seed=seed, region=REGION)
         self._faults = Faults(faults, seed)
         self._recorder = Recorder()
-        self.application = Application([self.agentcore], self._faults, self._recorder, allowed)
+        self.application = Application([self.agentcore, self.bedrock_sessions], self._faults, self._recorder, allowed)
         self._server = HttpServer(self.application, port)
         self._is_stopped = False
 
@@ -125,7 +130,7 @@ class AwsEmulator:
         """Return a new boto3 client of a service.
 
         Args:
-            service: boto3's name of it, ``"bedrock-agentcore"``.
+            service: boto3's name of it, ``"bedrock-agentcore"`` or ``"bedrock-agent-runtime"``.
             options: as for ``boto3.client``; a region, credentials and the endpoint are there already.
         """
         return self.session().client(service, **options)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
-from ....domain.errors import InvalidInput
+from ..bounds import not_negative, positive
 
 IndexedType = Literal["STRING", "STRINGLIST", "NUMBER"]
 """Types of record metadata that a memory can index."""
-
-
-def _not_negative(_: Any, attribute: Attribute[Any], value: float) -> None:
-    if not value >= 0:
-        raise InvalidInput(f"{attribute.name} must not be negative, got {value!r}", field=attribute.name)
-
-
-def _positive(_: Any, attribute: Attribute[Any], value: int | None) -> None:
-    if value is not None and value < 1:
-        raise InvalidInput(f"{attribute.name} must be at least 1 or None, got {value!r}", field=attribute.name)
 
 
 @frozen(kw_only=True)
@@ -47,21 +37,21 @@ class AgentCoreRules:
     """
 
     quotas: bool = False
-    filter_lag: float = field(default=0.0, validator=_not_negative)
-    session_lag: float = field(default=0.0, validator=_not_negative)
-    record_lag: float = field(default=0.0, validator=_not_negative)
-    record_id_lag: float = field(default=0.0, validator=_not_negative)
-    extraction_lag: float = field(default=0.0, validator=_not_negative)
-    token_life: float = field(default=86_400.0, validator=_not_negative)
-    conflict_window: float = field(default=0.0, validator=_not_negative)
-    page_size: int | None = field(default=None, validator=_positive)
-    page_bytes: int | None = field(default=None, validator=_positive)
+    filter_lag: float = field(default=0.0, validator=not_negative)
+    session_lag: float = field(default=0.0, validator=not_negative)
+    record_lag: float = field(default=0.0, validator=not_negative)
+    record_id_lag: float = field(default=0.0, validator=not_negative)
+    extraction_lag: float = field(default=0.0, validator=not_negative)
+    token_life: float = field(default=86_400.0, validator=not_negative)
+    conflict_window: float = field(default=0.0, validator=not_negative)
+    page_size: int | None = field(default=None, validator=positive)
+    page_bytes: int | None = field(default=None, validator=positive)
     trailing_token: bool = False
     expire_from: Literal["arrival", "timestamp"] = "arrival"
-    empty_session_life: float = field(default=86_400.0, validator=_not_negative)
-    event_bytes: int = field(default=10_000_000, validator=_positive)
-    json_bytes: int = field(default=100_000, validator=_positive)
-    ingest_bytes: int = field(default=100_000, validator=_positive)
+    empty_session_life: float = field(default=86_400.0, validator=not_negative)
+    event_bytes: int = field(default=10_000_000, validator=positive)
+    json_bytes: int = field(default=100_000, validator=positive)
+    ingest_bytes: int = field(default=100_000, validator=positive)
 
     def page(self, asked: int | None) -> int:
         """Return how many results a page has when a request asks for so many; 20 unless it does."""
