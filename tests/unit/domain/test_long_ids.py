@@ -25,8 +25,7 @@ from statekeep import (
 )
 from statekeep.domain.lineage import run_of
 from statekeep.domain.model import LONGEST_ID, MOST_LABELS, SHORT
-from statekeep.repositories.agentcore.layout import ThreadPlace
-from statekeep.repositories.agentcore.local_cache import BYTES, Recent
+from statekeep.repositories.records.local_cache import BYTES, Recent
 from statekeep.repositories.valkey import keys
 from statekeep.repositories.valkey.cache import keys as cache_keys
 from statekeep.repositories.valkey.checkpoints import records
@@ -113,7 +112,7 @@ def _remember(number: int, size: int) -> None:
     assert item_keys.item_keys("app", (text, "b")).chain
     assert cache_keys.keys_of("app", ((text,), text)).index
     Channel.empty(text)
-    thread = ThreadPlace("actor", text)
+    thread = ("actor", text)
     recent.learn(thread, (text, text))
 
 
@@ -149,6 +148,6 @@ def test_short_ids_are_remembered() -> None:
 def test_checkpoints_without_channels_count_too() -> None:
     recent = Recent()
     for number in range(BYTES // 8000 + 1):
-        recent.keep(ThreadPlace("actor", f"{number:06}" + "x" * 8000), "", "1", {})
-    assert recent.channels(ThreadPlace("actor", "000000" + "x" * 8000), "", "1") is None
-    assert recent.channels(ThreadPlace("actor", f"{number:06}" + "x" * 8000), "", "1") == {}
+        recent.keep(("actor", f"{number:06}" + "x" * 8000), "", "1", {})
+    assert recent.channels(("actor", "000000" + "x" * 8000), "", "1") is None
+    assert recent.channels(("actor", f"{number:06}" + "x" * 8000), "", "1") == {}

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statekeep.domain import CorruptRecord
-from statekeep.repositories.agentcore.ids import Lane, actor_name, digest, hashed_session, session_name, thread_actor
+from statekeep.repositories.agentcore.ids import Lane, actor_name, hashed_session, session_name, thread_actor
 from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.aws import AwsCall
 from statekeep.repositories.operation import run
 from statekeep.repositories.records.framing import Record, pieces, records
+from statekeep.repositories.records.names import digest
 from statekeep.testing.aws.application import service_model
 
 SHAPES = {name: service_model("bedrock-agentcore").shape_for(name) for name in ("ActorId", "SessionId")}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...domain import ChannelHistory, PendingWrite, ValueSource
+from ...domain import ChannelHistory, ValueSource
 from ..operation import Operation
+from ..records.checkpoints import Stored, StoredChannel, history
 from .get import Settings, newest_of, read_stored, read_values
 from .index import IndexReader, drain, open_readers
 from .lanes import ABREAST, PAGE
-from .records import Stored, StoredChannel
 
 
 def ancestors(
@@ -55,19 +55,11 @@ def ancestors(
         current = step.head.parent_id
     values = yield from read_values(settings, place, [(namespace, name, channel) for name, channel in seeds.items()])
     return {
-        name: ChannelHistory(
-            writes=_writes(chain, name, seeds.get(name)),
-            seed=None if name not in seeds else values.get(seeds[name].value or "", seeds[name].payload),
+        name: history(
+            chain,
+            name,
+            seeds.get(name),
+            None if name not in seeds else values.get(seeds[name].value or "", seeds[name].payload),
         )
         for name in channels
     }
-
-
-def _writes(chain: Sequence[Stored], name: str, seed: StoredChannel | None) -> tuple[PendingWrite, ...]:
-    """Return the writes to a channel, the oldest first, back to the checkpoint that has its value."""
-    steps = []
-    for step in chain:
-        steps.append([write for write in step.writes if write.channel == name])
-        if seed is not None and step.head is not None and step.head.channels.get(name) is seed:
-            break
-    return tuple(write for step in reversed(steps) for write in step)

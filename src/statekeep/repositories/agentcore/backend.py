@@ -15,13 +15,13 @@ from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..checkpoints import Supply
 from ..operation import Operation, Page
+from ..records.local_cache import Recent
 from ..validation import LONGEST_TTL, count, seconds, text
 from . import ancestors, get, listing, put
 from .copy import copy_thread
 from .delete import delete_runs, delete_thread, prune
 from .get import Progress, Settings
 from .lanes import Lanes
-from .local_cache import Recent
 from .reindex import reindex
 
 ACTOR = "default"

@@ -7,11 +7,11 @@ from attrs import evolve
 from ...domain import Payload
 from ...domain.ids import new_stamp, time_of
 from ..operation import Operation
+from ..records.checkpoints import Stored, StoredWrites, writes_record
 from .get import Settings, chunks, read_indexes, read_lanes, read_values
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
 from .put import missing_entries, registry_entries, store
-from .records import Stored, StoredWrites, writes_record
 
 
 def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:

@@ -13,13 +13,14 @@ from attrs import define, evolve
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, with_sources
 from ..operation import Operation
+from ..records.checkpoints import Head
 from ..records.framing import Record, records
 from .get import Progress, Settings, chunks, read_heads, read_known
 from .ids import Lane
 from .index import Indexed, IndexReader, drain
 from .lanes import ABREAST
 from .layout import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
-from .records import Head, actor_record, orphan_record, run_record, update_record
+from .records import actor_record, orphan_record, run_record, update_record
 
 
 @define
@@ -47,7 +48,7 @@ class _Sweep:
             first: list[tuple[Lane, str]] = []
             last: list[tuple[Lane, str]] = []
             for lane, event_id, texts in (yield from self.settings.lanes.events(some)):
-                whole, _ = records(texts, f"{lane.actor} {lane.session}")
+                whole, _ = records(texts, str(lane))
                 is_writes = bool(whole) and all(record.head.get("type") != "checkpoint" for record in whole)
                 (first if is_writes else last).append((lane, event_id))
             yield from self.settings.lanes.delete(first)
@@ -69,7 +70,7 @@ class _Sweep:
 def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     """Delete all namespaces of a thread."""
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-    settings.recent.forget(place)
+    settings.recent.forget(place.key)
     listed = yield from read_known(settings, place)
     indexes = yield from _indexes(settings, place, {"", *listed.orders})
     entries = [entry for found in indexes.values() for one in found for entry in one.entries]
@@ -88,7 +89,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     yield from _remove_records(sweep, [actors_lane(thread_id)], actor_record(place.actor))
     if listed.thread_id is not None:
         yield from sweep.clear([place.namespaces])
-    settings.recent.forget(place)
+    settings.recent.forget(place.key)
 
 
 def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
@@ -102,7 +103,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
                 threads.setdefault(record.head["thread_id"], set()).add(run_id)
     for thread_id, runs in threads.items():
         place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-        settings.recent.forget(place)
+        settings.recent.forget(place.key)
         left: set[str] = set()
         listed = yield from read_known(settings, place)
         indexes = yield from _indexes(settings, place, listed.orders)
@@ -114,7 +115,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
             yield from _remove(sweep, place, namespace, indexed, heads, gone)
             left |= {run for id_, head in heads.items() if id_ not in gone and (run := head.run_id)}
         yield from _leave_runs(sweep, place, runs - left)
-        settings.recent.forget(place)
+        settings.recent.forget(place.key)
 
 
 def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
@@ -123,7 +124,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
         yield from delete_thread(settings, thread_id)
         return
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-    settings.recent.forget(place)
+    settings.recent.forget(place.key)
     listed = yield from read_known(settings, place)
     indexes = yield from _indexes(settings, place, listed.orders)
     roots: dict[str, Head] = {}
@@ -148,7 +149,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     if roots:
         yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
     yield from _leave_runs(sweep, place, runs - left)
-    settings.recent.forget(place)
+    settings.recent.forget(place.key)
 
 
 def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:
@@ -256,8 +257,6 @@ def _remove_records(sweep: _Sweep, lanes: Sequence[Lane], record: Record) -> Ope
         found = []
         for lane, event_id, texts in (yield from sweep.settings.lanes.events(some)):
             # Entries of later periods have another `period`.
-            if any(
-                record.head.items() <= one.head.items() for one in records(texts, f"{lane.actor} {lane.session}")[0]
-            ):
+            if any(record.head.items() <= one.head.items() for one in records(texts, str(lane))[0]):
                 found.append((lane, event_id))
         yield from sweep.remove(found)

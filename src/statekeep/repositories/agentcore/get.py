@@ -10,12 +10,13 @@ from attrs import frozen
 from ...domain import CorruptRecord, Payload, SavedCheckpoint
 from ...domain.shown import shown
 from ..operation import Operation
+from ..records.checkpoints import Head, Stored, StoredChannel, stored
+from ..records.local_cache import Recent
 from .ids import Lane
 from .index import Indexed, IndexReader, advance, drain, open_readers
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
-from .local_cache import Recent
-from .records import Head, Known, Stored, StoredChannel, known, stored, value_of
+from .records import Known, known, value_of
 
 ItemT = TypeVar("ItemT")
 
@@ -79,7 +80,7 @@ def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT
 def read_lanes(settings: Settings, lanes: Sequence[Lane]) -> Operation[list[Stored | None]]:
     """Read checkpoints by their lanes, without large values: one round."""
     found = yield from settings.lanes.read_all(lanes)
-    return [stored(records, lane) for records, lane in zip(found, lanes, strict=True)]
+    return [stored(records, str(lane)) for records, lane in zip(found, lanes, strict=True)]
 
 
 def read_stored(
@@ -90,7 +91,7 @@ def read_stored(
     for ref, one in zip(refs, found, strict=True):
         if one is not None and (one.namespace, one.checkpoint_id) != ref:
             lane = place.checkpoint(*ref)
-            raise CorruptRecord("the checkpoint is another one", key=f"{lane.actor} {lane.session}")
+            raise CorruptRecord("the checkpoint is another one", key=str(lane))
     return found
 
 
@@ -115,7 +116,7 @@ def read_values(
     for lane, name in gone:
         raise CorruptRecord(
             f"the value of channel {shown(name)} is gone: deleted, or older than the memory keeps events",
-            key=f"{lane.actor} {lane.session}",
+            key=str(lane),
         )
     return found
 
@@ -174,7 +175,7 @@ def get(
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
     if found is None or found.head is None:
         return None
-    settings.recent.keep(place, namespace, found.checkpoint_id, found.head.channels)
+    settings.recent.keep(place.key, namespace, found.checkpoint_id, found.head.channels)
     [saved] = yield from complete(settings, place, [found])
     return saved
 

@@ -7,11 +7,12 @@ somebody who may choose a text could choose the name of another's.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
 from attrs import frozen
+
+from ..records.names import digest
 
 OURS: Final = "statekeep-"
 """Prefix of all names that are made here."""
@@ -20,19 +21,6 @@ _SESSION: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}", re.ASCII)
 _ACTOR: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_/-]*(?::[a-zA-Z0-9_/-]+)*", re.ASCII)
 _ACTOR_LENGTH: Final = 200
 """Longest name of an actor; the suffix of :func:`thread_actor` fits behind it within 255."""
-
-
-def digest(*parts: str) -> str:
-    """Return 40 hexadecimal digits that stand for texts; no two lists of texts share them.
-
-    >>> digest("a", "b") == digest("ab", "")
-    False
-    """
-    hashed = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8")
-        hashed.update(b"%d:" % len(data) + data)
-    return hashed.hexdigest()[:40]
 
 
 def actor_name(actor: str) -> str:
@@ -79,3 +67,6 @@ class Lane:
 
     actor: str
     session: str
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.session}"

@@ -78,7 +78,7 @@ class Lanes:
         texts: list[list[Any]] = [[] for _ in lanes]
         for number, event in (yield from self._events(lanes, newest, payloads=True)):
             texts[number] += [item.get("blob") for item in event["payload"]]
-        return [records(found, f"{lane.actor} {lane.session}")[0] for lane, found in zip(lanes, texts, strict=True)]
+        return [records(found, str(lane))[0] for lane, found in zip(lanes, texts, strict=True)]
 
     def clear(self, lanes: Sequence[Lane]) -> Operation[int]:
         """Delete every event of some lanes, and return how many there were. What is gone already is no error."""

@@ -19,7 +19,8 @@ from typing import Final
 from attrs import frozen
 
 from ...domain import Payload
-from .ids import OURS, Lane, actor_name, digest, hashed_session, session_name, thread_actor
+from ..records.names import digest
+from .ids import OURS, Lane, actor_name, hashed_session, session_name, thread_actor
 
 _NAMESPACE: Final = 24
 """Hexadecimal digits that stand for a namespace."""
@@ -59,6 +60,11 @@ class ThreadPlace:
     def own_actor(self) -> str:
         """The actor that has this thread's lanes only."""
         return thread_actor(self.actor, self.thread_id)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The texts that stand for the thread in this process."""
+        return (self.actor, self.thread_id)
 
     @property
     def namespaces(self) -> Lane:

@@ -10,12 +10,13 @@ from attrs import define, evolve, field
 from ...domain import CheckpointQuery, SavedCheckpoint, Thread
 from ...domain.ids import time_of
 from ..operation import Operation, Page
+from ..records.checkpoints import Stored
 from .get import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
 from .ids import actor_name
 from .index import IndexReader, advance, open_readers
 from .lanes import ABREAST, PAGE
 from .layout import ThreadPlace, owner_of_threads, threads_actor
-from .records import Known, Stored, known
+from .records import Known, known
 
 SIZE: Final = 20
 """Checkpoints on a page: their values may be large."""

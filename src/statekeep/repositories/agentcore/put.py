@@ -11,32 +11,22 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
-from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrite, ValueSource
+from ...domain import Channel, Checkpoint, Payload, PendingWrite
 from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
+from ..records.channels import Resolved, find_earlier, inherit, needs_parent, placed, supplied, valueless
+from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, writes_record
 from ..records.framing import Record
+from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .layout import ThreadPlace, actors_lane, run_lane, value_name
-from .local_cache import Channels
-from .records import (
-    Head,
-    StoredChannel,
-    StoredWrites,
-    actor_record,
-    head_record,
-    index_record,
-    namespace_record,
-    run_record,
-    stored,
-    value_record,
-    writes_record,
-)
+from .records import actor_record, index_record, namespace_record, run_record, value_record
 
 Append = tuple[Lane, Record, datetime]
 
@@ -53,7 +43,7 @@ class RegistryEntry:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The key under which :class:`~.local_cache.Recent` remembers it."""
+        """The key under which :class:`~..records.local_cache.Recent` remembers it."""
         return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
 
 
@@ -91,13 +81,13 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     run_id = run_of(checkpoint.metadata)
     entries = registry_entries(settings, place, head, run_id, head.stamp)
     inherited, lacking = yield from _look(settings, place, checkpoint, entries)
-    resolved, missing = _inherit(checkpoint.channels, inherited)
+    resolved, missing = inherit(checkpoint.channels, inherited)
     if missing:
         resolved |= yield from _earlier(settings, place, checkpoint, missing)
-    valueless = yield from _renew(settings, place, checkpoint, resolved, head.stamp)
-    if valueless:
-        resolved |= _supplied(place, checkpoint, valueless, supply)
-    channels, values = _placed(settings, resolved, checkpoint.channels, head.stamp)
+    yield from _renew(settings, place, checkpoint, resolved, head.stamp)
+    if lacking_values := valueless(resolved):
+        resolved |= supplied(checkpoint, lacking_values, supply, str(place.index(checkpoint.namespace)))
+    channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
     yield from store(settings, place, evolve(head, channels=channels), run_id, values, lacking)
 
 
@@ -127,15 +117,15 @@ def store(
     yield from settings.lanes.append(appends)
     yield from settings.lanes.append([(place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)])
     for entry in entries:
-        settings.recent.learn(place, entry.key)
-    settings.recent.keep(place, head.namespace, head.checkpoint_id, head.channels)
+        settings.recent.learn(place.key, entry.key)
+    settings.recent.keep(place.key, head.namespace, head.checkpoint_id, head.channels)
 
 
 def missing_entries(
     settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry]
 ) -> Operation[list[RegistryEntry]]:
     """Return the entries that the lists lack: one round of reading, or none if all were met lately."""
-    unknown = [entry for entry in entries if not settings.recent.knows(place, entry.key)]
+    unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
     found = yield from settings.lanes.read_all([entry.lane for entry in unknown])
     return _lacking(settings, place, unknown, found)
 
@@ -146,7 +136,7 @@ def _lacking(
     lacking = []
     for entry, records in zip(entries, found, strict=True):
         if entry.record in records:
-            settings.recent.learn(place, entry.key)
+            settings.recent.learn(place.key, entry.key)
         else:
             lacking.append(entry)
     return lacking
@@ -156,49 +146,19 @@ def _look(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, entries: Sequence[RegistryEntry]
 ) -> Operation[tuple[Channels, list[RegistryEntry]]]:
     """Return the parent's channels and the entries that the lists lack, with one round of reading at most."""
-    unknown = [entry for entry in entries if not settings.recent.knows(place, entry.key)]
+    unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
     lanes = [entry.lane for entry in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
     inherited: Channels | None = {}
-    if parent_id is not None and any(channel.carry in _INHERITED for channel in checkpoint.channels.values()):
-        inherited = settings.recent.channels(place, namespace, parent_id)
+    if parent_id is not None and needs_parent(checkpoint):
+        inherited = settings.recent.channels(place.key, namespace, parent_id)
         if inherited is None:
             lanes.append(place.checkpoint(namespace, parent_id))
     found = yield from settings.lanes.read_all(lanes)
     if inherited is None:
-        parent = stored(found.pop(), lanes[-1])
+        parent = stored(found.pop(), str(lanes[-1]))
         inherited = parent.head.channels if parent is not None and parent.head is not None else {}
     return inherited, _lacking(settings, place, unknown, found)
-
-
-_LOOKED_FOR = (ValueSource.STORED, ValueSource.STORED_IF_ANY)
-_INHERITED = (*_LOOKED_FOR, ValueSource.REPLAYED)
-
-Resolved = dict[str, Channel | StoredChannel]
-"""Channels as they were given, or as they are stored already."""
-
-
-def _inherit(channels: Mapping[str, Channel], inherited: Channels) -> tuple[Resolved, list[str]]:
-    """Return the channels with those values that the parent has, and the names of those to look for elsewhere.
-
-    A ``replayed`` channel is not looked for elsewhere: its value is rebuilt, and a search would read the whole
-    namespace. Nor is one that the parent has without a value at the very version, if it may be without.
-    """
-    found: Resolved = {}
-    missing = []
-    for name, channel in channels.items():
-        found[name] = channel
-        if channel.carry not in _INHERITED:
-            continue
-        of_parent = inherited.get(name)
-        is_same = of_parent is not None and of_parent.is_version(channel.version)
-        if of_parent is not None and is_same and of_parent.carry is ValueSource.VALUE:
-            found[name] = of_parent
-        elif channel.carry is ValueSource.STORED_IF_ANY and is_same:
-            found[name] = Channel.empty(channel.version)
-        elif channel.carry is not ValueSource.REPLAYED:
-            missing.append(name)
-    return found, missing
 
 
 def _earlier(
@@ -209,26 +169,13 @@ def _earlier(
     reader = IndexReader(checkpoint.namespace, place.index(checkpoint.namespace))
     indexed = (yield from drain(settings.lanes, [reader]))[checkpoint.namespace]
     heads = yield from read_heads(settings, place, checkpoint.namespace, [one.checkpoint_id for one in indexed])
-    found: Resolved = {}
-    # The first that was stored under a version, as forks may have several.
-    for head in sorted(heads, key=lambda head: head.stamp, reverse=True):
-        for name, channel in channels.items():
-            stored_channel = head.channels.get(name)
-            if stored_channel is None or stored_channel.carry is not ValueSource.VALUE:
-                continue
-            if stored_channel.is_version(channel.version):
-                found[name] = stored_channel
-    return found
+    return find_earlier(heads, channels)
 
 
 def _renew(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, resolved: Resolved, now: int
-) -> Operation[list[str]]:
-    """Have old values stored anew, so that no checkpoint outlives them.
-
-    Returns:
-        The names of channels whose value is not there, or not there any more.
-    """
+) -> Operation[None]:
+    """Have old values stored anew, so that no checkpoint outlives them; those that are gone are as they were given."""
     old = {
         name: channel
         for name, channel in resolved.items()
@@ -239,47 +186,11 @@ def _renew(
     for name, channel in old.items():
         payload = payloads.get(channel.value or "")
         resolved[name] = Channel.of(channel.version, payload) if payload else checkpoint.channels[name]
-    return [
-        name
-        for name, channel in resolved.items()
-        if not isinstance(channel, StoredChannel) and channel.carry in _LOOKED_FOR
-    ]
 
 
-def _supplied(place: ThreadPlace, checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None) -> Resolved:
-    """Ask the caller for required values that are stored nowhere."""
-    required = [name for name in names if checkpoint.channels[name].carry is ValueSource.STORED]
-    payloads: Mapping[str, Payload] = {}
-    if required:
-        if supply is None:
-            lane = place.index(checkpoint.namespace)
-            raise MissingChannels(required, key=f"{lane.actor} {lane.session}")
-        payloads = supply(frozenset(required))
-    return {
-        name: Channel.of(checkpoint.channels[name].version, payloads[name])
-        if name in payloads
-        else Channel.empty(checkpoint.channels[name].version)
-        for name in names
-    }
-
-
-def _placed(
-    settings: Settings, resolved: Resolved, order: Mapping[str, Channel], now: int
-) -> tuple[dict[str, StoredChannel], dict[str, Payload]]:
-    """Say for each channel where its value is stored, and return the values that get lanes of their own."""
-    channels: dict[str, StoredChannel] = {}
-    values: dict[str, Payload] = {}
-    for name in order:
-        channel = resolved[name]
-        if isinstance(channel, StoredChannel):
-            channels[name] = channel
-        elif channel.payload is None or len(channel.payload.data) <= settings.inline:
-            channels[name] = StoredChannel(channel.version, channel.carry, channel.payload)
-        else:
-            value = value_name(name, channel.version, channel.payload)
-            channels[name] = StoredChannel(channel.version, channel.carry, None, value, now)
-            values[value] = channel.payload
-    return channels, values
+def _value_name(name: str, channel: Channel) -> str:
+    assert channel.payload is not None
+    return value_name(name, channel.version, channel.payload)
 
 
 def put_writes(

@@ -15,7 +15,7 @@ from .records import index_record
 def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     """Make the index name all checkpoints, and no others; return how many there are."""
     place = settings.place(thread_id)
-    settings.recent.forget(place)
+    settings.recent.forget(place.key)
     now = new_stamp()
     indexes, _ = yield from read_indexes(settings, place)
     named = {(one.namespace, one.checkpoint_id): one for found in indexes.values() for one in found}

@@ -10,8 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from .layout import ThreadPlace
-from .records import StoredChannel
+from .checkpoints import StoredChannel
 
 LIFE: Final = 300.0
 """Seconds of trust: others may have deleted the thread meanwhile."""
@@ -29,6 +28,9 @@ _CHANNEL: Final = 300
 """Bytes of a channel or checkpoint without its value, name and ids, about."""
 
 Channels = Mapping[str, StoredChannel]
+
+Thread = tuple[str, ...]
+"""Texts that stand for a thread: its id, and whatever else tells it from others."""
 
 
 @frozen
@@ -48,20 +50,20 @@ class Recent:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._channels: OrderedDict[tuple[ThreadPlace, str, str], _Entry] = OrderedDict()
-        self._registered: OrderedDict[tuple[ThreadPlace, tuple[str, ...]], float] = OrderedDict()
+        self._channels: OrderedDict[tuple[Thread, str, str], _Entry] = OrderedDict()
+        self._registered: OrderedDict[tuple[Thread, tuple[str, ...]], float] = OrderedDict()
         self._size = 0
 
-    def channels(self, thread: ThreadPlace, namespace: str, checkpoint_id: str) -> Channels | None:
+    def channels(self, thread: Thread, namespace: str, checkpoint_id: str) -> Channels | None:
         """Return the channels of a checkpoint, ``None`` if they are not known."""
         with self._lock:
             entry = self._channels.get((thread, namespace, checkpoint_id))
             return entry.channels if entry is not None and entry.until > self._clock() else None
 
-    def keep(self, thread: ThreadPlace, namespace: str, checkpoint_id: str, channels: Channels) -> None:
+    def keep(self, thread: Thread, namespace: str, checkpoint_id: str, channels: Channels) -> None:
         """Keep the channels of a checkpoint that is stored."""
         place = (thread, namespace, checkpoint_id)
-        size = _CHANNEL + _texts(thread.actor, thread.thread_id, namespace, checkpoint_id)
+        size = _CHANNEL + _texts(*thread, namespace, checkpoint_id)
         for name, one in channels.items():
             size += _CHANNEL + _texts(name) + (len(one.payload.data) if one.payload else 0)
         with self._lock:
@@ -71,14 +73,14 @@ class Recent:
             while self._size > BYTES:
                 self._drop(next(iter(self._channels)))
 
-    def knows(self, thread: ThreadPlace, entry: tuple[str, ...]) -> bool:
+    def knows(self, thread: Thread, entry: tuple[str, ...]) -> bool:
         """Whether the lists have an entry of this key about a thread."""
         with self._lock:
             return self._registered.get((thread, entry), 0.0) > self._clock()
 
-    def learn(self, thread: ThreadPlace, entry: tuple[str, ...]) -> None:
+    def learn(self, thread: Thread, entry: tuple[str, ...]) -> None:
         """Remember that the lists have an entry of this key about a thread."""
-        if _texts(thread.actor, thread.thread_id, *entry) > LONGEST_KEY:
+        if _texts(*thread, *entry) > LONGEST_KEY:
             return
         with self._lock:
             self._registered.pop((thread, entry), None)
@@ -86,7 +88,7 @@ class Recent:
             while len(self._registered) > REGISTERED:
                 self._registered.popitem(last=False)
 
-    def forget(self, thread: ThreadPlace) -> None:
+    def forget(self, thread: Thread) -> None:
         """Forget all about a thread."""
         with self._lock:
             for place in [place for place in self._channels if place[0] == thread]:
@@ -94,7 +96,7 @@ class Recent:
             for key in [key for key in self._registered if key[0] == thread]:
                 del self._registered[key]
 
-    def _drop(self, place: tuple[ThreadPlace, str, str]) -> None:
+    def _drop(self, place: tuple[Thread, str, str]) -> None:
         entry = self._channels.pop(place, None)
         if entry is not None:
             self._size -= entry.size

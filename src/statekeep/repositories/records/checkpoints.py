@@ -1,0 +1,321 @@
+"""Checkpoints and pending writes as records, and back.
+
+Each record says in ``type`` what it is and in ``stamp`` when it was put. A service returns records in any order, so
+stamps decide which of two is the later one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+from attrs import evolve, field, frozen
+
+from ...domain import (
+    Channel,
+    ChannelHistory,
+    CorruptRecord,
+    Payload,
+    PendingWrite,
+    SavedCheckpoint,
+    ValueSource,
+    tagged_json,
+)
+from ...domain.lineage import Link, root_of, run_of
+from ...domain.shown import shown
+from .framing import Record
+
+ResultT = TypeVar("ResultT")
+
+
+@frozen
+class StoredChannel:
+    """A channel as it is stored: its value is here, or elsewhere under a name.
+
+    Attributes:
+        version: of the channel.
+        carry: ``VALUE``, ``EMPTY`` or ``REPLAYED``.
+        payload: the value, if it is here.
+        value: the name under which the value is stored, if it is not here. The backend says what it means.
+        stamp: when it was last stored there, since events do not live for ever.
+    """
+
+    version: str | int | float
+    carry: ValueSource
+    payload: Payload | None = field(default=None, repr=False)
+    value: str | None = None
+    stamp: int = 0
+
+    def is_version(self, version: str | int | float) -> bool:
+        """Whether this is the channel at this version; ``1`` and ``1.0`` are two."""
+        return type(self.version) is type(version) and self.version == version
+
+
+@frozen
+class Head:
+    """A checkpoint without its pending writes."""
+
+    namespace: str
+    checkpoint_id: str
+    parent_id: str | None
+    created_at: dt.datetime
+    metadata: str = field(repr=False)
+    header: Payload | None = field(repr=False)
+    channels: Mapping[str, StoredChannel]
+    stamp: int
+
+    def decoded_metadata(self) -> dict[str, Any]:
+        decoded: dict[str, Any] = tagged_json.loads(self.metadata)
+        return decoded
+
+    @cached_property
+    def run_id(self) -> str | None:
+        """The run that it belongs to, if its metadata names one."""
+        return run_of(self.decoded_metadata())
+
+    @property
+    def root_id(self) -> str | None:
+        """The root checkpoint under which it was made, if its metadata names one."""
+        return root_of(self.decoded_metadata())
+
+    @property
+    def link(self) -> Link:
+        """Its part in the rebuilding of its descendants."""
+        return Link.of(self.parent_id, self.channels)
+
+    @property
+    def values(self) -> set[str]:
+        """The names of the values that it refers to."""
+        return {channel.value for channel in self.channels.values() if channel.value}
+
+
+@frozen
+class StoredWrites:
+    """The pending writes of one ``put_writes``."""
+
+    namespace: str
+    checkpoint_id: str
+    writes: Sequence[PendingWrite]
+    stamp: int
+
+
+@frozen
+class Stored:
+    """The records of a checkpoint; ``head`` is ``None`` when there are pending writes only."""
+
+    namespace: str
+    checkpoint_id: str
+    head: Head | None
+    writes: tuple[PendingWrite, ...] = ()
+
+    def saved(self, thread_id: str, values: Mapping[str, Payload]) -> SavedCheckpoint:
+        """Return the checkpoint, with the values that are stored elsewhere by their names."""
+        head = self.head
+        assert head is not None
+        return SavedCheckpoint.trusted(
+            thread_id=thread_id,
+            namespace=head.namespace,
+            checkpoint_id=head.checkpoint_id,
+            parent_id=head.parent_id,
+            created_at=head.created_at,
+            metadata=head.decoded_metadata(),
+            header=head.header,
+            channels={
+                name: Channel.trusted(
+                    version=channel.version,
+                    payload=values[channel.value] if channel.value else channel.payload,
+                    carry=channel.carry,
+                )
+                for name, channel in head.channels.items()
+            },
+            pending_writes=self.writes,
+        )
+
+
+# -- to records
+
+
+class _Blobs:
+    """The byte strings of a record that is being made."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+
+    def add(self, payload: Payload | None) -> list[Any] | None:
+        if payload is None:
+            return None
+        self.all.append(payload.data)
+        return [payload.encoding, len(self.all) - 1]
+
+
+def _where(channel: StoredChannel) -> dict[str, Any] | None:
+    return {"value": channel.value, "stamp": channel.stamp} if channel.value else None
+
+
+def head_record(head: Head) -> Record:
+    """Return the record of a checkpoint."""
+    blobs = _Blobs()
+    return Record(
+        {
+            "type": "checkpoint",
+            "stamp": head.stamp,
+            "namespace": head.namespace,
+            "checkpoint_id": head.checkpoint_id,
+            "parent_id": head.parent_id,
+            "created_at": head.created_at.isoformat(),
+            "metadata": head.metadata,
+            "header": blobs.add(head.header),
+            "channels": [
+                [name, channel.version, channel.carry.value, _where(channel) or blobs.add(channel.payload)]
+                for name, channel in head.channels.items()
+            ],
+        },
+        blobs.all,
+    )
+
+
+def writes_record(stored: StoredWrites) -> Record:
+    """Return the record of pending writes."""
+    blobs = _Blobs()
+    return Record(
+        {
+            "type": "writes",
+            "stamp": stored.stamp,
+            "namespace": stored.namespace,
+            "checkpoint_id": stored.checkpoint_id,
+            "writes": [
+                [write.task_id, write.task_path, write.idx, write.channel, blobs.add(write.payload)]
+                for write in stored.writes
+            ],
+        },
+        blobs.all,
+    )
+
+
+# -- and back
+
+
+def decoded(record: Record, where: str, make: Callable[[Mapping[str, Any]], ResultT]) -> ResultT:
+    try:
+        return make(record.head)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, CorruptRecord):
+            raise
+        raise CorruptRecord(f"a record is damaged: {type(error).__name__}: {error}", key=where) from error
+
+
+def stamp_of(found: Mapping[str, Any]) -> int:
+    stamp = found["stamp"]
+    if type(stamp) is not int or not 0 <= stamp < 2**63:
+        raise ValueError(f"not a stamp: {shown(stamp)}")
+    return stamp
+
+
+def _payload(record: Record, place: Any) -> Payload | None:
+    return None if place is None else Payload.trusted(encoding=place[0], data=record.blobs[place[1]])
+
+
+def _certain_payload(record: Record, place: Any) -> Payload:
+    payload = _payload(record, place)
+    if payload is None:
+        raise ValueError("a payload is missing")
+    return payload
+
+
+def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
+    return lambda head: Head(
+        namespace=head["namespace"],
+        checkpoint_id=head["checkpoint_id"],
+        parent_id=head["parent_id"],
+        created_at=dt.datetime.fromisoformat(head["created_at"]),
+        metadata=head["metadata"],
+        header=_payload(record, head["header"]),
+        channels={
+            name: StoredChannel(version, ValueSource(carry), None, place["value"], stamp_of(place))
+            if isinstance(place, dict)
+            else StoredChannel(version, ValueSource(carry), _payload(record, place))
+            for name, version, carry, place in head["channels"]
+        },
+        stamp=stamp_of(head),
+    )
+
+
+def _writes(record: Record) -> Callable[[Mapping[str, Any]], StoredWrites]:
+    return lambda head: StoredWrites(
+        head["namespace"],
+        head["checkpoint_id"],
+        [
+            PendingWrite.trusted(
+                task_id=task_id, task_path=path, idx=idx, channel=channel, payload=_certain_payload(record, place)
+            )
+            for task_id, path, idx, channel, place in head["writes"]
+        ],
+        stamp_of(head),
+    )
+
+
+def stored(records: Iterable[Record], where: str) -> Stored | None:
+    """Put together the records of a checkpoint.
+
+    Args:
+        records: in any order.
+        where: where they are stored, for errors.
+
+    Returns:
+        ``None`` if there are none.
+
+    Raises:
+        CorruptRecord: one is damaged, or none of a checkpoint.
+    """
+    heads: list[tuple[int, str, Head]] = []
+    writes: list[tuple[int, str, StoredWrites]] = []
+    orphaned = -1
+    for record in records:
+        kind = record.head.get("type")
+        if kind == "checkpoint":
+            head = decoded(record, where, _head(record))
+            heads.append((head.stamp, record.hash, head))
+        elif kind == "writes":
+            of_one_call = decoded(record, where, _writes(record))
+            writes.append((of_one_call.stamp, record.hash, of_one_call))
+        elif kind == "orphan":
+            orphaned = max(orphaned, decoded(record, where, stamp_of))
+        else:
+            raise CorruptRecord(f"a record of a checkpoint is of type {shown(kind, 40)}", key=where)
+    if not heads and not writes:
+        return None
+    newest = max(heads, key=lambda entry: entry[:2])[2] if heads else None
+    if newest is not None and orphaned > newest.stamp:
+        newest = evolve(newest, parent_id=None)
+    some = newest or writes[0][2]
+    return Stored(some.namespace, some.checkpoint_id, newest, _merged(writes))
+
+
+def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWrite, ...]:
+    """Merge writes. For ``idx >= 0`` the first one stays, for ``idx < 0`` the last one counts."""
+    found: dict[tuple[str, int], PendingWrite] = {}
+    for _, _, of_one_call in sorted(writes, key=lambda entry: entry[:2]):
+        for write in of_one_call.writes:
+            key = (write.task_id, write.idx)
+            if write.idx < 0 or key not in found:
+                found[key] = write
+    return tuple(sorted(found.values(), key=lambda write: write.order))
+
+
+def history(chain: Sequence[Stored], name: str, seed: StoredChannel | None, value: Payload | None) -> ChannelHistory:
+    """Return the contributions of a checkpoint's ancestors to a channel.
+
+    Args:
+        chain: the ancestors from the parent on, each with its head.
+        name: the channel.
+        seed: the nearest one that has a value, of one of them.
+        value: that value.
+    """
+    steps = []
+    for step in chain:
+        steps.append([write for write in step.writes if write.channel == name])
+        if seed is not None and step.head is not None and step.head.channels.get(name) is seed:
+            break
+    return ChannelHistory(writes=tuple(write for step in reversed(steps) for write in step), seed=value)
