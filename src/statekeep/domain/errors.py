@@ -8,6 +8,7 @@
      +-- Unavailable           the server is dead, slow, restarting or in the wrong role
      +-- Throttled             the service asks to slow down
      +-- QuotaExceeded         out of memory, storage or another limit
+     +-- ThreadClosed          the service takes no more writes to the thread
      +-- AccessDenied          wrong credentials or missing permission
      +-- Conflict              somebody else changed the record first
      +-- EmbeddingFailed       no vectors were made of texts
@@ -76,6 +77,10 @@ class Throttled(StatekeepError):
 
 class QuotaExceeded(StatekeepError):
     """The server is out of memory or storage, or a service limit is reached."""
+
+
+class ThreadClosed(StatekeepError):
+    """The service takes no more writes to the thread: its session is ended or expired. Reading it still works."""
 
 
 class AccessDenied(StatekeepError):

@@ -185,11 +185,23 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_url
 
+    _refuse(request, "agentcore://", "events live as long as the memory's eventExpiryDuration")
+    return Backends(open_url(request.url, **request.options))
+
+
+def _open_bedrock_sessions(request: _Request) -> Backends:
+    from .bedrock_sessions.url import open_url
+
+    _refuse(request, "bedrock-sessions://", "a session lives for 30 days")
+    return Backends(open_url(request.url, **request.options))
+
+
+def _refuse(request: _Request, scheme: str, why_no_ttl: str) -> None:
+    """Refuse the arguments that are of no use to checkpoints in an AWS service."""
     for name, default in (("prefix", PREFIX), ("ttl", None), ("refresh_on_read", False), ("index", None)):
         if getattr(request, name) != default:
-            reason = "events live as long as the memory's eventExpiryDuration" if name == "ttl" else "it has no use"
-            raise InvalidInput(f"agentcore:// takes no {name}: {reason}", field=name)
-    return Backends(open_url(request.url, **request.options))
+            reason = why_no_ttl if name == "ttl" else "it has no use"
+            raise InvalidInput(f"{scheme} takes no {name}: {reason}", field=name)
 
 
 _OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
@@ -201,12 +213,13 @@ _OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
     "rediss": _open_valkey,
     "unix": _open_valkey,
     "agentcore": _open_agentcore,
+    "bedrock-sessions": _open_bedrock_sessions,
 }
 """Functions that open URLs, by scheme. They read the part behind a ``+`` themselves."""
 
 _FORMS: Final = (
     "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
-    "redis://, rediss:// or agentcore://"
+    "redis://, rediss://, agentcore:// or bedrock-sessions://"
 )
 
 
@@ -249,7 +262,9 @@ def connect(
             server of our own, in memory or in a directory), ``valkey://user:password@host:port/db``,
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
             ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
-            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only).
+            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only);
+            ``bedrock-sessions://?region=us-west-2`` (sessions of Amazon Bedrock, checkpoints only: a thread is a
+            session, see :class:`~statekeep.repositories.bedrock_sessions.BedrockSessionCheckpoints`).
         prefix: first part of all keys in Valkey.
         ttl: lifetime of a record in seconds, fractions allowed; ``None`` for ever.
         refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
@@ -260,7 +275,7 @@ def connect(
             (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
             ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too. For ``agentcore://``:
             arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and fields of
-            :class:`~statekeep.repositories.aws.AwsSettings`.
+            :class:`~statekeep.repositories.aws.AwsSettings`; for ``bedrock-sessions://``: ``inline`` and the latter.
 
     Raises:
         InvalidInput: the URL or an option is wrong.

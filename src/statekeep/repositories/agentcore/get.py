@@ -10,13 +10,13 @@ from attrs import frozen
 from ...domain import CorruptRecord, Payload, SavedCheckpoint
 from ...domain.shown import shown
 from ..operation import Operation
-from ..records.checkpoints import Head, Stored, StoredChannel, stored
+from ..records.checkpoints import Head, Stored, StoredChannel, stored, value_of
 from ..records.local_cache import Recent
 from .ids import Lane
 from .index import Indexed, IndexReader, advance, drain, open_readers
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
-from .records import Known, known, value_of
+from .records import Known, known
 
 ItemT = TypeVar("ItemT")
 
@@ -147,7 +147,7 @@ def find_values(
         read = yield from settings.lanes.read_all([lanes[value][0] for value in pending], newest=newest)
         for value, records in zip(pending, read, strict=True):
             if records:
-                found[value] = value_of(records[0], lanes[value][0])
+                found[value] = value_of(records[0], str(lanes[value][0]))
         pending = [value for value in pending if value not in found]
     return found, [lanes[value] for value in pending]
 

@@ -18,7 +18,7 @@ from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
 from ..records.channels import Resolved, find_earlier, inherit, needs_parent, placed, supplied, valueless
-from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, writes_record
+from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, value_record, writes_record
 from ..records.framing import Record
 from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
@@ -26,7 +26,7 @@ from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .layout import ThreadPlace, actors_lane, run_lane, value_name
-from .records import actor_record, index_record, namespace_record, run_record, value_record
+from .records import actor_record, index_record, namespace_record, run_record
 
 Append = tuple[Lane, Record, datetime]
 

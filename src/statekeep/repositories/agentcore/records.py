@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ...domain import Payload, tagged_json
+from ...domain import tagged_json
 from ..records.checkpoints import Head, decoded, stamp_of
 from ..records.framing import Record
 from .ids import Lane
@@ -41,11 +41,6 @@ class IndexEntry:
 def orphan_record(stamp: int) -> Record:
     """Return the record that says: the checkpoint has no parent any more."""
     return Record({"type": "orphan", "stamp": stamp})
-
-
-def value_record(payload: Payload) -> Record:
-    """Return the record of a channel value. It has no stamp: the same value is the same record."""
-    return Record({"type": "value", "encoding": payload.encoding}, [payload.data])
 
 
 def index_record(head: Head, run_id: str | None, order: str) -> Record:
@@ -85,11 +80,6 @@ def run_record(actor: str, thread_id: str) -> Record:
 
 
 # -- and back
-
-
-def value_of(record: Record, lane: Lane) -> Payload:
-    """Return the payload of a value lane's record."""
-    return decoded(record, str(lane), lambda head: Payload.trusted(encoding=head["encoding"], data=record.blobs[0]))
 
 
 def index_entry(record: Record, lane: Lane) -> IndexEntry:

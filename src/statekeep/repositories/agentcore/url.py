@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from ...domain import InvalidInput
-from ...domain.shown import shown
 from ..aws import AwsSettings, open_client
 from ..aws.errors import AGENTCORE
+from ..aws.url import PARAMETERS, with_query
 from .backend import AgentCoreCheckpoints, checked_memory_id
 
 SCHEME: Final = "agentcore://"
 
-PARAMETERS: Final[Mapping[str, str]] = {
-    "region": "region_name",
-    "region_name": "region_name",
-    "profile": "credentials_profile_name",
-    "credentials_profile_name": "credentials_profile_name",
-    "endpoint_url": "endpoint_url",
-    "actor_id": "actor_id",
-}
-"""Parameters of a URL's query, and their keywords."""
-
+_PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
 
 
@@ -64,15 +54,4 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
         raise InvalidInput(f"url must look like {SCHEME}MEMORY_ID?region=us-west-2", field="url")
     memory_id, _, query = url.removeprefix(SCHEME).partition("?")
     checked_memory_id(unquote(memory_id))
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError:
-        raise InvalidInput("url: its query must look like ?region=us-west-2&actor_id=ada", field="url") from None
-    for name, value in pairs:
-        keyword = PARAMETERS.get(name)
-        if keyword is None:
-            raise InvalidInput(f"url: agentcore:// takes {', '.join(PARAMETERS)}; not {shown(name)}", field=name)
-        if keyword in options:
-            raise InvalidInput(f"{keyword} is given twice", field=keyword)
-        options[keyword] = value
-    return open_checkpoints(unquote(memory_id), **options)
+    return open_checkpoints(unquote(memory_id), **with_query(SCHEME, query, options, _PARAMETERS))

@@ -194,6 +194,11 @@ def writes_record(stored: StoredWrites) -> Record:
     )
 
 
+def value_record(payload: Payload) -> Record:
+    """Return the record of a channel value. It has no stamp: the same value is the same record."""
+    return Record({"type": "value", "encoding": payload.encoding}, [payload.data])
+
+
 # -- and back
 
 
@@ -302,6 +307,11 @@ def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWri
             if write.idx < 0 or key not in found:
                 found[key] = write
     return tuple(sorted(found.values(), key=lambda write: write.order))
+
+
+def value_of(record: Record, where: str) -> Payload:
+    """Return the payload of a value's record."""
+    return decoded(record, where, lambda head: Payload.trusted(encoding=head["encoding"], data=record.blobs[0]))
 
 
 def history(chain: Sequence[Stored], name: str, seed: StoredChannel | None, value: Payload | None) -> ChannelHistory:

@@ -84,6 +84,15 @@ def pieces(record: Record, size: int = PIECE) -> list[str]:
     ]
 
 
+def hash_of(piece: str) -> str:
+    """Return the hash of the record that a piece is of.
+
+    >>> hash_of(pieces(Record({"n": 1}))[0])
+    '3c0ce1b8a59a8b2ab1ba3e4a5d6ba1fb'
+    """
+    return piece.split(" ", 2)[1]
+
+
 def _shrinks(data: bytes) -> bool:
     """Whether it is worth trying: images and encrypted values take long to compress, and do not get smaller."""
     if len(data) <= 4 * _SAMPLE:

@@ -1,0 +1,6 @@
+"""Sessions of Amazon Bedrock as a store of checkpoints: a thread is a session, a checkpoint one of its steps."""
+
+from .backend import BedrockSessionCheckpoints
+from .url import open_checkpoints
+
+__all__ = ["BedrockSessionCheckpoints", "open_checkpoints"]

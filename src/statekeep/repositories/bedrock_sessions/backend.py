@@ -1,0 +1,217 @@
+"""Checkpoints in sessions of Amazon Bedrock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ...domain import (
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    PendingWrite,
+    SavedCheckpoint,
+    Thread,
+    Unsupported,
+)
+from ...domain.shown import once_made
+from ..aws import AwsClient, Reply, Request
+from ..checkpoints import Supply
+from ..operation import Operation, Page, arun, named, run
+from ..validation import count
+from . import ancestors, get, listing, put, threads
+
+INLINE: Final = 4_096
+
+
+class BedrockSessionCheckpoints:
+    """Checkpoints and pending writes in Bedrock sessions, for :class:`~statekeep.CheckpointRepository`.
+
+    A thread is a session: its id is the session's, which the service makes, or its ARN. The service keeps it for 30
+    days, lets nobody write to it after an hour without a write, and takes at most 1,000 steps; each checkpoint is a step,
+    and so is each call of ``put_writes``. It deletes no steps, so ``delete_runs`` and ``prune`` with ``keep`` raise
+    :class:`~statekeep.Unsupported`. Source: the Bedrock user guide, "Store and retrieve conversation history and context
+    with Amazon Bedrock sessions".
+
+    Args:
+        client: see :func:`~statekeep.repositories.aws.open_client`, of ``bedrock-agent-runtime``.
+        inline: bytes up to which a channel value is stored within each checkpoint that has it; a larger one is stored
+            once, and costs a call to read.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from statekeep.repositories.aws import open_client
+        >>> from statekeep.repositories.checkpoints import CheckpointRepository
+        >>> from statekeep.testing.aws import AwsEmulator
+        >>> with AwsEmulator() as aws:
+        ...     client = open_client("bedrock-agent-runtime", session=aws.session())
+        ...     with CheckpointRepository(BedrockSessionCheckpoints(client)) as keep:
+        ...         thread = keep.backend.create_thread(metadata={"user": "ada"})
+        ...         keep.put(Checkpoint(thread_id=thread, checkpoint_id="1"))
+        ...         keep.get(thread).checkpoint_id
+        '1'
+    """
+
+    def __init__(self, client: AwsClient, *, inline: int = INLINE) -> None:
+        self._client = client
+        self._settings = get.Settings(count("inline", inline))
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client!r})"
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking."""
+        return self._client.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request from an event loop."""
+        return await self._client.aexecute(request)
+
+    def close(self) -> None:
+        """Close the client, unless it is the user's."""
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        await self._client.aclose()
+
+    # -- sessions
+
+    def create_thread(
+        self,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        encryption_key: str | None = None,
+    ) -> str:
+        """Make a session, and return its id, which is the thread's.
+
+        Args:
+            metadata: of the session, at most 50 pairs.
+            tags: of the session, at most 200.
+            encryption_key: ARN of a KMS key; one of AWS's own is used otherwise.
+
+        Raises:
+            InvalidInput: the service refuses one of them.
+        """
+        return run(self.creating(metadata, tags, encryption_key), self.execute)
+
+    async def acreate_thread(
+        self,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        encryption_key: str | None = None,
+    ) -> str:
+        """As :meth:`create_thread`, from an event loop."""
+        return await arun(self.creating(metadata, tags, encryption_key), self.aexecute)
+
+    def creating(
+        self, metadata: Mapping[str, str] | None, tags: Mapping[str, str] | None, encryption_key: str | None
+    ) -> Operation[str]:
+        """Return the operation of :meth:`create_thread`."""
+        return named("create_thread", threads.create_thread(metadata, tags, encryption_key))
+
+    def continue_thread(self, thread_id: str) -> str:
+        """Go on from an ended, expired or full session: make another one, and return its id.
+
+        The new session has the newest checkpoint of each namespace, its pending writes, and what channels that are
+        replayed need. Metadata and key are those of the former session; tags are not copied.
+
+        Args:
+            thread_id: id or ARN of the former session.
+
+        Raises:
+            InvalidInput: there is no such session.
+        """
+        return run(self.continuing(thread_id), self.execute)
+
+    async def acontinue_thread(self, thread_id: str) -> str:
+        """As :meth:`continue_thread`, from an event loop."""
+        return await arun(self.continuing(thread_id), self.aexecute)
+
+    def continuing(self, thread_id: str) -> Operation[str]:
+        """Return the operation of :meth:`continue_thread`."""
+        return named("continue_thread", threads.continue_thread(self._settings, thread_id))
+
+    def steps_left(self, thread_id: str) -> int:
+        """Return how many of its 1,000 steps a session has left: one call.
+
+        Raises:
+            InvalidInput: there is no such session.
+        """
+        return run(self.counting(thread_id), self.execute)
+
+    async def asteps_left(self, thread_id: str) -> int:
+        """As :meth:`steps_left`, from an event loop."""
+        return await arun(self.counting(thread_id), self.aexecute)
+
+    def counting(self, thread_id: str) -> Operation[int]:
+        """Return the operation of :meth:`steps_left`."""
+        return named("steps_left", threads.steps_left(self._settings, thread_id))
+
+    # -- operations
+
+    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+        """Store a checkpoint: one call, two more before for a parent not met lately, or for a namespace's first."""
+        yield from put.put(self._settings, checkpoint, supply)
+
+    def put_writes(
+        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
+    ) -> Operation[None]:
+        """Store pending writes: one call."""
+        yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
+        """Read a checkpoint: two calls, and one for each step of writes or large values, in three rounds."""
+        return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
+
+    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
+        """List checkpoints: one call, and those of :meth:`get` but one for each result, 20 of them side by side."""
+        return (yield from listing.list_checkpoints(self._settings, query, cursor))
+
+    def ancestors(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Operation[dict[str, ChannelHistory]]:
+        """Walk the ancestors: a call for each step, those of up to 32 checkpoints side by side."""
+        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+
+    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
+        """List threads: slow, with a call or two for each session of the account until ``limit`` is reached."""
+        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+
+    def delete_thread(self, thread_id: str) -> Operation[None]:
+        """Delete a session: two calls, however long it is."""
+        yield from threads.delete_thread(self._settings, thread_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
+        """Refuse.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported("Bedrock deletes no steps of a session, so no checkpoints of a run; delete the thread")
+
+    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
+        """Copy into an active session: a call to read each step, and one to write it."""
+        yield from threads.copy_thread(self._settings, source_id, target_id)
+
+    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+        """Delete threads if ``keep`` is zero.
+
+        Raises:
+            Unsupported: ``keep`` is greater. Nothing was deleted.
+        """
+        if keep > 0:
+            raise Unsupported(
+                "Bedrock deletes no steps of a session, so checkpoints cannot be pruned; continue_thread(thread_id) "
+                "makes a new session with the newest ones"
+            )
+        for thread_id in dict.fromkeys(thread_ids):
+            yield from threads.delete_thread(self._settings, thread_id)
+
+    def reindex(self, thread_id: str) -> Operation[int]:
+        """Count the checkpoints of a thread. There is no index to rebuild."""
+        return (yield from listing.count_checkpoints(self._settings, thread_id))

@@ -1,0 +1,168 @@
+"""Whole threads: making, deleting and copying them, and going on from one that takes no more steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from attrs import evolve
+
+from ...domain import Conflict, CorruptRecord, Payload
+from ...domain.ids import new_stamp
+from ...domain.lineage import with_sources
+from ..aws import AwsCall
+from ..operation import Operation
+from ..records.checkpoints import Head, stored
+from .get import Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
+from .ids import Step, session_of
+from .put import put_writes, store
+from .steps import STEPS, closed
+
+SIDE_BY_SIDE: Final = 8
+"""Steps that are read at once: each may be large."""
+
+
+def create_thread(
+    metadata: Mapping[str, str] | None, tags: Mapping[str, str] | None, encryption_key: str | None
+) -> Operation[str]:
+    """Make a session, and return its id: one call."""
+    given = {"sessionMetadata": metadata, "tags": tags, "encryptionKeyArn": encryption_key}
+    reply = yield AwsCall("CreateSession", {name: value for name, value in given.items() if value is not None})
+    return str(reply["sessionId"])
+
+
+def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
+    """End a session and delete it: two calls. One that is not there is no error."""
+    session = session_of(thread_id)
+    where = {"sessionIdentifier": thread_id}
+    # One that is ended or expired already can be deleted as it is.
+    with suppress(Conflict):
+        yield AwsCall("EndSession", where, missing_ok=True)
+    yield AwsCall("DeleteSession", where, missing_ok=True)
+    settings.steps.recollection.forget(session)
+    settings.recent.forget((session,))
+
+
+def steps_left(settings: Settings, thread_id: str) -> Operation[int]:
+    """Return how many steps a session may still have: one call."""
+    return STEPS - len((yield from settings.steps.listing(thread_id)))
+
+
+def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
+    """Copy all steps of a thread in the order in which they were put: a call to read each, and one to write it."""
+    if session_of(source_id, "source_thread_id") == session_of(target_id, "target_thread_id"):
+        return
+    yield from _check_active(settings, target_id, "target_thread_id")
+    listed = sorted((yield from settings.steps.listing(source_id)), key=lambda step: (step.put_at, step.has_writes))
+    moved: dict[str, str] = {}
+    waiting: list[Found] = []
+    for start in range(0, len(listed), SIDE_BY_SIDE):
+        for content in (yield from read_contents(settings, source_id, listed[start : start + SIDE_BY_SIDE])):
+            one = stored([content.record], f"step {content.step.id}")
+            assert one is not None
+            if one.head is None:
+                yield from put_writes(settings, target_id, one.namespace, one.checkpoint_id, one.writes)
+                continue
+            # Clocks differ: a value may be in a step that seems to be a later one.
+            waiting.append(Found(one.head, content.values, ()))
+            waiting = yield from _store_some(settings, target_id, waiting, moved)
+    for found in waiting:
+        value = next(iter(_lacking(found, moved)))
+        raise CorruptRecord("a value is gone", key=f"step {value.partition('/')[0]}")
+
+
+def _store_some(
+    settings: Settings, target_id: str, waiting: Sequence[Found], moved: dict[str, str]
+) -> Operation[list[Found]]:
+    """Store the checkpoints whose values are there, and return the others."""
+    left = list(waiting)
+    while ready := [found for found in left if not _lacking(found, moved)]:
+        for found in ready:
+            yield from _store(settings, target_id, found.head, found.values, moved)
+            left.remove(found)
+    return left
+
+
+def _lacking(found: Found, moved: Mapping[str, str]) -> set[str]:
+    return found.head.values - moved.keys() - found.values.keys()
+
+
+def _store(
+    settings: Settings, thread_id: str, head: Head, payloads: Mapping[str, Payload], moved: dict[str, str]
+) -> Operation[None]:
+    """Store a checkpoint in another session.
+
+    Args:
+        settings: of the backend.
+        thread_id: the session.
+        head: the checkpoint.
+        payloads: its large values by name, as far as they are not stored in the session.
+        moved: the names that values have in the session, by their former names; is added to.
+    """
+    own = {value: payloads[value] for value in head.values if value not in moved}
+    channels = {
+        name: channel
+        if channel.value is None
+        else evolve(channel, value=moved.get(channel.value, channel.value.partition("/")[2]))
+        for name, channel in head.channels.items()
+    }
+    step = yield from store(settings, thread_id, evolve(head, channels=channels, stamp=new_stamp()), own.values())
+    moved.update({value: f"{step.id}/{value.partition('/')[2]}" for value in own})
+
+
+def _check_active(settings: Settings, thread_id: str, name: str) -> Operation[None]:
+    status = yield from settings.steps.status(thread_id, name)
+    if status != "ACTIVE":
+        raise closed(thread_id, status)
+
+
+def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
+    """Make a session that goes on from the newest checkpoints of a thread, and return its id.
+
+    It has the newest checkpoint of each namespace, those that their replayed channels need, and their pending writes.
+    """
+    session_of(thread_id)
+    former = yield from settings.steps.session(thread_id)
+    by_invocation: dict[str, list[Step]] = {}
+    for step in (yield from settings.steps.listing(thread_id)):
+        by_invocation.setdefault(step.invocation, []).append(step)
+    kept: list[Found] = []
+    for steps in by_invocation.values():
+        kept += yield from _newest_with_sources(settings, thread_id, steps)
+    metadata = former.get("sessionMetadata") or None
+    target_id = yield from create_thread(metadata, None, former.get("encryptionKeyArn"))
+    ids = {(one.head.namespace, one.head.checkpoint_id) for one in kept}
+    moved: dict[str, str] = {}
+    for found in sorted(kept, key=lambda one: one.head.stamp):
+        head = found.head
+        [whole] = yield from complete(settings, thread_id, [found])
+        wanted = {
+            channel.value: (head.namespace, name)
+            for name, channel in head.channels.items()
+            if channel.value is not None and channel.value not in moved
+        }
+        _, payloads = yield from read_rest(settings, thread_id, (), wanted)
+        if (head.namespace, head.parent_id) not in ids:
+            head = evolve(head, parent_id=None)
+        yield from _store(settings, target_id, head, payloads, moved)
+        yield from put_writes(settings, target_id, head.namespace, head.checkpoint_id, whole.writes)
+    return target_id
+
+
+def _newest_with_sources(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[list[Found]]:
+    """Return the newest checkpoint of a namespace, and those that its replayed channels need."""
+    groups = grouped(steps)
+    newest = None
+    for batch in batches(groups):
+        if found := (yield from read_heads(settings, thread_id, batch, keep_values=False)):
+            newest = found[0]
+            break
+    if newest is None:
+        return []
+    if not newest.head.link.replayed:
+        return [newest]
+    several = yield from read_heads(settings, thread_id, groups, keep_values=False)
+    heads = {one.head.checkpoint_id: one for one in several}
+    links = {id_: one.head.link for id_, one in heads.items()}
+    return [heads[id_] for id_ in with_sources([newest.head.checkpoint_id], links.get)]
