@@ -46,7 +46,8 @@ def summary(report: Report, pictures: Sequence[str]) -> str:
     parts = [
         _wrapped(
             f"{_where(report)} Times are medians in microseconds, with how many times faster than"
-            " langgraph-checkpoint-aws that is. The floor sends the same bytes in one round trip through the same client."
+            " langgraph-checkpoint-aws that is. The floor sends the same bytes in one round trip through the same"
+            " client."
         ),
         *(_face(report, face) for face in FACES),
         *(f"![{_caption(picture)}]({picture})" for picture in pictures),

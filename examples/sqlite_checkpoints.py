@@ -124,7 +124,8 @@ def read(db: Database, *where: str | None) -> Iterator[sk.SavedCheckpoint]:
     """Read checkpoints, newest first: of a thread, a namespace, with an id, up to an id; each may be left out."""
     rows = db.execute(
         "SELECT thread, namespace, id, parent, document FROM checkpoints"
-        " WHERE thread = ?1 AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <= ?4) ORDER BY id DESC, namespace",
+        " WHERE thread = ?1 AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <= ?4)"
+        " ORDER BY id DESC, namespace",
         (*where, None, None, None)[:4],
     )
     for *place, parent, document in rows:

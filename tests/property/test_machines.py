@@ -106,7 +106,8 @@ class Restart:
             return
         with valkey.Valkey.from_url(self.server.url) as client:
             info: Any = client.info()
-            # While the disk is busy with what was written before, the server holds back what follows, two seconds at most.
+            # While the disk is busy with what was written before, the server holds back what follows,
+            # two seconds at most.
             while info["aof_buffer_length"]:
                 time.sleep(0.01)
                 info = client.info()

@@ -29,7 +29,10 @@ VALUES = {domain.ANY, domain.DEFAULT, domain.ValueSource, domain.checkpoints.Ver
 
 
 RULES = ("statekeep.domain.ids", "statekeep.domain.lineage")
-"""Rules of the domain that backends apply: an oracle works them out anew, so it takes nothing from there, not even words."""
+"""Rules of the domain that backends apply.
+
+An oracle works them out anew, so it takes nothing from there, not even words.
+"""
 
 
 def shared_code(source: str, package: str = "statekeep.testing") -> list[str]:
@@ -76,7 +79,8 @@ def test_oracles_share_no_code_with_what_they_are_compared_to(module: Any) -> No
             ["statekeep.domain.json_values", "statekeep.domain.tagged_json"],
         ),
         (
-            "import copy\nfrom ..domain import ValueSource, Checkpoint, MissingChannels\nfrom .differences import Differences",
+            "import copy\nfrom ..domain import ValueSource, Checkpoint, MissingChannels\n"
+            "from .differences import Differences",
             [],
         ),
     ],

@@ -87,8 +87,8 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 def _types(allowed: Any) -> Collection[Any]:
     if isinstance(allowed, str | bytes) or not isinstance(allowed, Collection):
         raise InvalidInput(
-            'strict must be true, false, or a list of types to allow: classes, or texts such as "my_package.models:State";'
-            f" got {shown(allowed)}",
+            "strict must be true, false, or a list of types to allow: classes, or texts such as "
+            f'"my_package.models:State"; got {shown(allowed)}',
             field="strict",
         )
     return allowed

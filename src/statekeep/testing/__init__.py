@@ -1,7 +1,7 @@
 """Tools to test your backends and programs: contracts, state machines, strategies, servers.
 
-Each part is a module of its own and imports only what it needs; nothing is imported from here. docs/writing-a-backend.md
-shows how to use them.
+Each part is a module of its own and imports only what it needs; nothing is imported from here.
+docs/writing-a-backend.md shows how to use them.
 
 - ``contracts``: the contracts of repositories, as tests to inherit.
 - ``machines``: state machines that compare a backend with an oracle. ``differences``: what a backend declares to do

@@ -1,4 +1,7 @@
-"""An embedded server whose disk is full: what was acknowledged is there, can be read, and writes resume by themselves."""
+"""An embedded server whose disk is full.
+
+What was acknowledged is there and can be read, and writes resume by themselves.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,10 @@ def test_nothing_that_was_acknowledged_is_lost(disk: Disk, end: Literal["kill", 
 
 
 def fails_for_want_of_room(attempt: Callable[[], object]) -> QuotaExceeded:
-    """Make attempts until one fails because the disk is full; while the server starts again there are other failures."""
+    """Make attempts until one fails because the disk is full.
+
+    While the server starts again there are other failures.
+    """
     for _ in range(20):
         try:
             attempt()

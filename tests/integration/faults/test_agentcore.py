@@ -79,7 +79,8 @@ def test_faults_of_the_service(
             aws.faults = []
 
         def keeps(client: Any) -> Keeps:
-            # Small values are stored within checkpoints, large ones beside them; nothing is old enough to be left alone.
+            # Small values are stored within checkpoints, large ones beside them;
+            # nothing is old enough to be left alone.
             backend = AgentCoreCheckpoints(client, aws.memory_id, inline=600, grace=0)
             if face == "async":
                 return Keeps(AsyncCheckpointRepository(backend))

@@ -1,7 +1,7 @@
 """A server that is killed, and comes back with what it had written to its log.
 
-Its log is handed to the operating system before each answer, and that goes on living. With ``appendfsync everysec`` this
-is not so: while the disk is busy the server answers first, and what it had acknowledged is lost with it.
+Its log is handed to the operating system before each answer, and that goes on living. With ``appendfsync everysec``
+this is not so: while the disk is busy the server answers first, and what it had acknowledged is lost with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What writers do while faults are injected, and what readers must find afterwards.
 
-A writer has a thread, a namespace of items and one of cache entries for itself, and does one thing after the other. What
-it does is drawn from its seed alone, so that a process that was killed can be followed by what it reported.
+A writer has a thread, a namespace of items and one of cache entries for itself, and does one thing after the other.
+What it does is drawn from its seed alone, so that a process that was killed can be followed by what it reported.
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ def test_what_langgraph_allows_for_a_graph_is_allowed_too() -> None:
 # -- the keyword
 
 MAKERS: tuple[Callable[..., Any], ...] = (
-    RepositorySaver, AsyncRepositorySaver, RepositoryCache, ValkeySaver, AsyncValkeySaver, ValkeyCache, AgentCoreMemorySaver,
+    RepositorySaver, AsyncRepositorySaver, RepositoryCache, ValkeySaver, AsyncValkeySaver, ValkeyCache,
+    AgentCoreMemorySaver,
     ValkeySaver.from_conn_string, AsyncValkeySaver.from_conn_string, ValkeyCache.from_conn_string,
     ValkeySaver.from_pool, AsyncValkeySaver.from_pool, ValkeyCache.from_pool,
 )  # fmt: skip

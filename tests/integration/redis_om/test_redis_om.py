@@ -1,4 +1,7 @@
-"""Records and redis-om: the contract C1 to C12, on one server and on a cluster, with the clients that redis-om takes."""
+"""Records and redis-om: the contract C1 to C12.
+
+On one server and on a cluster, with the clients that redis-om takes.
+"""
 
 from __future__ import annotations
 
@@ -308,7 +311,7 @@ def test_c2_times_far_away(fresh: World, moment: dt.datetime) -> None:
     assert fresh.model(Checkpoint).get(checkpoint_pk("t", "1")).created_at == moment
 
 
-# -- C5, C6: what is None -----------------------------------------------------------------------------------------------
+# -- C5, C6: what is None --------------------------------------------------------------------------------------------
 
 
 def test_c5_put_replaces_the_whole_record(fresh: World) -> None:
@@ -349,7 +352,7 @@ def test_c6_optional_text_is_never_empty(fresh: World) -> None:
     assert optional == {"parent_id", "run_id", "step"}
 
 
-# -- C7: the same index -------------------------------------------------------------------------------------------------
+# -- C7: the same index ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", [Checkpoint, PendingWrite])
@@ -400,7 +403,7 @@ def test_c7_marks_disturb_nobody(fresh: World) -> None:
     assert ids(keep) == ["3", "2", "1"]
 
 
-# -- C8: only records under a record's prefix ---------------------------------------------------------------------------
+# -- C8: only records under a record's prefix ------------------------------------------------------------------------
 
 
 @with_fixtures
@@ -443,7 +446,7 @@ def test_c8_all_pks(
     assert set(checkpoint_records.all_pks()) == set(pending_write_records.all_pks()) == set()
 
 
-# -- C9: records that others delete, add and change ---------------------------------------------------------------------
+# -- C9: records that others delete, add and change ------------------------------------------------------------------
 
 
 def index(world: World, name: str, thread_id: str = "t") -> list[str]:
@@ -766,7 +769,7 @@ def test_c9_threads_of_a_listing(fresh: World) -> None:
     assert all(isinstance(thread, Thread) for thread in found)
 
 
-# -- C10: time to live ----------------------------------------------------------------------------------------------------
+# -- C10: time to live -----------------------------------------------------------------------------------------------
 
 
 def test_c10_keys_expire_not_fields(fresh: World) -> None:
@@ -785,7 +788,7 @@ def test_c10_keys_expire_not_fields(fresh: World) -> None:
     assert 60_000 < fresh.raw.pttl(record.key()) <= 100_000
 
 
-# -- C11: one slot per thread -----------------------------------------------------------------------------------------------
+# -- C11: one slot per thread ----------------------------------------------------------------------------------------
 
 
 @with_fixtures
@@ -806,7 +809,7 @@ def test_c11_one_slot(world: World, checkpoint: Checkpoint, write: PendingWrite,
     keep.delete_thread(checkpoint.thread_id)
 
 
-# -- C12: names and types -----------------------------------------------------------------------------------------------------
+# -- C12: names and types --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("record_type", RECORD_TYPES, ids=lambda record_type: record_type.name)
@@ -817,7 +820,7 @@ def test_c12_names_and_types(record_type: Any) -> None:
     assert {field.type for field in record_type.fields} <= {str, int, float, bool, bytes, dt.datetime}
 
 
-# -- model_for itself ---------------------------------------------------------------------------------------------------------
+# -- model_for itself ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", [Payload, Thread, dict, "Checkpoint"])

@@ -270,7 +270,7 @@ def test_c4_ttl(fresh: World, ttl: float) -> None:
     assert Record.get(item_pk(ADA, "k")).ttl == ttl
 
 
-# -- C5, C6: what is None -----------------------------------------------------------------------------------------------
+# -- C5, C6: what is None --------------------------------------------------------------------------------------------
 
 
 def test_c5_put_replaces_the_whole_record(fresh: World) -> None:
@@ -297,7 +297,7 @@ def test_c6_optional_text_is_never_empty(fresh: World) -> None:
     assert not fresh.raw.hexists(record.key(), "vectors")
 
 
-# -- C7: the same index -------------------------------------------------------------------------------------------------
+# -- C7: the same index ----------------------------------------------------------------------------------------------
 
 
 def test_c7_definition(recorder: Recorder, prefix: str) -> None:
@@ -332,7 +332,7 @@ def test_c7_marks_disturb_nobody(fresh: World) -> None:
     assert keep.list_namespaces() == [ADA]
 
 
-# -- C8: only records under a record's prefix ---------------------------------------------------------------------------
+# -- C8: only records under a record's prefix ------------------------------------------------------------------------
 
 
 @with_fixtures
@@ -362,7 +362,7 @@ def test_c8_all_pks(world: World, item_records: Any, places: list[tuple[Namespac
     assert left == set()
 
 
-# -- C9: records that others delete, add and change ---------------------------------------------------------------------
+# -- C9: records that others delete, add and change ------------------------------------------------------------------
 
 
 def remove(world: World, key: str, how: str) -> None:
@@ -597,7 +597,7 @@ def test_c9_derived_keys_are_rebuilt(fresh: World, ttl: float | None) -> None:
     assert (list(keep.list(ADA)), keep.search(), keep.list_namespaces()) == listed
 
 
-# -- C10: time to live ----------------------------------------------------------------------------------------------------
+# -- C10: time to live -----------------------------------------------------------------------------------------------
 
 
 def test_c10_keys_expire_not_fields(fresh: World) -> None:
@@ -624,7 +624,7 @@ def test_c10_keys_expire_not_fields(fresh: World) -> None:
     assert ends == round(record.expires_at.timestamp() * 1000)
 
 
-# -- C11: one slot per namespace --------------------------------------------------------------------------------------------
+# -- C11: one slot per namespace -------------------------------------------------------------------------------------
 
 
 @with_fixtures
@@ -646,7 +646,7 @@ def test_c11_one_slot(fresh: World, namespace: Namespace, key: str, ttl: float |
     keep.clear(namespace)
 
 
-# -- C12 is in test_redis_om.py, for all records. What redis-om reads of a value: its text ----------------------------------
+# -- C12 is in test_redis_om.py, for all records. What redis-om reads of a value: its text ---------------------------
 
 
 def test_value_is_text(fresh: World) -> None:

@@ -66,8 +66,8 @@ def audit_items(
         prefix: of the keys.
         expired: indexes may name what has ended.
         cluster: the server is, or was taken for, a cluster: indexes above may say that items end a minute later.
-        cut: operations were cut off: vectors may be left of former values, or longer. In a cluster, indexes above may name what
-            is not there, say that it was put later, and say that it ends later.
+        cut: operations were cut off: vectors may be left of former values, or longer. In a cluster, indexes above may
+            name what is not there, say that it was put later, and say that it ends later.
     """
     return _Auditor(client, prefix, expired, cluster, cut).run()
 

@@ -64,12 +64,13 @@ class Text(str):
 
 
 DIFFERENT: list[Any] = [
-    None, True, 1, 1.0, "1", b"1", bytearray(b"1"), (1,), [1], {1}, frozenset({1}), {"a": 1}, {1: "a"}, {"1": "a"}, {(1,): "a"},
-    0, False, "", (), [], {}, set(), float("nan"), -0.0, 0.0, "\ud800", [[1], 2], [[1, 2]], [1, [2]], dt.date(2024, 1, 1),
-    dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.timedelta(1), decimal.Decimal(1),
-    decimal.Decimal("1.0"), uuid.UUID(int=1), Colour.RED, Colour.BLUE, Number.ONE, Word.RED, "RED", Model(), Model(a=2), Other(),
-    Extra(), Extra(b=1), Data(), Data(2), Attrs(), Attrs(2), Model, Other, int, pathlib.PurePosixPath("1"),
-    pathlib.PureWindowsPath("1"), Text("1"), Payload(encoding="a", data=b""), Payload(encoding="b", data=b""), Data([Model(), {1, 2}]),
+    None, True, 1, 1.0, "1", b"1", bytearray(b"1"), (1,), [1], {1}, frozenset({1}), {"a": 1}, {1: "a"}, {"1": "a"},
+    {(1,): "a"}, 0, False, "", (), [], {}, set(), float("nan"), -0.0, 0.0, "\ud800", [[1], 2], [[1, 2]], [1, [2]],
+    dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.timedelta(1),
+    decimal.Decimal(1), decimal.Decimal("1.0"), uuid.UUID(int=1), Colour.RED, Colour.BLUE, Number.ONE, Word.RED, "RED",
+    Model(), Model(a=2), Other(), Extra(), Extra(b=1), Data(), Data(2), Attrs(), Attrs(2), Model, Other, int,
+    pathlib.PurePosixPath("1"), pathlib.PureWindowsPath("1"), Text("1"), Payload(encoding="a", data=b""),
+    Payload(encoding="b", data=b""), Data([Model(), {1, 2}]),
 ]  # fmt: skip
 
 SAME: list[tuple[Any, Any]] = [

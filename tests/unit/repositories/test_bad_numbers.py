@@ -20,7 +20,8 @@ from statekeep.repositories.valkey import client_for
 
 URL = "valkey://localhost:1"
 BAD: tuple[Any, ...] = (
-    10**400, -(10**400), 10**5000, math.nan, math.inf, -math.inf, -1, True, Decimal("NaN"), Decimal(1), Fraction(1, 3), "x", b"1", [],
+    10**400, -(10**400), 10**5000, math.nan, math.inf, -math.inf, -1, True, Decimal("NaN"), Decimal(1), Fraction(1, 3),
+    "x", b"1", [],
 )  # fmt: skip
 
 
@@ -37,9 +38,10 @@ def _store_ttl(ttl: Any) -> object:
     return RepositoryStore(statekeep.connect("memory:").items, ttl=config)
 
 
+NUMBERS = ("ttl", "deadline", "request_timeout", "db", "pool_size", "pool_timeout", "connect_timeout")
+
 CALLS: tuple[tuple[str, Callable[[Any], object]], ...] = (
-    *((name, lambda bad, name=name: _connected(**{name: bad})) for name in ("ttl", "deadline", "request_timeout", "db")),
-    *((name, lambda bad, name=name: _connected(**{name: bad})) for name in ("pool_size", "pool_timeout", "connect_timeout")),
+    *((name, lambda bad, name=name: _connected(**{name: bad})) for name in NUMBERS),
     ("ttl", lambda bad: statekeep.connect("memory:", ttl=bad)),
     ("ttl", lambda bad: _saver(ttl=bad)),
     ("deadline", lambda bad: _saver(deadline=bad)),

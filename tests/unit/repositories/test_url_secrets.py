@@ -13,13 +13,15 @@ from statekeep.langgraph_shim import AgentCoreMemorySaver, ValkeyCache, ValkeySa
 
 SECRET = "hunter2secret"
 SCHEMES = (
-    "valkey", "valkeys", "valkey+cluster", "unix", "redis", "rediss", "agentcore", "agentcor", "memory", "http", "bedrock-sessions", "",
+    "valkey", "valkeys", "valkey+cluster", "unix", "redis", "rediss", "agentcore", "agentcor", "memory", "http",
+    "bedrock-sessions", "",
 )  # fmt: skip
 RESTS = (
-    f"://u:{SECRET}@m:99999", f"://{SECRET}@h:x", f"://u:a/{SECRET}@h", f"://u:a?{SECRET}@h", f"://u:1?{SECRET}=1@h", f"://u:a#{SECRET}@h",
-    f"://u:[{SECRET}@h", f"://h:1?password={SECRET}&x=1", f"://h:1?passwrd={SECRET}", f"://h?password={SECRET}&deadline=x",
-    f":u:{SECRET}@h", f"{SECRET}@h:6379", f"://u:{SECRET}@h/x", f":{SECRET}", f"://u:{SECRET}@h:1,b:x",
-    f"://abc-1234567890?region=us-west-2&endpoint_url=http://u:{SECRET}@x", f"://u:{SECRET}@abc-1234567890?x=1", f"://u:{SECRET}@m",
+    f"://u:{SECRET}@m:99999", f"://{SECRET}@h:x", f"://u:a/{SECRET}@h", f"://u:a?{SECRET}@h", f"://u:1?{SECRET}=1@h",
+    f"://u:a#{SECRET}@h", f"://u:[{SECRET}@h", f"://h:1?password={SECRET}&x=1", f"://h:1?passwrd={SECRET}",
+    f"://h?password={SECRET}&deadline=x", f":u:{SECRET}@h", f"{SECRET}@h:6379", f"://u:{SECRET}@h/x", f":{SECRET}",
+    f"://u:{SECRET}@h:1,b:x", f"://abc-1234567890?region=us-west-2&endpoint_url=http://u:{SECRET}@x",
+    f"://u:{SECRET}@abc-1234567890?x=1", f"://u:{SECRET}@m",
 )  # fmt: skip
 OPENERS: tuple[Callable[[str], object], ...] = (
     statekeep.connect,

@@ -37,11 +37,14 @@ from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target
         ("valkey://u:a@b@h", {"addresses": (("h", 6379),), "username": "u", "password": "a@b"}),
         ("valkey://h?username=u&password=p", {"addresses": (("h", 6379),), "username": "u", "password": "p"}),
         ("valkey://h?client=glide", {"addresses": (("h", 6379),), "client": "glide"}),
-        ("valkey://h?client=valkey-py&client_name=x", {"addresses": (("h", 6379),), "client": "valkey-py", "client_name": "x"}),
+        ("valkey://h?client=valkey-py&client_name=x",
+         {"addresses": (("h", 6379),), "client": "valkey-py", "client_name": "x"}),
         ("valkey://h?pool_size=3&deadline=0", {"addresses": (("h", 6379),), "pool_size": 3, "deadline": 0.0}),
         ("valkey://h?max_connections=3", {"addresses": (("h", 6379),), "pool_size": 3}),
-        ("valkey://h?request_timeout=.5&connect_timeout=1e1", {"addresses": (("h", 6379),), "request_timeout": 0.5, "connect_timeout": 10.0}),
-        ("valkey://h?socket_timeout=2&socket_connect_timeout=3", {"addresses": (("h", 6379),), "request_timeout": 2.0, "connect_timeout": 3.0}),
+        ("valkey://h?request_timeout=.5&connect_timeout=1e1",
+         {"addresses": (("h", 6379),), "request_timeout": 0.5, "connect_timeout": 10.0}),
+        ("valkey://h?socket_timeout=2&socket_connect_timeout=3",
+         {"addresses": (("h", 6379),), "request_timeout": 2.0, "connect_timeout": 3.0}),
         ("valkeys://h?tls_insecure=true", {"addresses": (("h", 6379),), "tls": True, "tls_insecure": True}),
         ("valkeys://h?ssl_cert_reqs=none", {"addresses": (("h", 6379),), "tls": True, "tls_insecure": True}),
         ("valkeys://h?ssl_cert_reqs=required", {"addresses": (("h", 6379),), "tls": True}),
@@ -140,7 +143,9 @@ SECRETS = ["s3cret", "s3/cret", "s3#cret", "s3?cret", "s3[cret", "s3]cret", "s3:
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("form", ["{s}://u:{p}@h:1/2", "{s}://u:{p}@h:x", "{s}://:{p}@h/x", "{s}://{p}@h", "{s}://h:1?x=1&password={p}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "form", ["{s}://u:{p}@h:1/2", "{s}://u:{p}@h:x", "{s}://:{p}@h/x", "{s}://{p}@h", "{s}://h:1?x=1&password={p}"]
+)
 @pytest.mark.parametrize("scheme", [*SCHEMES, "nonsense"])
 def test_no_message_and_no_repr_shows_a_password(scheme: str, form: str, secret: str) -> None:
     url = form.format(s=scheme, p=secret)

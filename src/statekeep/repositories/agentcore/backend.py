@@ -123,7 +123,10 @@ class AgentCoreCheckpoints:
         await self._client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Store a checkpoint: two calls, one more for each large value, and a round of reading for a thread not met lately."""
+        """Store a checkpoint: two calls, and one more for each large value.
+
+        For a thread that was not met lately there is a round of reading, too.
+        """
         yield from put.put(self._settings, checkpoint, supply)
 
     def put_writes(

@@ -131,7 +131,10 @@ class MemoryCacheEntries(AtOnce):
 
 
 def _end(now: dt.datetime, ttl: float | None) -> dt.datetime | None:
-    """Return when an entry ends that lives ``ttl`` seconds from now: never too early, by less than a millisecond late."""
+    """Return when an entry ends that lives ``ttl`` seconds from now.
+
+    Never too early, and less than a millisecond late.
+    """
     if ttl is None:
         return None
     microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)

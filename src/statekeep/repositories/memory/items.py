@@ -339,7 +339,10 @@ class MemoryItems(AtOnce):
 
 
 def _expiry(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
-    """Return when an item ends that lives ``ttl`` seconds from now: never too early, by less than a millisecond late."""
+    """Return when an item ends that lives ``ttl`` seconds from now.
+
+    Never too early, and less than a millisecond late.
+    """
     if ttl is None:
         return None
     microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)

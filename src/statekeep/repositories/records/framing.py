@@ -36,7 +36,8 @@ _SAMPLE: Final = 16_384
 """Bytes of a large value that say whether it can be compressed, three times."""
 
 _FRAME: Final = re.compile(
-    r"statekeep/1 (?P<hash>[0-9a-f]{32}) (?P<number>\d{1,9}) (?P<count>\d{1,9}) (?P<codec>raw|zlib) (?P<data>[A-Za-z0-9+/=]*)",
+    r"statekeep/1 (?P<hash>[0-9a-f]{32}) (?P<number>\d{1,9}) (?P<count>\d{1,9}) (?P<codec>raw|zlib) "
+    r"(?P<data>[A-Za-z0-9+/=]*)",
     re.ASCII,
 )
 

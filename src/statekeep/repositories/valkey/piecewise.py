@@ -1,8 +1,8 @@
 """Stand-ins for reading scripts, command by command.
 
-While a slot of a cluster is on its way to another node, the server refuses a script if one of its keys is not there: not
-there any more, or there never was such a key. A single command is sent on to the node that has its key, or would have it.
-So these take more round trips, and what they read is not of one moment.
+While a slot of a cluster is on its way to another node, the server refuses a script if one of its keys is not there:
+not there any more, or there never was such a key. A single command is sent on to the node that has its key, or would
+have it. So these take more round trips, and what they read is not of one moment.
 """
 
 from __future__ import annotations

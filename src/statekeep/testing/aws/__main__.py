@@ -16,7 +16,8 @@ from .emulator import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m statekeep.testing.aws",
-        description="Emulate Amazon Bedrock AgentCore Memory and Bedrock sessions on 127.0.0.1. Data is kept in memory.",
+        description="Emulate Amazon Bedrock AgentCore Memory and Bedrock sessions on 127.0.0.1. "
+        "Data is kept in memory.",
     )
     parser.add_argument("--port", type=int, default=0, help="TCP port; a free one by default")
     parser.add_argument("--memory-id", action="append", default=[], help="add a memory; may be repeated")
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         memories = [emulator.memory_id, *given.memory_id]
         sys.stdout.write(
             f"export AWS_ENDPOINT_URL={emulator.endpoint_url}\n"
-            f"export AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\n"
+            f"export AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID}"
+            f" AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\n"
             f"# memories: {', '.join(memories)}\n"
         )
         sys.stdout.flush()

@@ -2,8 +2,9 @@
 
 Example, for a backend of your own (``pytest`` and ``anyio`` are needed)::
 
-    pytest.register_assert_rewrite("statekeep.testing.contracts.cache")  # in conftest.py: failures say what was compared
-    from statekeep.testing.cache import CacheContract
+    # In conftest.py, so that failures say what was compared:
+    pytest.register_assert_rewrite("statekeep.testing.contracts.cache")
+    from statekeep.testing.contracts.cache import CacheContract
 
     class TestMyBackend(CacheContract):
         @pytest.fixture
@@ -43,21 +44,22 @@ K: CacheKey = (("n",), "k")
 OTHER: CacheKey = (("n",), "other")
 
 SEPARATE: tuple[CacheKey, ...] = (
-    ((), ""), ((), "k"), ((), "a.b:k"), (("a",), "k"), (("a",), "b:k"), (("a",), "b/k"), (("a", "b"), "k"), (("a.b",), "k"),
-    (("a/b",), "k"), (("a:b",), "k"), (("a", "b", "c"), "k"), (("a", "b"), "c:k"), ((".",), "k"), (("%2E",), "k"),
-    (("index",), "hash"), (("index",), "schema"), (("a",), "K"), (("A",), "k"), (("a",), "k "), (("a",), " k"), (("a",), "k*"),
-    (("é",), "k"), (("e\u0301",), "k"), (("{a}",), "k"),
+    ((), ""), ((), "k"), ((), "a.b:k"), (("a",), "k"), (("a",), "b:k"), (("a",), "b/k"), (("a", "b"), "k"),
+    (("a.b",), "k"), (("a/b",), "k"), (("a:b",), "k"), (("a", "b", "c"), "k"), (("a", "b"), "c:k"), ((".",), "k"),
+    (("%2E",), "k"), (("index",), "hash"), (("index",), "schema"), (("a",), "K"), (("A",), "k"), (("a",), "k "),
+    (("a",), " k"), (("a",), "k*"), (("é",), "k"), (("e\u0301",), "k"), (("{a}",), "k"),
 )  # fmt: skip
 """Keys that a careless encoding takes for one another."""
 
 WRONG_KEYS: tuple[Any, ...] = (
-    "key", ("n", "k"), (("n",), None), (("n",), b"k"), (("n",), 1), (("n",), "\ud800"), (("",), "k"), (("\ud800",), "k"),
-    ((b"n",), "k"), ((None,), "k"), (("n",),), (("n",), "k", "more"), None, 1, (("n",), TOO_LONG), ((TOO_LONG,), "k"),
-    ((TOO_LONG[2:], "xx"), "k"), (("x",) * (MOST_LABELS + 1), "k"),
+    "key", ("n", "k"), (("n",), None), (("n",), b"k"), (("n",), 1), (("n",), "\ud800"), (("",), "k"),
+    (("\ud800",), "k"), ((b"n",), "k"), ((None,), "k"), (("n",),), (("n",), "k", "more"), None, 1, (("n",), TOO_LONG),
+    ((TOO_LONG,), "k"), ((TOO_LONG[2:], "xx"), "k"), (("x",) * (MOST_LABELS + 1), "k"),
 )  # fmt: skip
 
 WRONG_TTLS: tuple[Any, ...] = (
-    0, -1, -0.5, 0.0, float("nan"), float("inf"), True, False, "60", b"60", 1e300, 10**400, -(10**400), Decimal(1), Fraction(1),
+    0, -1, -0.5, 0.0, float("nan"), float("inf"), True, False, "60", b"60", 1e300, 10**400, -(10**400), Decimal(1),
+    Fraction(1),
 )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 Example, for a backend of your own (``pytest``, ``hypothesis`` and ``anyio`` are needed)::
 
-    pytest.register_assert_rewrite("statekeep.testing.contracts.checkpoints")  # in conftest.py: failures say what was compared
-    from statekeep.testing.checkpoints import CheckpointContract
+    # In conftest.py, so that failures say what was compared:
+    pytest.register_assert_rewrite("statekeep.testing.contracts.checkpoints")
+    from statekeep.testing.contracts.checkpoints import CheckpointContract
 
     class TestMyBackend(CheckpointContract):
         @pytest.fixture
@@ -42,11 +43,11 @@ from ..strategies import NASTY_TEXTS
 ItemT = TypeVar("ItemT")
 
 EXACT_VALUES: tuple[Any, ...] = (
-    None, True, 0, 1.0, -0.0, 2**70, "", "é\x00", float("nan"), float("inf"), "\ud800", "\ud83d\ude00", (), (1, (2, [3])),
-    b"", b"\xff\x00", bytearray(b"x"), {1, 2}, frozenset({"a"}), dt.date(2024, 2, 29), dt.datetime(2024, 1, 1, 12, 0, 0, 1),
-    dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-3))), dt.timedelta(days=-1, microseconds=1),
-    decimal.Decimal("1.10"), uuid.UUID(int=1), {1: 2, (3,): None}, {"$keep": ["tuple", []]}, {"a": {"b": [1, {"c": (2,)}]}},
-    Payload(encoding="pickle", data=b"\x80"),
+    None, True, 0, 1.0, -0.0, 2**70, "", "é\x00", float("nan"), float("inf"), "\ud800", "\ud83d\ude00", (),
+    (1, (2, [3])), b"", b"\xff\x00", bytearray(b"x"), {1, 2}, frozenset({"a"}), dt.date(2024, 2, 29),
+    dt.datetime(2024, 1, 1, 12, 0, 0, 1), dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-3))),
+    dt.timedelta(days=-1, microseconds=1), decimal.Decimal("1.10"), uuid.UUID(int=1), {1: 2, (3,): None},
+    {"$keep": ["tuple", []]}, {"a": {"b": [1, {"c": (2,)}]}}, Payload(encoding="pickle", data=b"\x80"),
 )  # fmt: skip
 
 TOO_LONG = "x" * (LONGEST_ID + 1)

@@ -2,8 +2,9 @@
 
 Example, for a backend of your own (``pytest``, ``hypothesis`` and ``anyio`` are needed)::
 
-    pytest.register_assert_rewrite("statekeep.testing.contracts.items")  # in conftest.py: failures say what was compared
-    from statekeep.testing.items import ItemContract
+    # In conftest.py, so that failures say what was compared:
+    pytest.register_assert_rewrite("statekeep.testing.contracts.items")
+    from statekeep.testing.contracts.items import ItemContract
 
     class TestMyBackend(ItemContract):
         @pytest.fixture
@@ -95,10 +96,10 @@ NO_JSON: dict[str, Any] = {
 }
 
 NAMESPACES: tuple[Namespace, ...] = (
-    (), ("a",), ("a", "b"), ("a", "b", "c"), ("a.b",), ("a.b", "c"), ("a", "b.c"), ("a/b",), ("a|b",), ("a:b",), ("a,b",),
-    ("a\x00b",), ("a\nb",), ("a\\", "b"), ("a", "\\b"), ("{a}",), ("{a", "b}"), ("a*",), ("*",), ("a?",), ("[a]",), ("a%2Eb",),
-    ("%61",), ("A",), (" a",), ("a ",), ("é",), ("e\u0301",), ("😀", "a"), ("users",), ("user",), ("user", "s"), ("x" * 1000,),
-    ("x" * 999, "x"), ("x",) * 30,
+    (), ("a",), ("a", "b"), ("a", "b", "c"), ("a.b",), ("a.b", "c"), ("a", "b.c"), ("a/b",), ("a|b",), ("a:b",),
+    ("a,b",), ("a\x00b",), ("a\nb",), ("a\\", "b"), ("a", "\\b"), ("{a}",), ("{a", "b}"), ("a*",), ("*",), ("a?",),
+    ("[a]",), ("a%2Eb",), ("%61",), ("A",), (" a",), ("a ",), ("é",), ("e\u0301",), ("😀", "a"), ("users",), ("user",),
+    ("user", "s"), ("x" * 1000,), ("x" * 999, "x"), ("x",) * 30,
 )  # fmt: skip
 """Namespaces that are the same to somebody who joins labels, counts bytes, or takes some characters as special."""
 
@@ -836,8 +837,8 @@ class ItemContract:
 
     async def test_list_namespaces(self, keep: AsyncItemRepository) -> None:
         stored: list[Namespace] = [
-            (), ("a",), ("a", "b", "c"), ("a", "b", "d", "e"), ("a", "b", "d", "i"), ("a", "c", "f"), ("a.b", "c"), ("b", "a"),
-            ("b", "b", "b"), ("é", "*"),
+            (), ("a",), ("a", "b", "c"), ("a", "b", "d", "e"), ("a", "b", "d", "i"), ("a", "c", "f"), ("a.b", "c"),
+            ("b", "a"), ("b", "b", "b"), ("é", "*"),
         ]  # fmt: skip
         for namespace in reversed(stored):
             await filled(keep, namespace, {"1": 1, "2": 2})

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 ValueT = TypeVar("ValueT")
 
 NASTY_TEXTS = (
-    "{}", "{t}", "}{", ":", "a:b", "*", "[x]", "?", "|", "%", "%7B", "a b", " ", "\n", "\x00", "a\x00b", "..", "/", "\\",
-    "'", '"', "$keep", "é", "e\u0301", "😀", "\uffff", "\U0010ffff", "x" * 1000,
+    "{}", "{t}", "}{", ":", "a:b", "*", "[x]", "?", "|", "%", "%7B", "a b", " ", "\n", "\x00", "a\x00b", "..", "/",
+    "\\", "'", '"', "$keep", "é", "e\u0301", "😀", "\uffff", "\U0010ffff", "x" * 1000,
 )  # fmt: skip
 """Legal ids that have broken something somewhere."""
 
 LOOK_ALIKES = (
-    "t ", "T", "%74", "t*", "t\x00", "{t}:*", "a%3Ab", "a%253Ab", "A:B", "%25", "%2F", "a/b", "a.b", "a|b", "{a}:b", "x" * 999 + "y",
+    "t ", "T", "%74", "t*", "t\x00", "{t}:*", "a%3Ab", "a%253Ab", "A:B", "%25", "%2F", "a/b", "a.b", "a|b", "{a}:b",
+    "x" * 999 + "y",
 )  # fmt: skip
 """Ids that a careless encoding takes for one another, for a pattern, or for one of ``NASTY_TEXTS``."""
 

@@ -88,7 +88,8 @@ async def joined(task: asyncio.Task[ResultT]) -> ResultT:
         return await asyncio.shield(task)
     except (KeyboardInterrupt, SystemExit) as error:
         if task.done() and not task.cancelled() and task.exception() is error:
-            # The event loop was left with it already; those who wait for the task when it runs again do not end it anew.
+            # The event loop was left with it already; those who wait for the task when it runs again
+            # do not end it anew.
             raise ConnectionError("an exception interrupted the event loop") from None
         raise
 

@@ -147,8 +147,8 @@ class Server:
         except Killed:
             pass
         except StartFailed:
-            # A write for which there is no room can end it before we know that it is ready. That is over when it refuses
-            # writes, or when it does not help any more to ask for more room.
+            # A write for which there is no room can end it before we know that it is ready. That is over when it
+            # refuses writes, or when it does not help any more to ask for more room.
             if self.is_full or not self.ends_when_full or self.room == ROOM_LIMIT:
                 raise
 

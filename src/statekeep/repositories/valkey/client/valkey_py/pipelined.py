@@ -1,13 +1,13 @@
 """Connections of valkey-py's asyncio client on which many requests are under way at a time.
 
-The client's own pool lends a connection to one request. Here a request is written behind those before it, and the server
-answers in order: that costs a fraction of the client's time, and few connections serve many tasks.
+The client's own pool lends a connection to one request. Here a request is written behind those before it, and the
+server answers in order: that costs a fraction of the client's time, and few connections serve many tasks.
 
 An exception of a signal handler may come between any two steps of the interpreter, and who uses the event loop again
-afterwards must not get the answers of others. Two rules see to that. A request stands in the list of those that wait before
-anything of it is sent, and until its answer was passed on. And a connection with such a list is given up when something
-raises in the midst of its work, or when its event loop was left and entered again: what went wrong in there, even in the
-loop's own code, where data that was read may be lost, is not known here.
+afterwards must not get the answers of others. Two rules see to that. A request stands in the list of those that wait
+before anything of it is sent, and until its answer was passed on. And a connection with such a list is given up when
+something raises in the midst of its work, or when its event loop was left and entered again: what went wrong in there,
+even in the loop's own code, where data that was read may be lost, is not known here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Connection(asyncio.Protocol):
     """One connection.
 
     Args:
-        connected: one of valkey-py's, which has connected: it knows how to do that, and is not used any more afterwards.
+        connected: one of valkey-py's, which has connected: it knows how to do that, and is not used any more
+            afterwards.
         patience: seconds without a word of the server, after which the connection is given up if it owes an answer.
         lost: is called when the connection takes no more requests.
     """
