@@ -1,4 +1,6 @@
-"""Typed persistence for AI agents: checkpoints, items and cache entries, in Valkey, in AWS or in memory.
+"""Typed persistence for AI agents: checkpoints, items and cache entries.
+
+They are kept in Valkey, in AWS or in memory.
 
 >>> import statekeep
 >>> with statekeep.connect("memory:") as keep:

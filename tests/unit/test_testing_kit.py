@@ -78,11 +78,8 @@ def test_oracles_share_no_code_with_what_they_are_compared_to(module: Any) -> No
             "from ..domain import json_values, tagged_json",
             ["statekeep.domain.json_values", "statekeep.domain.tagged_json"],
         ),
-        (
-            "import copy\nfrom ..domain import ValueSource, Checkpoint, MissingChannels\n"
-            "from .differences import Differences",
-            [],
-        ),
+        ("import copy\nfrom ..domain import ValueSource, Checkpoint, MissingChannels", []),
+        ("from .differences import Differences", []),
     ],
 )
 def test_shared_code_is_found(source: str, found: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""Pydantic models, queries, serializers and errors. No I/O, no driver, no framework."""
+"""Pydantic models, queries, serializers and errors.
+
+No I/O, no driver, no framework.
+"""
 
 from .cache import CacheEntry
 from .checkpoints import (

@@ -65,22 +65,25 @@ class Channel(Model):
 
     @classmethod
     def of(cls, version: str | int | float, payload: Payload) -> Channel:
-        """A channel with its value."""
+        """Return a channel with its value."""
         return cls._made(version, ValueSource.VALUE, payload)
 
     @classmethod
     def empty(cls, version: str | int | float) -> Channel:
-        """A channel that has no value at this version."""
+        """Return a channel that has no value at this version."""
         return cls._made(version, ValueSource.EMPTY)
 
     @classmethod
     def earlier(cls, version: str | int | float, *, required: bool = True) -> Channel:
-        """A channel whose value an earlier checkpoint stored under this version; if not ``required``, maybe."""
+        """Return a channel whose value an earlier checkpoint stored.
+
+        It was stored under this version; if not ``required``, maybe.
+        """
         return cls._made(version, ValueSource.STORED if required else ValueSource.STORED_IF_ANY)
 
     @classmethod
     def replayed(cls, version: str | int | float) -> Channel:
-        """A channel whose value is rebuilt from the ancestors' pending writes."""
+        """Return a channel whose value is rebuilt from the ancestors' pending writes."""
         return cls._made(version, ValueSource.REPLAYED)
 
     @classmethod
@@ -175,7 +178,10 @@ class PendingWrite(Model):
 
 
 class SavedCheckpoint(Checkpoint):
-    """A checkpoint as it was read: every stored channel value present, with its pending writes in order."""
+    """A checkpoint as it was read.
+
+    Every stored channel value is present, and the pending writes are in order.
+    """
 
     pending_writes: tuple[PendingWrite, ...] = ()
 

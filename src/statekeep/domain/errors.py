@@ -68,7 +68,10 @@ class MissingDependency(StatekeepError, ImportError):
 
 
 class Unavailable(StatekeepError):
-    """The server did not answer until the deadline: dead, slow, restarting, or a replica."""
+    """The server did not answer until the deadline.
+
+    It may be dead, slow, restarting, or a replica.
+    """
 
 
 class Throttled(StatekeepError):
@@ -115,7 +118,9 @@ class EmbeddingFailed(StatekeepError):
 
 
 class MissingChannels(StatekeepError):
-    """A checkpoint refers to channel values that are not stored (expired, or deleted by others).
+    """A checkpoint refers to channel values that are not stored.
+
+    They expired, or others deleted them.
 
     Nothing was written. Put the checkpoint again with the payloads of ``channels``, or pass ``supply=``.
     """
@@ -131,8 +136,11 @@ class CorruptRecord(StatekeepError):
 
 
 class Unsupported(StatekeepError):
-    """This backend, server or client cannot do that."""
+    """The backend, server or client cannot do that."""
 
 
 class WrongEventLoop(StatekeepError, RuntimeError):
-    """Called from an event loop or thread in which waiting for the answer would block for ever."""
+    """Called where waiting for the answer would block for ever.
+
+    This is so in some event loops and threads.
+    """

@@ -48,7 +48,10 @@ def _text(value: Any) -> str:
 
 
 def _ordered(plain: Any) -> Any:
-    """Sort the pairs of mappings that JSON does not sort: those whose keys are not all texts."""
+    """Sort the pairs of mappings that JSON does not sort.
+
+    Those are the ones whose keys are not all texts.
+    """
     if isinstance(plain, list):
         return [_ordered(item) for item in plain]
     if not isinstance(plain, dict):

@@ -13,7 +13,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Stamps:
-    """Time since 1970 as integers that strictly grow within this process, even when the clock goes back.
+    """Time since 1970 as integers that strictly grow within this process.
+
+    They grow even when the clock goes back.
 
     Args:
         per_millisecond: the unit; so many of them are a millisecond.
@@ -25,7 +27,7 @@ class _Stamps:
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """A fork may have copied the lock while another thread held it."""
+        """Take a new lock: another thread may have held the old one at the fork."""
         self._lock = threading.Lock()
 
     def next(self) -> int:
@@ -49,7 +51,9 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def new_checkpoint_id() -> str:
-    """Return a UUID of version 7 that sorts by time, and strictly grows within this process.
+    """Return a UUID of version 7 that sorts by time.
+
+    Within this process they strictly grow.
 
     Example:
         >>> new_checkpoint_id() < new_checkpoint_id()
@@ -62,7 +66,10 @@ def new_checkpoint_id() -> str:
 
 
 def new_stamp() -> int:
-    """Return nanoseconds since 1970, greater than any before in this process: of two writes the later one."""
+    """Return nanoseconds since 1970, greater than any before in this process.
+
+    Of two writes the later one has the greater stamp.
+    """
     return _write_stamps.next()
 
 

@@ -82,7 +82,10 @@ def _normalize(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
 
 
 def is_json_text(text: str) -> bool:
-    """Whether JSON can hold a text: two surrogates in a row would be read back as one character."""
+    """Return whether JSON can hold a text.
+
+    Two surrogates in a row would be read back as one character.
+    """
     return text.isascii() or _MERGING.search(text) is None
 
 
@@ -103,7 +106,9 @@ _escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def dumps(value: JsonValue) -> str:
-    """Return a value of :func:`normalize` as JSON text. Lone surrogates are escaped, so UTF-8 takes it.
+    """Return a value of :func:`normalize` as JSON text.
+
+    Lone surrogates are escaped, so UTF-8 takes it.
 
     >>> dumps({"name": "Zoë"})
     '{"name":"Zoë"}'

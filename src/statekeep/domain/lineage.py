@@ -1,4 +1,4 @@
-"""Which ancestors a deletion keeps, and which checkpoints go together.
+"""Ancestors that a deletion keeps, and checkpoints that go together.
 
 Pure functions. Each backend applies them to the records that it has read.
 """
@@ -86,7 +86,9 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
 
 
 def is_under_root(namespace: str) -> bool:
-    """Whether a namespace is that of a nested graph's task, which ran under one checkpoint of the root namespace.
+    """Return whether a namespace ran under a checkpoint of the root namespace.
+
+    It is then that of a nested graph's task.
 
     >>> is_under_root("child:8a1f"), is_under_root("child"), is_under_root("")
     (True, False, False)
@@ -95,7 +97,9 @@ def is_under_root(namespace: str) -> bool:
 
 
 def root_of(metadata: Mapping[str, Any]) -> str | None:
-    """Return the checkpoint of the root namespace under which a nested one ran, if its metadata names one.
+    """Return the root namespace's checkpoint under which a nested one ran.
+
+    ``None`` if its metadata names none.
 
     That of the newest checkpoint counts for a whole namespace: when its root checkpoint goes, the namespace goes.
     """
@@ -105,7 +109,10 @@ def root_of(metadata: Mapping[str, Any]) -> str | None:
 
 
 def run_of(metadata: Mapping[str, Any]) -> str | None:
-    """Return the run that a checkpoint belongs to, if its metadata names one that can be an id."""
+    """Return the run that a checkpoint belongs to.
+
+    ``None`` if its metadata names none that can be an id.
+    """
     run_id = metadata.get("run_id")
     if type(run_id) is not str or not run_id:
         return None

@@ -104,7 +104,10 @@ class Model(BaseModel):
 
 
 def construct_fast(model: type[ModelT], values: dict[str, Any]) -> ModelT:
-    """Build as :meth:`Model.trusted` does, in loops over many: it passes on no keywords."""
+    """Build as :meth:`Model.trusted` does, for loops over many.
+
+    It passes on no keywords.
+    """
     self = _new(model)
     _set_values(self, values)
     _set_fields_set(self, _names(model))
@@ -120,7 +123,10 @@ def _names(model: type[Model]) -> set[str]:
 
 
 def is_plain(*values: Any) -> bool:
-    """Whether all are ASCII text, not empty and not too long: a :data:`Name` without further looking."""
+    """Return whether all are plain: ASCII text, not empty and not too long.
+
+    Such a text is a :data:`Name` without further looking.
+    """
     for value in values:
         if type(value) is not str or not value or not value.isascii() or len(value) > LONGEST_ID:
             return False

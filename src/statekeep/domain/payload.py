@@ -27,7 +27,10 @@ class Payload(Model):
 
 @runtime_checkable
 class Serializer(Protocol):
-    """Turns objects into typed bytes and back. LangGraph's serializers are of this shape."""
+    """Turns objects into typed bytes and back.
+
+    LangGraph's serializers are of this shape.
+    """
 
     def dumps_typed(self, obj: Any, /) -> tuple[str, bytes]:
         """Return the encoding's name and the bytes of ``obj``."""

@@ -22,7 +22,9 @@ def _expect(encoding: str, expected: str) -> None:
 
 
 class JsonSerializer:
-    """JSON text, extended so that tuples, bytes, dates, sets and NaN come back as they were.
+    """JSON text, extended so that Python's own types come back as they were.
+
+    These are tuples, bytes, dates, sets and NaN.
 
     Example:
         >>> JsonSerializer().dumps_typed({"step": 1})
@@ -50,11 +52,13 @@ class JsonSerializer:
 
 
 class MsgpackSerializer:
-    """MessagePack through ormsgpack (``pip install 'statekeep[msgpack]'``): compact, keeps bytes as bytes.
+    r"""MessagePack through ormsgpack: compact, keeps bytes as bytes.
+
+    Install it with ``pip install 'statekeep[msgpack]'``.
 
     Example:
         >>> MsgpackSerializer().dumps_typed([1, b"x"])
-        ('msgpack', b'\\x92\\x01\\xc4\\x01x')
+        ('msgpack', b'\x92\x01\xc4\x01x')
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,9 @@ _LONGEST_INTEGER: Final = 1000
 
 
 def shown(value: object, most: int = 80) -> str:
-    """Return the first characters of ``repr(value)``, however large, deep or broken the value is.
+    """Return the first characters of ``repr(value)``.
+
+    It is short however large, deep or broken the value is.
 
     >>> shown([1, {"a": "b"}]), shown("x" * 10**6, 10)
     ("[1, {'a': 'b'}]", "'xxxxxxxxx")
@@ -31,7 +33,10 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def _shown(value: Any, most: int) -> str:
-    """The text up to its end, or so much of it. Each level takes a character, so that there are at most so many."""
+    """Return the text up to its end, or so much of it.
+
+    Each level takes a character, so that there are at most so many.
+    """
     if most <= 0:
         return ""
     kind: Any = type(value).__repr__
@@ -64,7 +69,10 @@ def _items(values: Any, start: str, end: str, most: int) -> str:
 
 
 def once_made(method: Callable[[T], str]) -> Callable[[T], str]:
-    """Let ``__repr__`` answer for a half-made object, too; trackers of errors show these."""
+    """Let ``__repr__`` answer for a half-made object, too.
+
+    Trackers of errors show these.
+    """
 
     @wraps(method)
     def answer(self: T) -> str:

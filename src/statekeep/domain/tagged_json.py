@@ -1,12 +1,12 @@
-"""JSON that loses nothing.
+r"""JSON that loses nothing.
 
 Plain JSON values are written as they are. What JSON cannot hold (tuples, bytes, dates, NaN, sets,
 mappings whose keys are not strings ...) becomes a one-key object ``{"$keep": [kind, value]}``, so that it
-is read back equal and of the same type. Lone surrogates are written as ``\\udXXX`` escapes, or as tagged UTF-8
+is read back equal and of the same type. Lone surrogates are written as ``\udXXX`` escapes, or as tagged UTF-8
 where two of them in a row would be read back as one character.
 
->>> loads(dumps({"a": (1, 2), "b": b"\\xff"}))
-{'a': (1, 2), 'b': b'\\xff'}
+>>> loads(dumps({"a": (1, 2), "b": b"\xff"}))
+{'a': (1, 2), 'b': b'\xff'}
 >>> dumps({"a": [1, "x", None]})
 '{"a":[1,"x",null]}'
 """
@@ -166,7 +166,10 @@ def dumps(value: Any, other: Other = _reject) -> str:
 
 
 def _is_simple(value: Any) -> bool:
-    """Whether it needs no encoding, as most metadata, and Pydantic writes it as Python does."""
+    """Return whether a value needs no encoding, as most metadata.
+
+    Pydantic writes it as Python does.
+    """
     if type(value) is not dict or TAG in value:
         return False
     for key, item in value.items():

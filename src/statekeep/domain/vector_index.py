@@ -1,4 +1,7 @@
-"""The index for search by meaning: texts that become vectors, and their comparison."""
+"""The index for search by meaning.
+
+Texts become vectors, which are compared.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,9 @@ class VectorIndex(Model):
 
     @classmethod
     def of(cls, index: Any) -> Self | None:
-        """Return the options that a mapping, another :class:`VectorIndex` or ``None`` stands for.
+        """Return the options that ``value`` stands for.
+
+        It is a mapping, another :class:`VectorIndex` or ``None``.
 
         Raises:
             InvalidInput: an option is unknown or out of its range.

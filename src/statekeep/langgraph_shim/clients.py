@@ -20,7 +20,9 @@ def carrier(client: Any, deadline: float) -> Client:
 
 
 def opened(make: Callable[[Client], MadeT], conn_string: str, **options: Any) -> MadeT:
-    """Open a client for a URL and return ``make(client)``; on failure close the client.
+    """Open a client for a URL and return ``make(client)``.
+
+    If that fails, the client is closed.
 
     Args:
         make: gets the client, and owns it if it succeeds.

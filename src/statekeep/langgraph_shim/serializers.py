@@ -1,4 +1,4 @@
-"""Serializers: the check of the user's, and one that makes objects of known types only."""
+"""Serializers: the check of the user's, and one that makes known types only."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ def _type(found: Any) -> tuple[str, str]:
 
 
 def chosen_serde(serde: Any, strict: Strict) -> SerializerProtocol | None:
-    """Return the serializer that two arguments ask for; ``None`` for LangGraph's own one.
+    """Return the serializer that two arguments ask for.
+
+    ``None`` stands for LangGraph's own one.
 
     Raises:
         InvalidInput: ``serde`` is no serializer, neither with typed methods nor with ``dumps`` and ``loads``;

@@ -1,1 +1,1 @@
-"""How it is kept: the contract of a backend, the faces that users hold, and the backends."""
+"""The storage: the contract of a backend, the users' faces, the backends."""

@@ -1,4 +1,4 @@
-"""Repositories of cache entries: what a backend implements, and the two faces that users hold."""
+"""Repositories of cache entries: the contract of a backend, and two faces."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ class CacheBackend(Protocol):
         ...
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
-        """Leave out what is not stored, and what is damaged: :func:`unreadable` is told of the latter."""
+        """Read entries, leaving out those that are missing or damaged.
+
+        :func:`unreadable` is told of the latter.
+        """
         ...
 
     def set(self, entries: Sequence[Write]) -> Operation[None]: ...
@@ -83,7 +86,10 @@ class CacheBackend(Protocol):
 
 
 def unreadable(error: Exception, key: object) -> None:
-    """Log that what is stored under ``key`` is taken as missing, because it cannot be read."""
+    """Log that the entry under ``key`` is taken as missing.
+
+    It cannot be read.
+    """
     logger.warning("cache entry %r cannot be read and counts as missing: %s: %s", key, type(error).__name__, error)
 
 

@@ -1,4 +1,4 @@
-"""Repositories of checkpoints: what a backend implements, and the two faces that users hold."""
+"""Repositories of checkpoints: the contract of a backend, and two faces."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class CheckpointBackend(Protocol):
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]: ...
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """One page. ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together."""
+        """Return one page.
+
+        ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together.
+        """
         ...
 
     def ancestors(
@@ -66,7 +69,10 @@ class CheckpointBackend(Protocol):
     ) -> Operation[dict[str, ChannelHistory]]: ...
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """One page: at most ``limit`` threads behind ``after``; the cursor is the last thread."""
+        """Return one page: at most ``limit`` threads behind ``after``.
+
+        The cursor is the last thread.
+        """
         ...
 
     def delete_thread(self, thread_id: str) -> Operation[None]: ...
@@ -208,7 +214,9 @@ class _Operations(Repository[CheckpointBackend]):
     def _list_threads(
         self, *, prefix: str = "", after: Thread | None = None, limit: int | None = None
     ) -> Pages[Thread]:
-        """Iterate over the threads that have a checkpoint, the most recently updated first.
+        """Iterate over the threads that have a checkpoint.
+
+        The most recently updated one is the first.
 
         A thread that is updated meanwhile moves to the front: what comes later may leave it out.
 

@@ -299,7 +299,9 @@ def aconnect(
     clock: Callable[[], float] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> AsyncConnection:
-    """Open repositories for asyncio code. See :func:`connect` for arguments and errors.
+    """Open repositories for asyncio code.
+
+    See :func:`connect` for arguments and errors.
 
     The connection is made on first use.
 

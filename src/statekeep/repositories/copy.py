@@ -109,7 +109,10 @@ def _at(what: str, place: str | Namespace) -> Iterator[None]:
 
 
 def _values(saved: Checkpoint) -> dict[str, tuple[str, Any, bytes]]:
-    """Return version and digest of each value, by channel; a version is its type and value."""
+    """Return version and digest of each value, by channel.
+
+    A version is its type and value.
+    """
     found = {}
     for name, channel in saved.channels.items():
         if channel.payload is not None:
@@ -166,7 +169,9 @@ def _copied_checkpoints(
 
 
 def _threads(source: Any) -> Operation[list[str]]:
-    """Return the ids of all threads, the last updated one last, as in the target later.
+    """Return the ids of all threads.
+
+    The last updated one is the last, as in the target later.
 
     A thread that is updated meanwhile moves to the front and may be overlooked, so the front is read again.
     """

@@ -20,7 +20,10 @@ ActionT = TypeVar("ActionT", bound=Action)
 
 @frozen
 class Embed:
-    """A request for vectors of texts; the reply has one for each, as ``dims`` 32-bit floats."""
+    """A request for vectors of texts.
+
+    The reply has one for each, as ``dims`` 32-bit floats.
+    """
 
     texts: Sequence[str]
     are_queries: bool = False
@@ -106,7 +109,10 @@ def _failed(error: Exception) -> StatekeepError:
 
 
 def _in_a_loop(make: Callable[[], Awaitable[Any]]) -> Any:
-    """Await in blocking code, in a new thread: the event loop of this one may be running."""
+    """Await in blocking code, in a new thread.
+
+    The event loop of this one may be running.
+    """
     outcome: list[Any] = []
     errors: list[BaseException] = []
 

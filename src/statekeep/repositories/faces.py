@@ -44,7 +44,10 @@ BackendT = TypeVar("BackendT", bound=Backend)
 
 
 class Repository(Generic[BackendT]):
-    """The part that both faces share: a backend, and who answers the requests of its operations."""
+    """The part that both faces share.
+
+    It is a backend, and who answers the requests of its operations.
+    """
 
     def __init__(self, backend: BackendT) -> None:
         self.backend = backend
@@ -69,7 +72,10 @@ class Blocking(Repository[BackendT]):
     """The end of a blocking repository."""
 
     def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        """Close what the repository opened itself. Idempotent.
+
+        A client that you passed stays open.
+        """
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -85,7 +91,10 @@ class Awaiting(Repository[BackendT]):
     """The end of an asyncio repository."""
 
     async def close(self) -> None:
-        """Close what the repository opened itself; a client that you passed stays open. Idempotent."""
+        """Close what the repository opened itself. Idempotent.
+
+        A client that you passed stays open.
+        """
         await self.backend.aclose()
 
     async def __aenter__(self) -> Self:
@@ -126,7 +135,10 @@ def awaiting(
 def iterating(
     body: Callable[Concatenate[RepositoryT, ParametersT], Pages[ItemT]],
 ) -> Callable[Concatenate[RepositoryT, ParametersT], Iterator[ItemT]]:
-    """Make a method that iterates over the pages of ``body``; bad input is refused before the first step."""
+    """Make a method that iterates over the pages of ``body``.
+
+    Bad input is refused before the first step.
+    """
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> Iterator[ItemT]:
@@ -139,7 +151,10 @@ def iterating(
 def aiterating(
     body: Callable[Concatenate[RepositoryT, ParametersT], Pages[ItemT]],
 ) -> Callable[Concatenate[RepositoryT, ParametersT], AsyncIterator[ItemT]]:
-    """Make a method that iterates over the pages of ``body`` asynchronously. See :func:`iterating`."""
+    """Make a method that iterates asynchronously over the pages of ``body``.
+
+    See :func:`iterating`.
+    """
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> AsyncIterator[ItemT]:
@@ -168,7 +183,9 @@ async def _aitems(pages: Pages[ItemT], executor: Executor) -> AsyncIterator[Item
 
 
 def _describe(method: Any, body: Callable[..., Any], iterator: Any = None) -> None:
-    """Have ``method`` say what it returns, and be told apart in tracebacks and profiles.
+    """Have ``method`` say what it returns, and its own name.
+
+    Tracebacks and profiles tell it apart by that.
 
     Args:
         method: wraps ``body``.

@@ -1,4 +1,4 @@
-"""What happens to clients in a process that was forked (gunicorn, multiprocessing)."""
+"""Clients in a process that was forked, as by gunicorn or multiprocessing."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ _followed: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def follow(client: Forked) -> None:
-    """Call ``client.after_fork()`` in each child process, before anything else runs there."""
+    """Call ``client.after_fork()`` in each child process.
+
+    It is called before anything else runs there.
+    """
     _followed.add(client)
 
 
 def abandon(inherited: object) -> None:
-    """Keep what must neither be used nor closed in a child process: its end would disturb the parent."""
+    """Keep what must neither be used nor closed in a child process.
+
+    Its end would disturb the parent.
+    """
     _abandoned.append(inherited)
 
 

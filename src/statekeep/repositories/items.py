@@ -1,4 +1,4 @@
-"""Repositories of items: what a backend implements, and the two faces that users hold."""
+"""Repositories of items: the contract of a backend, and the two faces."""
 
 from __future__ import annotations
 

@@ -30,14 +30,20 @@ Operation = Generator[Any, Any, ResultT]
 
 @frozen
 class Page(Generic[ItemT]):
-    """Some results of a listing, and where to go on; ``cursor`` is ``None`` on the last page."""
+    """Some results of a listing, and where to go on.
+
+    ``cursor`` is ``None`` on the last page.
+    """
 
     items: Sequence[ItemT]
     cursor: Any = None
 
 
 def named(name: str, operation: Operation[ResultT]) -> Operation[ResultT]:
-    """Have errors say ``name`` for an operation that is the body of several; none for one that is a part of another."""
+    """Have errors say ``name`` for an operation that is the body of several.
+
+    One that is a part of another has none.
+    """
     if isinstance(operation, GeneratorType):
         operation.__name__ = name
     return operation
@@ -81,7 +87,10 @@ def run(operation: Operation[ResultT], execute: Callable[[Any], Any]) -> ResultT
 
 
 async def arun(operation: Operation[ResultT], execute: Callable[[Any], Awaitable[Any]]) -> ResultT:
-    """Run ``operation`` to its end, awaiting ``execute`` for each request. See :func:`run`."""
+    """Run ``operation`` to its end, awaiting ``execute`` for each request.
+
+    See :func:`run`.
+    """
     try:
         request = next(operation)
         while True:

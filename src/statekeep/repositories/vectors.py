@@ -18,7 +18,7 @@ Scores = npt.NDArray[np.float32]
 
 
 def packed(vectors: Any, count: int, dims: int) -> list[bytes]:
-    """Return vectors as bytes.
+    r"""Return vectors as bytes.
 
     Args:
         vectors: the result of an embedding function: a sequence of sequences of numbers.
@@ -30,7 +30,7 @@ def packed(vectors: Any, count: int, dims: int) -> list[bytes]:
 
     Example:
         >>> packed([[1, 0]], 1, 2)
-        [b'\\x00\\x00\\x80?\\x00\\x00\\x00\\x00']
+        [b'\x00\x00\x80?\x00\x00\x00\x00']
     """
     try:
         rows = [list(vector.tolist() if hasattr(vector, "tolist") else vector) for vector in vectors]

@@ -1,4 +1,6 @@
-"""Tools to test your backends and programs: contracts, state machines, strategies, servers.
+"""Tools to test your backends and programs.
+
+There are contracts, state machines, strategies and servers.
 
 Each part is a module of its own and imports only what it needs; nothing is imported from here.
 docs/writing-a-backend.md shows how to use them.

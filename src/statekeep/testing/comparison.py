@@ -1,4 +1,7 @@
-"""The base of the state machines: a backend, an oracle, and the comparison of their answers."""
+"""The base of the state machines.
+
+It has a backend, an oracle, and the comparison of their answers.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ class Expiry:
 
 
 def canonical(value: Any) -> Any:
-    """Return a form that is equal only for equal values of equal types. NaN equals itself; keys have no order.
+    """Return a form that is equal only for equal values of equal types.
+
+    NaN equals itself; keys have no order.
 
     Example:
         >>> canonical(1) == canonical(1.0), canonical(float("nan")) == canonical(float("nan"))
@@ -140,7 +145,9 @@ class Call:
 
 
 class ComparingMachine(RuleBasedStateMachine):
-    """A state machine over a backend and an oracle, ``oracle``, which its subclasses make.
+    """A state machine over a backend and an oracle.
+
+    Its subclasses make the ``oracle``.
 
     Attributes:
         make_backend: opens an empty backend; in an event loop of its own if it is an async context manager.
@@ -193,7 +200,9 @@ class ComparingMachine(RuleBasedStateMachine):
     def opened(
         self, blocking: Callable[[Any], RepositoryT], through: Callable[[Any, BlockingPortal, bool], RepositoryT]
     ) -> tuple[RepositoryT, RepositoryT]:
-        """Open a backend, and return repositories over it that are called as blocking ones are.
+        """Open a backend, and return repositories over it.
+
+        They are called as blocking ones are.
 
         The second one lists step by step; with the first one, listings may be read to their end at once.
 
@@ -249,7 +258,10 @@ class ComparingMachine(RuleBasedStateMachine):
                     mine.divergences[_check_of(sys.exception())] += 1
 
     def at_the_end(self) -> None:
-        """Read listings to their end; and if the server was never restarted, see that all is there after it is."""
+        """Read listings to their end.
+
+        If the server was never restarted, see that all is there after it is.
+        """
         for listing in self.under_way:
             listing.go_on(None)
         if self.restart is not None and not self.faults["restart"]:
@@ -309,7 +321,9 @@ class ComparingMachine(RuleBasedStateMachine):
     def side_by_side(
         self, calls: Sequence[Call], after: Callable[[], Any], expected_after: Callable[[Any], Any]
     ) -> list[Answer]:
-        """Make calls at once. What they return, and what is there then, must be as if one had come after the other.
+        """Make calls at once.
+
+        What they return, and what is there then, must be as if one had come after the other.
 
         The oracle does not learn of them: undo them, so that nothing later depends on which one was first.
 

@@ -26,7 +26,9 @@ def _names(found: Iterable[str]) -> frozenset[str]:
 
 @frozen
 class Differences:
-    """The differences that a backend declares. A state machine takes these for right, and no others.
+    """The differences that a backend declares.
+
+    A state machine takes these for right, and no others.
 
     Each of them is defined, so that it is compared like everything else, but for ``forks_are_ambiguous``.
 

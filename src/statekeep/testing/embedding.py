@@ -10,7 +10,9 @@ DIMS: Final = 26
 
 
 def letter_counts(texts: Sequence[str]) -> list[list[float]]:
-    """Return how often each letter from a to z is in each of the texts, capital or not.
+    """Return how often each letter from a to z is in each of the texts.
+
+    Capital letters count as small ones.
 
     A text without such letters becomes a vector of zeros, which has no direction to compare.
 

@@ -30,7 +30,9 @@ def awaited(repository: ItemRepository) -> AsyncItemRepository: ...
 @overload
 def awaited(repository: CacheRepository) -> AsyncCacheRepository: ...
 def awaited(repository: Any) -> Any:
-    """Return a blocking repository that is called as its async twin is. It blocks the event loop.
+    """Return a blocking repository that is called as its async twin is.
+
+    It blocks the event loop.
 
     Args:
         repository: what answers.
@@ -91,7 +93,10 @@ def blocking(repository: Any, portal: BlockingPortal, *, lazily: bool = False) -
 
 
 def watched(repository: RepositoryT, note: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> RepositoryT:
-    """Have each method of a blocking repository replaced by what ``note`` makes of its name and of itself."""
+    """Have each method of a blocking repository replaced.
+
+    It is replaced by what ``note`` makes of its name and of itself.
+    """
     for name in operations_of(type(repository)):
         setattr(repository, name, note(name, getattr(repository, name)))
     return repository

@@ -1,4 +1,6 @@
-"""One history, two backends: whatever a state machine did to the one is done to the other, with equal results.
+"""One history, two backends.
+
+Whatever a state machine did to the one is done to the other, with equal results.
 
 Example:
     >>> from contextlib import nullcontext
@@ -37,7 +39,10 @@ class _Step:
 
 @define
 class _Replay:
-    """Names that differ in the other backend: keys that ``append`` made, and threads, which have times."""
+    """Names that differ in the other backend.
+
+    These are keys that ``append`` made, and threads, which have times.
+    """
 
     keys: dict[str, str] = field(factory=dict)
     threads: dict[str, Thread] = field(factory=dict)
@@ -60,7 +65,10 @@ class _Replay:
 
 
 def _form(value: Any, keys: Mapping[str, str]) -> Any:
-    """Return the part of an answer that must be equal: no times, and keys by their names in the first backend."""
+    """Return the part of an answer that must be equal.
+
+    It has no times, and keys by their names in the first backend.
+    """
     if isinstance(value, SavedCheckpoint):
         return canonical({name: getattr(value, name) for name in SavedCheckpoint.model_fields})
     if isinstance(value, Thread):
@@ -91,7 +99,9 @@ def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
 
 
 def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextManager[Any]]) -> type[MachineT]:
-    """Return a machine that at the end of each example does the same to another backend.
+    """Return a machine that repeats each example on another backend.
+
+    It does so at the example's end.
 
     Args:
         machine: over the first backend, without ``expiry``.
@@ -115,7 +125,10 @@ def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextMana
             return call
 
         def side_by_side(self, calls: Any, after: Any, expected_after: Any) -> list[Answer]:
-            """One after the other: which one would be first is nobody's to say, and not to repeat."""
+            """Make the calls one after the other.
+
+            Which one would be first is nobody's to say, and not to repeat.
+            """
             self.oracle.expire()
             answers = []
             for one in calls:

@@ -1,4 +1,6 @@
-"""A plugin of pytest: sums up the state machines at the end, over all processes of pytest-xdist.
+"""A plugin of pytest that sums up the state machines at the end.
+
+It does so over all processes of pytest-xdist.
 
 Load it with ``pytest -p statekeep.testing.pytest_plugin``, or in ``addopts``.
 """

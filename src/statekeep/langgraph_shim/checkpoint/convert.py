@@ -50,7 +50,10 @@ def _dump(serde: Serializer, value: Any, what: str) -> Payload:
 
 
 def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
-    """Deserialize a payload. An error says ``what`` it was, with ``names`` in its braces."""
+    """Deserialize a payload.
+
+    An error says ``what`` it was, with ``names`` in its braces.
+    """
     try:
         return serde.loads_typed((payload.encoding, payload.data))
     except Exception as error:
@@ -168,7 +171,7 @@ def to_domain(
 def writes_to_domain(
     serde: Serializer, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
 ) -> list[PendingWrite]:
-    """Return the pending writes that ``BaseCheckpointSaver.put_writes`` is asked to store.
+    """Return the pending writes that ``put_writes`` is asked to store.
 
     Raises:
         InvalidInput: ``writes`` is not a sequence of (channel, value) pairs, or the task is not named by text.
@@ -244,7 +247,10 @@ def _writes(serde: Serializer, writes: Iterable[PendingWrite], place: Checkpoint
 
 
 def lacks_sends(found: CheckpointTuple) -> bool:
-    """Say whether the Sends of a checkpoint are with its parent, as in formats before 4."""
+    """Return whether the Sends of a checkpoint are with its parent.
+
+    They are in formats before 4.
+    """
     checkpoint = found.checkpoint
     return (
         found.parent_config is not None

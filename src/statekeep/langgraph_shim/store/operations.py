@@ -1,4 +1,7 @@
-"""A batch of LangGraph's store as an operation; requests are functions of a repository."""
+"""A batch of LangGraph's store as an operation.
+
+Its requests are functions of a repository.
+"""
 
 from __future__ import annotations
 

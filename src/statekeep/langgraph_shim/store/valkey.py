@@ -41,7 +41,10 @@ class ValkeyIndexConfig(IndexConfig, total=False):
 
 
 def _vector_index(index: Any) -> VectorIndex | None:
-    """Return the options; ``None`` means the default, ``"provider:model"`` becomes a model."""
+    """Return the options of vector search.
+
+    ``None`` means the default, ``"provider:model"`` becomes a model.
+    """
     if not isinstance(index, Mapping):
         return VectorIndex.of(index)
     given = {name: value for name, value in index.items() if value is not None}

@@ -1,4 +1,7 @@
-"""Amazon Bedrock AgentCore Memory as a store of records: lanes of events, read by exact names."""
+"""Amazon Bedrock AgentCore Memory as a store of records.
+
+These are lanes of events, read by exact names.
+"""
 
 from .backend import AgentCoreCheckpoints
 from .get import Progress

@@ -31,7 +31,9 @@ RENEWAL = 86_400.0
 
 
 class AgentCoreCheckpoints:
-    """Checkpoints and pending writes in AgentCore Memory, for :class:`~statekeep.CheckpointRepository`.
+    """Checkpoints and pending writes in AgentCore Memory.
+
+    A backend of :class:`~statekeep.CheckpointRepository`.
 
     :meth:`put` trusts its cache of a thread for five minutes. If another process deletes a thread on which this one is
     at work, checkpoints of these five minutes may lack channel values or a place in listings.
@@ -136,11 +138,17 @@ class AgentCoreCheckpoints:
         yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        """Read a checkpoint: one call, one more for each large value side by side, two more first for the newest."""
+        """Read a checkpoint: one call, two more first for the newest.
+
+        There is one more for each large value, all side by side.
+        """
         return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """List checkpoints: one call for each 100 that are passed by, and those of :meth:`get` for each result."""
+        """List checkpoints: one call for each 100 that are passed by.
+
+        For each result there are the calls of :meth:`get`.
+        """
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(
@@ -150,11 +158,17 @@ class AgentCoreCheckpoints:
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """List threads: some calls for each of the actor's, as the service does not order them."""
+        """List threads: some calls for each of the actor's.
+
+        The service does not order them.
+        """
         return (yield from listing.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
-        """Delete a thread: one call for each event. If it is cut off, repeat it: it goes on where it was."""
+        """Delete a thread: one call for each event.
+
+        If it is cut off, repeat it: it goes on where it was.
+        """
         yield from delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
@@ -162,7 +176,10 @@ class AgentCoreCheckpoints:
         yield from delete_runs(self._settings, run_ids)
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
-        """Read the source, and write two calls for each checkpoint and one for each large value."""
+        """Copy a thread: two calls for each checkpoint, one for each large value.
+
+        They follow the reading of the source.
+        """
         yield from copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
@@ -183,7 +200,9 @@ class AgentCoreCheckpoints:
         return (yield from get.actors_of_run(self._settings, text("run_id", run_id)))
 
     def every_thread(self) -> Operation[Sequence[tuple[str, Thread]]]:
-        """Return the threads of all actors with their actors, the most recently updated first.
+        """Return the threads of all actors with their actors.
+
+        The most recently updated one is the first.
 
         One call for each 100 actors of the memory, and what :meth:`list_threads` takes for each that has threads.
         """

@@ -181,7 +181,9 @@ def _remove(
     heads: Mapping[str, Head],
     gone: Collection[str],
 ) -> Operation[None]:
-    """Delete some checkpoints of a namespace, their pending writes, and the values that nobody else has.
+    """Delete some checkpoints of a namespace, and their pending writes.
+
+    Values go with them if nobody else has them.
 
     With them goes what earlier deletions and puts left behind that were cut off.
     """

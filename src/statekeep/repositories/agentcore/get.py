@@ -67,7 +67,7 @@ class Settings:
     progress: Callable[[Progress], None] | None
 
     def place(self, thread_id: str) -> ThreadPlace:
-        """The lanes of a thread."""
+        """Return the lanes of a thread."""
         return ThreadPlace(self.actor, thread_id)
 
 
@@ -96,7 +96,10 @@ def read_stored(
 
 
 def read_heads(settings: Settings, place: ThreadPlace, namespace: str, ids: Sequence[str]) -> Operation[list[Head]]:
-    """Read all these checkpoints but their pending writes, leaving out those that are not there."""
+    """Read all these checkpoints but their pending writes.
+
+    Those that are not there are left out.
+    """
     found: list[Head] = []
     for some in chunks(ids):
         several = yield from read_stored(settings, place, [(namespace, id_) for id_ in some])
@@ -124,7 +127,9 @@ def read_values(
 def find_values(
     settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
 ) -> Operation[tuple[dict[str, Payload], list[tuple[Lane, str]]]]:
-    """Read values that have lanes of their own: one round, if they are not larger than an event.
+    """Read values that have lanes of their own.
+
+    It takes one round, if they are not larger than an event.
 
     Args:
         settings: of the backend.
@@ -167,7 +172,10 @@ def complete(settings: Settings, place: ThreadPlace, found: Sequence[Stored]) ->
 def get(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
 ) -> Operation[SavedCheckpoint | None]:
-    """Read one checkpoint: one round, one more for large values, and one more first for the newest."""
+    """Read one checkpoint: one round, and one more first for the newest.
+
+    Large values take one more.
+    """
     place = settings.place(thread_id)
     if checkpoint_id is None:
         found = yield from newest(settings, place, namespace)
@@ -187,7 +195,10 @@ def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[
 
 
 def newest_of(settings: Settings, place: ThreadPlace, reader: IndexReader) -> Operation[Stored | None]:
-    """Read the newest checkpoint of an open index. A ``put`` that was cut off may have left an entry without one."""
+    """Read the newest checkpoint of an open index.
+
+    A ``put`` that was cut off may have left an entry without one.
+    """
     count = 1
     while True:
         # The first page did not do: many were put in one millisecond, or the ids are of no one order.

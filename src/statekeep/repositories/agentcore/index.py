@@ -21,7 +21,9 @@ OURS: Final = "statekeep/1 "
 
 @frozen
 class Indexed:
-    """A checkpoint that an index names, perhaps more than once: each put adds an event.
+    """A checkpoint that an index names.
+
+    It may do so more than once: each put adds an event.
 
     Attributes:
         entries: what the events say, the newest first.
@@ -112,7 +114,10 @@ def _is_ours(text: Any) -> bool:
 def open_readers(
     lanes: Lanes, namespaces: Lane, places: dict[str, Lane], size: int, before: str | None = None
 ) -> Operation[tuple[list[IndexReader], Known]]:
-    """Read the first pages of some indexes, and beside them the list of namespaces: one round."""
+    """Read the first pages of some indexes, and the list of namespaces.
+
+    They are read side by side: one round.
+    """
     readers = [IndexReader(namespace, lane) for namespace, lane in places.items()]
     calls = [lanes.listing(namespaces, PAGE), *(reader.call(lanes, size) for reader in readers)]
     replies = yield AwsCalls(calls)
@@ -132,7 +137,10 @@ def open_readers(
 def advance(
     lanes: Lanes, readers: Sequence[IndexReader], count: int, size: int, before: str | None = None
 ) -> Operation[None]:
-    """Read on until each index has confirmed so many checkpoints, or was read to its end."""
+    """Read on until each index has confirmed so many checkpoints.
+
+    An index that was read to its end has no more.
+    """
     while behind := [reader for reader in readers if not reader.is_read and len(reader.confirmed()) < count]:
         for start in range(0, len(behind), ABREAST):
             some = behind[start : start + ABREAST]
@@ -142,6 +150,9 @@ def advance(
 
 
 def drain(lanes: Lanes, readers: Sequence[IndexReader]) -> Operation[dict[str, list[Indexed]]]:
-    """Read indexes to their ends; all of each namespace's checkpoints in descending order."""
+    """Read indexes to their ends.
+
+    All of each namespace's checkpoints are in descending order.
+    """
     yield from advance(lanes, readers, 1 << 62, PAGE)
     return {reader.namespace: [reader.pop(id_) for id_ in reader.confirmed()] for reader in readers}

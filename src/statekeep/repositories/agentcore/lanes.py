@@ -44,7 +44,9 @@ class Lanes:
     piece: int = PIECE
 
     def appends(self, lane: Lane, record: Record, at: datetime) -> list[AwsCall]:
-        """Return the calls that append a record: one, or more if it is larger than an event may be.
+        """Return the calls that append a record.
+
+        There is one, or more if it is larger than an event may be.
 
         They carry no client token of their own: boto3 adds one that its retries share. A token made of the content
         would outlive a deletion, and the service would then ignore what is put again.
@@ -64,7 +66,9 @@ class Lanes:
             yield _request(calls[start : start + ABREAST])
 
     def read(self, lane: Lane, *, newest: int | None = None) -> Operation[list[Record]]:
-        """Return the records of a lane, the newest first; those of which a piece is missing are left out.
+        """Return the records of a lane, the newest first.
+
+        Those of which a piece is missing are left out.
 
         Args:
             lane: what to read.
@@ -81,7 +85,10 @@ class Lanes:
         return [records(found, str(lane))[0] for lane, found in zip(lanes, texts, strict=True)]
 
     def clear(self, lanes: Sequence[Lane]) -> Operation[int]:
-        """Delete every event of some lanes, and return how many there were. What is gone already is no error."""
+        """Delete every event of some lanes, and return how many there were.
+
+        What is gone already is no error.
+        """
         events = yield from self._events(lanes, None, payloads=False)
         yield from self.delete([(lanes[number], event["eventId"]) for number, event in events])
         return len(events)

@@ -35,7 +35,10 @@ def threads_actor(actor: str) -> str:
 
 
 def owner_of_threads(name: str) -> str | None:
-    """Return the name of the actor whose threads are the sessions of this one, ``None`` if they are not threads."""
+    """Return the name of the actor whose threads are an actor's sessions.
+
+    ``None`` if the sessions are not threads.
+    """
     return name.removesuffix(_THREADS) if name.endswith(_THREADS) else None
 
 
@@ -105,6 +108,9 @@ def is_value(lane: Lane) -> bool:
 
 
 def value_name(channel: str, version: str | int | float, payload: Payload) -> str:
-    """Return the name of a channel's value at a version. Forks may have several under one version."""
+    """Return the name of a channel's value at a version.
+
+    Forks may have several under one version.
+    """
     content = sha256(payload.data).hexdigest()
     return digest(channel, type(version).__name__, str(version), payload.encoding, content)

@@ -73,7 +73,10 @@ def list_checkpoints(
 def _matching(
     settings: Settings, query: CheckpointQuery, place: ThreadPlace, refs: Sequence[tuple[str, str]]
 ) -> Operation[list[Stored]]:
-    """Read those of the checkpoints that are there and fulfil the query; the index may be ahead of them."""
+    """Read those of the checkpoints that are there and fulfil the query.
+
+    The index may be ahead of them.
+    """
     several = yield from read_stored(settings, place, refs)
     return [
         one
@@ -83,7 +86,10 @@ def _matching(
 
 
 def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id: str) -> Operation[None]:
-    """Go on to a thread: read its list of namespaces and the first pages of their indexes."""
+    """Go on to a thread.
+
+    Its list of namespaces and the first pages of their indexes are read.
+    """
     cursor.thread_id, cursor.readers = thread_id, ()
     place = settings.place(thread_id)
     if query.checkpoint_id is not None:
@@ -114,7 +120,10 @@ def _size(query: CheckpointQuery, cursor: Cursor) -> int:
 
 
 def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int) -> Operation[list[tuple[str, str]]]:
-    """Take the next checkpoints that may fulfil the query out of the indexes, in order."""
+    """Take the next checkpoints that may fulfil the query, in order.
+
+    They are taken out of the indexes.
+    """
     if cursor.ready:
         some, cursor.ready = cursor.ready[:size], cursor.ready[size:]
         return some
@@ -164,7 +173,10 @@ def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
 
 
 def _actors(settings: Settings) -> Operation[list[str]]:
-    """Return the actors that have threads. Lists of threads tell the text of a hashed name."""
+    """Return the actors that have threads.
+
+    Lists of threads tell the text of a hashed name.
+    """
     actors: set[str] = set()
     for name in (yield from settings.lanes.actors()):
         owner = owner_of_threads(name)

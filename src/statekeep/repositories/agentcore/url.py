@@ -39,7 +39,9 @@ def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
 
 
 def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
-    """Return a backend for ``agentcore://MEMORY_ID?region=...``; the memory may be given by its ARN, too.
+    """Return a backend for ``agentcore://MEMORY_ID?region=...``.
+
+    The memory may be given by its ARN, too.
 
     Args:
         url: the URL. Its query may have ``region``, ``profile``, ``endpoint_url`` and ``actor_id``.

@@ -10,7 +10,9 @@ from attrs import field, frozen
 
 @frozen
 class AwsCall:
-    """Call one operation of the service. The reply is the dictionary that boto3 returns.
+    """Call one operation of the service.
+
+    The reply is the dictionary that boto3 returns.
 
     Attributes:
         operation: the API's name of it, as in its documentation and in IAM policies: ``"CreateEvent"``.
@@ -25,7 +27,9 @@ class AwsCall:
 
 @frozen
 class AwsCalls:
-    """Several calls side by side, in no particular order. The reply is the list of their replies.
+    """Several calls side by side, in no particular order.
+
+    The reply is the list of their replies.
 
     All of them run to their end. If some fail, the error of the first of these in the list is raised.
     """

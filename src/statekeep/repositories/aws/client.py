@@ -1,4 +1,7 @@
-"""A boto3 client that answers requests of operations, blocking or from an event loop."""
+"""A boto3 client that answers requests of operations.
+
+It does so blocking, or from an event loop.
+"""
 
 from __future__ import annotations
 

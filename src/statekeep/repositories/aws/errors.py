@@ -1,4 +1,7 @@
-"""Translation of boto3's errors: a table that all services share, and one for each service."""
+"""Translation of boto3's errors.
+
+There is a table that all services share, and one for each service.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ IAM_PREFIXES: Final[Mapping[str, str]] = {AGENTCORE: "bedrock-agentcore", BEDROC
 
 
 class NotFound(StatekeepError):
-    """The resource of a call is not there. Users do not see it: repositories ask with ``missing_ok``, or catch it."""
+    """The resource of a call is not there.
+
+    Users do not see it: repositories ask with ``missing_ok``, or catch it.
+    """
 
 
 @frozen

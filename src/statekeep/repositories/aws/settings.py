@@ -24,7 +24,9 @@ _KEYS: Final = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token
 
 
 class AwsSettings(Model):
-    """Settings for an AWS service. You may leave out every field: boto3 then looks where it always does.
+    """Settings for an AWS service.
+
+    You may leave out every field: boto3 then looks where it always does.
 
     Attributes:
         client: a ready boto3 client, used as it is and never closed; nothing else may be given beside it.

@@ -22,7 +22,9 @@ _FEW = 100
 
 
 class MemoryCacheEntries(AtOnce):
-    """A backend that keeps cache entries in this process; they are gone when it ends. Safe to share by threads.
+    """A backend that keeps cache entries in this process.
+
+    They are gone when it ends. Threads may share it.
 
     Args:
         ttl: seconds, with fractions, after which an entry expires that is set without a TTL of its own; ``None`` for

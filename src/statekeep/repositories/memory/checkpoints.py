@@ -44,14 +44,20 @@ class _Thread:
 
 @frozen
 class _Cursor:
-    """The place where a listing goes on: threads to read, last result of the first of them, limit that is left."""
+    """The place where a listing goes on.
+
+    It has the threads to read, the last result of the first of them, and the limit that is left.
+    """
 
     threads: Sequence[str]
     last: tuple[str, str] | None
     limit: int | None
 
     def behind(self, saved: SavedCheckpoint, position: int, size: int) -> _Cursor | None:
-        """Go on behind ``saved``, which is of the thread at ``position`` and the last of ``size`` results."""
+        """Go on behind ``saved``, the last of ``size`` results.
+
+        It is of the thread at ``position``.
+        """
         if self.limit == size:
             return None
         limit = None if self.limit is None else self.limit - size
@@ -59,7 +65,9 @@ class _Cursor:
 
 
 class MemoryCheckpoints(AtOnce):
-    """A backend that keeps checkpoints in this process; they are gone when it ends. Safe to share by threads.
+    """A backend that keeps checkpoints in this process.
+
+    They are gone when it ends. Threads may share it.
 
     Args:
         ttl: seconds, with fractions, after which a checkpoint or pending write expires; ``None`` for never.
@@ -210,7 +218,10 @@ class MemoryCheckpoints(AtOnce):
     def _matching(
         self, thread_id: str, query: CheckpointQuery, last: tuple[str, str] | None
     ) -> Iterator[SavedCheckpoint]:
-        """Read the checkpoints of a thread that fulfil ``query``, in order, behind ``last``."""
+        """Read the checkpoints of a thread that fulfil ``query``, in order.
+
+        Only those behind ``last`` are read.
+        """
         thread = self._live(thread_id)
         if thread is None:
             return
@@ -323,7 +334,10 @@ def _history(name: str, ancestors: Sequence[tuple[Record, Sequence[PendingWrite]
 
 
 def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
-    """Delete all checkpoints but these and their sources; return the ids of those kept."""
+    """Delete all checkpoints but these and their sources.
+
+    The ids of those kept are returned.
+    """
     kept = with_sources(checkpoint_ids, namespace.link)
     namespace.delete(namespace.records.keys() - kept)
     return kept

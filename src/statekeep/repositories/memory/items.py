@@ -34,7 +34,10 @@ Place = tuple[Namespace, str]
 
 @frozen
 class _Record:
-    """A stored item. Its value is kept as text, so that nobody can change it from outside."""
+    """A stored item.
+
+    Its value is kept as text, so that nobody can change it from outside.
+    """
 
     text: str
     created_at: dt.datetime
@@ -93,7 +96,9 @@ class _Cursor:
 
 
 class MemoryItems(AtOnce):
-    """A backend that keeps items in this process; they are gone when it ends. Safe to share by threads.
+    """A backend that keeps items in this process.
+
+    They are gone when it ends. Threads may share it.
 
     Args:
         ttl: seconds, with fractions, after which an item expires that is put without a ``ttl`` of its own; ``None``

@@ -1,4 +1,7 @@
-"""The checkpoints, pending writes and shared channel values of one namespace of one thread."""
+"""The checkpoints of one namespace of one thread.
+
+There are also its pending writes and shared channel values.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def _value_key(name: str, channel: Channel) -> ValueKey:
 
 @frozen
 class Record:
-    """A stored checkpoint. Metadata is kept as text, so that nobody can change it from outside."""
+    """A stored checkpoint.
+
+    Metadata is kept as text, so that nobody can change it from outside.
+    """
 
     parent_id: str | None
     created_at: dt.datetime
@@ -61,7 +67,9 @@ class _Write:
 
 @define
 class Namespace:
-    """Checkpoints by id, writes by checkpoint id, and the first value stored under each channel version.
+    """Checkpoints by id, writes by checkpoint id, and channel values.
+
+    Of the values under one channel version the first one stays.
 
     ``expires_next`` is not later than the first expiry of anything in here.
     """
@@ -80,7 +88,10 @@ class Namespace:
     # -- checkpoints
 
     def resolve(self, checkpoint: Checkpoint, supplied: dict[str, Channel]) -> tuple[dict[str, Channel], list[str]]:
-        """Return the channels as they are to be stored, and the names of those whose value is not here."""
+        """Return the channels as they are to be stored.
+
+        With them come the names of those whose value is not here.
+        """
         parent = self.records.get(checkpoint.parent_id) if checkpoint.parent_id is not None else None
         channels = dict(checkpoint.channels)
         missing = []
@@ -126,7 +137,10 @@ class Namespace:
         self._expires_next = min(self._expires_next, record.expires_at)
 
     def remove(self, checkpoint_id: str) -> None:
-        """Remove a record, and the shared values that no other record uses. Its writes stay."""
+        """Remove a record, and the shared values that no other record uses.
+
+        Its writes stay.
+        """
         record = self.records.pop(checkpoint_id, None)
         if record is None:
             return
@@ -137,7 +151,10 @@ class Namespace:
                 del self._values[key]
 
     def delete(self, checkpoint_ids: Collection[str]) -> None:
-        """Remove checkpoints with their writes; a child of one of them has no parent any more."""
+        """Remove checkpoints with their writes.
+
+        A child of one of them has no parent any more.
+        """
         for checkpoint_id in checkpoint_ids:
             self.remove(checkpoint_id)
             self.writes.pop(checkpoint_id, None)
@@ -179,7 +196,10 @@ class Namespace:
     # -- pending writes
 
     def add_writes(self, checkpoint_id: str, writes: Sequence[PendingWrite], expires_at: float) -> None:
-        """Add writes. For ``idx >= 0`` the first one stays, with a new TTL; for ``idx < 0`` the last one counts."""
+        """Add writes.
+
+        For ``idx >= 0`` the first one stays, with a new TTL; for ``idx < 0`` the last one counts.
+        """
         if not writes:
             return
         stored = self.writes.setdefault(checkpoint_id, {})
@@ -206,7 +226,10 @@ class Namespace:
     # -- expiry
 
     def refresh(self, checkpoint_id: str, expires_at: float, *, writes: bool) -> None:
-        """Give a stored checkpoint a new expiry, and with ``writes`` its pending writes, too."""
+        """Give a stored checkpoint a new expiry.
+
+        With ``writes``, its pending writes get it, too.
+        """
         if checkpoint_id in self.records:
             self.records[checkpoint_id] = evolve(self.records[checkpoint_id], expires_at=expires_at)
         if writes and checkpoint_id in self.writes:

@@ -1,4 +1,7 @@
-"""A cache of checkpoints that this process put or read lately; it saves most puts a read."""
+"""A cache of checkpoints that this process put or read lately.
+
+It saves most puts a read.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ class _Entry:
 
 
 class Recent:
-    """Channels of checkpoints, and entries of lists, for a while. Safe to share by threads.
+    """Channels of checkpoints, and entries of lists, for a while.
+
+    Threads may share it.
 
     Args:
         clock: returns seconds that only grow.

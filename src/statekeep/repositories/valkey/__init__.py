@@ -1,4 +1,7 @@
-"""Valkey: records that redis-om reads too, over valkey-glide and valkey-py, standalone and cluster."""
+"""Valkey: records that redis-om reads too.
+
+They go over valkey-glide and valkey-py, standalone and cluster.
+"""
 
 from .cache.backend import ValkeyCacheEntries
 from .checkpoints.backend import ValkeyCheckpoints

@@ -75,7 +75,10 @@ class ValkeyBackend:
             raise await arun(found, self.client.aexecute) from error.__cause__
 
     def _in_pieces(self, call: Call) -> Operation[Reply]:
-        """Answer a call whose keys may be on two nodes: in pieces, or when they no longer are."""
+        """Answer a call whose keys may be on two nodes.
+
+        It is answered in pieces, or when they no longer are.
+        """
         do = self.piecewise.get(call.script.name)
         operation = None if do is None else do(call.keys, call.args)
         if operation is None:

@@ -30,7 +30,10 @@ class Script:
 
 @frozen
 class Call:
-    """Run a script: one round trip, atomic, all keys in one slot. The reply is what the script returns."""
+    """Run a script: one round trip, atomic, all keys in one slot.
+
+    The reply is what the script returns.
+    """
 
     script: Script
     keys: Sequence[str]
@@ -70,7 +73,9 @@ class Scan:
 
 @frozen
 class Ask:
-    """Run a command about no key in particular, such as ``FT.SEARCH`` or ``INFO``: one round trip.
+    """Run a command about no key in particular: one round trip.
+
+    It may be ``FT.SEARCH`` or ``INFO``.
 
     Attributes:
         command: name and arguments.

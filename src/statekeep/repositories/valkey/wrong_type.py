@@ -12,7 +12,10 @@ from .requests import Call, Commands, Request
 def locate_wrong_type(
     prefix: str, types: Mapping[str, bytes], request: Request, error: CorruptRecord
 ) -> Operation[CorruptRecord]:
-    """Return the error of a request with the key that holds another type than Statekeep put there."""
+    """Return a request's error with the key that holds another type of value.
+
+    It is the type that is not the one that Statekeep put there.
+    """
     if isinstance(request, Call):
         keys = list(dict.fromkeys(request.keys))
         there = yield Commands([("TYPE", key) for key in keys])

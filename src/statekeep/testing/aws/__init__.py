@@ -1,4 +1,6 @@
-"""An emulator of AWS services, for tests without an account: a real HTTP server for real boto3 clients.
+"""An emulator of AWS services, for tests without an account.
+
+It is a real HTTP server for real boto3 clients.
 
 It emulates the data plane of Amazon Bedrock AgentCore Memory (``bedrock-agentcore``) and the sessions of Amazon Bedrock
 (``bedrock-agent-runtime``). What it takes the real services to do, and why, is listed in

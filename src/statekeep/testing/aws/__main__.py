@@ -1,4 +1,7 @@
-"""``python -m statekeep.testing.aws``: an emulator of its own, until it is interrupted."""
+"""An emulator of its own: ``python -m statekeep.testing.aws``.
+
+It runs until it is interrupted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A WSGI application for AWS services that speak rest-json, driven by botocore's own service models.
+"""A WSGI application for AWS services that speak rest-json.
+
+It is driven by botocore's own service models.
 
 The model says everything but what an operation does: routes, shapes, constraints, status codes, errors. A service is a
 name and a function for each operation that it emulates; the function gets the parsed and validated input and returns
@@ -40,7 +42,7 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """botocore's name of the service."""
+        """The name of the service in botocore."""
 
     @property
     def operations(self) -> Mapping[str, Handler]:
@@ -208,7 +210,10 @@ def _scope(environ: Mapping[str, Any]) -> str | None:
 
 
 def _code(operation: Any, fault: Fault) -> str | None:
-    """Return the error code of a fault in this operation's words; ``None`` if it has no such error."""
+    """Return the error code of a fault in this operation's words.
+
+    ``None`` if it has no such error.
+    """
     if fault.kind != "refused" or fault.code is not None:
         return fault.code or fault.kind
     for shape in operation.error_shapes:

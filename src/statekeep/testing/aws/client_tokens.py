@@ -20,7 +20,9 @@ class _Done:
 
 
 class ClientTokens:
-    """Remembers the answers to requests with a token. The caller sees to it that one thread asks at a time.
+    """Remembers the answers to requests with a token.
+
+    The caller sees to it that one thread asks at a time.
 
     Args:
         clock: the service's time.

@@ -25,7 +25,7 @@ class Clock:
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Return the time, in UTC."""
         return (self._at or datetime.now(UTC)) + self._offset
 
     def advance(self, seconds: float) -> None:

@@ -84,7 +84,9 @@ class Calls:
 
     @property
     def rounds(self) -> int:
-        """The most calls of which each began after the one before had ended: how long a chain the caller waited for.
+        """Return how long a chain of calls the caller waited for.
+
+        These are the most calls of which each began after the one before had ended.
 
         Calls side by side overlap only when they take a while, so make them :func:`~.faults.slow` to count rounds.
         """

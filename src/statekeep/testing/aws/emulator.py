@@ -160,7 +160,10 @@ class AwsEmulator:
 
 @cache
 def _loader() -> Any:
-    """Read botocore's data once for all sessions: the models of a service take longer to load than a test to run."""
+    """Read botocore's data once for all sessions.
+
+    The models of a service take longer to load than a test to run.
+    """
     return get_session().get_component("data_loader")
 
 

@@ -31,6 +31,9 @@ class ConnectionCut(Exception):
 
 
 def invalid(reason: str, message: str, field: str | None = None) -> AwsError:
-    """A ``ValidationException`` with the members that tell why, for the services that have them."""
+    """Return a ``ValidationException`` with the members that tell why.
+
+    It is for the services that have them.
+    """
     fields = [{"name": field, "message": message}] if field else []
     return AwsError("ValidationException", message, members={"reason": reason, "fieldList": fields})

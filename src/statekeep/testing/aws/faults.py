@@ -81,7 +81,10 @@ def throttle(*operations: str, rate: float = 1.0, every: int = 1, skip: int = 0,
 
 
 def conflict(*operations: str, rate: float = 1.0, every: int = 1, skip: int = 0, times: int | None = None) -> Fault:
-    """Answer 409, for the operations that have such an error. Nothing is done. See :func:`throttle`."""
+    """Answer 409, for the operations that have such an error.
+
+    Nothing is done. See :func:`throttle`.
+    """
     fault = _fault("refused", operations, rate=rate, every=every, skip=skip, times=times)
     return evolve(fault, status=409, message="The request conflicts with another request; try again")
 
@@ -109,7 +112,10 @@ def refuse(
         operations: API names; none for all.
         message: what the client is told.
         status: HTTP status.
-        rate: and the others: see :func:`throttle`.
+        rate: probability, 0.0 to 1.0.
+        every: choose every n-th call.
+        skip: so many calls are left alone first.
+        times: so many calls are chosen at most; ``None`` for no limit.
     """
     fault = _fault("refused", operations, rate=rate, every=every, skip=skip, times=times)
     return evolve(fault, status=status, code=code, message=message or code)
@@ -121,7 +127,10 @@ def cut_before(*operations: str, rate: float = 1.0, every: int = 1, skip: int = 
 
 
 def cut_after(*operations: str, rate: float = 1.0, every: int = 1, skip: int = 0, times: int | None = None) -> Fault:
-    """Do what is asked, then close the connection without an answer. See :func:`throttle`."""
+    """Do what is asked, then close the connection without an answer.
+
+    See :func:`throttle`.
+    """
     return _fault("cut after", operations, rate=rate, every=every, skip=skip, times=times)
 
 
@@ -173,7 +182,10 @@ class Faults:
             return [chosen.fault for chosen in self._chosen]
 
     def choose(self, operation: str, applies: Callable[[Fault], bool]) -> list[Fault]:
-        """Return the faults that hit a call, in their order; those that do not apply to it are not counted."""
+        """Return the faults that hit a call, in their order.
+
+        Those that do not apply to it are not counted.
+        """
         with self._lock:
             return [
                 chosen.fault

@@ -1,4 +1,7 @@
-"""pytest fixtures. Use them by ``pytest_plugins = ["statekeep.testing.aws.fixtures"]`` in the top ``conftest.py``."""
+"""Fixtures of pytest for the emulator.
+
+Put ``pytest_plugins = ["statekeep.testing.aws.fixtures"]`` into the top ``conftest.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from . import AwsEmulator
 
 @pytest.fixture
 def aws_emulator() -> Iterator[AwsEmulator]:
-    """A fresh emulator for each test: ``aws_emulator.client("bedrock-agentcore")``, ``aws_emulator.memory_id``."""
+    """Yield a fresh emulator for each test.
+
+    Use ``aws_emulator.client("bedrock-agentcore")`` and ``aws_emulator.memory_id``.
+    """
     with AwsEmulator() as emulator:
         yield emulator

@@ -17,14 +17,19 @@ class _Bucket:
 
 
 class RateLimits:
-    """Counts requests against any number of limits. The caller sees to it that one thread does at a time."""
+    """Counts requests against any number of limits.
+
+    The caller sees to it that one thread does at a time.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[Hashable, _Bucket] = {}
 
     def take(self, limits: Iterable[tuple[Hashable, float]]) -> bool:
-        """Count one request against several limits, or return false, and count nothing, if one is exceeded.
+        """Count one request against several limits.
+
+        Returns false, and counts nothing, if one is exceeded.
 
         Args:
             limits: pairs of what is limited and how many requests a second it may have.

@@ -1,4 +1,7 @@
-"""An HTTP server for one WSGI application on a free port of 127.0.0.1: threads, kept-alive connections, cut ones."""
+"""An HTTP server for one WSGI application on a free port of 127.0.0.1.
+
+It has threads, kept-alive connections, and cut ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Values on the wire, by the shapes of botocore's service models: parsing, validation, serialization."""
+"""Values on the wire, by the shapes of botocore's service models.
+
+This is their parsing, validation and serialization.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ class CannotParse(Exception):
 
 
 def parse(shape: Shape, value: Any, at: str = "") -> Any:
-    """Make a Python value of what came as JSON; unknown members are dropped, as the services do.
+    """Make a Python value of what came as JSON.
+
+    Unknown members are dropped, as the services do.
 
     Raises:
         CannotParse: a value has the wrong type; the message names its place.
@@ -94,7 +99,10 @@ def parse_text(shape: Shape, text: str, at: str) -> Any:
 
 
 def serialize(shape: Shape, value: Any) -> Any:
-    """Make what goes out as JSON of a Python value; members that the shape does not have are an error of ours."""
+    """Make what goes out as JSON of a Python value.
+
+    Members that the shape does not have are an error of ours.
+    """
     kind = shape.type_name
     if kind == "structure" and not shape.is_document_type:
         unknown = set(value) - set(shape.members)
@@ -128,7 +136,10 @@ def moment_text(value: datetime, form: str) -> Any:
 
 
 def violations(shape: Shape, value: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (place, constraint) for all constraints of the model that a parsed value does not meet."""
+    """Yield (place, constraint) for all constraints that a value does not meet.
+
+    The value is a parsed one; the constraints are those of the model.
+    """
     kind = shape.type_name
     if kind == "structure" and shape.is_document_type:
         return

@@ -1,4 +1,7 @@
-"""Page tokens: they name the last key of a page, so that what is deleted meanwhile shifts nothing."""
+"""Page tokens.
+
+They name the last key of a page, so that what is deleted meanwhile shifts nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ ItemT = TypeVar("ItemT")
 
 
 def page_token(last: str, about: Iterable[Any]) -> str:
-    """Make the token of the page that follows ``last``, for requests that are the same in ``about``."""
+    """Make the token of the page that follows ``last``.
+
+    It is for requests that are the same in ``about``.
+    """
     return base64.urlsafe_b64encode(json.dumps([last, _digest(about)]).encode()).decode()
 
 
@@ -37,7 +43,10 @@ def last_key(token: str | None, about: Iterable[Any]) -> str | None:
 
 
 def page(keyed: Sequence[tuple[str, ItemT]], limit: int, about: Iterable[Any]) -> tuple[list[ItemT], str | None]:
-    """Return the first ``limit`` items, and the token of the page behind them if there is more."""
+    """Return the first ``limit`` items, and the next page's token.
+
+    There is one if there is more.
+    """
     items = [item for _, item in keyed[:limit]]
     return items, page_token(keyed[limit - 1][0], about) if len(keyed) > limit else None
 

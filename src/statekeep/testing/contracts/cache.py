@@ -64,16 +64,19 @@ WRONG_TTLS: tuple[Any, ...] = (
 
 
 def payload(text: str | bytes) -> Payload:
-    """A payload as a serializer might have made it."""
+    """Return a payload as a serializer might have made it."""
     return Payload(encoding="raw", data=text.encode() if isinstance(text, str) else text)
 
 
 def values(entries: dict[CacheKey, CacheEntry]) -> dict[CacheKey, str]:
+    """Return the text of each entry."""
     return {place: entry.payload.data.decode() for place, entry in entries.items()}
 
 
 class CacheContract:
-    """Tests of everything that :class:`~statekeep.CacheRepository` documents; see the module for how to use it.
+    """Tests of everything that :class:`~statekeep.CacheRepository` documents.
+
+    See the module for how to use it.
 
     Each test gets empty repositories without a TTL of their own. Those that take ``keep`` run with both faces.
     """
@@ -86,12 +89,12 @@ class CacheContract:
 
     @pytest.fixture
     def repository(self) -> Iterator[CacheRepository]:
-        """An empty repository; override it."""
+        """Yield an empty repository; override it."""
         raise NotImplementedError("override the fixture `repository`")
 
     @pytest.fixture
     async def arepository(self) -> AsyncIterator[AsyncCacheRepository]:
-        """An empty repository for asyncio; override it."""
+        """Yield an empty repository for asyncio; override it."""
         raise NotImplementedError("override the fixture `arepository`")
         yield
 
@@ -319,7 +322,10 @@ class CacheContract:
     # -- at the same time
 
     def test_threads(self, repository: CacheRepository) -> None:
-        """Whatever happens at the same time: entries are whole, and a clear afterwards leaves none."""
+        """Use a cache from several threads at the same time.
+
+        Entries are whole, and a clear afterwards leaves none.
+        """
         places = [((f"n{number % 2}",), f"k{number}") for number in range(20)]
         stop = threading.Event()
 

@@ -54,36 +54,40 @@ TOO_LONG = "x" * (LONGEST_ID + 1)
 
 
 def payload(text: str | bytes) -> Payload:
-    """A payload as a serializer might have made it."""
+    """Return a payload as a serializer might have made it."""
     return Payload(encoding="raw", data=text.encode() if isinstance(text, str) else text)
 
 
 def write(value: str, *, task: str = "task", path: str = "", idx: int = 0, channel: str = "c") -> PendingWrite:
-    """A pending write of ``value``."""
+    """Return a pending write of ``value``."""
     return PendingWrite(task_id=task, task_path=path, idx=idx, channel=channel, payload=payload(value))
 
 
 def checkpoint(checkpoint_id: str, *, thread: str = "t", parent: str | None = None, **fields: Any) -> Checkpoint:
-    """A checkpoint of the thread ``"t"``."""
+    """Return a checkpoint of the thread ``"t"``."""
     return Checkpoint(thread_id=thread, checkpoint_id=checkpoint_id, parent_id=parent, **fields)
 
 
 async def listed(items: AsyncIterator[ItemT]) -> list[ItemT]:
+    """Return the results of a listing."""
     return [item async for item in items]
 
 
 async def ids(items: AsyncIterator[SavedCheckpoint]) -> list[str]:
+    """Return the checkpoint ids of a listing."""
     return [item.checkpoint_id async for item in items]
 
 
 def values(saved: SavedCheckpoint | None) -> list[str]:
-    """The values of the pending writes, in the order of reading."""
+    """Return the values of the pending writes, in the order of reading."""
     assert saved is not None
     return [pending.payload.data.decode() for pending in saved.pending_writes]
 
 
 class CheckpointContract:
-    """Tests of everything that :class:`~statekeep.CheckpointRepository` documents; see the module for how to use it.
+    """Tests of all that :class:`~statekeep.CheckpointRepository` documents.
+
+    See the module for how to use it.
 
     Each test gets empty repositories. Those that take ``keep`` run with both faces.
     """
@@ -96,12 +100,12 @@ class CheckpointContract:
 
     @pytest.fixture
     def repository(self) -> Iterator[CheckpointRepository]:
-        """An empty repository; override it."""
+        """Yield an empty repository; override it."""
         raise NotImplementedError("override the fixture `repository`")
 
     @pytest.fixture
     async def arepository(self) -> AsyncIterator[AsyncCheckpointRepository]:
-        """An empty repository for asyncio; override it."""
+        """Yield an empty repository for asyncio; override it."""
         raise NotImplementedError("override the fixture `arepository`")
         yield
 

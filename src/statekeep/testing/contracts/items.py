@@ -121,19 +121,22 @@ FILTERED: dict[str, Any] = {
 
 
 async def listed(items: AsyncIterator[ItemT]) -> list[ItemT]:
+    """Return the results of a listing."""
     return [item async for item in items]
 
 
 async def keys(items: AsyncIterator[Item]) -> list[str]:
+    """Return the keys of a listing."""
     return [item.key async for item in items]
 
 
 def places(items: Sequence[Item]) -> list[tuple[Namespace, str]]:
+    """Return namespace and key of each item."""
     return [(item.namespace, item.key) for item in items]
 
 
 async def refused(field: str, call: Call) -> None:
-    """The call must raise :class:`~statekeep.InvalidInput`, which names the argument."""
+    """Have a call raise :class:`~statekeep.InvalidInput` that names the argument."""
     with pytest.raises(InvalidInput) as caught:
         await call()
     assert caught.value.field == field
@@ -148,7 +151,9 @@ async def filled(keep: AsyncItemRepository, namespace: Namespace, values: dict[s
 
 
 class ItemContract:
-    """Tests of everything that :class:`~statekeep.repositories.items.ItemRepository` documents but vector search.
+    """Tests of everything that an item repository documents but vector search.
+
+    See :class:`~statekeep.repositories.items.ItemRepository`.
 
     See the module for how to use it. Each test gets empty repositories, made without a TTL, without
     ``refresh_on_read`` and without an index. Those that take ``keep`` run with both faces.
@@ -162,12 +167,12 @@ class ItemContract:
 
     @pytest.fixture
     def repository(self) -> Iterator[ItemRepository]:
-        """An empty repository; override it."""
+        """Yield an empty repository; override it."""
         raise NotImplementedError("override the fixture `repository`")
 
     @pytest.fixture
     async def arepository(self) -> AsyncIterator[AsyncItemRepository]:
-        """An empty repository for asyncio; override it."""
+        """Yield an empty repository for asyncio; override it."""
         raise NotImplementedError("override the fixture `arepository`")
         yield
 

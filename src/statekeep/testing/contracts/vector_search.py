@@ -1,9 +1,11 @@
-"""The contract of a backend of items that can be found by meaning, as tests that its authors inherit.
+"""The contract of a backend of items that can be found by meaning.
+
+It is made of tests that its authors inherit.
 
 Example, for a backend of your own::
 
     pytest.register_assert_rewrite("statekeep.testing.contracts.vector_search")  # in conftest.py
-    from statekeep.testing.vector_search import VectorSearchContract
+    from statekeep.testing.contracts.vector_search import VectorSearchContract
 
     class TestMyBackend(VectorSearchContract):
         @pytest.fixture
@@ -56,7 +58,10 @@ class Calls:
 
 
 class Documents:
-    """As LangChain's embeddings: what is looked for is embedded in a way of its own, with twice the length."""
+    """Embeds as LangChain's embeddings do.
+
+    What is looked for is embedded in a way of its own, with twice the length.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -81,11 +86,14 @@ class AsyncDocuments(Documents):
 
 
 async def acounts(texts: Sequence[str]) -> list[list[float]]:
+    """Count letters as an asynchronous function that embeds texts."""
     await asyncio.sleep(0)
     return letter_counts(texts)
 
 
 class AsyncCallable:
+    """Embeds texts as an object that is called and awaited."""
+
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         return await acounts(texts)
 
@@ -101,20 +109,25 @@ class _Array:
 
 
 def cosine(one: str, other: str) -> float:
+    """Return how alike the vectors of two texts are."""
     x, y = letter_counts([one, other])
     return sum(a * b for a, b in zip(x, y, strict=True)) / (math.hypot(*x) * math.hypot(*y))
 
 
 def scored(found: Sequence[SearchItem]) -> list[tuple[str, float | None]]:
+    """Return the key and the rounded score of each item."""
     return [(item.key, None if item.score is None else round(item.score, 4)) for item in found]
 
 
 def found_keys(found: Sequence[SearchItem]) -> list[str]:
+    """Return the keys of items that were found."""
     return [item.key for item in found]
 
 
 class VectorSearchContract:
-    """Tests of what :class:`~statekeep.repositories.items.ItemRepository` documents about its index.
+    """Tests of what an item repository documents about its index.
+
+    See :class:`~statekeep.repositories.items.ItemRepository`.
 
     See the module for how to use it. What the fixtures return is called with an index, and returns an empty
     repository of that index, made without a TTL. Each test runs with both faces.

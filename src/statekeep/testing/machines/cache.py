@@ -1,4 +1,6 @@
-"""A state machine that does the same to a backend of cache entries and to an oracle.
+"""A state machine for backends of cache entries.
+
+It does the same to a backend and to an oracle.
 
 Example:
     >>> from contextlib import nullcontext
@@ -48,7 +50,10 @@ class CacheMachine(ComparingMachine):
         self.oracle: CacheOracle = CacheOracle(self.expiry.ttl, self.expiry.clock) if self.expiry else CacheOracle()
 
     def ends(self, moment: dt.datetime | None) -> Any:
-        """Return when an entry ends, or if only the backend knows what time it is, whether."""
+        """Return when an entry ends.
+
+        If only the backend knows what time it is, return whether.
+        """
         return moment is not None if self.clock is None else moment
 
     def read(self, places: Collection[Place]) -> dict[Place, Any]:
@@ -73,7 +78,10 @@ class CacheMachine(ComparingMachine):
     @precondition(lambda self: self.clock is not None)
     @rule(place=some.cache_keys(), payload=some.payloads(), ttl=st.sampled_from(some.TTLS))
     def set_in_time(self, place: Place, payload: Payload, ttl: Any) -> None:
-        """Again, shortly before an entry ends: the last TTL counts, be it longer or shorter."""
+        """Set again, shortly before an entry ends.
+
+        The last TTL counts, be it longer or shorter.
+        """
         self.set({place: (payload, DEFAULT)})
         self.wait(9.6)
         self.set({place: (payload, ttl)})
@@ -103,7 +111,7 @@ class CacheMachine(ComparingMachine):
         clears=st.booleans(),
     )
     def at_once(self, place: Place, payloads: list[Payload], deletes: bool, clears: bool) -> None:
-        """Settings, a reading and a deletion of one entry in several threads."""
+        """Set, read and delete one entry in several threads."""
         calls = [self._set_call(place, payload) for payload in payloads]
         if deletes:
             calls.append(Call(lambda: self.repository.delete([place]), lambda oracle, _: oracle.delete([place])))

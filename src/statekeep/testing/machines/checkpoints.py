@@ -1,4 +1,6 @@
-"""A state machine that does the same to a backend and to an oracle, and compares their answers.
+"""A state machine for backends of checkpoints.
+
+It does the same to a backend and to an oracle, and compares their answers.
 
 Example:
     >>> from contextlib import nullcontext
@@ -49,7 +51,10 @@ def _place(fields: dict[str, Any]) -> Place:
 
 
 def _precedes(one: Place, other: Place) -> bool:
-    """Whether a listing may have one before the other: in a thread the newest first, then by namespace."""
+    """Return whether a listing may have one before the other.
+
+    In a thread the newest is first, then they go by namespace.
+    """
     return one[0] != other[0] or one[1] > other[1] or (one[1] == other[1] and one[2] < other[2])
 
 
@@ -111,7 +116,10 @@ class CheckpointMachine(ComparingMachine):
     def put_child(
         self, data: st.DataObject, checkpoint: Checkpoint, carry: ValueSource, is_orphan: bool, instead: Payload
     ) -> None:
-        """As programs do: most channels are those of the parent, some are new. An orphan does not name its parent."""
+        """Put as programs do: most channels are the parent's, some are new.
+
+        An orphan does not name its parent.
+        """
         thread_id, namespace, parent_id = self.stored(data)
         inherited = self.oracle.checkpoints[thread_id, namespace][parent_id].channels
         channels = {name: Channel(version=channel.version, carry=carry) for name, channel in inherited.items()}
@@ -151,7 +159,10 @@ class CheckpointMachine(ComparingMachine):
     @precondition(lambda self: self.clock is not None and self.oracle.threads())
     @rule(data=st.data(), writes=st.lists(some.pending_writes(), max_size=2))
     def use_in_time(self, data: st.DataObject, writes: list[PendingWrite]) -> None:
-        """Pending writes, or a read, shortly before a checkpoint expires, which may let it live on."""
+        """Put pending writes, or read, shortly before a checkpoint expires.
+
+        That may let it live on.
+        """
         thread_id, namespace, checkpoint_id = self.stored(data)
         self.wait(9.6)
         if writes:
@@ -288,7 +299,7 @@ class CheckpointMachine(ComparingMachine):
         writes: list[tuple[str, list[PendingWrite]]],
         reads: list[str | None],
     ) -> None:
-        """Puts, pending writes and reads of one namespace in several threads."""
+        """Put, write and read in one namespace in several threads."""
         here = _ids(thread_id, namespace)
         calls = [self._put_call(put.model_copy(update=here)) for put in puts]
         calls += [self._write_call(thread_id, namespace, id_, some_writes) for id_, some_writes in writes]
@@ -352,7 +363,9 @@ def machine_for(
     restart: Callable[[], None] | None = None,
     differences: Differences = NONE,
 ) -> type[CheckpointMachine]:
-    """Return a state machine that acts on the backends that ``make_backend`` opens, one for each example.
+    """Return a state machine that acts on backends of checkpoints.
+
+    ``make_backend`` opens one for each example.
 
     Run it with :func:`hypothesis.stateful.run_state_machine_as_test`, or take its ``TestCase``.
 

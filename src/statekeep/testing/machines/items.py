@@ -132,7 +132,7 @@ class ItemMachine(ComparingMachine):
     @precondition(lambda self: self.oracle.items)
     @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), query=st.sampled_from(some.TEXTS))
     def put_again_and_search(self, data: st.DataObject, put: PutItem, query: str) -> None:
-        """An item is found by what it is now, and not by what it was before."""
+        """Find an item by what it is now, and not by what it was before."""
         namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
         self.put(put.model_copy(update={"namespace": namespace, "key": key}))
         self.search(namespace, {}, query, 100, 0, None)
@@ -269,7 +269,10 @@ class ItemMachine(ComparingMachine):
         self.search(prefix, {}, query, 100, 0, refresh)
 
     def ranked(self, found: Sequence[SearchItem], every: Sequence[Kept], query: str, part: slice) -> None:
-        """Compare with the best of all. What scores the same but for rounding may come in any order."""
+        """Compare with the best of all.
+
+        What scores the same but for rounding may come in any order.
+        """
         scores = {(kept.namespace, kept.key): self.oracle.score(kept, query) for kept in every}
         assert len({(item.namespace, item.key) for item in found}) == len(found)
         best = sorted((score for score in scores.values() if score is not None), reverse=True)
@@ -317,7 +320,7 @@ class ItemMachine(ComparingMachine):
         refresh=st.sampled_from([True, True, None, False]),
     )
     def use_in_time(self, data: st.DataObject, how: str, refresh: bool | None) -> None:
-        """A read shortly before an item expires, which may let it live on."""
+        """Read an item shortly before it expires, which may let it live on."""
         namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
         self.wait(9.6)
         if how == "get":
@@ -354,7 +357,10 @@ class ItemMachine(ComparingMachine):
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def at_once(self, data: st.DataObject, namespace: Labels) -> None:
-        """Puts, deletions, reads, batches, appends and pops of one namespace in several threads."""
+        """Change and read one namespace in several threads.
+
+        With puts, deletions, reads, batches, appends and pops.
+        """
         here = st.just(namespace)
         single = some.puts(here) | some.deletes(here) | some.gets(here)
         batches = data.draw(st.lists(single.map(lambda one: [one]) | some.operations(here), min_size=2, max_size=3))
@@ -427,7 +433,9 @@ def item_machine_for(
     restart: Callable[[], None] | None = None,
     differences: Differences = NONE,
 ) -> type[ItemMachine]:
-    """Return a state machine that acts on the backends that ``make_backend`` opens, one for each example.
+    """Return a state machine that acts on backends of items.
+
+    ``make_backend`` opens one for each example.
 
     Run it with :func:`hypothesis.stateful.run_state_machine_as_test`, or take its ``TestCase``.
 

@@ -1,4 +1,6 @@
-"""The right answers of a repository of cache entries, worked out the slow and obvious way.
+"""The right answers of a repository of cache entries.
+
+They are worked out the slow and obvious way.
 
 It shares no code with any backend, and each is compared to it.
 """

@@ -1,4 +1,6 @@
-"""The right answers of a repository of checkpoints, worked out the slow and obvious way.
+"""The right answers of a repository of checkpoints.
+
+They are worked out the slow and obvious way.
 
 It shares no code with any backend, and each is compared to it.
 """
@@ -157,7 +159,10 @@ class Oracle:
     # -- writing
 
     def resolved(self, checkpoint: Checkpoint, name: str) -> tuple[bool, Payload | None]:
-        """Return whether it is defined which value an inherited channel finds, and that value if any."""
+        """Return whether it is defined which value an inherited channel finds.
+
+        With it comes that value if any.
+        """
         channel = checkpoint.channels[name]
         stored = self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {})
         if checkpoint.parent_id in stored:
@@ -324,7 +329,10 @@ class Oracle:
                 self.unclear.add(entry)
 
     def _reduce(self, place: Place, wanted: set[str]) -> None:
-        """Delete all but ``wanted`` and the ancestors from which replayed channels of kept ones are rebuilt."""
+        """Delete all but ``wanted`` and what these are rebuilt from.
+
+        Replayed channels of kept ones are rebuilt from ancestors.
+        """
         stored = self.checkpoints[place]
         while True:
             needed = set(wanted)

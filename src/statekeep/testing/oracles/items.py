@@ -37,7 +37,9 @@ class Kept:
 
 @define
 class ItemOracle:
-    """The model. When items are put is not foretold but seen, and must be so from then on.
+    """The model.
+
+    When items are put is not foretold but seen, and must be so from then on.
 
     Args:
         ttl: seconds until an item expires that is put without a TTL of its own.
@@ -195,7 +197,10 @@ def _matches(namespace: Labels, match: NamespaceMatch) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """Return what is equal for values that are equal in JSON: ``1`` is ``1.0``, but ``true`` is not ``1``."""
+    """Return what is equal for values that are equal in JSON.
+
+    ``1`` is ``1.0``, but ``true`` is not ``1``.
+    """
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, dict):

@@ -1,4 +1,6 @@
-"""Hypothesis strategies of everything that Statekeep keeps: ids, payloads, checkpoints, items, cache entries ...
+"""Hypothesis strategies of everything that Statekeep keeps.
+
+These are ids, payloads, checkpoints, items, cache entries ...
 
 There is one for each model of :mod:`statekeep.domain`, and for the texts that name them. Ids come from small pools that
 stay the same throughout an example (see :func:`few`), so that the things made from them meet each other; the pools hold

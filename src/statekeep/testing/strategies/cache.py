@@ -13,7 +13,10 @@ from .texts import HOSTILE_TEXTS, few
 
 
 def cache_namespaces() -> st.SearchStrategy[Namespace]:
-    """The one without labels, some below each other, and two that look like others if their labels are only joined."""
+    """Return namespaces, of which some are below others.
+
+    The one without labels, some below each other, and two that look like others if their labels are only joined.
+    """
     nasty = [(text,) for text in HOSTILE_TEXTS] + [("a", text) for text in HOSTILE_TEXTS]
     return few("cache namespaces", [("a",), (), ("a", "b")], [("a.b",), ("index",), ("a.b", "c"), *nasty])
 

@@ -1,4 +1,4 @@
-"""Strategies of checkpoints, their channels and pending writes, threads and queries."""
+"""Strategies of checkpoints, their parts, threads and queries."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def moments() -> st.SearchStrategy[dt.datetime]:
 
 
 def thread_ids() -> st.SearchStrategy[str]:
-    """A few ids, most of them nasty; see :func:`few`."""
+    """Return a few ids, most of them nasty; see :func:`few`."""
     return few("thread ids", ["t"], HOSTILE_TEXTS)
 
 
 def namespaces() -> st.SearchStrategy[str]:
-    """The root, a call of a nested graph (with ``":"``), and two others."""
+    """Return the root, a call of a nested graph (with ``":"``), and two others."""
     return few("namespaces", ["", "sub:1"], ["plain", *HOSTILE_TEXTS])
 
 
 def checkpoint_ids() -> st.SearchStrategy[str]:
-    """A few ids, whose order as text is not that as numbers."""
+    """Return a few ids, whose order as text is not that as numbers."""
     return few("checkpoint ids", ["1", "2", "3", "10"], HOSTILE_TEXTS)
 
 
 def run_ids() -> st.SearchStrategy[str]:
-    """A few ids of runs."""
+    """Return a few ids of runs."""
     return few("run ids", ["run-1"], ["run-10", "run *", "", *HOSTILE_TEXTS], more=1)
 
 
 def channel_names() -> st.SearchStrategy[str]:
-    """A few names of channels, perhaps the empty one."""
+    """Return a few names of channels, perhaps the empty one."""
     return few("channels", ["a"], ["", "b", *HOSTILE_TEXTS])
 
 
@@ -166,7 +166,7 @@ def checkpoints(*, channels: st.SearchStrategy[dict[str, Channel]] | None = None
 
 
 def pending_writes() -> st.SearchStrategy[PendingWrite]:
-    """Writes, also special ones (``idx < 0``), of few tasks to few channels.
+    """Return writes, also special ones (``idx < 0``), of few tasks and channels.
 
     Example:
         >>> from hypothesis import given, strategies as st
@@ -212,7 +212,9 @@ def thread_prefixes() -> st.SearchStrategy[str]:
 
 
 def queries() -> st.SearchStrategy[CheckpointQuery]:
-    """Queries that find some of :func:`checkpoints`, of any thread: ``thread_id`` is ``None``.
+    """Return queries that find some of :func:`checkpoints`, of any thread.
+
+    ``thread_id`` is ``None``.
 
     Conditions that a query does not have were not set at all, see its ``model_fields_set``.
 
@@ -242,5 +244,5 @@ def queries() -> st.SearchStrategy[CheckpointQuery]:
 
 
 def _steps() -> st.SearchStrategy[int]:
-    """A number that is often the same."""
+    """Return a number that is often the same."""
     return st.sampled_from([0, 0, 1, -1, 2])

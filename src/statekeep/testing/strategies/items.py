@@ -24,13 +24,19 @@ _labels = few("labels", ["a", "b", "ab"], HOSTILE_TEXTS)
 
 
 def item_namespaces() -> st.SearchStrategy[Namespace]:
-    """The one without labels, some below each other, and two that look like others if their labels are only joined."""
+    """Return namespaces, of which some are below others.
+
+    The one without labels, some below each other, and two that look like others if their labels are only joined.
+    """
     nasty = [(text,) for text in HOSTILE_TEXTS] + [("a", text) for text in HOSTILE_TEXTS]
     return few("item namespaces", [(), ("a",), ("a", "b"), ("ab",)], [("a.b",), ("a.b", "c"), ("a", "b.c"), *nasty])
 
 
 def item_keys() -> st.SearchStrategy[str]:
-    """Keys of items, whose order by code points is neither that of numbers nor that of UTF-16."""
+    """Return keys of items.
+
+    Their order by code points is neither that of numbers nor that of UTF-16.
+    """
     return few("item keys", ["c", "", "10", "9"], ["d", *HOSTILE_TEXTS], more=3)
 
 
@@ -57,7 +63,9 @@ _SMALL: tuple[Any, ...] = (
 
 
 def item_values() -> st.SearchStrategy[Any]:
-    """Values with fields from a small pool, so that :func:`filters` find some of them, and others.
+    """Return values with fields from a small pool.
+
+    So :func:`filters` find some of them, and others.
 
     ``text`` is a text and ``parts`` are several, from ``TEXTS``.
     """
@@ -130,7 +138,7 @@ def indexed() -> st.SearchStrategy[Any]:
 
 
 def gets(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStrategy[GetItem]:
-    """Reads of items.
+    """Return reads of items.
 
     Args:
         namespaces: where; :func:`item_namespaces` if there is none.
@@ -142,7 +150,7 @@ def gets(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStr
 def puts(
     namespaces: st.SearchStrategy[Namespace] | None = None, expected: st.SearchStrategy[Any] | None = None
 ) -> st.SearchStrategy[PutItem]:
-    """Puts of items, some with a TTL.
+    """Return puts of items, some with a TTL.
 
     Args:
         namespaces: where; :func:`item_namespaces` if there is none.
@@ -162,7 +170,7 @@ def puts(
 def deletes(
     namespaces: st.SearchStrategy[Namespace] | None = None, expected: st.SearchStrategy[Any] | None = None
 ) -> st.SearchStrategy[DeleteItem]:
-    """Deletions of items; the arguments are those of :func:`puts`."""
+    """Return deletions of items; the arguments are those of :func:`puts`."""
     place = _place() if namespaces is None else _place() | {"namespace": namespaces}
     return st.builds(DeleteItem, **place, expected=expectations() if expected is None else expected)
 
@@ -170,7 +178,9 @@ def deletes(
 def operations(
     namespaces: st.SearchStrategy[Namespace] | None = None, expected: st.SearchStrategy[Any] | None = None
 ) -> st.SearchStrategy[list[GetItem | PutItem | DeleteItem]]:
-    """Batches; those with expectations must be of one namespace. The arguments are those of :func:`puts`.
+    """Return batches; those with expectations must be of one namespace.
+
+    The arguments are those of :func:`puts`.
 
     Example:
         >>> from hypothesis import given, strategies as st
@@ -196,7 +206,10 @@ def namespace_matches() -> st.SearchStrategy[NamespaceMatch]:
 
 
 def vector_indexes() -> st.SearchStrategy[VectorIndex]:
-    """Options of vector search over :func:`item_values`, whose vectors can be worked out by hand."""
+    """Return options of vector search over :func:`item_values`.
+
+    The vectors can be worked out by hand.
+    """
     fields = [("text", "parts[*]"), ("title",), ("$",)]
     return st.builds(
         VectorIndex,

@@ -1,4 +1,7 @@
-"""Texts that have broken something somewhere, and a way to draw a few of them for a whole example."""
+"""Texts that have broken something somewhere.
+
+There is also a way to draw a few of them for a whole example.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ HOSTILE_TEXTS = (*NASTY_TEXTS, *LOOK_ALIKES)
 
 
 def few(name: str, always: Sequence[ValueT], others: Sequence[ValueT], more: int = 2) -> st.SearchStrategy[ValueT]:
-    """Draw from a handful of values that stays the same throughout an example, so that what is made of them meets.
+    """Draw from a handful of values that stays the same throughout an example.
+
+    So what is made of them meets.
 
     Each example, that is each run of a test function or of a state machine, has a handful of its own.
 

@@ -192,7 +192,10 @@ def clear(settings: CacheSettings, namespaces: Sequence[Namespace] | None) -> Op
 
 
 def _clear(settings: CacheSettings, indexes: Sequence[IndexKeys], *, are_known: bool = False) -> Operation[int]:
-    """Delete the entries of some indexes; if they are known, forget those that are empty."""
+    """Delete the entries of some indexes.
+
+    If the indexes are known, forget those that are empty.
+    """
     count = 0
     while indexes:
         keys = yield from _first(index.index for index in indexes)

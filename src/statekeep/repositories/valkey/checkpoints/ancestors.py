@@ -118,7 +118,10 @@ def _look(
 def _collect(
     keys: NamespaceKeys, chain: Sequence[tuple[_Step, Set[str]]], channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory] | None]:
-    """Read the writes and seeds met on the way; ``None`` if a seed's checkpoint is gone."""
+    """Read the writes and seeds met on the way.
+
+    ``None`` if a seed's checkpoint is gone.
+    """
     members = [
         (keys, name)
         for step, wanted in chain

@@ -17,7 +17,9 @@ from .settings import CheckpointSettings
 
 
 class ValkeyCheckpoints(ValkeyBackend):
-    """Checkpoints and pending writes in Valkey, for :class:`~statekeep.CheckpointRepository`.
+    """Checkpoints and pending writes in Valkey.
+
+    A backend of :class:`~statekeep.CheckpointRepository`.
 
     Args:
         client: see :func:`~statekeep.repositories.valkey.client.factory.client_for`.
@@ -58,7 +60,10 @@ class ValkeyCheckpoints(ValkeyBackend):
         )
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Put in one script call; in a cluster, one more for each index of threads and runs."""
+        """Put in one script call.
+
+        In a cluster, there is one more for each index of threads and runs.
+        """
         return put.put(self._settings, checkpoint, supply)
 
     def put_writes(

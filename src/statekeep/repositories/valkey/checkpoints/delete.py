@@ -223,7 +223,10 @@ def _forget_in_cluster(
 def _leave_runs(
     settings: CheckpointSettings, thread_id: str, runs: Collection[str], seen: Mapping[str, bytes | None]
 ) -> Operation[None]:
-    """Drop a thread from the indexes of runs, unless they put since the generations seen."""
+    """Drop a thread from the indexes of runs.
+
+    Runs that put since the generations seen keep it.
+    """
     if not runs:
         return
     for chunk in chunks(sorted(runs)):

@@ -1,4 +1,7 @@
-"""Key names of checkpoints and pending writes. ``docs/key-schema.md`` describes them for people."""
+"""Key names of checkpoints and pending writes.
+
+``docs/key-schema.md`` describes them for people.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from ..keys import encode_part
 
 @frozen(eq=False)
 class NamespaceKeys:
-    """The keys of one namespace of a thread; equal to itself alone, so cheap in a dict."""
+    """The keys of one namespace of a thread.
+
+    Equal to itself alone, so cheap in a dict.
+    """
 
     prefix: str
     thread_id: str

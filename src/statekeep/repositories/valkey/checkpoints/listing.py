@@ -26,7 +26,9 @@ PAGE = 20
 
 @frozen
 class Round:
-    """A round through all threads; those updated meanwhile move to the front, read again.
+    """A round through all threads.
+
+    Those updated meanwhile move to the front, and are read again.
 
     Attributes:
         seen: the threads that were listed, or are in the queue; added to as the listing goes on.

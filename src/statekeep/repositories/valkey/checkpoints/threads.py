@@ -129,7 +129,10 @@ def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation
 
 
 def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
-    """Drop threads from the index, unless updated since, or within ``age_us`` microseconds."""
+    """Drop threads from the index.
+
+    Not those updated since, or within ``age_us`` microseconds.
+    """
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])

@@ -76,6 +76,7 @@ def as_resp2(reply: Reply) -> Reply:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, ``None`` if there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -95,6 +96,7 @@ async def joined(task: asyncio.Task[ResultT]) -> ResultT:
 
 
 def closed(server: str) -> Unavailable:
+    """Return the error of a request through a client that was closed."""
     return Unavailable(
         f"{server}: this client is closed; use it (and what was built on it) inside its 'with' block, or before close()"
     )

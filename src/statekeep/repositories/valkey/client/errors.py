@@ -30,7 +30,10 @@ class CommandError(Exception):
 
 
 class IndexMissing(StatekeepError):
-    """There is no search index of this name: nobody made it yet, or the database was flushed."""
+    """There is no search index of this name.
+
+    Nobody made it yet, or the database was flushed.
+    """
 
 
 class IndexExists(StatekeepError):

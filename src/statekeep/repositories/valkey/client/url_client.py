@@ -39,7 +39,9 @@ class _Loop:
 
 
 class UrlClient:
-    """Opens drivers when needed: a blocking one, and one for each event loop. Survives a fork.
+    """Opens drivers when needed. Survives a fork.
+
+    There is a blocking one, and one for each event loop.
 
     Args:
         target: the server.

@@ -133,7 +133,10 @@ def _is_private(directory: Path) -> bool:
 
 
 def _peer(connection: socket.socket) -> int | None:
-    """Return the user at the other end of a unix socket; None where the system does not tell."""
+    """Return the user at the other end of a unix socket.
+
+    ``None`` where the system does not tell.
+    """
     if hasattr(socket, "SO_PEERCRED"):
         _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return int(uid)
@@ -220,7 +223,10 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _is_open(found: os.stat_result) -> bool:
-    """Return whether others may write; a group that only the owner is in does not count."""
+    """Return whether others may write.
+
+    A group that only the owner is in does not count.
+    """
     if found.st_mode & stat.S_IWOTH:
         return True
     return bool(found.st_mode & stat.S_IWGRP) and found.st_gid != 0 and _has_others(found.st_gid)

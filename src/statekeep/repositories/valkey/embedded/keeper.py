@@ -1,4 +1,6 @@
-"""The process between an embedded server and its users. Started by ``server.py``, never imported.
+"""The process between an embedded server and its users.
+
+It is started by ``server.py``, and never imported.
 
 It runs with the standard library alone (``python -I -S``), because it must be up within milliseconds. A user is an
 open connection to this process: the kernel closes it however the user ends, SIGKILL included, and a forked child
@@ -55,7 +57,10 @@ class StartFailed(Exception):
 
 
 class Killed(StartFailed):
-    """A signal ended the server before it was ready. That says nothing of the next start."""
+    """A signal ended the server before it was ready.
+
+    That says nothing of the next start.
+    """
 
 
 class Server:
@@ -186,7 +191,10 @@ class Users:
         self.watchers: list[socket.socket] = []
 
     def wait(self, pause: float | None) -> None:
-        """Wait until there is a connection, the end of one, or a signal, or so many milliseconds have passed."""
+        """Wait until there is a connection, the end of one, or a signal.
+
+        It also returns when so many milliseconds have passed.
+        """
         poll = select.poll()
         for waited in (self.listener, self.wakeup, *self.users, *self.silent):
             poll.register(waited, select.POLLIN)
@@ -238,6 +246,7 @@ class Users:
 
 
 def gone(connection: socket.socket) -> bool:
+    """Return whether the user at the other end has closed the connection."""
     try:
         return connection.recv(1) == b""
     except BlockingIOError:
@@ -247,17 +256,22 @@ def gone(connection: socket.socket) -> bool:
 
 
 def tell(connection: socket.socket, message: Settings) -> None:
+    """Send a message to a user, who may be gone."""
     with contextlib.suppress(OSError):  # a user that ended meanwhile is noticed by the next sweep
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
 def end_with_parent() -> None:
-    """Have the server get SIGTERM if the keeper dies, on Linux; elsewhere the lock protects."""
+    """Have the server get SIGTERM if the keeper dies, on Linux.
+
+    Elsewhere the lock protects.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def no_link(path: str, flags: int) -> int:
+    """Open a file for the keeper alone, but not through a symbolic link."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
 
 
@@ -286,6 +300,7 @@ def leave_record(home: str, directory: str) -> None:
 
 
 def log_since(began: int) -> str:
+    """Return the end of what the server has logged since it began."""
     with open("server.log", "rb", opener=no_link) as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(began, size - LOG_TAIL))
@@ -293,7 +308,9 @@ def log_since(began: int) -> str:
 
 
 def listen(directory: str) -> tuple[socket.socket, str]:
-    """Listen in the directory itself, or in a short temporary one if the path is too long for a unix socket.
+    """Listen in the directory itself.
+
+    If the path is too long for a unix socket, listen in a short temporary one.
 
     The name is longer than ``valkey.sock``, so where this one fits, the server's socket fits as well.
     """
@@ -319,6 +336,7 @@ def listen(directory: str) -> tuple[socket.socket, str]:
 
 
 def keep(settings: Settings, first: socket.socket, lock: int) -> None:
+    """Run the server until nobody uses it any more."""
     directory = os.getcwd()
     asleep, wakeup = socket.socketpair()
     asleep.setblocking(False)
@@ -369,6 +387,7 @@ def keep(settings: Settings, first: socket.socket, lock: int) -> None:
 
 
 def main() -> None:
+    """Lock the directory, and keep its server in a process of its own."""
     if os.fork():  # the grandchild lives on, so the program that starts it has no child to wait for
         os._exit(0)
     os.umask(0o077)

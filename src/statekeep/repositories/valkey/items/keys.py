@@ -114,5 +114,8 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 @lru_cache(maxsize=16)
 def namespace_index_keys(prefix: str) -> tuple[str, ...]:
-    """Return the indexes of namespaces by name, last put and end; in the slot of ``()``."""
+    """Return the indexes of namespaces: by name, by last put and by end.
+
+    They are in the slot of ``()``.
+    """
     return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))

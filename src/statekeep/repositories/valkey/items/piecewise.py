@@ -26,7 +26,10 @@ def _recent(keys: Keys, args: Args) -> Operation[Reply]:
 
 
 def _extend_expiry(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
-    """Extend the life of items in the indexes of a namespace, to milliseconds from now."""
+    """Extend the life of items in the indexes of a namespace.
+
+    They live to so many milliseconds from now.
+    """
     now = yield from server_ms(expiry)
     for member, life in members:
         # The index that has to know the end comes before the keys that live until then.

@@ -26,7 +26,9 @@ def is_there(row: Row) -> bool:
 
 
 def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
-    """Build an item from the :data:`READ_FIELDS` of its record; ``None`` if there is none.
+    """Build an item from the :data:`READ_FIELDS` of its record.
+
+    ``None`` if there is none.
 
     Raises:
         CorruptRecord: a part is damaged or missing, or the record is that of another key.

@@ -21,7 +21,10 @@ from .vectors import document, erase_documents
 
 
 def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Index all records of a namespace, drop entries without one; return how many it has."""
+    """Index all records of a namespace, and return how many it has.
+
+    Entries without a record are dropped.
+    """
     keys = settings.keys(namespace)
     start = keys.record("")
     listed = yield Scan(f"{escape_glob(start)}*")

@@ -163,7 +163,9 @@ class Hits:
 def search(
     settings: ItemSettings, index: VectorIndex, there: search_index.Index, search: ItemSearch
 ) -> Operation[tuple[list[SearchItem], search_index.Index]]:
-    """Find items at or below a namespace, the nearest first, then those without vectors.
+    """Find items at or below a namespace, the nearest first.
+
+    Those without vectors follow.
 
     Args:
         settings: of the repository.
@@ -250,7 +252,10 @@ def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
 
 
 def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
-    """Compare all vectors at or below the namespace; the best of each item, nearest first."""
+    """Compare all vectors at or below the namespace.
+
+    The best of each item is returned, the nearest first.
+    """
     settings, search = hits.settings, hits.search
     best: dict[tuple[Ref, bytes], Candidate] = {}
     after: Namespace | None = None

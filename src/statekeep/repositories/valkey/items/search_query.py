@@ -202,6 +202,7 @@ class Found:
 
 
 def not_understood(what: str, reply: Reply) -> StatekeepError:
+    """Return the error of a reply of an unknown form."""
     return StatekeepError(f"this is no reply to {what}: {shown(reply, 200)}")
 
 
@@ -230,7 +231,9 @@ def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:
 
 
 def score(metric: str, distance: float) -> float:
-    """Return the score of a distance, as ``vectors.scores``: higher for nearer vectors.
+    """Return the score of a distance, as ``vectors.scores``.
+
+    It is higher for nearer vectors.
 
     >>> score("cosine", 0.25), score("ip", -2.0), score("l2", 4.0)
     (0.75, 3.0, -4.0)
@@ -261,4 +264,5 @@ def fields_of(reply: Reply) -> dict[str, Any]:
 
 
 def text_of(value: Any) -> str:
+    """Return a value of a reply as text, to be shown."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

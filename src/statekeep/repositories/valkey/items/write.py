@@ -92,6 +92,7 @@ def call(
 
 
 def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
+    """Return the error about the expectation that a reply says does not hold."""
     action = actions[int(reply[1]) - 1]
     return conflict(action, int(reply[2]) or None)
 

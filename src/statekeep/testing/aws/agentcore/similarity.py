@@ -1,4 +1,6 @@
-"""The similarity of two texts: cosine of TF-IDF vectors over words and their trigrams. No model and no network.
+"""The similarity of two texts: cosine of TF-IDF vectors.
+
+They are made of words and their trigrams. No model and no network.
 
 >>> ranked = similarities("sushi with tuna", ["the sky is blue", "I love tuna and sushis"])
 >>> ranked[1] > ranked[0] >= 0
@@ -23,7 +25,10 @@ def _features(text: str) -> Counter[str]:
 
 
 def similarities(query: str, texts: Sequence[str]) -> list[float]:
-    """Return how alike each text is to ``query``: 1.0 for the same words, 0.0 for nothing in common."""
+    """Return how alike each text is to ``query``.
+
+    1.0 for the same words, 0.0 for nothing in common.
+    """
     counted = [_features(text) for text in texts]
     spread = Counter(feature for features in counted for feature in features)
     rarity = {feature: math.log((1 + len(texts)) / (1 + count)) + 1 for feature, count in spread.items()}

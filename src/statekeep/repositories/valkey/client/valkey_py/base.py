@@ -44,12 +44,14 @@ def raw_command(command: Sequence[Arg]) -> list[Arg]:
 
 
 def unless_error(reply: Any) -> Reply:
+    """Return a reply, or raise it if it is an error."""
     if isinstance(reply, Exception):
         raise reply
     return reply
 
 
 def replies_of(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> list[Reply]:
+    """Return the replies to a pipeline's commands, or raise their first error."""
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ValkeyError):
             raise CommandError(reply, command) from reply
@@ -59,6 +61,7 @@ def replies_of(commands: Sequence[Sequence[Arg]], replies: Sequence[Any]) -> lis
 
 
 def scan_command(cursor: Arg, pattern: str) -> list[Arg]:
+    """Return the command for the next keys of hashes that match a pattern."""
     return ["SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "HASH"]
 
 
@@ -75,10 +78,12 @@ def disconnect_idle(pool: Any) -> None:
 
 
 def address_of(kwargs: dict[str, Any]) -> str:
+    """Return where connections with these options go, as messages name it."""
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
 
 
 def limit_of(client: Any) -> int:
+    """Return how many requests may be under way on the user's client."""
     if client.connection is not None or getattr(client, "single_connection_client", False):
         return 1
     return min(int(client.connection_pool.max_connections), MOST)

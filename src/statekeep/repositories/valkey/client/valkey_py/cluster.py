@@ -64,7 +64,10 @@ class _Topology:
 
 
 class _Owing:
-    """A connection that counts what it owes: answers, and the end of what was begun in order to connect."""
+    """A connection that counts what it owes.
+
+    That is answers, and the end of what was begun in order to connect.
+    """
 
     owed = 0
 
@@ -91,10 +94,13 @@ class _Owing:
         return reply
 
 
-class NodeConnection(_Owing, valkey.Connection): ...
+class NodeConnection(_Owing, valkey.Connection):
+    """A connection to a node, without TLS."""
 
 
 class NodeConnectionTLS(_Owing, valkey.SSLConnection):
+    """A connection to a node, with TLS."""
+
     def __init__(self, **settings: Any) -> None:
         # The cluster client drops this setting, and then any name that an authority certified would do.
         is_checked = settings["ssl_cert_reqs"] != "none"
@@ -102,7 +108,10 @@ class NodeConnectionTLS(_Owing, valkey.SSLConnection):
 
 
 class NodePool(Pool):
-    """Connections to a node of a cluster. The cluster's client gives them back whatever happened to them."""
+    """Connections to a node of a cluster.
+
+    The cluster's client gives them back whatever happened to them.
+    """
 
     def release(self, connection: Any) -> None:
         if connection.owed or self._is_closed:

@@ -121,14 +121,20 @@ def open_async(target: Target) -> Async:
 
 
 def sync_driver(client: object) -> Sync | None:
-    """Return a driver over a blocking client that the user made; ``None`` if it is none."""
+    """Return a driver over a blocking client that the user made.
+
+    ``None`` if it is none.
+    """
     if isinstance(client, valkey.cluster.ValkeyCluster):
         return SyncCluster(client)
     return Sync(client) if isinstance(client, valkey.Valkey) else None
 
 
 def async_driver(client: object, deadline: float) -> Async | None:
-    """Return a driver over an asyncio client that the user made; ``None`` if it is none."""
+    """Return a driver over an asyncio client that the user made.
+
+    ``None`` if it is none.
+    """
     patience = max(deadline, SHORTEST_PATIENCE) + 1
     if isinstance(client, valkey.asyncio.cluster.ValkeyCluster):
         return AsyncCluster(client, patience)

@@ -1,4 +1,4 @@
-"""Connections of valkey-py's asyncio client on which many requests are under way at a time.
+"""Connections of valkey-py's asyncio client, with many requests under way.
 
 The client's own pool lends a connection to one request. Here a request is written behind those before it, and the
 server answers in order: that costs a fraction of the client's time, and few connections serve many tasks.
@@ -226,7 +226,9 @@ class Connection(asyncio.Protocol):
 
 
 class Connections:
-    """The connections of one event loop. A request goes where the fewest are under way.
+    """The connections of one event loop.
+
+    A request goes where the fewest are under way.
 
     Args:
         make: returns a connection of valkey-py that has not connected yet.
@@ -244,7 +246,10 @@ class Connections:
         self._is_closed = False
 
     async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """Return the replies to a request; raises as :meth:`Connection.send` or connecting."""
+        """Return the replies to a request.
+
+        Raises as :meth:`Connection.send` or connecting.
+        """
         best = self._best()
         if best is None or (best.is_occupied and self._may_open()):
             best = await self._opened()

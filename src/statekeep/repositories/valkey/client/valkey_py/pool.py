@@ -133,7 +133,10 @@ class SyncOwn(Sync):
 
 
 class AsyncOwn(Async):
-    """Connections that were opened here, for one event loop. They look after hanging servers themselves."""
+    """Connections that were opened here, for one event loop.
+
+    They look after hanging servers themselves.
+    """
 
     def __init__(self, connections: Connections, server: str, patience: float, limit: int) -> None:
         self._client = connections
