@@ -230,5 +230,5 @@ class CheckpointQuery(Model):
     metadata: Mapping[str, Any] | None = None
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether ``metadata`` fulfils the metadata condition."""
+        """Return whether ``metadata`` fulfils the metadata condition."""
         return not self.metadata or all(metadata.get(key) == value for key, value in self.metadata.items())

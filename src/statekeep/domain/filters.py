@@ -64,7 +64,7 @@ def checked(filter: Any) -> dict[str, JsonValue]:
 
 
 def is_operators(condition: JsonValue) -> bool:
-    """Whether a condition is of the form ``{"$gt": 3}``."""
+    """Return whether a condition is of the form ``{"$gt": 3}``."""
     return isinstance(condition, dict) and any(key.startswith("$") for key in condition)
 
 
@@ -91,7 +91,7 @@ def _holds(value: JsonValue, condition: JsonValue) -> bool:
 
 
 def matches(value: JsonValue, filter: Filter | None) -> bool:
-    """Whether ``value`` fulfils a filter that :func:`checked` returned.
+    """Return whether ``value`` fulfils a filter that :func:`checked` returned.
 
     Each field of the filter is compared with the field of that name. A dict is compared field by field, and may name
     fewer fields than the value has; a list is compared element by element; anything else by equality. A dict with

@@ -180,7 +180,7 @@ class NamespaceMatch(Model):
     path: Namespace
 
     def holds(self, namespace: Sequence[str]) -> bool:
-        """Whether a namespace fulfils the condition."""
+        """Return whether a namespace fulfils the condition."""
         length = len(self.path)
         part = namespace[:length] if self.where == "prefix" else namespace[max(0, len(namespace) - length) :]
         return len(part) == length and all(

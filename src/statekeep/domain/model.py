@@ -134,5 +134,5 @@ def is_plain(*values: Any) -> bool:
 
 
 def is_plain_place(namespace: tuple[Any, ...], key: Any) -> bool:
-    """Whether these are :data:`Names` and a :data:`Name` without further looking."""
+    """Return whether these are plain :data:`Names` and a plain :data:`Name`."""
     return len(namespace) <= MOST_LABELS and is_plain(key, *namespace) and sum(map(len, namespace)) <= LONGEST_ID

@@ -134,7 +134,10 @@ def _in_a_loop(make: Callable[[], Awaitable[Any]]) -> Any:
 
 
 class EmbeddingExecutor:
-    """Answers the requests of operations: the model those for vectors, the backend all others."""
+    """Answers the requests of operations.
+
+    The model answers those for vectors, the backend all others.
+    """
 
     def __init__(self, embedder: Embedder, backend: ItemBackend) -> None:
         self._embedder = embedder

@@ -1,4 +1,4 @@
-"""What a backend of items implements, and the requests that reach it."""
+"""The contract of a backend of items, and the requests that reach it."""
 
 from __future__ import annotations
 
@@ -144,13 +144,19 @@ class ItemBackend(Protocol):
         ...
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
-        """Store these under new keys, all or none; what they have as ``key`` means nothing."""
+        """Store these under new keys, all or none.
+
+        What they have as ``key`` means nothing.
+        """
         ...
 
     def pop(self, namespace: Namespace) -> Operation[Item | None]: ...
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
-        """One page. ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together."""
+        """Return one page.
+
+        ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together.
+        """
         ...
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]: ...

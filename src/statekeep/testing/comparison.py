@@ -236,7 +236,7 @@ class ComparingMachine(RuleBasedStateMachine):
         return call
 
     def can(self, name: str) -> bool:
-        """Whether the backend has an operation."""
+        """Return whether the backend has an operation."""
         return name not in self.differences.unsupported
 
     def teardown(self) -> None:

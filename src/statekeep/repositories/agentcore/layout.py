@@ -98,12 +98,12 @@ class ThreadPlace:
 
 
 def is_checkpoint(lane: Lane) -> bool:
-    """Whether a lane of a thread's own actor is that of a checkpoint."""
+    """Return whether a lane of a thread's own actor is that of a checkpoint."""
     return lane.session.startswith(f"{OURS}checkpoint-")
 
 
 def is_value(lane: Lane) -> bool:
-    """Whether a lane of a thread's own actor is that of a value."""
+    """Return whether a lane of a thread's own actor is that of a value."""
     return lane.session.startswith(f"{OURS}value-")
 
 

@@ -1,1 +1,4 @@
-"""Records of services that keep texts instead of fields: how they are framed and ordered."""
+"""Records of services that keep texts instead of fields.
+
+How they are framed and ordered.
+"""

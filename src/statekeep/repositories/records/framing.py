@@ -95,7 +95,10 @@ def hash_of(piece: str) -> str:
 
 
 def _shrinks(data: bytes) -> bool:
-    """Whether it is worth trying: images and encrypted values take long to compress, and do not get smaller."""
+    """Return whether it is worth trying.
+
+    Images and encrypted values take long to compress, and do not get smaller.
+    """
     if len(data) <= 4 * _SAMPLE:
         return True
     sample = data[:_SAMPLE] + data[len(data) // 2 :][:_SAMPLE] + data[-_SAMPLE:]
@@ -103,7 +106,9 @@ def _shrinks(data: bytes) -> bool:
 
 
 def records(texts: Iterable[Any], where: str) -> tuple[list[Record], set[str]]:
-    """Put records together from the texts of events, in the order in which they are first met.
+    """Put records together from the texts of events.
+
+    They come in the order in which they are first met.
 
     Args:
         texts: the texts, in any order, some of them maybe twice.

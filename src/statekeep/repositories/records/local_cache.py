@@ -79,7 +79,7 @@ class Recent:
                 self._drop(next(iter(self._channels)))
 
     def knows(self, thread: Thread, entry: tuple[str, ...]) -> bool:
-        """Whether the lists have an entry of this key about a thread."""
+        """Return whether the lists have an entry of this key about a thread."""
         with self._lock:
             return self._registered.get((thread, entry), 0.0) > self._clock()
 

@@ -19,7 +19,7 @@ _AHEAD: Final = 86_400_000
 
 
 def order_and_time(checkpoint_id: str, stamp: int) -> tuple[str, datetime]:
-    """Return how a checkpoint's id is ordered, and the time that orders it in the index.
+    """Return how a checkpoint's id is ordered, and its time in the index.
 
     Ids of one order other than ``TEXT`` are ordered by that time, to the millisecond, just as they are as text.
 

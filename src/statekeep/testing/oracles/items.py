@@ -227,7 +227,7 @@ def _compared(name: str, value: Any, wanted: Any) -> bool:
 
 
 def fulfils(value: Any, filter: dict[str, Any]) -> bool:
-    """Whether a value fulfils a filter, whose numbers are finite."""
+    """Return whether a value fulfils a filter, whose numbers are finite."""
     return all(_fulfils(value.get(name) if isinstance(value, dict) else None, want) for name, want in filter.items())
 
 

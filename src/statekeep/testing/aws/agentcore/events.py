@@ -77,7 +77,10 @@ def payload_bytes(payload: Any) -> int:
 
 
 class EventLogs:
-    """The events of one memory. The caller sees to it that one thread uses it at a time."""
+    """The events of one memory.
+
+    The caller sees to it that one thread uses it at a time.
+    """
 
     def __init__(self, life: timedelta, rules: AgentCoreRules, clock: Clock, chance: random.Random) -> None:
         self._life = life
@@ -161,7 +164,10 @@ class EventLogs:
         return self._page(request, (request["memoryId"], actor, must_have_events), found)
 
     def actors(self, request: Mapping[str, Any]) -> tuple[list[tuple[str, datetime]], str | None]:
-        """Return a page of (actor id, time of the first session), and the next page's token."""
+        """Return a page of actors, and the next page's token.
+
+        Each is (actor id, time of the first session).
+        """
         found = []
         for actor in list(self._actors):
             listed = [session.created for session in self._sessions(actor).values() if self._is_listed(session)]

@@ -1,4 +1,7 @@
-"""Memory records of AgentCore Memory: long-term memory, eventually consistent, searched by similarity."""
+"""Memory records of AgentCore Memory, its long-term memory.
+
+They are eventually consistent, and searched by similarity.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ class Record:
 
 
 class MemoryRecords:
-    """The records of one memory. The caller sees to it that one thread uses them at a time."""
+    """The records of one memory.
+
+    The caller sees to it that one thread uses them at a time.
+    """
 
     def __init__(
         self,
@@ -135,7 +141,10 @@ class MemoryRecords:
         return page(behind, self._rules.page(request.get("maxResults")), about)
 
     def retrieve(self, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
-        """Return a page of the records that are most alike a text, and the next page's token."""
+        """Return a page of the records that are most alike a text.
+
+        With it comes the next page's token.
+        """
         about = _about(request)
         last = last_key(request.get("nextToken"), about)
         criteria = request["searchCriteria"]
@@ -273,5 +282,5 @@ def _failed(record_id: str) -> dict[str, Any]:
 
 
 def not_found(record_id: str) -> AwsError:
-    """The error of the operations on one record."""
+    """Return the error of the operations on one record."""
     return AwsError("ResourceNotFoundException", f"Memory record not found: {record_id}", status=404)

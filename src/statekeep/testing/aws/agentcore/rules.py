@@ -1,4 +1,7 @@
-"""Rules of the emulated AgentCore Memory that can be configured, or are not known exactly."""
+"""Rules of the emulated AgentCore Memory.
+
+They can be configured, or are not known exactly.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ IndexedType = Literal["STRING", "STRINGLIST", "NUMBER"]
 
 @frozen(kw_only=True)
 class AgentCoreRules:
-    """Rules of the emulated ``bedrock-agentcore``; :mod:`.assumptions` says what they rest on.
+    """Rules of the emulated ``bedrock-agentcore``.
+
+    :mod:`~statekeep.testing.aws.assumptions` says what they rest on.
 
     Attributes:
         quotas: enforce the documented requests per second.
@@ -54,7 +59,10 @@ class AgentCoreRules:
     ingest_bytes: int = field(default=100_000, validator=positive)
 
     def page(self, asked: int | None) -> int:
-        """Return how many results a page has when a request asks for so many; 20 unless it does."""
+        """Return how many results a page has.
+
+        It is as many as the request asks for; 20 unless it does.
+        """
         return min(asked or 20, self.page_size or 100)
 
 

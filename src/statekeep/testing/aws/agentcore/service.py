@@ -1,4 +1,7 @@
-"""AgentCore Memory's data plane, ``bedrock-agentcore``: events and memory records, in memory."""
+"""AgentCore Memory's data plane, ``bedrock-agentcore``.
+
+Events and memory records, in memory.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,10 @@ def _who(package: Any) -> tuple[Any, Any]:
 
 
 def _probe(package: Any, cluster: bool, request: Request, seconds: float) -> tuple[Any, Any]:
-    """Return a question to each node that has to answer ``request``, and how to ask it."""
+    """Return a question to each node that has to answer ``request``.
+
+    With it comes how to ask it.
+    """
     keys: Sequence[Arg] = []
     match request:
         case Call(_, names, _):
@@ -103,11 +106,15 @@ def _is_failure(error: Exception) -> bool:
 
 
 def milliseconds(seconds: float) -> int:
+    """Return seconds as whole milliseconds, at least one."""
     return max(1, round(seconds * 1000))
 
 
 def _address(slots: Reply, me: Reply) -> Address | None:
-    """Return the address of a node, as clients of the cluster know it, from the slots of all and its id."""
+    """Return the address of a node, as clients of the cluster know it.
+
+    It is found by the node's id in the slots of all.
+    """
     for _, _, *nodes in slots:
         for host, port, node, *_ in nodes:
             # It leaves out a name that it does not know, or says "?".

@@ -1,4 +1,7 @@
-"""Clients of Valkey GLIDE for a URL: their configuration, their beginning and their end."""
+"""Clients of Valkey GLIDE for a URL.
+
+Their configuration, their beginning and their end.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,7 @@ def _read(path: str | None) -> bytes | None:
 
 
 def open_sync(target: Target) -> Sync:
+    """Return a driver over a new blocking client of the target."""
     import glide_sync
 
     _quiet(glide_sync)
@@ -77,6 +81,10 @@ _opening = threading.Lock()
 
 
 def open_async(target: Target) -> Async | None:
+    """Return a driver over a new client of the target, for this event loop.
+
+    ``None`` if the client came to belong to another event loop: it is closed then.
+    """
     import glide
     from glide import glide_client as state
 
