@@ -69,7 +69,7 @@ def floors(suite: Suite, contenders: Sequence[Contender], script: Callable[[str]
     return scripts
 
 
-def compare(
+def compare(  # noqa: PLR0913 - all that tells one comparison from another, by keywords
     suite: Suite,
     key: str,
     title: str,

@@ -164,35 +164,27 @@ def test_c2_c3_c4(
 
 @with_fixtures
 @given(
-    namespace=namespaces,
-    key=nasty_or_empty,
-    value=strategies.json_values(),
-    created=times,
-    updated=times,
-    version=st.integers(1, 2**53 - 2),
-    expires=st.none() | times,
+    item=st.builds(
+        made,
+        namespaces,
+        nasty_or_empty,
+        strategies.json_values(),
+        created_at=times,
+        updated_at=times,
+        version=st.integers(1, 2**53 - 2),
+        expires_at=st.none() | times,
+    ),
     ttl=st.none() | ttls,
 )
-def test_c3_what_redis_om_made(
-    world: World,
-    item_records: Any,
-    namespace: Namespace,
-    key: str,
-    value: Any,
-    created: dt.datetime,
-    updated: dt.datetime,
-    version: int,
-    expires: dt.datetime | None,
-    ttl: float | None,
-) -> None:
+def test_c3_what_redis_om_made(world: World, item_records: Any, item: Item, ttl: float | None) -> None:
     keep = world.items()
-    item = made(namespace, key, value, created_at=created, updated_at=updated, version=version, expires_at=expires)
-    item_records.delete(item_pk(namespace, key))
+    pk = item_pk(item.namespace, item.key)
+    item_records.delete(pk)
     item_records(**expected_record(item, ttl)).save()
-    assert keep.get(namespace, key) == item
-    assert keep.delete(namespace, key, expected=version) is True
+    assert keep.get(item.namespace, item.key) == item
+    assert keep.delete(item.namespace, item.key, expected=item.version) is True
     with pytest.raises(NotFoundError):
-        item_records.get(item_pk(namespace, key))
+        item_records.get(pk)
 
 
 def test_c3_what_redis_om_changed(fresh: World) -> None:
