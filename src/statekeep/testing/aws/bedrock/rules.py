@@ -1,4 +1,7 @@
-"""Rules of the emulated Bedrock sessions that can be configured, or are not known exactly."""
+"""Rules of the emulated Bedrock sessions.
+
+They can be configured, or are not known exactly.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from ..bounds import not_negative, positive
 
 @frozen(kw_only=True)
 class SessionRules:
-    """Rules of the emulated sessions of ``bedrock-agent-runtime``; :mod:`..assumptions` says what they rest on.
+    """Rules of the emulated sessions of ``bedrock-agent-runtime``.
+
+    :mod:`~statekeep.testing.aws.assumptions` says what they rest on.
 
     Attributes:
         idle: seconds without a write after which a session is EXPIRED.
@@ -32,5 +37,8 @@ class SessionRules:
     trailing_token: bool = False
 
     def page(self, asked: int | None) -> int:
-        """Return how many results a page has when a request asks for so many; 10 unless it does."""
+        """Return how many results a page has.
+
+        It is as many as the request asks for; 10 unless it does.
+        """
         return min(asked or 10, self.page_size or 1000)

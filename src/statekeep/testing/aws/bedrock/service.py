@@ -1,4 +1,7 @@
-"""Bedrock's sessions, the part of ``bedrock-agent-runtime`` that keeps conversations, in memory."""
+"""Bedrock's sessions, in memory.
+
+They are the part of ``bedrock-agent-runtime`` that keeps conversations.
+"""
 
 from __future__ import annotations
 
