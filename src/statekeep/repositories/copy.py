@@ -270,7 +270,7 @@ def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report:
     ]
     if puts:
         # By the repository, which makes the vectors.
-        yield _Step(target, target._batch(puts))
+        yield _Step(target, target._batch(puts))  # noqa: SLF001 - the body of both faces' batch
         report.add(items=len(puts))
 
 
@@ -381,7 +381,7 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
     """
     return run(
         _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING),
-        lambda step: run(step.operation, step.repository._executor.execute),
+        lambda step: run(step.operation, step.repository.executor.execute),
     )
 
 
@@ -399,5 +399,5 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
     """
     return await arun(
         _copied(source, target, _Report(_checked_progress(progress)), _AWAITING),
-        lambda step: arun(step.operation, step.repository._executor.aexecute),
+        lambda step: arun(step.operation, step.repository.executor.aexecute),
     )

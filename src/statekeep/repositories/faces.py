@@ -51,7 +51,7 @@ class Repository(Generic[BackendT]):
 
     def __init__(self, backend: BackendT) -> None:
         self.backend = backend
-        self._executor: Executor = backend
+        self.executor: Executor = backend
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -113,7 +113,7 @@ def blocking(
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
-        return run(body(self, *args, **kwargs), self._executor.execute)
+        return run(body(self, *args, **kwargs), self.executor.execute)
 
     _describe(method, body)
     return method
@@ -126,7 +126,7 @@ def awaiting(
 
     @wraps(body)
     async def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
-        return await arun(body(self, *args, **kwargs), self._executor.aexecute)
+        return await arun(body(self, *args, **kwargs), self.executor.aexecute)
 
     _describe(method, body)
     return method
@@ -142,7 +142,7 @@ def iterating(
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> Iterator[ItemT]:
-        return _items(body(self, *args, **kwargs), self._executor)
+        return _items(body(self, *args, **kwargs), self.executor)
 
     _describe(method, body, Iterator)
     return method
@@ -158,7 +158,7 @@ def aiterating(
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> AsyncIterator[ItemT]:
-        return _aitems(body(self, *args, **kwargs), self._executor)
+        return _aitems(body(self, *args, **kwargs), self.executor)
 
     _describe(method, body, AsyncIterator)
     return method

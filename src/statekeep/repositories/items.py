@@ -56,7 +56,7 @@ class _Operations(Repository[ItemBackend]):
         self._embeds = index is not None
         self._paths = () if index is None else tuple(steps(path) for path in index.fields)
         if index is not None:
-            self._executor = EmbeddingExecutor(Embedder(index), backend)
+            self.executor = EmbeddingExecutor(Embedder(index), backend)
 
     # -- what becomes vectors
 

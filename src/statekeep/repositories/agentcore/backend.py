@@ -105,7 +105,7 @@ class AgentCoreCheckpoints:
         """
         other = copy(self)
         other.actor_id = text("actor_id", actor_id)
-        other._settings = evolve(self._settings, actor=other.actor_id)
+        other._settings = evolve(self._settings, actor=other.actor_id)  # noqa: SLF001 - a copy of this one
         return other
 
     def execute(self, request: Request) -> Reply:

@@ -153,7 +153,8 @@ def check_client(client: Any, service: str) -> None:
     """
     try:
         found = client.meta.service_model.service_name
-        is_blocking = not asyncio.iscoroutinefunction(client._make_api_call)
+        # That of aiobotocore's clients is a coroutine function.
+        is_blocking = not asyncio.iscoroutinefunction(client._make_api_call)  # noqa: SLF001
     except AttributeError:
         raise InvalidInput(
             f'client must be boto3.client("{service}"), got {type(client).__name__}', field="client"

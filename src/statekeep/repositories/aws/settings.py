@@ -227,7 +227,7 @@ def _config(config_class: Any, given: Any, session: Any) -> Any:
 
 def _retries(given: Mapping[str, Any] | None, session: Any) -> dict[str, Any]:
     retries = dict(given or {})
-    profile = session._session.get_scoped_config() if hasattr(session, "_session") else {}
+    profile = session._session.get_scoped_config() if hasattr(session, "_session") else {}  # noqa: SLF001 - botocore's
     # The environment and the profile are the user's words too, and a Config would overrule them.
     if "mode" not in retries and not os.environ.get("AWS_RETRY_MODE") and "retry_mode" not in profile:
         retries["mode"] = "standard"

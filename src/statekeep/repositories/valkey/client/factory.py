@@ -91,7 +91,8 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
         from .glide import driver as glide
 
         own: Any = client
-        return UserAsyncClient(glide.Async(own, glide.patience_of(own, wait)), wait, own._loop)
+        loop = own._loop  # noqa: SLF001 - told nowhere else
+        return UserAsyncClient(glide.Async(own, glide.patience_of(own, wait)), wait, loop)
     if _is(client, "valkey.client", "Pipeline", "PubSub") or _is(client, "valkey.asyncio.client", "Pipeline", "PubSub"):
         raise InvalidInput(f"client must be a client, not its {type(client).__name__}", field="client")
     if "valkey" in sys.modules:

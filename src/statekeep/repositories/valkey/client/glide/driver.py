@@ -136,7 +136,7 @@ class Sync:
         self._client = client
         self._package: Any = glide_sync
         self.cluster = isinstance(client, glide_sync.GlideClusterClient)
-        config = client._config
+        config = client._config  # noqa: SLF001 - told nowhere else
         self.limit = _limit(config)
         self.server = _where(config)
 

@@ -20,7 +20,7 @@ from .driver import SLACK, Async, Sync, milliseconds
 
 def _quiet(package: Any) -> None:
     # By default the native part prints warnings to standard output. A user's own setting stays.
-    if package.Logger._instance is None:
+    if package.Logger._instance is None:  # noqa: SLF001 - there is no other way to ask
         package.Logger.set_logger_config(package.LogLevel.OFF)
 
 
