@@ -18,6 +18,8 @@ from .errors import InvalidInput
 from .payload import Payload
 from .shown import shown
 
+__all__ = ["fingerprint"]
+
 
 def fingerprint(values: Mapping[str, Any]) -> str:
     """Return 40 hexadecimal digits, the same only for equal values of equal types.

@@ -30,6 +30,8 @@ from .json_values import DEEPEST, LARGEST, is_json_text
 from .payload import Payload
 from .shown import shown
 
+__all__ = ["dumps", "loads"]
+
 TAG = "$keep"
 
 _SMALL = 2**63

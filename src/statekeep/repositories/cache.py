@@ -17,6 +17,8 @@ from .faces import Awaiting, Blocking, Repository, awaiting, blocking
 from .operation import Operation
 from .validation import labels, text, ttl_seconds
 
+__all__ = ["AsyncCacheRepository", "CacheBackend", "CacheRepository", "OnError", "Write"]
+
 KeyT = TypeVar("KeyT", bound=CacheKey)
 
 logger = logging.getLogger("statekeep.cache")

@@ -20,6 +20,8 @@ from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, 
 from .operation import Operation, Page
 from .validation import count, text, texts
 
+__all__ = ["AsyncCheckpointRepository", "CheckpointBackend", "CheckpointRepository", "Supply"]
+
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 """Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""
 

@@ -13,6 +13,18 @@ from ..domain.items import Expected, Namespace, Ttl
 from ..domain.json_values import JsonValue
 from .operation import Operation, Page
 
+__all__ = [
+    "MOST_EXPECTED",
+    "Action",
+    "Delete",
+    "Get",
+    "ItemBackend",
+    "ItemRange",
+    "ItemSearch",
+    "NamespaceQuery",
+    "Put",
+]
+
 MOST_EXPECTED: Final = 500
 """How many operations a batch with expectations may have: it is one atomic unit."""
 

@@ -40,6 +40,8 @@ from .item_backend import (
 from .operation import Operation, named
 from .validation import boolean_or_none, count, labels, text, texts, ttl_seconds
 
+__all__ = ["AsyncItemRepository", "ItemRepository"]
+
 ResultT = TypeVar("ResultT")
 
 

@@ -21,6 +21,8 @@ from attrs import frozen
 
 from ..domain import StatekeepError
 
+__all__ = ["Operation", "Page", "arun", "run"]
+
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol, TypedDict
 
 from pydantic import SecretStr
 
+__all__ = ["ConnectOptions", "ValkeyOptions"]
+
 Driver = Literal["glide", "valkey-py"]
 
 

@@ -30,6 +30,8 @@ from .faces import watched
 from .tally import tally
 from .under_way import UnderWay
 
+__all__ = ["Clock", "Expiry"]
+
 RepositoryT = TypeVar("RepositoryT")
 
 MOST_RESTARTS = 3

@@ -9,6 +9,8 @@ from attrs import field, frozen
 
 from ..domain import InvalidInput
 
+__all__ = ["NONE", "OPTIONAL", "Differences"]
+
 OPTIONAL: Final = frozenset(
     {"ancestors", "append", "copy_thread", "delete_runs", "list_namespaces", "pop", "prune", "reindex", "search"}
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+__all__ = ["DIMS", "letter_counts"]
+
 DIMS: Final = 26
 """Length of the vectors: one number for each letter from a to z."""
 

@@ -12,6 +12,8 @@ from ..repositories.cache import AsyncCacheRepository, CacheRepository
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ..repositories.items import AsyncItemRepository, ItemRepository
 
+__all__ = ["awaited", "blocking", "watched"]
+
 ItemT = TypeVar("ItemT")
 RepositoryT = TypeVar("RepositoryT")
 

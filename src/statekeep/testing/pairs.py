@@ -26,6 +26,8 @@ from ..domain import CacheEntry, GetItem, Item, SavedCheckpoint, SearchItem, Thr
 from ..domain.items import DeleteItem, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
+__all__ = ["paired"]
+
 MachineT = TypeVar("MachineT", bound=ComparingMachine)
 
 

@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+__all__ = ["AGENTCORE", "BEDROCK_SESSIONS", "Assumption", "Source"]
+
 Source = Literal["model", "documentation", "measured by others", "guess"]
 """The source of an assumption.
 

@@ -11,6 +11,8 @@ import pytest
 
 from . import AwsEmulator
 
+__all__ = ["aws_emulator"]
+
 
 @pytest.fixture
 def aws_emulator() -> Iterator[AwsEmulator]:

@@ -38,6 +38,8 @@ from ...repositories.cache import AsyncCacheRepository, CacheRepository
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
 
+__all__ = ["CacheContract"]
+
 TOO_LONG = "x" * (LONGEST_ID + 1)
 
 K: CacheKey = (("n",), "k")

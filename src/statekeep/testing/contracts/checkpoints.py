@@ -40,6 +40,8 @@ from ..comparison import canonical
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
 
+__all__ = ["CheckpointContract"]
+
 ItemT = TypeVar("ItemT")
 
 EXACT_VALUES: tuple[Any, ...] = (

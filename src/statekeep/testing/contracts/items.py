@@ -45,6 +45,8 @@ from ..comparison import canonical
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
 
+__all__ = ["ItemContract"]
+
 ItemT = TypeVar("ItemT")
 TOO_LONG = "x" * (LONGEST_ID + 1)
 Call = Callable[[], Coroutine[Any, Any, Any]]

@@ -39,6 +39,8 @@ from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..embedding import DIMS, letter_counts
 from ..faces import awaited
 
+__all__ = ["VectorSearchContract"]
+
 Indexed = Callable[[VectorIndex], ItemRepository]
 AIndexed = Callable[[VectorIndex], AsyncItemRepository]
 Searchable = Callable[..., Coroutine[Any, Any, AsyncItemRepository]]

@@ -29,6 +29,8 @@ from ..differences import NONE, Differences
 from ..faces import blocking
 from ..oracles.cache import CacheOracle, Labels, Place
 
+__all__ = ["cache_machine_for"]
+
 MakeCacheBackend = Callable[[], AbstractContextManager[CacheBackend] | AbstractAsyncContextManager[CacheBackend]]
 """Opens an empty backend; in an event loop of its own if it is an async context manager."""
 

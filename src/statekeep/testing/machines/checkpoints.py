@@ -30,6 +30,8 @@ from ..faces import blocking
 from ..oracles.checkpoints import Oracle
 from ..under_way import UnderWay
 
+__all__ = ["machine_for"]
+
 MakeBackend = Callable[[], AbstractContextManager[CheckpointBackend] | AbstractAsyncContextManager[CheckpointBackend]]
 """Opens an empty backend; in an event loop of its own if it is an async context manager."""
 

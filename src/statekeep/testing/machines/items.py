@@ -32,6 +32,8 @@ from ..faces import blocking
 from ..oracles.items import ItemOracle, Kept, Labels
 from ..under_way import UnderWay
 
+__all__ = ["INDEX", "item_machine_for"]
+
 MakeItemBackend = Callable[[], AbstractContextManager[ItemBackend] | AbstractAsyncContextManager[ItemBackend]]
 """Opens an empty backend; in an event loop of its own if it is an async context manager."""
 

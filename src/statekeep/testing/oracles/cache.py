@@ -15,6 +15,8 @@ from attrs import define, field, frozen
 
 from ...domain import DEFAULT, InvalidInput, Payload
 
+__all__ = ["CacheOracle"]
+
 Labels = tuple[str, ...]
 Place = tuple[Labels, str]
 

@@ -18,6 +18,8 @@ from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrit
 from ...domain.checkpoints import Version
 from ..differences import NONE, Differences
 
+__all__ = ["Oracle"]
+
 Place = tuple[str, str]
 """Thread and namespace."""
 
@@ -67,6 +69,7 @@ class Oracle:
     # -- reading
 
     def threads(self) -> set[str]:
+        """Return the ids of the threads that have a checkpoint."""
         return {thread_id for (thread_id, _), kept in self.checkpoints.items() if kept}
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> dict[str, Any] | None:
@@ -97,6 +100,7 @@ class Oracle:
         }
 
     def read_writes(self, thread_id: str, namespace: str, checkpoint_id: str) -> list[PendingWrite]:
+        """Return the pending writes of a checkpoint, in the order in which they are read."""
         mine = self.writes.get((thread_id, namespace, checkpoint_id), {})
         return sorted((write for write, _ in mine.values()), key=lambda w: (w.task_path, w.task_id, w.idx))
 
@@ -109,6 +113,7 @@ class Oracle:
         before: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
+        """Return the checkpoints of a thread that fulfil the conditions, in order."""
         names = sorted(name for thread, name in self.checkpoints if thread == thread_id)
         ids = sorted({id_ for name in names for id_ in self.checkpoints[thread_id, name]}, reverse=True)
         return [

@@ -17,6 +17,8 @@ from attrs import define, field
 from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, NamespaceMatch, PutItem
 from ..embedding import letter_counts
 
+__all__ = ["ItemOracle"]
+
 Labels = tuple[str, ...]
 
 
