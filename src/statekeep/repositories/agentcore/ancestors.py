@@ -1,4 +1,7 @@
-"""Walking from a checkpoint to its ancestors, to rebuild channels from their pending writes."""
+"""The way from a checkpoint to its ancestors.
+
+Channels are rebuilt from their pending writes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from .lanes import ABREAST, PAGE
 def ancestors(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """Return the ancestors' contributions to ``channels``: one round for 32 of them, if the ids are in a row."""
+    """Return the ancestors' contributions to ``channels``.
+
+    It takes one round for 32 of them, if the ids are in a row.
+    """
     if not channels:
         return {}
     place = settings.place(thread_id)

@@ -50,7 +50,10 @@ class RegistryEntry:
 def registry_entries(
     settings: Settings, place: ThreadPlace, head: Head, run_id: str | None, now: int
 ) -> list[RegistryEntry]:
-    """Return the entries that the lists must have of a checkpoint at a time, which is given as a stamp."""
+    """Return the entries that the lists must have of a checkpoint.
+
+    The time is given as a stamp.
+    """
     order, _ = order_and_time(head.checkpoint_id, head.stamp)
     entries = [
         (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
@@ -63,7 +66,9 @@ def registry_entries(
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-    """Store a checkpoint: two calls and one for each large value; the last one waits for the others.
+    """Store a checkpoint: two calls and one for each large value.
+
+    The last one waits for the others.
 
     Unless this process met the parent and the thread lately, one round of reading goes before.
     """
@@ -124,7 +129,10 @@ def store(
 def missing_entries(
     settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry]
 ) -> Operation[list[RegistryEntry]]:
-    """Return the entries that the lists lack: one round of reading, or none if all were met lately."""
+    """Return the entries that the lists lack.
+
+    It takes one round of reading, or none if all were met lately.
+    """
     unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
     found = yield from settings.lanes.read_all([entry.lane for entry in unknown])
     return _lacking(settings, place, unknown, found)
@@ -145,7 +153,10 @@ def _lacking(
 def _look(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, entries: Sequence[RegistryEntry]
 ) -> Operation[tuple[Channels, list[RegistryEntry]]]:
-    """Return the parent's channels and the entries that the lists lack, with one round of reading at most."""
+    """Return the parent's channels and the entries that the lists lack.
+
+    It takes one round of reading at most.
+    """
     unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
     lanes = [entry.lane for entry in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
@@ -175,7 +186,10 @@ def _earlier(
 def _renew(
     settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, resolved: Resolved, now: int
 ) -> Operation[None]:
-    """Have old values stored anew, so that no checkpoint outlives them; those that are gone are as they were given."""
+    """Have old values stored anew, so that no checkpoint outlives them.
+
+    Those that are gone are as they were given.
+    """
     old = {
         name: channel
         for name, channel in resolved.items()
@@ -196,7 +210,10 @@ def _value_name(name: str, channel: Channel) -> str:
 def put_writes(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
 ) -> Operation[None]:
-    """Store pending writes in one call, or more if they are larger than an event may be."""
+    """Store pending writes in one call.
+
+    It takes more if they are larger than an event may be.
+    """
     if not writes:
         return
     stamp = new_stamp()

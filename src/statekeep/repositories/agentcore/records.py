@@ -21,7 +21,10 @@ INDEXED: int = 4_096
 
 @frozen
 class IndexEntry:
-    """An entry of the index. It is written first: a checkpoint exists only if its own lane has it."""
+    """An entry of the index.
+
+    It is written first: a checkpoint exists only if its own lane has it.
+    """
 
     namespace: str
     checkpoint_id: str
@@ -65,7 +68,10 @@ def namespace_record(thread_id: str, namespace: str, order: str) -> Record:
 
 
 def update_record(thread_id: str, stamp: int) -> Record:
-    """Return the record that says when a thread was updated, once the checkpoint that said so is gone."""
+    """Return the record that says when a thread was updated.
+
+    It is needed once the checkpoint that said so is gone.
+    """
     return Record({"type": "update", "thread_id": thread_id, "stamp": stamp})
 
 

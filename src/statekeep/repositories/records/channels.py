@@ -17,14 +17,16 @@ Resolved = dict[str, Channel | StoredChannel]
 
 
 def needs_parent(checkpoint: Checkpoint) -> bool:
-    """Whether a value may have to be found in the checkpoint's parent."""
+    """Return whether a value may have to be found in the checkpoint's parent."""
     return checkpoint.parent_id is not None and any(
         channel.carry in INHERITED for channel in checkpoint.channels.values()
     )
 
 
 def inherit(channels: Mapping[str, Channel], inherited: Channels) -> tuple[Resolved, list[str]]:
-    """Return the channels with those values that the parent has, and the names of those to look for elsewhere.
+    """Return the channels with those values that the parent has.
+
+    With them come the names of those to look for elsewhere.
 
     A ``replayed`` channel is not looked for elsewhere: its value is rebuilt, and a search would read the whole
     namespace. Nor is one that the parent has without a value at the very version, if it may be without.
@@ -47,7 +49,10 @@ def inherit(channels: Mapping[str, Channel], inherited: Channels) -> tuple[Resol
 
 
 def find_earlier(heads: Iterable[Head], channels: Mapping[str, Channel]) -> Resolved:
-    """Find values among checkpoints of the namespace: the first that was stored under a version, if forks have several."""
+    """Find values among checkpoints of the namespace.
+
+    If forks have several under a version, the first that was stored.
+    """
     found: Resolved = {}
     for head in sorted(heads, key=lambda head: head.stamp, reverse=True):
         for name, channel in channels.items():
@@ -69,7 +74,9 @@ def valueless(resolved: Resolved) -> list[str]:
 
 
 def supplied(checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None, where: str) -> Resolved:
-    """Ask the caller for required values that are stored nowhere; the others are empty.
+    """Ask the caller for required values that are stored nowhere.
+
+    The others are empty.
 
     Args:
         checkpoint: that is put.

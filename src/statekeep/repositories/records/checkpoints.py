@@ -49,7 +49,7 @@ class StoredChannel:
     stamp: int = 0
 
     def is_version(self, version: str | int | float) -> bool:
-        """Whether this is the channel at this version; ``1`` and ``1.0`` are two."""
+        """Return whether this is the channel at this version; ``1`` and ``1.0`` are two."""
         return type(self.version) is type(version) and self.version == version
 
 
@@ -103,7 +103,10 @@ class StoredWrites:
 
 @frozen
 class Stored:
-    """The records of a checkpoint; ``head`` is ``None`` when there are pending writes only."""
+    """The records of a checkpoint.
+
+    ``head`` is ``None`` when there are pending writes only.
+    """
 
     namespace: str
     checkpoint_id: str
@@ -203,6 +206,7 @@ def value_record(payload: Payload) -> Record:
 
 
 def decoded(record: Record, where: str, make: Callable[[Mapping[str, Any]], ResultT]) -> ResultT:
+    """Return what ``make`` makes of a record; one that is damaged is an error."""
     try:
         return make(record.head)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
@@ -212,6 +216,7 @@ def decoded(record: Record, where: str, make: Callable[[Mapping[str, Any]], Resu
 
 
 def stamp_of(found: Mapping[str, Any]) -> int:
+    """Return the stamp of a record's head."""
     stamp = found["stamp"]
     if type(stamp) is not int or not 0 <= stamp < 2**63:
         raise ValueError(f"not a stamp: {shown(stamp)}")
@@ -299,7 +304,10 @@ def stored(records: Iterable[Record], where: str) -> Stored | None:
 
 
 def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWrite, ...]:
-    """Merge writes. For ``idx >= 0`` the first one stays, for ``idx < 0`` the last one counts."""
+    """Merge writes.
+
+    For ``idx >= 0`` the first one stays, for ``idx < 0`` the last one counts.
+    """
     found: dict[tuple[str, int], PendingWrite] = {}
     for _, _, of_one_call in sorted(writes, key=lambda entry: entry[:2]):
         for write in of_one_call.writes:

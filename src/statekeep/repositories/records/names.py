@@ -6,7 +6,9 @@ import hashlib
 
 
 def digest(*parts: str) -> str:
-    """Return 40 hexadecimal digits that stand for texts; no two lists of texts share them.
+    """Return 40 hexadecimal digits that stand for texts.
+
+    No two lists of texts share them.
 
     >>> digest("a", "b") == digest("ab", "")
     False
