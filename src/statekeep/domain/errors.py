@@ -140,7 +140,4 @@ class Unsupported(StatekeepError):
 
 
 class WrongEventLoop(StatekeepError, RuntimeError):
-    """Called where waiting for the answer would block for ever.
-
-    This is so in some event loops and threads.
-    """
+    """Called from an event loop or thread in which waiting would block for ever."""

@@ -86,9 +86,9 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
 
 
 def is_under_root(namespace: str) -> bool:
-    """Return whether a namespace ran under a checkpoint of the root namespace.
+    """Return whether a namespace is that of a nested graph's task.
 
-    It is then that of a nested graph's task.
+    Such a one ran under one checkpoint of the root namespace.
 
     >>> is_under_root("child:8a1f"), is_under_root("child"), is_under_root("")
     (True, False, False)

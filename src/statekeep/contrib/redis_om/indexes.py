@@ -34,9 +34,9 @@ class IndexDefinition:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Return the commands that create the index and mark it as up to date.
+        """The commands that create the index and mark it as up to date.
 
-        The two marks are what redis-om's Migrator looks at.
+        Two marks tell redis-om that it is up to date.
         """
         digest = hashlib.sha1(self.schema.encode(), usedforsecurity=False).hexdigest()
         return [

@@ -131,7 +131,7 @@ def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation
 def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us: int) -> Operation[None]:
     """Drop threads from the index.
 
-    Not those updated since, or within ``age_us`` microseconds.
+    Those updated since, or within ``age_us`` microseconds, stay.
     """
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
