@@ -12,9 +12,9 @@ from .requests import Call, Commands, Request
 def locate_wrong_type(
     prefix: str, types: Mapping[str, bytes], request: Request, error: CorruptRecord
 ) -> Operation[CorruptRecord]:
-    """Return a request's error with the key that holds another type of value.
+    """Return the error of a request with the key that made it a WRONGTYPE.
 
-    It is the type that is not the one that Statekeep put there.
+    That key holds another type than Statekeep put there.
     """
     if isinstance(request, Call):
         keys = list(dict.fromkeys(request.keys))
