@@ -83,7 +83,10 @@ class QuotaExceeded(StatekeepError):
 
 
 class ThreadClosed(StatekeepError):
-    """The service takes no more writes to the thread: its session is ended or expired. Reading it still works."""
+    """The service takes no more writes to the thread.
+
+    Its session is ended or expired. Reading it still works.
+    """
 
 
 class AccessDenied(StatekeepError):

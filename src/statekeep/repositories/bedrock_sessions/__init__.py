@@ -1,4 +1,7 @@
-"""Sessions of Amazon Bedrock as a store of checkpoints: a thread is a session, a checkpoint one of its steps."""
+"""Sessions of Amazon Bedrock as a store of checkpoints.
+
+A thread is a session, a checkpoint one of its steps.
+"""
 
 from .backend import BedrockSessionCheckpoints
 from .url import open_checkpoints

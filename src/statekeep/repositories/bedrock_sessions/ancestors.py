@@ -1,4 +1,4 @@
-"""Walking from a checkpoint to its ancestors, to rebuild channels from their pending writes."""
+"""The walk from a checkpoint to its ancestors, to rebuild channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .steps import ABREAST
 def ancestors(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
 ) -> Operation[dict[str, ChannelHistory]]:
-    """Return the ancestors' contributions to ``channels``: two rounds for 32 of them, if the ids are in a row."""
+    """Return the ancestors' contributions to ``channels``.
+
+    Two rounds for 32 of them, if the ids are in a row.
+    """
     if not channels:
         return {}
     steps = yield from settings.steps.listing(thread_id, invocation_of(namespace))
@@ -57,7 +60,10 @@ def _value(seed: StoredChannel | None, payloads: Mapping[str, Payload]) -> Paylo
 
 
 def _take(groups: list[Group], key: tuple[str, str], has_more: bool) -> list[Group]:
-    """Take a checkpoint out of those that are not read yet, and if ``has_more`` those just below: most parents are."""
+    """Take a checkpoint out of those that are not read yet.
+
+    If ``has_more``, take those just below as well: most parents are there.
+    """
     own = [group for group in groups if group.heads[0].checkpoint == key]
     if not own:
         return []

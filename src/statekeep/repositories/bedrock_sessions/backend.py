@@ -25,13 +25,15 @@ INLINE: Final = 4_096
 
 
 class BedrockSessionCheckpoints:
-    """Checkpoints and pending writes in Bedrock sessions, for :class:`~statekeep.CheckpointRepository`.
+    """Checkpoints and pending writes in sessions of Bedrock.
+
+    The backend of a :class:`~statekeep.CheckpointRepository`.
 
     A thread is a session: its id is the session's, which the service makes, or its ARN. The service keeps it for 30
-    days, lets nobody write to it after an hour without a write, and takes at most 1,000 steps; each checkpoint is a step,
-    and so is each call of ``put_writes``. It deletes no steps, so ``delete_runs`` and ``prune`` with ``keep`` raise
-    :class:`~statekeep.Unsupported`. Source: the Bedrock user guide, "Store and retrieve conversation history and context
-    with Amazon Bedrock sessions".
+    days, lets nobody write to it after an hour without a write, and takes at most 1,000 steps. Each checkpoint is a
+    step, and so is each call of ``put_writes``. The service deletes no steps, so ``delete_runs`` and ``prune`` with
+    ``keep`` raise :class:`~statekeep.Unsupported`. Source: the user guide of Amazon Bedrock, "Store and retrieve
+    conversation history and context with Amazon Bedrock sessions".
 
     Args:
         client: see :func:`~statekeep.repositories.aws.open_client`, of ``bedrock-agent-runtime``.
@@ -114,7 +116,9 @@ class BedrockSessionCheckpoints:
         return named("create_thread", threads.create_thread(metadata, tags, encryption_key))
 
     def continue_thread(self, thread_id: str) -> str:
-        """Go on from an ended, expired or full session: make another one, and return its id.
+        """Go on from an ended, expired or full session.
+
+        Make another one, and return its id.
 
         The new session has the newest checkpoint of each namespace, its pending writes, and what channels that are
         replayed need. Metadata and key are those of the former session; tags are not copied.
@@ -154,7 +158,10 @@ class BedrockSessionCheckpoints:
     # -- operations
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Store a checkpoint: one call, two more before for a parent not met lately, or for a namespace's first."""
+        """Store a checkpoint.
+
+        One call, two more before for a parent not met lately, or for a namespace's first.
+        """
         yield from put.put(self._settings, checkpoint, supply)
 
     def put_writes(
@@ -164,21 +171,33 @@ class BedrockSessionCheckpoints:
         yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
-        """Read a checkpoint: two calls, and one for each step of writes or large values, in three rounds."""
+        """Read a checkpoint.
+
+        Two calls, and one for each step of writes or large values, in three rounds.
+        """
         return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """List checkpoints: one call, and those of :meth:`get` but one for each result, 20 of them side by side."""
+        """List checkpoints.
+
+        One call, and those of :meth:`get` but one for each result, 20 of them side by side.
+        """
         return (yield from listing.list_checkpoints(self._settings, query, cursor))
 
     def ancestors(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
-        """Walk the ancestors: a call for each step, those of up to 32 checkpoints side by side."""
+        """Walk the ancestors.
+
+        A call for each step, those of up to 32 checkpoints side by side.
+        """
         return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """List threads: slow, with a call or two for each session of the account until ``limit`` is reached."""
+        """List threads.
+
+        Slow, with a call or two for each session of the account until ``limit`` is reached.
+        """
         return (yield from listing.list_threads(self._settings, prefix, after, limit))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:

@@ -55,14 +55,19 @@ class Content:
 
 @frozen
 class Group:
-    """The steps of a checkpoint, as far as their ids tell: two checkpoints may share the digits."""
+    """The steps of a checkpoint, as far as their ids tell.
+
+    Two checkpoints may share the digits.
+    """
 
     heads: Sequence[Step]
     writes: Sequence[Step]
 
     @property
     def latest(self) -> Sequence[Step]:
-        """The steps that were put last: the others are former states of the same checkpoint.
+        """The steps that were put last.
+
+        The others are former states of the same checkpoint.
 
         All of them if the id has no time within: then they may be of two checkpoints.
         """
@@ -88,7 +93,10 @@ class Found:
 
 
 def grouped(steps: Iterable[Step]) -> list[Group]:
-    """Put together the steps of each checkpoint; pending writes without a checkpoint are left out."""
+    """Put together the steps of each checkpoint.
+
+    Pending writes without a checkpoint are left out.
+    """
     heads: dict[tuple[Any, ...], list[Step]] = {}
     writes: dict[tuple[str, str], list[Step]] = {}
     for step in steps:
@@ -139,7 +147,7 @@ def content_of(step: Step, blocks: Sequence[Any] | None) -> Content | None:
 
 
 def _with_names(record: Record, step: Step) -> Record:
-    """Name the values that are in the checkpoint's own step as those in others are named."""
+    """Name the values of the checkpoint's own step as those of others are."""
     places = record.head.get("channels")
     if not isinstance(places, list):
         return record
@@ -154,7 +162,7 @@ def _with_names(record: Record, step: Step) -> Record:
 
 
 def read_contents(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[list[Content]]:
-    """Read steps side by side, and leave out those that are gone or of another program."""
+    """Read steps side by side, without those that are gone or not ours."""
     several = yield from settings.steps.read(thread_id, steps)
     contents = [content_of(step, blocks) for step, blocks in zip(steps, several, strict=True)]
     return [content for content in contents if content is not None]
@@ -281,7 +289,10 @@ def find(
 
 
 def newest(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[Found | None]:
-    """Read the newest checkpoint out of a listing: one round, unless steps of other programs are in the way."""
+    """Read the newest checkpoint out of a listing.
+
+    One round, unless steps of other programs are in the way.
+    """
     for batch in batches(grouped(steps)):
         found = yield from read_heads(settings, thread_id, batch, keep_values=len(batch) == 1)
         if found:
@@ -292,7 +303,10 @@ def newest(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operati
 def get(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str | None
 ) -> Operation[SavedCheckpoint | None]:
-    """Read one checkpoint: the listing, the checkpoint, and then pending writes and large values side by side."""
+    """Read one checkpoint.
+
+    The listing, the checkpoint, and then pending writes and large values side by side.
+    """
     session = session_of(thread_id)
     steps = yield from settings.steps.listing(thread_id, invocation_of(namespace))
     if checkpoint_id is None:

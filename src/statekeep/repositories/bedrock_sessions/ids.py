@@ -90,7 +90,10 @@ class Step:
 
     @property
     def order(self) -> str | None:
-        """The order of its checkpoint's id; ``None`` if it has pending writes, or is none of ours."""
+        """The order of its checkpoint's id.
+
+        ``None`` if it has pending writes, or is none of ours.
+        """
         return _ORDERS.get(self.id[0])
 
     @property

@@ -70,7 +70,10 @@ def list_checkpoints(
 
 
 def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor) -> Operation[list[Found]]:
-    """Take the next checkpoints, in order, of the next thread that has some; none at the end."""
+    """Take the next checkpoints, in order, of the next thread that has some.
+
+    None at the end.
+    """
     size = SIZE if cursor.left is None else min(SIZE, cursor.left)
     while True:
         while len(cursor.ready) < size and cursor.batches:
@@ -99,7 +102,7 @@ def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id
 
 
 def _may_fit(query: CheckpointQuery, step: Step) -> bool:
-    """Whether a checkpoint, or another of its batch, may fulfil a query, as far as the listing tells."""
+    """Return whether a checkpoint, or another of its batch, may fulfil a query."""
     if step.order == TEXT:
         return True
     for text in (query.before, query.checkpoint_id):

@@ -1,4 +1,7 @@
-"""Writing checkpoints and pending writes: one step each, which is there whole or not at all."""
+"""Writing checkpoints and pending writes.
+
+One step each, which is there whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from .ids import Step, invocation_of, session_of, step_of
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-    """Store a checkpoint: one call, and two before if this process does not know the parent."""
+    """Store a checkpoint.
+
+    One call, and two before if this process does not know the parent.
+    """
     thread_id, namespace = checkpoint.thread_id, checkpoint.namespace
     session = session_of(thread_id)
     head = Head(
@@ -62,7 +68,7 @@ def _value_name(name: str, channel: Channel) -> str:
 
 
 def store(settings: Settings, thread_id: str, head: Head, values: Iterable[Payload]) -> Operation[Step]:
-    """Store a checkpoint with those of its values that are neither within it nor in another step: one call.
+    """Store a checkpoint and its large values that are in no other step: one call.
 
     Returns:
         The step.

@@ -1,4 +1,4 @@
-"""Calls to the service, and the answers that are errors of the caller or no errors at all."""
+"""Calls to the service, and the errors that are none, or the caller's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ logger = logging.getLogger("statekeep.bedrock_sessions")
 
 @define
 class _Met:
-    """What this process knows of a session.
+    """The knowledge that this process has of a session.
 
     Attributes:
         own: the steps that it put lately, and until when each is remembered.
@@ -57,7 +57,10 @@ class _Met:
 
 
 class Recollection:
-    """What this process put lately: a listing may lag behind. Safe to share by threads."""
+    """The steps that this process put lately: a listing may lag behind.
+
+    Safe to share by threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -190,7 +193,10 @@ class Steps:
             pass
 
     def _explain(self, thread_id: str, step: Step, error: Conflict) -> Operation[None]:
-        """Find out what a conflict means. It is no error if the very step is there: a request was sent again."""
+        """Find out what a conflict means.
+
+        It is no error if the very step is there: a request was sent again.
+        """
         [found] = yield from self.read(thread_id, [step])
         if found is not None:
             return
@@ -229,7 +235,10 @@ class Steps:
         return found
 
     def listings(self, thread_ids: Sequence[str], invocation: str | None = None) -> Operation[list[list[Step] | None]]:
-        """Return the steps of several sessions, side by side; ``None`` where session or invocation are not there."""
+        """Return the steps of several sessions, side by side.
+
+        ``None`` where session or invocation are not there.
+        """
         found: list[list[Step] | None] = [[] for _ in thread_ids]
         where: dict[str, Any] = {"maxResults": PAGE}
         if invocation is not None:
@@ -259,7 +268,10 @@ class Steps:
         ]
 
     def read(self, thread_id: str, steps: Iterable[Step]) -> Operation[list[list[Any] | None]]:
-        """Read steps side by side, and return the content blocks of each; ``None`` for one that is not there."""
+        """Read steps side by side, and return the content blocks of each.
+
+        ``None`` for one that is not there.
+        """
         calls = [
             AwsCall(
                 "GetInvocationStep",

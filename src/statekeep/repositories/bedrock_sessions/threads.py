@@ -1,4 +1,7 @@
-"""Whole threads: making, deleting and copying them, and going on from one that takes no more steps."""
+"""Whole threads.
+
+Making, deleting and copying them, and going on from one that takes no more steps.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def steps_left(settings: Settings, thread_id: str) -> Operation[int]:
 
 
 def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
-    """Copy all steps of a thread in the order in which they were put: a call to read each, and one to write it."""
+    """Copy all steps of a thread in the order in which they were put.
+
+    A call to read each, and one to write it.
+    """
     if session_of(source_id, "source_thread_id") == session_of(target_id, "target_thread_id"):
         return
     yield from _check_active(settings, target_id, "target_thread_id")
@@ -118,7 +124,7 @@ def _check_active(settings: Settings, thread_id: str, name: str) -> Operation[No
 
 
 def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
-    """Make a session that goes on from the newest checkpoints of a thread, and return its id.
+    """Make a session that goes on from a thread, and return its id.
 
     It has the newest checkpoint of each namespace, those that their replayed channels need, and their pending writes.
     """
@@ -151,7 +157,7 @@ def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
 
 
 def _newest_with_sources(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[list[Found]]:
-    """Return the newest checkpoint of a namespace, and those that its replayed channels need."""
+    """Return the newest checkpoint of a namespace, and its sources."""
     groups = grouped(steps)
     newest = None
     for batch in batches(groups):

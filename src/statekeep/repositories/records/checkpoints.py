@@ -198,7 +198,10 @@ def writes_record(stored: StoredWrites) -> Record:
 
 
 def value_record(payload: Payload) -> Record:
-    """Return the record of a channel value. It has no stamp: the same value is the same record."""
+    """Return the record of a channel value.
+
+    It has no stamp: the same value is the same record.
+    """
     return Record({"type": "value", "encoding": payload.encoding}, [payload.data])
 
 

@@ -25,7 +25,10 @@ REGISTERED: Final = 10_000
 """Entries of the lists of threads, namespaces and runs that are kept."""
 
 LONGEST_KEY: Final = 1024
-"""Characters of an entry's key and its thread at most; longer ones are looked up each time."""
+"""Characters of an entry's key and its thread at most.
+
+Longer ones are looked up each time.
+"""
 
 _CHANNEL: Final = 300
 """Bytes of a channel or checkpoint without its value, name and ids, about."""

@@ -9,7 +9,10 @@ from typing import Final
 from ...domain.ids import time_of
 
 TEXT: Final = "text"
-"""The order of ids that hold no time: they are compared as text, and a lane of them is read whole."""
+"""The order of ids that hold no time.
+
+They are compared as text, and a lane of them is read whole.
+"""
 
 _GREGORIAN: Final = 12_219_292_800_000
 """Milliseconds from the epoch of UUIDs to that of Unix."""
