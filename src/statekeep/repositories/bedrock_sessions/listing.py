@@ -75,6 +75,9 @@ def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor) -> Operati
     None at the end.
     """
     size = SIZE if cursor.left is None else min(SIZE, cursor.left)
+    if cursor.ready:
+        # They were read for the page before: the session may be deleted since.
+        yield from settings.steps.session(cursor.thread_id)
     while True:
         while len(cursor.ready) < size and cursor.batches:
             yield from _read_on(settings, query, cursor, size)

@@ -96,6 +96,11 @@ class BedrockSessions:
         }
         self.operations = {name: self._locked(handler) for name, handler in handlers.items()}
 
+    def delete_sessions(self) -> None:
+        """Delete all sessions, as if their 30 days were over."""
+        with self._lock:
+            self._sessions.clear()
+
     # -- what operations share
 
     def _locked(self, handler: Handler) -> Handler:
