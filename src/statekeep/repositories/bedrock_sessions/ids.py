@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ...domain import InvalidInput
 from ...domain.ids import time_of
@@ -76,12 +76,12 @@ class Step:
     Attributes:
         id: its id.
         invocation: the id of its invocation.
-        at: its time: that inside the checkpoint's id, or that of the put.
+        at: its time, to the millisecond: that inside the checkpoint's id, or that of the put.
     """
 
     id: str
     invocation: str
-    at: datetime
+    at: datetime = field(eq=False)
 
     @property
     def has_writes(self) -> bool:
@@ -127,7 +127,9 @@ def step_of(namespace: str, checkpoint_id: str, texts: Sequence[str], stamp: int
         content.update(text.encode())
     kind = WRITES if has_writes else KINDS[order]
     digits = f"{kind}{checkpoint_digits(namespace, checkpoint_id)}{stamp // 1_000_000:011x}{content.hexdigest()[:10]}"
-    return Step(_uuid(digits), invocation_of(namespace), time_of(stamp) if has_writes else moment)
+    moment = time_of(stamp) if has_writes else moment
+    # The service cuts off what is finer.
+    return Step(_uuid(digits), invocation_of(namespace), moment.replace(microsecond=moment.microsecond // 1000 * 1000))
 
 
 def checkpoint_digits(namespace: str, checkpoint_id: str) -> str:

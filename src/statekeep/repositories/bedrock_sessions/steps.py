@@ -211,6 +211,7 @@ class Steps:
         Raises:
             InvalidInput: there is no such session; ``field`` is ``name``.
         """
+        session_of(thread_id, name)
         found = yield AwsCall("GetSession", {"sessionIdentifier": thread_id}, missing_ok=True)
         if found is None:
             raise no_session(thread_id, name)
@@ -227,11 +228,12 @@ class Steps:
         Raises:
             NoSession: there is no such session.
         """
+        session = session_of(thread_id)
         [found] = yield from self.listings([thread_id], invocation)
         if found is None:
             # The session, or the invocation in it.
             yield from self.session(thread_id)
-            return self.recollection.completed(session_of(thread_id), invocation, [])
+            return self.recollection.completed(session, invocation, [])
         return found
 
     def listings(self, thread_ids: Sequence[str], invocation: str | None = None) -> Operation[list[list[Step] | None]]:

@@ -89,7 +89,7 @@ def hash_of(piece: str) -> str:
     """Return the hash of the record that a piece is of.
 
     >>> hash_of(pieces(Record({"n": 1}))[0])
-    '3c0ce1b8a59a8b2ab1ba3e4a5d6ba1fb'
+    '3e084c13a23fe513edf73dbd6aef73c2'
     """
     return piece.split(" ", 2)[1]
 
