@@ -66,12 +66,13 @@ class Channel(Model):
     @classmethod
     def of(cls, version: str | int | float, payload: Payload) -> Channel:
         """Return a channel with its value."""
-        return cls._made(version, ValueSource.VALUE, payload)
+        make = cls.trusted if is_plain(version) and type(payload) is Payload else cls
+        return make(version=version, payload=payload, carry=ValueSource.VALUE)
 
     @classmethod
     def empty(cls, version: str | int | float) -> Channel:
         """Return a channel that has no value at this version."""
-        return cls._made(version, ValueSource.EMPTY)
+        return _without_value(cls, version, ValueSource.EMPTY)
 
     @classmethod
     def earlier(cls, version: str | int | float, *, required: bool = True) -> Channel:
@@ -79,30 +80,23 @@ class Channel(Model):
 
         It was stored under this version; if not ``required``, maybe.
         """
-        return cls._made(version, ValueSource.STORED if required else ValueSource.STORED_IF_ANY)
+        return _without_value(cls, version, ValueSource.STORED if required else ValueSource.STORED_IF_ANY)
 
     @classmethod
     def replayed(cls, version: str | int | float) -> Channel:
         """Return a channel whose value is rebuilt from the ancestors' pending writes."""
-        return cls._made(version, ValueSource.REPLAYED)
-
-    @classmethod
-    def _made(cls, version: str | int | float, carry: ValueSource, payload: Payload | None = None) -> Channel:
-        plain = is_plain(version)
-        if plain and carry is not ValueSource.VALUE and len(str(version)) <= SHORT:
-            return _without_value(cls, version, carry)
-        if (plain or (type(version) is int and -LARGEST < version < LARGEST)) and (
-            type(payload) is Payload or carry is not ValueSource.VALUE
-        ):
-            return cls.trusted(version=version, payload=payload, carry=carry)
-        return cls(version=version, payload=payload, carry=carry)
+        return _without_value(cls, version, ValueSource.REPLAYED)
 
 
-@lru_cache(maxsize=4096)
 def _without_value(kind: type[Channel], version: str | int | float, carry: ValueSource) -> Channel:
-    # Most channels of a large graph stay as they are from one checkpoint to the next.
-    # Only of text: 1 and 1.0 are one key.
-    return kind.trusted(version=version, payload=None, carry=carry)
+    remember = type(version) is int or (type(version) is str and len(version) <= SHORT)
+    return (_known if remember else _known.__wrapped__)(kind, version, carry)
+
+
+# Most channels of a large graph stay as they are from one checkpoint to the next. Typed: 1 and True are equal.
+@lru_cache(maxsize=4096, typed=True)
+def _known(kind: type[Channel], version: str | int | float, carry: ValueSource) -> Channel:
+    return kind(version=version, payload=None, carry=carry)
 
 
 def _now() -> dt.datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import takewhile
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -83,9 +83,6 @@ def invalid(error: ValidationError, what: str) -> InvalidInput:
     return InvalidInput(f"{what}: {path}: {first['msg']}, got {shown(first['input'])}", field=field)
 
 
-ModelT = TypeVar("ModelT", bound="Model")
-
-
 class Model(BaseModel):
     """A frozen model whose constructor raises :class:`~statekeep.InvalidInput`."""
 
@@ -100,20 +97,12 @@ class Model(BaseModel):
     @classmethod
     def trusted(cls, **values: Any) -> Self:
         """Build from valid values without checks. Give all fields: there are no defaults."""
-        return construct_fast(cls, values)
-
-
-def construct_fast(model: type[ModelT], values: dict[str, Any]) -> ModelT:
-    """Build as :meth:`Model.trusted` does, for loops over many.
-
-    It passes on no keywords.
-    """
-    self = _new(model)
-    _set_values(self, values)
-    _set_fields_set(self, _names(model))
-    _set_extra(self, None)
-    _set_private(self, None)
-    return self
+        self = _new(cls)
+        _set_values(self, values)
+        _set_fields_set(self, _names(cls))
+        _set_extra(self, None)
+        _set_private(self, None)
+        return self
 
 
 @cache

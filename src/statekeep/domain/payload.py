@@ -41,15 +41,25 @@ class Serializer(Protocol):
         ...
 
 
-def dump(serializer: Serializer, obj: Any) -> Payload:
+def dump(serializer: Serializer, obj: Any, what: str = "") -> Payload:
     """Serialize ``obj`` into a :class:`Payload`.
+
+    Args:
+        serializer: has the say about encoding and bytes.
+        obj: what to serialize.
+        what: what it is, for a note on the serializer's errors.
 
     Example:
         >>> from statekeep import JsonSerializer
         >>> dump(JsonSerializer(), [1, 2])
         Payload(encoding='json', data=b'[1,2]')
     """
-    encoding, data = serializer.dumps_typed(obj)
+    try:
+        encoding, data = serializer.dumps_typed(obj)
+    except Exception as error:
+        if what:
+            error.add_note(f"while serializing {what}")
+        raise
     if is_plain(encoding) and type(data) is bytes:
         return Payload.trusted(encoding=encoding, data=data)
     return Payload(encoding=encoding, data=bytes(data))

@@ -9,7 +9,6 @@ from typing import Final
 
 from ....domain import CacheEntry, CorruptRecord, Payload
 from ....domain.cache import CacheKey
-from ....domain.model import construct_fast
 from ..codecs import belongs, decode_bytes, decode_time
 
 READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
@@ -37,16 +36,13 @@ def decode_entry(cache_key: CacheKey, record: str, row: Sequence[bytes | None]) 
             raise ValueError("a field is missing")
         if item_key.decode() != key or not belongs(pk, record):
             raise ValueError("it is that of another entry")
-        payload = construct_fast(Payload, {"encoding": encoding.decode(), "data": decode_bytes(value, record)})
-        return construct_fast(
-            CacheEntry,
-            {
-                "namespace": namespace,
-                "key": key,
-                "payload": payload,
-                "created_at": _time(created_at),
-                "expires_at": _time(expires_at) if expires_at else None,
-            },
+        payload = Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, record))
+        return CacheEntry.trusted(
+            namespace=namespace,
+            key=key,
+            payload=payload,
+            created_at=_time(created_at),
+            expires_at=_time(expires_at) if expires_at else None,
         )
     except ValueError as error:
         raise CorruptRecord(f"cache entry is damaged: {error}", key=record) from error

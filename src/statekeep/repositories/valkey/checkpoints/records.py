@@ -26,7 +26,7 @@ from ....domain import (
     tagged_json,
 )
 from ....domain.lineage import run_of
-from ....domain.model import SHORT, construct_fast
+from ....domain.model import SHORT
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
 from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
@@ -91,7 +91,7 @@ def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
     return (
         channel,
         found,
-        construct_fast(Channel, {"version": found, "payload": None, "carry": carry}) if carry else None,
+        Channel.trusted(version=found, payload=None, carry=carry) if carry else None,
     )
 
 
@@ -113,7 +113,7 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         first = data.index(b":", end) + 1
         if start >= end or len(data) - first != int(data[end : first - 1]):
             raise ValueError("wrong length")
-        return construct_fast(Payload, {"encoding": data[start:end].decode(), "data": data[first:]})
+        return Payload.trusted(encoding=data[start:end].decode(), data=data[first:])
     except ValueError as error:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
@@ -138,12 +138,13 @@ def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
 
 def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
     """Encode channels for ``put.lua``: a letter each, tokens, and the values given."""
-    letters = "".join([_KINDS[channel.carry] for channel in channels.values()])
-    return [
-        letters.replace("?", "-") if as_it_is else letters,
-        *[token(name, channel.version) for name, channel in channels.items()],
-        *[encode_value(channel.payload) for channel in channels.values() if channel.payload is not None],
-    ]
+    letters, tokens, values = "", [], []
+    for name, channel in channels.items():
+        letters += _KINDS[channel.carry]
+        tokens.append(token(name, channel.version))
+        if channel.payload is not None:
+            values.append(encode_value(channel.payload))
+    return [letters.replace("?", "-") if as_it_is else letters, *tokens, *values]
 
 
 _SHORT_LIST = 8192
@@ -196,13 +197,14 @@ def decode_channels(
 ) -> dict[str, Channel]:
     """Build channels by name from the ``channels`` of a record and the values hash."""
     found: dict[str, Channel] = {}
+    make = Channel.trusted
     for text in tokens(channels, key):
         name, version, channel = _parse_token(text)
         if channel is None:
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            channel = construct_fast(Channel, {"version": version, "payload": payload, "carry": ValueSource.VALUE})
+            channel = make(version=version, payload=payload, carry=ValueSource.VALUE)
         found[name] = channel
     return found
 
@@ -279,6 +281,7 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
     checkpoint: str | None = None
     own: list[PendingWrite] = []
     payloads: dict[tuple[str, str], Payload] = {}
+    make = PendingWrite.trusted
     for line in parts:
         owner, task, idx, channel, path, encoding, length, value = line.split(":")
         if len(value) != int(length):
@@ -292,19 +295,14 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
         payload = payloads.get((encoding, value))
         if payload is None:
             data = pybase64.b64decode(value, validate=True)
-            payload = payloads[encoding, value] = construct_fast(
-                Payload, {"encoding": decode_part(encoding), "data": data}
-            )
+            payload = payloads[encoding, value] = Payload.trusted(encoding=decode_part(encoding), data=data)
         own.append(
-            construct_fast(
-                PendingWrite,
-                {
-                    "task_id": decode_part(task),
-                    "task_path": decode_part(path),
-                    "idx": int(idx),
-                    "channel": decode_part(channel),
-                    "payload": payload,
-                },
+            make(
+                task_id=decode_part(task),
+                task_path=decode_part(path),
+                idx=int(idx),
+                channel=decode_part(channel),
+                payload=payload,
             )
         )
     return found
@@ -322,15 +320,12 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         if not belongs(pk, keys.write(name)):
             raise ValueError("it is that of another pending write")
         data = pybase64.b64decode(value, validate=True)
-        return construct_fast(
-            PendingWrite,
-            {
-                "task_id": decode_part(task_id),
-                "task_path": task_path.decode(),
-                "idx": int(idx),
-                "channel": channel.decode(),
-                "payload": construct_fast(Payload, {"encoding": encoding.decode(), "data": data}),
-            },
+        return PendingWrite.trusted(
+            task_id=decode_part(task_id),
+            task_path=task_path.decode(),
+            idx=int(idx),
+            channel=channel.decode(),
+            payload=Payload.trusted(encoding=encoding.decode(), data=data),
         )
     except CorruptRecord as error:
         error.key = error.key or keys.write(name)

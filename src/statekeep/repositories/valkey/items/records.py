@@ -6,7 +6,6 @@ import json
 from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
-from ....domain.model import construct_fast
 from ...validation import LONGEST_TTL
 from ..chunks import Row
 from ..codecs import belongs, decode_time
@@ -45,17 +44,14 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         if number < 1:
             raise ValueError("version is not positive")
         created = decode_time(created_at.decode())
-        return construct_fast(
-            Item,
-            {
-                "namespace": keys.namespace,
-                "key": key,
-                "value": json.loads(value.decode()),
-                "created_at": created,
-                "updated_at": created if updated_at == created_at else decode_time(updated_at.decode()),
-                "version": number,
-                "expires_at": decode_time(expires_at.decode()) if expires_at else None,
-            },
+        return Item.trusted(
+            namespace=keys.namespace,
+            key=key,
+            value=json.loads(value.decode()),
+            created_at=created,
+            updated_at=created if updated_at == created_at else decode_time(updated_at.decode()),
+            version=number,
+            expires_at=decode_time(expires_at.decode()) if expires_at else None,
         )
     except (ValueError, RecursionError) as error:
         raise CorruptRecord(f"item is damaged: {error}", key=keys.record(key)) from error

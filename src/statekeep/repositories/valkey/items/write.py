@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import ANY, Namespace
-from ....domain.model import construct_fast
 from ....domain.shown import shown
 from ...item_backend import Action, Delete, Get, Put
 from ...operation import Operation
@@ -149,17 +148,14 @@ def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
             created_at = decode_time(stored.created_at.decode())
         except ValueError as error:
             raise CorruptRecord(f"created_at is damaged: {error}", key=keys.record(put.key)) from error
-    return construct_fast(
-        Item,
-        {
-            "namespace": put.namespace,
-            "key": put.key,
-            "value": put.value,
-            "created_at": created_at,
-            "updated_at": updated_at,
-            "version": int(stored.version),
-            "expires_at": decode_time(stored.expires_at.decode()) if stored.expires_at else None,
-        },
+    return Item.trusted(
+        namespace=put.namespace,
+        key=put.key,
+        value=put.value,
+        created_at=created_at,
+        updated_at=updated_at,
+        version=int(stored.version),
+        expires_at=decode_time(stored.expires_at.decode()) if stored.expires_at else None,
     )
 
 
