@@ -60,7 +60,6 @@ class Faces:
         """Refuse a blocking call, if this thread must not wait."""
 
     def _run(self, operation: Operation[ResultT]) -> ResultT:
-        self._enter_sync()
         return run(operation, self._execute)
 
     async def _arun(self, operation: Operation[ResultT]) -> ResultT:
@@ -111,3 +110,7 @@ class Awaiting(Faces):
             f"block. Await the async twin instead ({self._twins} ...), or call from another thread "
             "(await asyncio.to_thread(...))."
         )
+
+    def _run(self, operation: Operation[ResultT]) -> ResultT:
+        self._enter_sync()
+        return super()._run(operation)

@@ -56,12 +56,12 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             CorruptRecord: stored bytes are damaged, or were written with another serializer.
         """
         saver = self._at(config)
-        return saver._run(operations.get_tuple(saver._backend, self.serde, config))
+        return saver._run(operations.get(saver._backend, self.serde, config))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As :meth:`get_tuple`."""
         saver = self._at(config)
-        return await saver._arun(operations.get_tuple(saver._backend, self.serde, config))
+        return await saver._arun(operations.get(saver._backend, self.serde, config))
 
     def list(
         self,

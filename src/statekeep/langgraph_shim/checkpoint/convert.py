@@ -41,14 +41,6 @@ _SENDS_IN_A_CHANNEL = 4
 _COUNTERS = "counters_since_delta_snapshot"
 
 
-def _dump(serde: Serializer, value: Any, what: str) -> Payload:
-    try:
-        return dump(serde, value)
-    except Exception as error:
-        error.add_note(f"while serializing {what}")
-        raise
-
-
 def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
     """Deserialize a payload.
 
@@ -62,14 +54,22 @@ def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what
         ) from error
 
 
-def _mapping(checkpoint: Any, name: str) -> Mapping[str, Any]:
-    value = checkpoint.get(name) if isinstance(checkpoint, Mapping) else None
-    if not isinstance(value, Mapping):
+def _check(checkpoint: Any, metadata: Any, new_versions: Any) -> None:
+    """Refuse arguments of ``BaseCheckpointSaver.put`` that do not have LangGraph's shape."""
+    for name in ("channel_values", "channel_versions"):
+        if not isinstance(checkpoint, Mapping) or not isinstance(checkpoint.get(name), Mapping):
+            raise InvalidInput(
+                f"checkpoint must be a mapping with a mapping {name!r}, as langgraph's Checkpoint",
+                field=f"checkpoint.{name}",
+            )
+    checkpoint_id = checkpoint.get("id")
+    if not isinstance(checkpoint_id, str) or not checkpoint_id:
         raise InvalidInput(
-            f"checkpoint must be a mapping with a mapping {name!r}, as langgraph's Checkpoint",
-            field=f"checkpoint.{name}",
+            f"checkpoint.id must be text and not empty, got {shown(checkpoint_id)}", field="checkpoint.id"
         )
-    return value
+    for name, argument in (("metadata", metadata), ("new_versions", new_versions)):
+        if not isinstance(argument, Mapping):
+            raise InvalidInput(f"{name} must be a mapping, got {type(argument).__name__}", field=name)
 
 
 def _created_at(stamp: Any) -> dt.datetime:
@@ -82,18 +82,17 @@ def _created_at(stamp: Any) -> dt.datetime:
 
 def supplied(serde: Serializer, values: Mapping[str, Any], names: Collection[str]) -> dict[str, Payload]:
     """Serialize the values of the channels that a repository found missing."""
-    return {name: _dump(serde, values[name], f"channel {name!r}") for name in names if name in values}
+    return {name: dump(serde, values[name], f"channel {name!r}") for name in names if name in values}
 
 
-def _channel(
+def _channels(
     serde: Serializer,
-    name: str,
-    version: Any,
+    versions: Mapping[str, Any],
     values: Mapping[str, Any],
     new_versions: Mapping[str, Any],
     deltas: Collection[str],
-) -> Channel:
-    """Say where the value of a channel is.
+) -> dict[str, Channel]:
+    """Say where the value of each channel is.
 
     A channel without a value in the checkpoint can be one of three:
 
@@ -106,15 +105,20 @@ def _channel(
       know and a former one stored, which must be there again after a rollback. Only the repository knows, so it
       is STORED_IF_ANY. (Were it REPLAYED, ``prune`` would keep its ancestors for nothing.)
     """
-    if name in values:
-        if name in new_versions:
-            return Channel.of(version, _dump(serde, values[name], f"channel {name!r}"))
-        return Channel.earlier(version)
-    if name in deltas:
-        return Channel.replayed(version)
-    if name in new_versions:
-        return Channel.empty(version)
-    return Channel.earlier(version, required=False)
+    channels = {}
+    for name, version in versions.items():
+        if name in values:
+            if name in new_versions:
+                channels[name] = Channel.of(version, dump(serde, values[name], f"channel {name!r}"))
+            else:
+                channels[name] = Channel.earlier(version)
+        elif name in deltas:
+            channels[name] = Channel.replayed(version)
+        elif name in new_versions:
+            channels[name] = Channel.empty(version)
+        else:
+            channels[name] = Channel.earlier(version, required=False)
+    return channels
 
 
 def to_domain(
@@ -133,38 +137,27 @@ def to_domain(
         InvalidInput: an argument does not have LangGraph's shape.
     """
     address = Address.of(config)
-    values = _mapping(checkpoint, "channel_values")
-    versions = _mapping(checkpoint, "channel_versions")
-    checkpoint_id = checkpoint.get("id")
-    if not isinstance(checkpoint_id, str) or not checkpoint_id:
-        raise InvalidInput(
-            f"checkpoint.id must be text and not empty, got {shown(checkpoint_id)}", field="checkpoint.id"
-        )
-    for name, argument in (("metadata", metadata), ("new_versions", new_versions)):
-        if not isinstance(argument, Mapping):
-            raise InvalidInput(f"{name} must be a mapping, got {type(argument).__name__}", field=name)
+    _check(checkpoint, metadata, new_versions)
+    header: dict[str, Any] = dict(checkpoint)
+    values, versions = header.pop("channel_values"), header.pop("channel_versions")
+    if not values.keys() <= versions.keys():
+        header["channel_values"] = {name: value for name, value in values.items() if name not in versions}
     merged = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
     deltas = merged.get(_COUNTERS) or {}
     if deltas:
         # The one value that does not come back as it is: LangGraph documents these pairs as stored in lists.
         merged[_COUNTERS] = {name: list(pair) for name, pair in deltas.items()}
-    header = {key: item for key, item in checkpoint.items() if key not in ("channel_values", "channel_versions")}
-    if unversioned := {name: value for name, value in values.items() if name not in versions}:
-        header["channel_values"] = unversioned
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
-    names = (address.thread_id, address.namespace or "-", checkpoint_id, address.checkpoint_id or "-", *versions)
-    make = Checkpoint.trusted if is_plain(*names) else Checkpoint
+    make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
     return make(
         thread_id=address.thread_id,
         namespace=address.namespace,
-        checkpoint_id=checkpoint_id,
+        checkpoint_id=checkpoint["id"],
         parent_id=address.checkpoint_id,
         created_at=_created_at(checkpoint.get("ts")),
         metadata=pack(serde, merged),
-        header=_dump(serde, header, "the checkpoint's header"),
-        channels={
-            name: _channel(serde, name, version, values, new_versions, deltas) for name, version in versions.items()
-        },
+        header=dump(serde, header, "the checkpoint's header"),
+        channels=_channels(serde, versions, values, new_versions, deltas),
     )
 
 
@@ -196,7 +189,7 @@ def writes_to_domain(
                 task_path=task_path,
                 idx=WRITES_IDX_MAP.get(channel, position),
                 channel=channel,
-                payload=_dump(serde, value, f"a write to channel {channel!r}"),
+                payload=dump(serde, value, f"a write to channel {channel!r}"),
             )
         )
     return found

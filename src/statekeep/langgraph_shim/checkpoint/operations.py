@@ -71,12 +71,10 @@ def put_writes(
     yield from backend.put_writes(address.thread_id, address.namespace, checkpoint_id, pending)
 
 
-def get_tuple(
-    backend: CheckpointBackend, serde: Serializer, config: RunnableConfig
-) -> Operation[CheckpointTuple | None]:
+def get(backend: CheckpointBackend, serde: Serializer, config: RunnableConfig) -> Operation[CheckpointTuple | None]:
     """Read one checkpoint."""
     address = Address.of(config)
-    saved = yield from nested(backend.get(address.thread_id, address.namespace, address.checkpoint_id))
+    saved = yield from backend.get(address.thread_id, address.namespace, address.checkpoint_id)
     return None if saved is None else (yield from complete(backend, serde, saved))
 
 
