@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from typing import Final
 
 import pybase64
 
 from ...domain import CorruptRecord
 
-
-def encode_bytes(data: bytes) -> bytes:
-    """Encode bytes for a record, as base64."""
-    return pybase64.b64encode(data)
+encode_bytes: Final[Callable[[bytes], bytes]] = pybase64.b64encode
+"""Encodes bytes for a record, as base64."""
 
 
 def decode_bytes(text: bytes, key: str) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from attrs import field, frozen
 
 from .keys import NamespaceKeys, namespace_keys
@@ -18,7 +21,9 @@ class CheckpointSettings:
     refresh_on_read: bool
     cluster: bool
     recent_ids: RecentIds = field(eq=False, repr=False)
+    keys: Callable[[str, str], NamespaceKeys] = field(init=False, eq=False, repr=False)
+    """Returns the keys of a thread's namespace."""
 
-    def keys(self, thread_id: str, namespace: str) -> NamespaceKeys:
-        """Return the keys of a namespace."""
-        return namespace_keys(self.prefix, thread_id, namespace)
+    @keys.default
+    def _keys(self) -> Callable[[str, str], NamespaceKeys]:
+        return partial(namespace_keys, self.prefix)

@@ -103,12 +103,9 @@ class _Slots:
         for _ in range(limit):
             queue.put(None)
         self.give: Final = queue.put
-        self._now: Final = iter(queue.get_nowait, _NEVER)
+        self.now: Final = iter(queue.get_nowait, _NEVER)
+        """The slots that are free; it raises Empty if none is."""
         self._get: Final = queue.get
-
-    def take(self, held: list[None]) -> None:
-        """Take a slot at once. Raises Empty."""
-        held.extend(islice(self._now, 1))
 
     def wait(self, held: list[None], seconds: float) -> None:
         """Take a slot, or raise Empty after some seconds."""
@@ -136,7 +133,7 @@ class SyncLimiter:
         held: list[None] = []
         try:
             try:
-                slots.take(held)
+                held.extend(islice(slots.now, 1))
             except Empty:
                 self._queue(slots, held, state)
             state.begin()

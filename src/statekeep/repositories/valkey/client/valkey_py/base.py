@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import valkey
 import valkey.asyncio
@@ -19,10 +19,6 @@ from valkey.exceptions import (
 from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan
 from ..driver import as_resp2
 from ..errors import CommandError
-
-if TYPE_CHECKING:
-    pass
-
 
 # The reply as bytes, also of a client that was made with decode_responses=True.
 RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}

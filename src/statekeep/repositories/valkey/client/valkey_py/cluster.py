@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import valkey
 import valkey.asyncio
@@ -22,9 +22,6 @@ from valkey.exceptions import (
 
 from ...requests import Arg, Reply, Request, Scan
 from ..driver import as_resp2, joined
-
-if TYPE_CHECKING:
-    pass
 from .base import MOST, RAW, Async, Sync, disconnect_idle, raw_command, replies_of
 from .pool import Pool
 

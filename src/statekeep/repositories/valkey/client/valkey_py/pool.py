@@ -16,7 +16,7 @@ from valkey.exceptions import (
     ResponseError,
 )
 
-from ...requests import Arg, Reply, Request
+from ...requests import Arg, Reply
 
 if TYPE_CHECKING:
     from .pipelined import Connections
@@ -97,8 +97,7 @@ class SyncOwn(Sync):
         self.limit = min(pool.max_connections, MOST)
         self.server = address_of(pool.connection_kwargs)
 
-    def perform(self, request: Request) -> Reply:
-        return self._answer(request)
+    perform = Sync._answer  # a connection that a request leaves is forsaken already
 
     def _evaluate(self, *command: Arg) -> Reply:
         [reply] = self._exchange([command])
@@ -144,8 +143,7 @@ class AsyncOwn(Async):
         self.patience = patience
         self.limit = limit
 
-    async def perform(self, request: Request) -> Reply:
-        return await self._answer(request)
+    perform = Async._answer
 
     async def _evaluate(self, *command: Arg) -> Reply:
         [reply] = await self._client.ask([command])
