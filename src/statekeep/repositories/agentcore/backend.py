@@ -129,20 +129,20 @@ class AgentCoreCheckpoints:
 
         For a thread that was not met lately there is a round of reading, too.
         """
-        yield from put.put(self._settings, checkpoint, supply)
+        return put.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
         """Store pending writes: one call."""
-        yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+        return put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
         """Read a checkpoint: one call, two more first for the newest.
 
         There is one more for each large value, all side by side.
         """
-        return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
+        return get.get(self._settings, thread_id, namespace, checkpoint_id)
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
         """List checkpoints: one call for each 100 that are passed by.
@@ -155,32 +155,32 @@ class AgentCoreCheckpoints:
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
         """Walk the ancestors: one call for each, up to 32 of them side by side."""
-        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+        return ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels)
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
         """List threads: some calls for each of the actor's.
 
         The service does not order them.
         """
-        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+        return listing.list_threads(self._settings, prefix, after, limit)
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a thread: one call for each event.
 
         If it is cut off, repeat it: it goes on where it was.
         """
-        yield from delete_thread(self._settings, thread_id)
+        return delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
         """Read the threads of the runs, and delete with one call for each event."""
-        yield from delete_runs(self._settings, run_ids)
+        return delete_runs(self._settings, run_ids)
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
         """Copy a thread: two calls for each checkpoint, one for each large value.
 
         They follow the reading of the source.
         """
-        yield from copy_thread(self._settings, source_id, target_id)
+        return copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
         """Read the threads, and delete with one call for each event."""
@@ -189,7 +189,7 @@ class AgentCoreCheckpoints:
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the index of a thread. Reads all of it."""
-        return (yield from reindex(self._settings, thread_id))
+        return reindex(self._settings, thread_id)
 
     def actors_of_thread(self, thread_id: str) -> Operation[Sequence[str]]:
         """Return the actors that have a thread of this id, in order: one call."""
@@ -206,7 +206,7 @@ class AgentCoreCheckpoints:
 
         One call for each 100 actors of the memory, and what :meth:`list_threads` takes for each that has threads.
         """
-        return (yield from listing.every_thread(self._settings))
+        return listing.every_thread(self._settings)
 
 
 # As the service's model has it; botocore would send anything.

@@ -40,7 +40,7 @@ class ValkeyCacheEntries(ValkeyBackend):
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
         """Read any number in one round trip."""
-        return (yield from operations.get(self._settings, keys))
+        return operations.get(self._settings, keys)
 
     def set(self, entries: Sequence[Write]) -> Operation[None]:
         """Store entries in one script call for each 500; in a cluster, for each shard."""
@@ -48,12 +48,12 @@ class ValkeyCacheEntries(ValkeyBackend):
 
     def delete(self, keys: Sequence[CacheKey]) -> Operation[int]:
         """Delete entries in calls like those of ``set``."""
-        return (yield from operations.delete(self._settings, keys))
+        return operations.delete(self._settings, keys)
 
     def clear(self, namespaces: Sequence[Namespace] | None) -> Operation[int]:
         """Look in one round trip, and delete what there is; again behind 6,400 entries."""
-        return (yield from operations.clear(self._settings, namespaces))
+        return operations.clear(self._settings, namespaces)
 
     def reindex(self) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""
-        return (yield from operations.reindex(self._settings))
+        return operations.reindex(self._settings)

@@ -84,23 +84,23 @@ class ValkeyCheckpoints(ValkeyBackend):
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
     ) -> Operation[dict[str, ChannelHistory]]:
         """Walk in two script calls per 200 ancestors, and one per 500 of their writes."""
-        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+        return ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels)
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
         """List in two round trips per page; with a prefix, one more per 1,000 threads."""
-        return (yield from threads.list_threads(self._settings, prefix, after, limit))
+        return threads.list_threads(self._settings, prefix, after, limit)
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete in two script calls per 500 records, and up to five more."""
-        yield from delete.delete_thread(self._settings, thread_id)
+        return delete.delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
         """Delete in steps of 500 records."""
-        yield from delete.delete_runs(self._settings, run_ids)
+        return delete.delete_runs(self._settings, run_ids)
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
         """Copy in one put per checkpoint, and one call if it has pending writes."""
-        yield from copy.copy_thread(self._settings, source_id, target_id)
+        return copy.copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
         """Prune in steps of 500 records."""
@@ -109,4 +109,4 @@ class ValkeyCheckpoints(ValkeyBackend):
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""
-        return (yield from reindex.reindex(self._settings, thread_id))
+        return reindex.reindex(self._settings, thread_id)

@@ -93,7 +93,7 @@ class ValkeyItems(ValkeyBackend):
 
     def pop(self, namespace: Namespace) -> Operation[Item | None]:
         """Pop by one command and one script call."""
-        return (yield from append.pop(self._settings, namespace))
+        return append.pop(self._settings, namespace)
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
         """List in two round trips per page of 100."""
@@ -108,11 +108,11 @@ class ValkeyItems(ValkeyBackend):
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
         """List in two round trips per 500 namespaces."""
-        return (yield from listing.list_namespaces(self._settings, query))
+        return listing.list_namespaces(self._settings, query)
 
     def clear(self, namespace: Namespace) -> Operation[int]:
         """Delete in steps of 500 items."""
-        return (yield from write.clear(self._settings, namespace))
+        return write.clear(self._settings, namespace)
 
     def setup(self) -> Operation[None]:
         """Make the search module's index, if the server has the module."""
@@ -121,4 +121,4 @@ class ValkeyItems(ValkeyBackend):
 
     def reindex(self, namespace: Namespace) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""
-        return (yield from reindex.reindex(self._settings, namespace))
+        return reindex.reindex(self._settings, namespace)
