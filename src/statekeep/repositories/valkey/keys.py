@@ -24,17 +24,15 @@ def encode_part(text: str) -> str:
     >>> encode_part("user:42/{é}.")
     'user%3A42%2F%7B%C3%A9%7D%2E'
     """
-    if _needs_no_encoding(text):
-        return text
-    return (_quoted if len(text) <= SHORT else _quoted.__wrapped__)(text)
-
-
-_needs_no_encoding = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
+    return (_encode_part if len(text) <= SHORT else _encode_part.__wrapped__)(text)
 
 
 @lru_cache(maxsize=8192)
-def _quoted(text: str) -> str:
-    return quote(text, safe="-_~").replace(".", "%2E")
+def _encode_part(text: str) -> str:
+    return text if _needs_no_encoding(text) else quote(text, safe="-_~").replace(".", "%2E")
+
+
+_needs_no_encoding = re.compile(r"[A-Za-z0-9_~-]*").fullmatch
 
 
 def decode_part(text: str) -> str:

@@ -14,6 +14,9 @@ from ..codecs import belongs, decode_bytes, decode_time
 READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
 """The fields from which :func:`decode_entry` builds an entry."""
 
+# Looked up once: Pydantic makes each look at a method of a model a slow one, and these are called in loops.
+_entry, _payload = CacheEntry.trusted, Payload.trusted
+
 
 @lru_cache(maxsize=64)
 def _time(text: bytes) -> datetime:
@@ -36,8 +39,8 @@ def decode_entry(cache_key: CacheKey, record: str, row: Sequence[bytes | None]) 
             raise ValueError("a field is missing")
         if item_key.decode() != key or not belongs(pk, record):
             raise ValueError("it is that of another entry")
-        payload = Payload.trusted(encoding=encoding.decode(), data=decode_bytes(value, record))
-        return CacheEntry.trusted(
+        payload = _payload(encoding=encoding.decode(), data=decode_bytes(value, record))
+        return _entry(
             namespace=namespace,
             key=key,
             payload=payload,

@@ -54,6 +54,9 @@ _KINDS = {
 }
 
 
+# Looked up once: Pydantic makes each look at a method of a model a slow one, and these are called in loops.
+_channel, _payload, _write = Channel.trusted, Payload.trusted, PendingWrite.trusted
+
 _plain_version = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
@@ -113,7 +116,7 @@ def decode_value(data: bytes, key: str, field: str) -> Payload:
         first = data.index(b":", end) + 1
         if start >= end or len(data) - first != int(data[end : first - 1]):
             raise ValueError("wrong length")
-        return Payload.trusted(encoding=data[start:end].decode(), data=data[first:])
+        return _payload(encoding=data[start:end].decode(), data=data[first:])
     except ValueError as error:
         raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
 
@@ -197,14 +200,13 @@ def decode_channels(
 ) -> dict[str, Channel]:
     """Build channels by name from the ``channels`` of a record and the values hash."""
     found: dict[str, Channel] = {}
-    make = Channel.trusted
     for text in tokens(channels, key):
         name, version, channel = _parse_token(text)
         if channel is None:
             payload = values.get(text)
             if payload is None:
                 raise CorruptRecord(f"the value of channel {name!r:.80} is gone", key=keys.values)
-            channel = make(version=version, payload=payload, carry=ValueSource.VALUE)
+            channel = _channel(version=version, payload=payload, carry=ValueSource.VALUE)
         found[name] = channel
     return found
 
@@ -281,7 +283,6 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
     checkpoint: str | None = None
     own: list[PendingWrite] = []
     payloads: dict[tuple[str, str], Payload] = {}
-    make = PendingWrite.trusted
     for line in parts:
         owner, task, idx, channel, path, encoding, length, value = line.split(":")
         if len(value) != int(length):
@@ -295,9 +296,9 @@ def decode_lines(lines: bytes, encoded_ids: Collection[str]) -> dict[str, list[P
         payload = payloads.get((encoding, value))
         if payload is None:
             data = pybase64.b64decode(value, validate=True)
-            payload = payloads[encoding, value] = Payload.trusted(encoding=decode_part(encoding), data=data)
+            payload = payloads[encoding, value] = _payload(encoding=decode_part(encoding), data=data)
         own.append(
-            make(
+            _write(
                 task_id=decode_part(task),
                 task_path=decode_part(path),
                 idx=int(idx),
