@@ -55,7 +55,7 @@ def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what
 
 
 def _check(checkpoint: Any, metadata: Any, new_versions: Any) -> None:
-    """Refuse arguments of ``BaseCheckpointSaver.put`` that do not have LangGraph's shape."""
+    """Refuse arguments of ``put`` that do not have LangGraph's shape."""
     for name in ("channel_values", "channel_versions"):
         if not isinstance(checkpoint, Mapping) or not isinstance(checkpoint.get(name), Mapping):
             raise InvalidInput(

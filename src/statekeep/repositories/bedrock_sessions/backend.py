@@ -162,20 +162,20 @@ class BedrockSessionCheckpoints:
 
         One call, two more before for a parent not met lately, or for a namespace's first.
         """
-        yield from put.put(self._settings, checkpoint, supply)
+        return put.put(self._settings, checkpoint, supply)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
         """Store pending writes: one call."""
-        yield from put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
+        return put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:
         """Read a checkpoint.
 
         Two calls, and one for each step of writes or large values, in three rounds.
         """
-        return (yield from get.get(self._settings, thread_id, namespace, checkpoint_id))
+        return get.get(self._settings, thread_id, namespace, checkpoint_id)
 
     def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
         """List checkpoints.
@@ -191,18 +191,18 @@ class BedrockSessionCheckpoints:
 
         A call for each step, those of up to 32 checkpoints side by side.
         """
-        return (yield from ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels))
+        return ancestors.ancestors(self._settings, thread_id, namespace, checkpoint_id, channels)
 
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
         """List threads.
 
         Slow, with a call or two for each session of the account until ``limit`` is reached.
         """
-        return (yield from listing.list_threads(self._settings, prefix, after, limit))
+        return listing.list_threads(self._settings, prefix, after, limit)
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a session: two calls, however long it is."""
-        yield from threads.delete_thread(self._settings, thread_id)
+        return threads.delete_thread(self._settings, thread_id)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
         """Refuse.
@@ -215,7 +215,7 @@ class BedrockSessionCheckpoints:
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]:
         """Copy into an active session: a call to read each step, and one to write it."""
-        yield from threads.copy_thread(self._settings, source_id, target_id)
+        return threads.copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
         """Delete threads if ``keep`` is zero.
