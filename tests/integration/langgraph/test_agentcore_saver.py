@@ -6,6 +6,7 @@ import copy
 import operator
 import os
 import pickle
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any, TypedDict
@@ -14,15 +15,25 @@ import pytest
 from botocore.config import Config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from pydantic import SecretStr
 
 import statekeep
-from statekeep.domain import AccessDenied, InvalidInput, QuotaExceeded, StatekeepError, Throttled, Unavailable
+from statekeep.domain import (
+    AccessDenied,
+    CorruptRecord,
+    InvalidInput,
+    QuotaExceeded,
+    StatekeepError,
+    Throttled,
+    Unavailable,
+)
 from statekeep.langgraph_shim import AgentCoreMemorySaver
+from statekeep.langgraph_shim.checkpoint import agentcore as shim
 from statekeep.langgraph_shim.checkpoint.actors import OwnedThread
-from statekeep.repositories.agentcore import Progress
+from statekeep.repositories.agentcore import AgentCoreCheckpoints, Progress
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before, refuse, throttle
 
 from ..agentcore.emulated import Memory, Worlds, hurry
@@ -173,6 +184,57 @@ def states(saver: AgentCoreMemorySaver) -> dict[tuple[str, str], int]:
         place = found.config["configurable"]["actor_id"], found.config["configurable"]["thread_id"]
         counts[place] = counts.get(place, 0) + 1
     return counts
+
+
+async def test_savers_of_actors_are_made_once(saver: AgentCoreMemorySaver, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    of_actor = AgentCoreCheckpoints.of_actor
+
+    def count(backend: AgentCoreCheckpoints, actor_id: str) -> AgentCoreCheckpoints:
+        made.append(actor_id)
+        return of_actor(backend, actor_id)
+
+    monkeypatch.setattr(AgentCoreCheckpoints, "of_actor", count)
+    graph = noting(saver)
+    for actor in ("ada", "bob", "ada"):
+        await graph.ainvoke({"log": [actor]}, at(actor_id=actor))
+        assert graph.get_state(at(actor_id=actor)).values["log"][-2:] == [actor, "note"]
+    assert made == ["ada", "bob"]
+
+    monkeypatch.setattr(shim, "ACTORS", 3)
+    for number in range(8):
+        assert saver.get_tuple(at(actor_id=f"actor {number}")) is None
+        assert len(saver._savers) <= 3
+
+
+def test_a_saver_of_an_actor_has_the_serializer_of_its_maker(saver: AgentCoreMemorySaver) -> None:
+    """Also when a saver was copied, as LangGraph does to add types, or got another one."""
+    noting(saver).invoke({"log": ["x"]}, at(actor_id="ada"))
+    assert [len(list(saver.list(at(actor_id="ada")))), len(saver._savers)] == [3, 1]
+    copied = copy.copy(saver)
+    assert copied._savers == {}
+    for changed in (copied, saver):
+        changed.serde = Refusing()
+        with pytest.raises(CorruptRecord, match="I read nothing"):
+            list(changed.list(at(actor_id="ada")))
+        with pytest.raises(CorruptRecord, match="I read nothing"):
+            changed.get_tuple(at(actor_id="ada"))
+
+
+class Refusing(JsonPlusSerializer):
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        raise ValueError("I read nothing")
+
+
+def test_savers_of_actors_live_no_longer_than_their_maker(worlds: Worlds, memory: Memory) -> None:
+    saver = AgentCoreMemorySaver(memory.id, client=worlds.client("plain"))
+    saver.get_tuple(at(actor_id="ada"))
+    of_ada = weakref.ref(saver._savers["ada"])
+    saver.close()
+    with pytest.raises(Unavailable, match="closed"):
+        saver.get_tuple(at(actor_id="ada"))
+    del saver
+    assert of_ada() is None
 
 
 async def test_deleting_a_thread_of_which_nobody_says_whose(saver: AgentCoreMemorySaver, opened: Open) -> None:

@@ -23,6 +23,9 @@ __all__ = ["AgentCoreMemorySaver"]
 
 ResultT = TypeVar("ResultT")
 
+ACTORS: Final = 256
+"""Actors whose savers are kept for the next call."""
+
 _NOT_NEEDED: Final = {
     "limit": "nothing is cut off here",
     "max_results": "no operation reads a whole thread here",
@@ -97,6 +100,11 @@ class AgentCoreMemorySaver(RepositorySaver):
         self.memory_id = backend.memory_id
         self.actor_id = backend.actor_id
         self._is_of_config = False
+        self._savers: dict[str, Self] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy may get another serializer, as LangGraph's with_allowlist does: it makes savers of its own.
+        return self.__dict__ | {"_savers": {}}
 
     def _at(self, config: Any) -> Self:
         actor_id = actors.actor_of(config)
@@ -104,9 +112,14 @@ class AgentCoreMemorySaver(RepositorySaver):
 
     def _of(self, actor_id: str) -> Self:
         """Return the saver of an actor; the configs that it returns name the actor."""
-        saver = copy(self)
-        saver._backend = self._backend.of_actor(actor_id)
-        saver.actor_id, saver._is_of_config = actor_id, True
+        saver = self._savers.get(actor_id)
+        if saver is None or saver.serde is not self.serde:
+            saver = copy(self)
+            saver._backend = self._backend.of_actor(actor_id)
+            saver.actor_id, saver._is_of_config = actor_id, True
+            if len(self._savers) >= ACTORS:
+                self._savers.clear()
+            self._savers[actor_id] = saver
         return saver
 
     def _run(self, operation: Operation[ResultT]) -> ResultT:
