@@ -143,8 +143,7 @@ def encoded_metadata(checkpoint: Checkpoint) -> str:
     try:
         return tagged_json.dumps(checkpoint.metadata)
     except InvalidInput as error:
-        error.field = "metadata"
-        raise
+        raise InvalidInput(f"metadata: {error}", field="metadata") from error
 
 
 class PendingWrite(Model):

@@ -56,7 +56,8 @@ class Cache(Blocking, BaseCache[ValueT]):
         super().__init__(serde=None if chosen is None else maybe_add_typed_methods(chosen))
         self.on_error = checked_on_error(on_error)
         self._backend = backend
-        self._execute, self._aexecute = executing(CacheRepository(backend)), executing(AsyncCacheRepository(backend))
+        self._sync, self._async = CacheRepository(backend), AsyncCacheRepository(backend)
+        self._execute, self._aexecute = executing(self._sync), executing(self._async)
 
     def get(self, keys: Sequence[KeyT]) -> dict[KeyT, ValueT]:
         """Return the values that there are, under exactly the keys that were asked for.
@@ -139,14 +140,11 @@ class Cache(Blocking, BaseCache[ValueT]):
             InvalidInput: a namespace is not a tuple of texts.
             Unavailable: the server does not answer.
         """
-        self._run(self._clearing(namespaces))
+        self._sync.clear(namespaces)
 
     async def aclear(self, namespaces: Sequence[Labels] | None = None) -> None:
         """As :meth:`clear`."""
-        await self._arun(self._clearing(namespaces))
-
-    def _clearing(self, namespaces: Any) -> Operation[None]:
-        yield lambda keep: keep.clear(namespaces)
+        await self._async.clear(namespaces)
 
     def _outage(self, error: StatekeepError) -> None:
         if self.on_error == "raise":

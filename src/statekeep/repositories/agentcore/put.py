@@ -12,7 +12,6 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite
-from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import run_of
 from ..checkpoints import Supply
@@ -73,16 +72,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     Unless this process met the parent and the thread lately, one round of reading goes before.
     """
     place = settings.place(checkpoint.thread_id)
-    head = Head(
-        namespace=checkpoint.namespace,
-        checkpoint_id=checkpoint.checkpoint_id,
-        parent_id=checkpoint.parent_id,
-        created_at=checkpoint.created_at,
-        metadata=encoded_metadata(checkpoint),
-        header=checkpoint.header,
-        channels={},
-        stamp=new_stamp(),
-    )
+    head = Head.of(checkpoint)
     run_id = run_of(checkpoint.metadata)
     entries = registry_entries(settings, place, head, run_id, head.stamp)
     inherited, lacking = yield from _look(settings, place, checkpoint, entries)

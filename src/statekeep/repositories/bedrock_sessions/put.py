@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from attrs import evolve
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite
-from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp
 from ..checkpoints import Supply
 from ..operation import Operation
@@ -29,16 +28,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     """
     thread_id, namespace = checkpoint.thread_id, checkpoint.namespace
     session = session_of(thread_id)
-    head = Head(
-        namespace=namespace,
-        checkpoint_id=checkpoint.checkpoint_id,
-        parent_id=checkpoint.parent_id,
-        created_at=checkpoint.created_at,
-        metadata=encoded_metadata(checkpoint),
-        header=checkpoint.header,
-        channels={},
-        stamp=new_stamp(),
-    )
+    head = Head.of(checkpoint)
     steps: list[Step] | None = None
     inherited: Channels = {}
     if checkpoint.parent_id is not None and needs_parent(checkpoint):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from attrs import evolve, field, frozen
 
 from ...domain import (
     Channel,
     ChannelHistory,
+    Checkpoint,
     CorruptRecord,
     Payload,
     PendingWrite,
@@ -23,6 +24,8 @@ from ...domain import (
     ValueSource,
     tagged_json,
 )
+from ...domain.checkpoints import encoded_metadata
+from ...domain.ids import new_stamp
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
 from .framing import Record
@@ -65,6 +68,26 @@ class Head:
     header: Payload | None = field(repr=False)
     channels: Mapping[str, StoredChannel]
     stamp: int
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        """Make the head of a checkpoint that is put now.
+
+        Its channels are added when it is known where their values are.
+
+        Raises:
+            InvalidInput: the metadata holds what exact JSON cannot.
+        """
+        return cls(
+            namespace=checkpoint.namespace,
+            checkpoint_id=checkpoint.checkpoint_id,
+            parent_id=checkpoint.parent_id,
+            created_at=checkpoint.created_at,
+            metadata=encoded_metadata(checkpoint),
+            header=checkpoint.header,
+            channels={},
+            stamp=new_stamp(),
+        )
 
     def decoded_metadata(self) -> dict[str, Any]:
         decoded: dict[str, Any] = tagged_json.loads(self.metadata)

@@ -18,13 +18,13 @@ from ....domain import (
     Channel,
     Checkpoint,
     CorruptRecord,
-    InvalidInput,
     Payload,
     PendingWrite,
     SavedCheckpoint,
     ValueSource,
     tagged_json,
 )
+from ....domain.checkpoints import encoded_metadata
 from ....domain.lineage import run_of
 from ....domain.model import SHORT
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
@@ -125,15 +125,11 @@ def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
     """Encode the :data:`SENT_FIELDS`; an optional one that is missing is empty."""
     metadata, header = checkpoint.metadata, checkpoint.header
     step = metadata.get("step")
-    try:
-        text = tagged_json.dumps(metadata)
-    except InvalidInput as error:
-        raise InvalidInput(f"metadata: {error}", field="metadata") from error
     return [
         encode_time(checkpoint.created_at),
         run_of(metadata) or "",
         str(step) if type(step) is int and abs(step) < 2**53 else "",
-        text,
+        encoded_metadata(checkpoint),
         header.encoding if header else "",
         encode_bytes(header.data) if header else b"",
     ]
