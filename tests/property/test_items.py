@@ -10,8 +10,8 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import ANY, Unsupported
-from statekeep.repositories.item_backend import Put
+from statekeep.domain import ANY, Item, Unsupported
+from statekeep.repositories.item_backend import Delete, Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences
@@ -27,6 +27,21 @@ class TakesAnything(MemoryItems):
     def apply(self, actions: Any) -> Any:
         return super().apply(
             [evolve(action, expected=ANY) if isinstance(action, Put) else action for action in actions]
+        )
+
+
+class ComparesVersionsAlone(MemoryItems):
+    """Wrong: an item that was put again passes for the one that was deleted."""
+
+    def apply(self, actions: Any) -> Any:
+        def version(expected: Any) -> Any:
+            return expected.version if isinstance(expected, Item) else expected
+
+        return super().apply(
+            [
+                evolve(action, expected=version(action.expected)) if isinstance(action, Put | Delete) else action
+                for action in actions
+            ]
         )
 
 
@@ -62,7 +77,14 @@ class NeverRefreshes(MemoryItems):
         return super().search(evolve(query, refresh=False))
 
 
-WRONG: list[type[MemoryItems]] = [TakesAnything, KeepsVectors, PrefixesOfText, SkipsTheLast, NeverRefreshes]
+WRONG: list[type[MemoryItems]] = [
+    TakesAnything,
+    ComparesVersionsAlone,
+    KeepsVectors,
+    PrefixesOfText,
+    SkipsTheLast,
+    NeverRefreshes,
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -99,7 +99,8 @@ class Conflict(StatekeepError):
     Attributes:
         key: the key as the caller gave it.
         expected: the version that the caller expected; ``None`` for "there is none".
-        actual: the version that is there; ``None`` if there is none.
+        actual: the version that is there; ``None`` if there is none. If it is the expected one, another item was put
+            under the key of the expected item.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, Field, Strict, field_validator
+from pydantic import AwareDatetime, Field, Strict, ValidationInfo, field_validator
 
 from .errors import InvalidInput
 from .json_values import LARGEST, JsonValue, normalize
@@ -42,23 +42,8 @@ class Default(Enum):
 DEFAULT: Final = Default.DEFAULT
 """As ``ttl``: that of the repository."""
 
-Expected = int | None | Literal[Anything.ANY]
-"""The version that must be stored for a write to happen; ``None`` for none, :data:`ANY` for any."""
-
 Ttl = float | None | Literal[Default.DEFAULT]
 """Seconds that an item lives, ``None`` for ever, or :data:`DEFAULT`."""
-
-
-def checked_expected(expected: Any) -> Expected:
-    """Return ``expected`` if it is legal.
-
-    Raises:
-        InvalidInput: it is neither a version, nor ``None``, nor :data:`ANY`.
-    """
-    if expected is ANY or expected is None or (type(expected) is int and 1 <= expected < LARGEST):
-        found: Expected = expected
-        return found
-    raise InvalidInput(f"expected must be a version (1, 2 ...), None or ANY, got {shown(expected)}", field="expected")
 
 
 class Item(Model):
@@ -68,7 +53,8 @@ class Item(Model):
         namespace: labels from the outside in.
         key: any text; unique in the namespace.
         value: what JSON can hold.
-        created_at: when the key was first put; later puts leave it.
+        created_at: when the key was first put; later puts leave it. One that is put again after it was deleted, or
+            expired, has another.
         updated_at: when it was put last, in UTC. Later puts have later times.
         version: 1 for the first put, one more with each later one. It begins again after a deletion.
         expires_at: when it ends, to the millisecond; ``None`` for never.
@@ -100,6 +86,31 @@ class SearchItem(Item):
     score: float | None = None
 
 
+Expected = int | Item | None | Literal[Anything.ANY]
+"""What must be stored for a write to happen: a version, the item that was read, ``None`` for nothing, :data:`ANY`."""
+
+
+def checked_expected(expected: Any, namespace: Sequence[str], key: str) -> Expected:
+    """Return ``expected`` if it is legal for the item of this namespace and key.
+
+    Raises:
+        InvalidInput: it is neither a version, nor an item of this place, nor ``None``, nor :data:`ANY`.
+    """
+    if isinstance(expected, Item) and expected.version < LARGEST:
+        if (expected.namespace, expected.key) == (tuple(namespace), key):
+            return expected
+        place = shown((expected.namespace, expected.key))
+        raise InvalidInput(
+            f"expected must be an item of the same namespace and key, got that of {place}", field="expected"
+        )
+    if expected is ANY or expected is None or (type(expected) is int and 1 <= expected < LARGEST):
+        found: Expected = expected
+        return found
+    raise InvalidInput(
+        f"expected must be a version (1, 2 ...), an Item, None or ANY, got {shown(expected)}", field="expected"
+    )
+
+
 class GetItem(Model):
     """Read an item, as a part of a batch.
 
@@ -114,6 +125,12 @@ class GetItem(Model):
     refresh: bool | None = None
 
 
+def _expected_there(value: Any, info: ValidationInfo) -> Expected:
+    if not {"namespace", "key"} <= info.data.keys():
+        return ANY  # one of these is the field that is wrong
+    return checked_expected(value, info.data["namespace"], info.data["key"])
+
+
 class PutItem(Model):
     """Store an item, as a part of a batch.
 
@@ -122,7 +139,8 @@ class PutItem(Model):
         key: of the item.
         value: what JSON can hold.
         ttl: seconds that it lives, ``None`` for ever, :data:`DEFAULT` for what the repository was made with.
-        expected: the version that must be stored; ``None``: there must be none; :data:`ANY`: whatever there is.
+        expected: the version that must be stored, or the :class:`Item` that was read; ``None``: there must be none;
+            :data:`ANY`: whatever there is.
         index: paths of the texts that it can be found by; ``None`` for those of the repository's index, ``False``
             for none.
     """
@@ -141,8 +159,8 @@ class PutItem(Model):
 
     @field_validator("expected")
     @classmethod
-    def _is_expectation(cls, value: Any) -> Expected:
-        return checked_expected(value)
+    def _is_expectation(cls, value: Any, info: ValidationInfo) -> Expected:
+        return _expected_there(value, info)
 
 
 class DeleteItem(Model):
@@ -151,7 +169,7 @@ class DeleteItem(Model):
     Attributes:
         namespace: of the item.
         key: of the item.
-        expected: the version that must be stored; :data:`ANY`: whatever there is.
+        expected: as for :class:`PutItem`.
     """
 
     namespace: Namespace
@@ -160,8 +178,8 @@ class DeleteItem(Model):
 
     @field_validator("expected")
     @classmethod
-    def _is_expectation(cls, value: Any) -> Expected:
-        return checked_expected(value)
+    def _is_expectation(cls, value: Any, info: ValidationInfo) -> Expected:
+        return _expected_there(value, info)
 
 
 class NamespaceMatch(Model):

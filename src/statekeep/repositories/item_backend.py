@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from ..domain import ANY, DEFAULT, Item, NamespaceMatch, SearchItem, VectorIndex
+from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, VectorIndex
 from ..domain.items import Expected, Namespace, Ttl
 from ..domain.json_values import JsonValue
+from ..domain.shown import shown
 from .operation import Operation, Page
 
 __all__ = [
@@ -44,6 +46,8 @@ class Put:
 
     Attributes:
         ttl: seconds, ``None`` for ever, ``DEFAULT`` for the backend's own.
+        expected: a version, or an item of this place, of which ``version`` and ``created_at`` must be those stored;
+            ``None`` for nothing, ``ANY`` for whatever there is. :func:`conflict` makes the error.
         vectors: each as the bytes of ``dims`` 32-bit floats. With none, the item has none any more.
     """
 
@@ -65,6 +69,29 @@ class Delete:
 
 
 Action = Get | Put | Delete
+
+
+def conflict(action: Action, version: int | None, created_at: dt.datetime | None) -> Conflict:
+    """Return the error about an expectation that does not hold.
+
+    Args:
+        action: what was to be done.
+        version: of the item that is there; ``None``: there is none.
+        created_at: of the item that is there.
+    """
+    expected = None if isinstance(action, Get) or action.expected is ANY else action.expected
+    wanted = "no item" if expected is None else f"version {expected}"
+    there = "there is none" if version is None else f"there is version {version}"
+    if isinstance(expected, Item):
+        wanted = f"version {expected.version} of the item created at {expected.created_at.isoformat()}"
+        there += f" of the one created at {created_at.isoformat()}" if created_at is not None else ""
+        expected = expected.version
+    return Conflict(
+        f"expected {wanted} in namespace {shown(action.namespace, 200)}, but {there}; nothing was written",
+        expected=expected,
+        actual=version,
+        key=action.key,
+    )
 
 
 @frozen

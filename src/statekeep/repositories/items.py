@@ -111,8 +111,9 @@ class _Operations(Repository[ItemBackend]):
             value: what JSON can hold; tuples are stored as lists.
             ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
                 for what the repository was made with.
-            expected: compare and set: the version that must be stored; ``None``: there must be no item;
-                :data:`~statekeep.ANY`: whatever there is.
+            expected: compare and set: the version that must be stored, or the :class:`~statekeep.Item` that was
+                read: then it must be that very item, not one that was put under its key after it was deleted or
+                expired; ``None``: there must be no item; :data:`~statekeep.ANY`: whatever there is.
             index: paths of the texts that it can be found by; ``None`` for those of the repository's index,
                 ``False`` for none. Without an index it means nothing.
 
@@ -128,16 +129,11 @@ class _Operations(Repository[ItemBackend]):
             >>> import statekeep
             >>> items = statekeep.connect("memory:").items
             >>> first = items.put(("settings",), "theme", "dark", expected=None)
-            >>> items.put(("settings",), "theme", "light", expected=first.version).version
+            >>> items.put(("settings",), "theme", "light", expected=first).version
             2
         """
-        put = Put(
-            labels("namespace", namespace),
-            text("key", key, empty=True),
-            normalize(value, "value"),
-            _ttl(ttl),
-            checked_expected(expected),
-        )
+        place = labels("namespace", namespace), text("key", key, empty=True)
+        put = Put(*place, normalize(value, "value"), _ttl(ttl), checked_expected(expected, *place))
         return named("put", self._one(self._draft(put, index)))
 
     def _delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> Operation[bool]:
@@ -146,8 +142,7 @@ class _Operations(Repository[ItemBackend]):
         Args:
             namespace: its labels.
             key: its key.
-            expected: the version that must be stored; ``None``: there must be no item; :data:`~statekeep.ANY`:
-                whatever there is.
+            expected: as for :meth:`put`.
 
         Returns:
             Whether there was one.
@@ -155,8 +150,8 @@ class _Operations(Repository[ItemBackend]):
         Raises:
             Conflict: ``expected`` does not hold. Nothing was deleted.
         """
-        action = Delete(labels("namespace", namespace), text("key", key, empty=True), checked_expected(expected))
-        return named("delete", self._one(action))
+        place = labels("namespace", namespace), text("key", key, empty=True)
+        return named("delete", self._one(Delete(*place, checked_expected(expected, *place))))
 
     def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Operation[list[Any]]:
         """Do several operations in order, in one round trip where the backend can.

@@ -349,7 +349,7 @@ def test_c8_all_pks(world: World, item_records: Any, places: list[tuple[Namespac
             repository.clear(namespace)
     assert set(item_records.all_pks()) == set()
     # In a cluster, namespaces are forgotten when they are listed, a minute later.
-    others = ("item-call", "item-deletion", "item-vector-definition", "item-namespace-index")
+    others = ("item-call", "item-clock", "item-deletion", "item-vector-definition", "item-namespace-index")
     left = {key for key in world.all_keys() if not any(f":{name}:" in key for name in others)}
     assert left == set()
 
@@ -458,7 +458,7 @@ def test_c9_saved_namespace(fresh: World) -> None:
     assert index(fresh, "expiry", ("{}", "*")) == [":l"]
     assert index(fresh, "expiry", ()) == ["%7B%7D.%2A:l"]
     assert sum(keep.clear(namespace) for namespace in ((), ("{}", "a.b"), ("{}", "*"))) == 4
-    others = (":item-call:", ":item-deletion:", ":item-namespace-index:")
+    others = (":item-call:", ":item-clock:", ":item-deletion:", ":item-namespace-index:")
     assert not [key for key in fresh.all_keys() if not any(name in key for name in others)]
     assert keep.list_namespaces() == []
 
@@ -573,7 +573,7 @@ def test_c9_derived_keys_are_rebuilt(fresh: World, ttl: float | None) -> None:
     put_three(keep)
     put_three(keep, ("users",))
     derived = {key for key in fresh.all_keys() if key.removeprefix(fresh.prefix).split(":")[1] != "item"}
-    derived = {key for key in derived if ":item-call:" not in key}
+    derived = {key for key in derived if ":item-call:" not in key and ":item-clock:" not in key}
     assert len(derived) == 2 + 3 * (2 if ttl else 1) + (3 if ttl else 2)
     before = {key: fresh.raw.zrange(key, 0, -1, withscores=True) for key in derived}
     listed = (list(keep.list(ADA)), keep.search(), keep.list_namespaces())
@@ -597,7 +597,7 @@ def test_c10_keys_expire_not_fields(fresh: World) -> None:
     put_three(keep)
     keep.append(ADA, [{"text": "d"}])
     for key in fresh.all_keys():
-        if ":item-namespace-index:" in key or ":item-vector-definition:" in key:
+        if any(f":{name}:" in key for name in ("item-namespace-index", "item-vector-definition", "item-clock")):
             assert fresh.raw.pttl(key) == -1
         elif ":item-call:" in key or ":item-deletion:" in key:
             assert 100_000 < fresh.raw.pttl(key) <= 120_000
@@ -634,6 +634,7 @@ def test_c11_one_slot(fresh: World, namespace: Namespace, key: str, ttl: float |
     assert {key_slot(key.encode()) for key in own} == {key_slot(tag.encode())}
     assert {key.split(":")[1] for key in keys - own} <= {
         "item-recency", "item-expiry", "item-namespace-index", "item-vector-definition", "item-call", "item-deletion",
+        "item-clock",
     }  # fmt: skip
     keep.clear(namespace)
 

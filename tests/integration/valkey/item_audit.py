@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from statekeep.domain.items import Namespace
 from statekeep.repositories.valkey.items.keys import (
     ItemKeys,
+    clock_key,
     item_keys,
     namespace_index_keys,
     namespace_of_ordered,
@@ -44,7 +45,7 @@ class ItemAudit:
         announced: entries of the indexes of namespaces above for which there is no item there.
         orphans: vectors that a former value left, which no reader shows.
         idle: namespaces of the index that have no item.
-        left: all keys but those that are kept for two minutes.
+        left: all keys but those that are kept for two minutes, and the one that stays for ever.
     """
 
     problems: list[str] = field(factory=list)
@@ -80,6 +81,8 @@ class _Item:
     """Microseconds."""
     end: float
     """Milliseconds."""
+    created: float
+    """Microseconds."""
     record: Hash
 
 
@@ -94,6 +97,7 @@ class _Auditor:
         self.items: dict[Namespace, dict[str, _Item]] = defaultdict(dict)
         self.vectors: dict[tuple[str, Namespace], dict[str, str]] = defaultdict(dict)
         self.spaces: set[Namespace] = set()
+        self.clock = 0
         self.keys = {key.decode() for key in client.scan_iter(f"{prefix}:*", count=1000)}
 
     def say(self, problem: str) -> None:
@@ -110,12 +114,16 @@ class _Auditor:
         for (collection, namespace), members in self.vectors.items():
             self._collection(collection, item_keys(self.prefix, namespace), members)
         self._names()
+        self._created()
         return self.found
 
     # -- reading
 
     def _look(self, key: str) -> None:
         model, _, rest = key.removeprefix(f"{self.prefix}:").partition(":")
+        if key == clock_key(self.prefix):
+            self.clock = int(self.client.get(key))
+            return
         if model not in KEPT:
             self.found.left.add(key)
         collection = ""
@@ -160,7 +168,9 @@ class _Auditor:
             self.say(f"{name} ends at {end}, but it has the fields {set(record)}")
         if end < math.inf and round(float(record["expires_at"]) * 1000) != end:
             self.say(f"{name} ends at {end}, not at {record['expires_at']!r}")
-        self.items[keys.namespace][key] = _Item(keys.namespace, key, round(times[1] * 1_000_000), end, record)
+        self.items[keys.namespace][key] = _Item(
+            keys.namespace, key, round(times[1] * 1_000_000), end, round(times[0] * 1_000_000), record
+        )
 
     # -- one namespace
 
@@ -282,6 +292,12 @@ class _Auditor:
             if ends.get(name, math.inf) < max(item.end for item in items):
                 self.say(f"the namespace {name!r} ends at {ends.get(name)}, before an item")
         self.found.idle = {namespace_of_ordered(name) for name in set(names) - set(alive)}
+
+    def _created(self) -> None:
+        """No item may be created later at a time at which one was created before."""
+        last = max((item.created for items in self.items.values() for item in items.values()), default=0)
+        if last > self.clock and not (self.cut and self.cluster):
+            self.say(f"the last item was created at {last}, after {self.clock}")
 
     # -- the server
 

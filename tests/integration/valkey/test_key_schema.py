@@ -18,7 +18,7 @@ from statekeep.contrib.redis_om.schema import RECORD_TYPES, RecordType
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems
 from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
-from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys, ordered
+from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys, ordered
 from statekeep.repositories.valkey.items.search_index import create_command, definition_key
 from statekeep.repositories.valkey.keys import encode_namespace
 from statekeep.testing.servers import ValkeyServer
@@ -84,6 +84,7 @@ def test_keys_of_items() -> None:
         keys.expiry,
         keys.sequence,
         keys.deletion,
+        clock_key("statekeep"),
         *namespace_index_keys("statekeep"),
         "statekeep:item-call:{N}:CALL",
         definition_key("statekeep", "COLL"),

@@ -79,6 +79,9 @@ def test_operations() -> None:
         (PutItem, {"value": 1, "expect": 1}, "expect", "Extra inputs"),
         (PutItem, {}, "value", "Field required"),
         (DeleteItem, {"expected": "1"}, "expected", "must be a version"),
+        (PutItem, {"value": 1, "expected": item()}, "expected", "an item of the same namespace and key"),
+        (PutItem, {"value": 1, "expected": item(), "key": 1}, "key", "string"),
+        (DeleteItem, {"expected": item()}, "expected", "an item of the same namespace and key"),
         (DeleteItem, {"value": 1}, "value", "Extra inputs"),
         (GetItem, {"refresh": "perhaps"}, "refresh", "boolean"),
         (GetItem, {"namespace": "n"}, "namespace", "tuple"),
@@ -93,13 +96,16 @@ def test_bad_operations(kind: type[Any], values: dict[str, Any], field: str, mes
 
 
 def test_expectations() -> None:
-    assert checked_expected(ANY) is ANY
-    assert checked_expected(None) is None
-    assert checked_expected(1) == 1
-    assert checked_expected(2**70) == 2**70
-    for wrong in (0, -1, True, 1.0, "1", "any", DEFAULT, [1]):
+    read = item()
+    for right in (ANY, None, 1, 2**70, read, SearchItem(**dict(read))):
+        assert checked_expected(right, ["a"], "k") is right
+    for wrong in (0, -1, True, 1.0, "1", "any", DEFAULT, [1], dict(read), item(version=10**5000)):
         with pytest.raises(InvalidInput, match="expected must be a version") as error:
-            checked_expected(wrong)
+            checked_expected(wrong, ("a",), "k")
+        assert error.value.field == "expected"
+    for namespace, key in ((("a",), "other"), (("a", "k"), "k")):
+        with pytest.raises(InvalidInput, match="expected must be an item of the same namespace and key") as error:
+            checked_expected(read, namespace, key)
         assert error.value.field == "expected"
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import ANY, DEFAULT, Conflict, Item, SearchItem, VectorIndex
+from ...domain import ANY, DEFAULT, Item, SearchItem, VectorIndex
 from ...domain.filters import matches
-from ...domain.items import Expected, Namespace
+from ...domain.items import Namespace
 from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
-from ..item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
@@ -210,7 +210,7 @@ class MemoryItems(AtOnce):
                 return None, None
             record = self._read(place, stored, action.refresh, now)
             return record.item(place), record
-        _check(action.expected, stored, action.key)
+        _check(action, stored)
         if isinstance(action, Put):
             record = self._put(action, stored, now)
             return record.item(place), record
@@ -354,10 +354,12 @@ def _expiry(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
     return _EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))
 
 
-def _check(expected: Expected, stored: _Record | None, key: str) -> None:
+def _check(action: Put | Delete, stored: _Record | None) -> None:
+    expected = action.expected
     actual = None if stored is None else stored.version
-    if expected is ANY or expected == actual:
-        return
-    wanted = "no item" if expected is None else f"version {expected}"
-    there = "there is none" if actual is None else f"there is version {actual}"
-    raise Conflict(f"expected {wanted}, but {there}; nothing was written", expected=expected, actual=actual, key=key)
+    if isinstance(expected, Item):
+        holds = stored is not None and (expected.version, expected.created_at) == (stored.version, stored.created_at)
+    else:
+        holds = expected is ANY or expected == actual
+    if not holds:
+        raise conflict(action, actual, None if stored is None else stored.created_at)

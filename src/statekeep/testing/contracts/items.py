@@ -414,6 +414,91 @@ class ItemContract:
         assert await keep.list_namespaces() == []
         assert (await keep.put(n, "k", "y", expected=None)).version == 1
 
+    async def test_an_expected_item(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        first = await keep.put(n, "k", "a", expected=None)
+        second = await keep.put(n, "k", "b", expected=first)
+        assert (second.version, second.created_at) == (2, first.created_at)
+        with pytest.raises(Conflict) as caught:
+            await keep.put(n, "k", "x", expected=first)
+        assert (caught.value.key, caught.value.expected, caught.value.actual) == ("k", 1, 2)
+        [found] = await keep.search()
+        third = await keep.put(n, "k", "c", expected=found)
+        [read] = await listed(keep.list(n))
+        results = await keep.batch(
+            [
+                GetItem(namespace=n, key="k"),
+                PutItem(namespace=n, key="k", value="d", expected=read),
+                PutItem(namespace=n, key="other", value=1, expected=None),
+            ]
+        )
+        assert [item.version for item in results] == [3, 4, 1]
+        assert results[0] == third
+        assert await keep.delete(n, "k", expected=results[1]) is True
+        for call in (
+            lambda: keep.put(n, "k", "x", expected=results[1]),
+            lambda: keep.delete(n, "k", expected=results[1]),
+        ):
+            with pytest.raises(Conflict) as caught:
+                await call()
+            assert (caught.value.expected, caught.value.actual) == (4, None)
+        await refused("expected", lambda: keep.put(n, "other", 1, expected=first))
+        await refused("expected", lambda: keep.put(("m",), "k", 1, expected=first))
+        assert await keys(keep.list(n)) == ["other"]
+
+    @pytest.mark.parametrize("end", ["delete", "pop", "clear", "batch", "expire"])
+    async def test_an_expected_item_is_not_one_that_was_put_again(self, keep: AsyncItemRepository, end: str) -> None:
+        n = ("n",)
+        gone = await keep.put(n, "k", "a", ttl=0.05 if end == "expire" else None)
+        if end == "expire":
+            with anyio.fail_after(20):
+                while await keep.get(n, "k"):  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+        elif end == "batch":
+            await keep.batch([DeleteItem(namespace=n, key="k"), PutItem(namespace=n, key="k", value="b")])
+        else:
+            await {"delete": lambda: keep.delete(n, "k"), "pop": lambda: keep.pop(n), "clear": lambda: keep.clear(n)}[
+                end
+            ]()
+        if end != "batch":
+            await keep.put(n, "k", "b")
+        there = await keep.get(n, "k")
+        assert there is not None
+        assert (there.version, gone.version) == (1, 1)
+        assert there.created_at > gone.created_at
+        calls: list[Call] = [
+            lambda: keep.put(n, "k", "stale", expected=gone),
+            lambda: keep.delete(n, "k", expected=gone),
+            lambda: keep.batch(
+                [PutItem(namespace=n, key="l", value=1), PutItem(namespace=n, key="k", value=1, expected=gone)]
+            ),
+            lambda: keep.batch([GetItem(namespace=n, key="k"), DeleteItem(namespace=n, key="k", expected=gone)]),
+        ]
+        for call in calls:
+            with pytest.raises(Conflict, match="of the item created at") as caught:
+                await call()
+            assert (caught.value.key, caught.value.expected, caught.value.actual) == ("k", 1, 1)
+        assert await listed(keep.list(n)) == [there]
+        assert (await keep.put(n, "k", "stale", expected=1)).version == 2  # a bare version does not tell them apart
+
+    async def test_items_of_one_key_are_created_at_different_times(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        turn = [PutItem(namespace=n, key="k", value=1), DeleteItem(namespace=n, key="k")]
+        found = [item for _ in range(3) for item in await keep.batch(turn * 100) if isinstance(item, Item)]
+        for _ in range(20):
+            found.append(await keep.put(n, "k", 1, expected=None))
+            await keep.delete(n, "k")
+        assert {item.version for item in found} == {1}
+        assert len({item.created_at for item in found}) == len(found) == 320
+        # What an action of the same batch puts is another item, too.
+        last = await keep.put(n, "k", 1)
+        with pytest.raises(Conflict):
+            await keep.batch([turn[1], turn[0], PutItem(namespace=n, key="k", value=2, expected=last)])
+        both = [PutItem(namespace=n, key="k", value=2), DeleteItem(namespace=n, key="k", expected=last)]
+        with pytest.raises(Conflict):
+            await keep.batch(both)
+        assert await keep.get(n, "k") == last
+
     def test_one_of_sixteen_threads_is_the_first(self, repository: ItemRepository) -> None:
         start = threading.Barrier(16)
 

@@ -68,6 +68,7 @@ class ItemMachine(ComparingMachine):
             else ItemOracle(fields=fields)
         )
         self.appended: dict[Labels, str] = {}
+        self.read: list[Item] = []
         self.updated_at = dt.datetime.min.replace(tzinfo=dt.UTC)
 
     # -- what is compared
@@ -105,6 +106,7 @@ class ItemMachine(ComparingMachine):
         got_outcome = outcome(got)
         assert got_outcome == outcome(lambda: [self.result(item) for item in self.oracle.do(operations, seen)])
         self.check_times([item for item, done in zip(seen, operations, strict=False) if isinstance(done, PutItem)])
+        self.read += [item for item in seen if isinstance(item, Item)]
 
     # -- write
 
@@ -130,6 +132,24 @@ class ItemMachine(ComparingMachine):
         namespace, key = data.draw(st.sampled_from(sorted(self.oracle.items)))
         version = data.draw(st.sampled_from([self.oracle.items[namespace, key].version, put.expected]))
         self.put(put.model_copy(update={"namespace": namespace, "key": key, "expected": version}))
+
+    @precondition(lambda self: self.read)
+    @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), renew=st.booleans(), how=st.integers(0, 2))
+    def write_what_was_read(self, data: st.DataObject, put: PutItem, renew: bool, how: int) -> None:
+        """Over an item that was read some time ago, and may have been deleted and put again since."""
+        item = data.draw(st.sampled_from(self.read[-20:]))
+        place = {"namespace": item.namespace, "key": item.key}
+        if renew:
+            again = [DeleteItem(**place), *(PutItem(**place, value=version) for version in range(item.version))]
+            self.do(lambda: self.repository.batch(again), again)
+        written = put.model_copy(update=place | {"expected": item})
+        if how == 0:
+            self.put(written)
+        elif how == 1:
+            self.delete(place, item)
+        else:
+            operations = [put.model_copy(update=place | {"key": put.key}), written]
+            self.do(lambda: self.repository.batch(operations), operations)
 
     @precondition(lambda self: self.oracle.items)
     @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), query=st.sampled_from(some.TEXTS))

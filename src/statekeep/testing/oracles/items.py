@@ -101,8 +101,12 @@ class ItemOracle:
                 self._refresh(kept, operation.refresh)
             return copy.copy(kept)
         version = kept.version if kept else None
-        if operation.expected is not ANY and operation.expected != version:
-            raise Conflict("", expected=operation.expected, actual=version, key=operation.key)
+        if isinstance(expected := operation.expected, Item):
+            holds = kept is not None and kept.version == expected.version and kept.created_at == expected.created_at
+        else:
+            holds = expected is ANY or expected == version
+        if not holds:
+            raise Conflict("", actual=version, key=operation.key)
         if isinstance(operation, DeleteItem):
             return self.items.pop(place, None) is not None
         return copy.copy(self._put(operation, kept, answer.updated_at if isinstance(answer, Item) else None))

@@ -14,7 +14,7 @@ from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
 from .cluster import Entry, announce, reconcile, roll_back, unlist_above
-from .keys import ItemKeys
+from .keys import ItemKeys, clock_key
 from .plan import SPARE, ItemSettings, Stored, plan_of, sequence_key
 from .records import decode_item, last_put_us
 from .vectors import erase_vectors
@@ -39,7 +39,8 @@ def append(
     base = None if settings.is_split(namespace) else last.get(namespace)
     while True:
         if base is None:
-            base = int((yield Call(script("items/begin"), [keys.sequence, keys.recency], [])))
+            clock = keys.deletion if settings.is_split(namespace) else clock_key(settings.prefix)
+            base = int((yield Call(script("items/begin"), [keys.sequence, keys.recency, clock], [])))
         number, reply = yield from _append(settings, keys, base, puts)
         if reply is None:
             base = number

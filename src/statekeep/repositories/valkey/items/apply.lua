@@ -1,13 +1,15 @@
 #!lua
 -- use: now_us, number, decoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, leave, extend_expiry
--- use: forget_namespaces, enter_namespace, sane, next_time, vectors_in
+-- use: forget_namespaces, enter_namespace, sane, next_time, advance, vectors_in
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
---   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, or absent
+--   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, and clock: the key of
+--     the last creation; absent with a time
 --   spaces: {name, sequence, chain = for each link, the namespace's own first, the first of its keys, which are recency,
 --     expiry, index, and vectors if there is a collection}
 --   actions: {kind = get | put | delete | refresh, space, record, documents = how many keys of vectors that there are or
---     may be follow that of the record, or absent, expected = version, 0 for none, absent for any,
+--     may be follow that of the record, or absent, expected = version, 0 for none, absent for any, created = what the
+--     expected item has as created_at, or absent,
 --     known = true if vectors of the former value that have no keys here may be left to the caller,
 --     and for put: value; of an item that ends: life = milliseconds, ttl = as text;
 --     of one with vectors: count, data = the first of them, tags = the first of namespaces and attributes}
@@ -18,8 +20,8 @@
 --   pop: absent, or only the first of the actions, all of them deletions, is done whose item is the last of all
 --   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again
 --   despite: absent, or what is refreshed is so although there are vectors that have no keys here
--- Returns 'done' and a reply for each action, or 'conflict', its number, and the version that is there (0 for none),
--- or 'append' and the number of the last key, if the next are not all declared, or 'vectors' and for each action that
+-- Returns 'done' and a reply for each action, or 'conflict', its number, the version that is there (0 for none), and the
+-- created_at of what is there ('' if an action before this one puts it), or 'append' and the number of the last key, if the next are not all declared, or 'vectors' and for each action that
 -- there are not enough documents for its number and what its record says. A pop returns 'done', the number of
 -- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
 local plan = cjson.decode(ARGV[1])
@@ -70,7 +72,7 @@ end
 for _, action in ipairs(plan.actions) do
   if action.kind == 'put' and not us then
     local chain = plan.spaces[action.space].chain
-    us = next_time(chain[#chain].recency, present)
+    us = next_time(chain[#chain].recency, present, plan.clock and KEYS[plan.clock])
   end
 end
 
@@ -135,16 +137,19 @@ local function changed(record)
   rows[record], heads[record] = nil, nil
 end
 
-local versions, unknown = {}, {}
+local versions, births, unknown = {}, {}, {}
 for number_, action in ipairs(plan.actions) do
   local record = KEYS[action.record]
   local vectors
   if action.kind == 'put' or action.kind == 'delete' then
     local head = head_of(record)
-    if versions[record] == nil then versions[record] = head.version end
+    if versions[record] == nil then versions[record], births[record] = head.version, head.created_at or '' end
     local there = versions[record] and (version_of(versions[record]) or 0) or 0
-    if action.expected and action.expected ~= there then return {'conflict', number_, there} end
+    if action.expected and (action.expected ~= there or (action.created or births[record]) ~= births[record]) then
+      return {'conflict', number_, there, births[record]}
+    end
     versions[record] = action.kind == 'put' and there + 1
+    if there == 0 or action.kind == 'delete' then births[record] = '' end
     vectors = head.vectors
   else
     vectors = action.kind == 'refresh' and row_of(record)[8]
@@ -192,7 +197,10 @@ local function members_of(chain, namespace, name)
   return members
 end
 
-local function put(space, action)
+local noted = 0
+
+-- `puts`: how many may follow in this call, each a microsecond later.
+local function put(space, action, puts)
   local record = KEYS[action.record]
   local pk, namespace, name = parts_of(record)
   local members, key = members_of(space.chain, namespace, name), decoded(name)
@@ -204,7 +212,13 @@ local function put(space, action)
   local life = action.life or 0
   local item_ends = life > 0 and now + life or 0
   version = version and version + 1 or 1
-  if version == 1 or not is_time(created) then created = stamp end
+  if version == 1 or not is_time(created) then
+    created = stamp
+    if plan.clock and us > noted then
+      noted = us + puts
+      advance(KEYS[plan.clock], noted)
+    end
+  end
 
   local count, expires, more = action.count or 0, '', {}
   if item_ends > 0 then
@@ -257,7 +271,8 @@ local function delete(space, action)
   local last = plan.deletion and sane((tonumber(before.updated_at or nil) or -1) * 1000000)
   if last then
     deleted = math.max(deleted or 0, math.floor(last + 0.5))
-    call('SET', KEYS[plan.deletion], number(deleted), 'PX', 120000)
+    -- As long as a put that was announced before may come, or a clock may be behind.
+    call('SET', KEYS[plan.deletion], number(deleted), 'PX', number(120000 + math.max(0, deleted - present) / 1000))
   end
   local index = space.index
   local found = call('DEL', record)
@@ -318,10 +333,10 @@ if plan.pop then
   end
   return {'pop'}
 end
-for _, action in ipairs(plan.actions) do
+for number_, action in ipairs(plan.actions) do
   local space = plan.spaces[action.space]
   if action.kind == 'put' then
-    replies[#replies + 1] = put(space, action)
+    replies[#replies + 1] = put(space, action, #plan.actions - number_)
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
   else

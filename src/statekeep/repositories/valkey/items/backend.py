@@ -43,6 +43,7 @@ class ValkeyItems(ValkeyBackend):
         "item-expiry": b"zset",
         "item-sequence": b"string",
         "item-call": b"string",
+        "item-clock": b"string",
         "item-deletion": b"string",
         "item-vector-index": b"zset",
         "item-namespace-index": b"zset",

@@ -14,7 +14,7 @@ from ...operation import Operation
 from ...validation import ms_of
 from ..requests import Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys, ordered
+from .keys import ItemKeys, clock_key, namespace_index_keys, ordered
 from .plan import ItemSettings, Stored
 from .records import decoded_us, last_put_us, seconds_of
 
@@ -49,11 +49,11 @@ def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -
     if not entries:
         return Announced(entries, 0, is_kept)
     for link in reversed(keys.chain[1:]):
-        above = link.namespace == ()
         args = [str(arg) for entry in entries for arg in (link.member(entry.namespace, entry.key), entry.life)]
+        root = (*namespace_index_keys(settings.prefix), clock_key(settings.prefix)) if link.namespace == () else ()
         reply = yield Call(
             script("items/announce"),
-            [*settings.indexes(link), *(namespace_index_keys(settings.prefix) if above else ())],
+            [*settings.indexes(link), *root],
             [time, ordered(keys.namespace), *args],
         )
         time = reply[0].decode()
@@ -143,7 +143,8 @@ def _tell_above(settings: ItemSettings, keys: ItemKeys, truths: Sequence[_Truth]
                 "" if truth.end is None else truth.end,
             )
         ]
-        yield Call(script("items/reconcile"), [link.recency, link.expiry], args)
+        clock = [clock_key(settings.prefix)] if link.namespace == () else []
+        yield Call(script("items/reconcile"), [link.recency, link.expiry, *clock], args)
     # A deletion meanwhile left alone what seemed to be another put.
     there = yield Commands([["EXISTS", keys.record(truth.entry.key)] for truth in truths])
     gone = [(truth.entry.key, truth.time or 0) for truth, exists in zip(truths, there, strict=True) if not exists]

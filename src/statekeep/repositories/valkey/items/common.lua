@@ -109,11 +109,24 @@ local function sane(us)
   return us and us >= 0 and us < 253370764800000000 and us or nil
 end
 
--- A time that no item at or below a namespace has yet, in microseconds: the present one, if possible.
+-- The latest time that an item was ever created at, be it gone by now. `clock` may be absent.
 -- use: sane
-local function next_time(recency, us)
+local function last_creation(clock)
+  return clock and sane(tonumber(call('GET', clock) or nil)) or 0
+end
+
+-- A time that no item at or below a namespace has yet, in microseconds: the present one, if possible.
+-- use: sane, last_creation
+local function next_time(recency, us, clock)
   local last = call('ZREVRANGE', recency, 0, 0, 'WITHSCORES')
-  return math.max(us, (sane(tonumber(last[2])) or 0) + 1)
+  return math.max(us, (sane(tonumber(last[2])) or 0) + 1, last_creation(clock) + 1)
+end
+
+-- Note that items were, or will be, created until a time. No item that is put later is created at that time or before,
+-- also if the server's time is set back, so `created_at` tells it from one that was deleted.
+-- use: number, last_creation
+local function advance(clock, us)
+  if us > last_creation(clock) then call('SET', clock, number(us)) end
 end
 
 -- How many vectors of a collection a record's `vectors` speaks of. Others may have written any text, of any length:

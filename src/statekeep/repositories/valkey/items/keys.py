@@ -113,6 +113,12 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 
 @lru_cache(maxsize=16)
+def clock_key(prefix: str) -> str:
+    """Return the key of the latest time at which an item was created; in the slot of ``()``."""
+    return f"{prefix}:item-clock:{{.}}"
+
+
+@lru_cache(maxsize=16)
 def namespace_index_keys(prefix: str) -> tuple[str, ...]:
     """Return the indexes of namespaces: by name, by last put and by end.
 

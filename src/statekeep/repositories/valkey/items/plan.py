@@ -9,15 +9,16 @@ from typing import Any, Final
 from attrs import frozen
 from pydantic_core import to_json
 
-from ....domain import DEFAULT, VectorIndex
+from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
 from ...item_backend import Action, Get, Put
 from ...validation import ms_of
+from ..codecs import encode_time
 from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script
-from .keys import ItemKeys, item_keys, namespace_index_keys
+from .keys import ItemKeys, clock_key, item_keys, namespace_index_keys
 from .search_query import attribute_tags, namespace_tags
 
 SPARE: Final = 4
@@ -139,13 +140,16 @@ class Plan:
             number = self._spaces[keys.namespace] = len(self.spaces)
         return number
 
-    def add(self, action: Action, *, documents: int = SPARE, is_known: bool = False) -> None:
+    def add(
+        self, action: Action, *, documents: int = SPARE, is_known: bool = False, created: str | None = None
+    ) -> None:
         """Add an action.
 
         Args:
             action: what to do.
             documents: keys are declared for so many records of its vectors, at least.
             is_known: whether vectors of the former value that have no keys here may be left to the caller.
+            created: how the record writes the time at which the expected item was created, if otherwise than we do.
         """
         keys = self.settings.keys(action.namespace)
         if isinstance(action, Put):
@@ -158,7 +162,10 @@ class Plan:
         if isinstance(action, Get):
             entry["kind"] = "refresh" if self.settings.refreshes(action.refresh) else "get"
         else:
-            if action.expected is not ANY:
+            if isinstance(action.expected, Item):
+                entry["expected"] = action.expected.version
+                entry["created"] = encode_time(action.expected.created_at) if created is None else created
+            elif action.expected is not ANY:
                 entry["expected"] = action.expected or 0
             entry["kind"] = "put" if isinstance(action, Put) else "delete"
             if isinstance(action, Put):
@@ -203,6 +210,7 @@ class Plan:
             plan["deletion"] = self._key(first.deletion)
         else:
             plan["names"] = self._key(*namespace_index_keys(self.settings.prefix))
+            plan["clock"] = self._key(clock_key(self.settings.prefix))
         return Call(script("items/apply", when_full="put" not in kinds), self.keys, [to_json(plan), *self.args])
 
 
@@ -216,6 +224,7 @@ def plan_of(
     actions: Sequence[Action],
     time: int | None = None,
     former: Mapping[int, int | None] | None = None,
+    created: Mapping[int, str] | None = None,
 ) -> Plan:
     """Make a plan of these actions.
 
@@ -225,11 +234,13 @@ def plan_of(
         time: see :class:`Plan`.
         former: by the position of an action, how many vectors its item has, as far as it is known to be more than
             :data:`SPARE`; ``None``: some that are not of this repository's collection.
+        created: likewise, as for :meth:`Plan.add`.
     """
     plan = Plan(settings, time)
+    written = created or {}
     if settings.index is None:
-        for action in actions:
-            plan.add(action)
+        for position, action in enumerate(actions):
+            plan.add(action, created=written.get(position))
         return plan
     documents: dict[tuple[Namespace, str], int] = {}
     for position, action in enumerate(actions):
@@ -239,5 +250,6 @@ def plan_of(
         documents[item] = max(documents.get(item, SPARE), count, there)
     for position, action in enumerate(actions):
         is_known = former is not None and former.get(position, 0) is None
-        plan.add(action, documents=documents[action.namespace, action.key], is_known=is_known)
+        count = documents[action.namespace, action.key]
+        plan.add(action, documents=count, is_known=is_known, created=written.get(position))
     return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Final
 
@@ -63,6 +64,14 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
 def search_item(item: Item, score: float | None) -> SearchItem:
     """Make an item a result of a search."""
     return SearchItem.trusted(**item.__dict__, score=score)
+
+
+def moment_of(text: bytes | None) -> dt.datetime | None:
+    """Decode a record's time; ``None`` for what is no time."""
+    try:
+        return decode_time((text or b"").decode())
+    except ValueError:
+        return None
 
 
 def decoded_us(text: bytes) -> int:

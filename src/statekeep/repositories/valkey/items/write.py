@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import ANY, Namespace
-from ....domain.shown import shown
-from ...item_backend import Action, Delete, Get, Put
+from ...item_backend import Action, Delete, Get, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
@@ -19,7 +18,7 @@ from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back,
 from .keys import ItemKeys
 from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import read_rows
-from .records import TTL, VECTORS, decode_item, last_put_us, seconds_of
+from .records import TTL, VECTORS, decode_item, last_put_us, moment_of, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
 
 SLACK_MS: Final = 60_000
@@ -78,10 +77,18 @@ def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[
 def call(
     settings: ItemSettings, actions: Sequence[Action], time: int | None = None, **more: Any
 ) -> Operation[Sequence[Any]]:
-    """Run the script, again with more keys if there are more vectors than expected."""
+    """Run the script; again with more keys if there are more vectors than expected."""
     former: dict[int, int | None] = {}
+    created: dict[int, str] = {}
     while True:
-        reply: Sequence[Any] = yield plan_of(settings, actions, time, former).call(**more)
+        reply: Sequence[Any] = yield plan_of(settings, actions, time, former, created).call(**more)
+        if reply[0] == b"conflict":
+            position = int(reply[1]) - 1
+            text = reply[3].decode(errors="replace")
+            # Others write times in other ways than we do.
+            if is_expected(actions[position], int(reply[2]), reply[3]) and created.get(position) != text:
+                created[position] = text
+                continue
         if reply[0] != b"vectors":
             return reply
         for number, token in zip(reply[1::2], reply[2::2], strict=True):
@@ -90,23 +97,19 @@ def call(
             former[int(number) - 1] = int(count) if is_ours else None
 
 
+def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
+    """Return whether what is expected is there, of what a record says; version 0 is none."""
+    if isinstance(action, Get) or action.expected is ANY:
+        return True
+    if isinstance(action.expected, Item):
+        return version == action.expected.version and moment_of(created_at) == action.expected.created_at
+    return version == (action.expected or 0)
+
+
 def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
     """Return the error about the expectation that a reply says does not hold."""
     action = actions[int(reply[1]) - 1]
-    return conflict(action, int(reply[2]) or None)
-
-
-def conflict(action: Action, actual: int | None) -> Conflict:
-    """Return the error about an expectation that does not hold."""
-    expected = None if isinstance(action, Get) or action.expected is ANY else action.expected
-    wanted = "no item" if expected is None else f"version {expected}"
-    there = "there is none" if actual is None else f"there is version {actual}"
-    return Conflict(
-        f"expected {wanted} in namespace {shown(action.namespace, 200)}, but {there}; nothing was written",
-        expected=expected,
-        actual=actual,
-        key=action.key,
-    )
+    return conflict(action, int(reply[2]) or None, moment_of(reply[3]))
 
 
 def results_of(settings: ItemSettings, actions: Sequence[Action], replies: Sequence[Any]) -> Operation[list[Any]]:
@@ -214,11 +217,11 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
     expecting = [action for action in first.values() if action.expected is not ANY]
     if not expecting:
         return
-    replies = yield Commands([["HGET", keys.record(action.key), "version"] for action in expecting])
-    for action, version in zip(expecting, replies, strict=True):
-        actual = int(version) if version and version.isdigit() else None
-        if actual != action.expected:
-            raise conflict(action, actual)
+    replies = yield Commands([["HMGET", keys.record(action.key), "version", "created_at"] for action in expecting])
+    for action, (version, created_at) in zip(expecting, replies, strict=True):
+        actual = int(version) if version and version.isdigit() and len(version) <= 16 else 0
+        if not is_expected(action, actual, created_at):
+            raise conflict(action, actual or None, moment_of(created_at))
 
 
 def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
