@@ -24,6 +24,7 @@ def blocking(items: ItemRepository, ask: GetItem, match: NamespaceMatch) -> None
     assert_type(items.list_namespaces(prefix=("n",), suffix=(), matches=[match], max_depth=2), list[Namespace])
     assert_type(items.list_namespaces(limit=1, offset=2), list[Namespace])
     assert_type(items.clear(("n",)), int)
+    assert_type(items.clear(("n",), below=True), int)
     assert_type(items.setup(), None)
     assert_type(items.reindex(("n",)), int)
     assert_type(items.close(), None)
@@ -41,6 +42,7 @@ def blocking(items: ItemRepository, ask: GetItem, match: NamespaceMatch) -> None
     items.search(prefix=("n",))  # type: ignore[call-arg]
     items.list_namespaces(("n",))  # type: ignore[call-arg]
     items.clear(prefix=("n",))  # type: ignore[call-arg]
+    items.clear(("n",), True)  # type: ignore[call-arg]
     items.setup(1)  # type: ignore[call-arg]
     items.reindex()  # type: ignore[call-arg]
 

@@ -23,7 +23,6 @@ from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_path import steps, texts_at
 from ..domain.json_values import JsonValue, normalize
-from ..domain.shown import shown
 from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, with_vectors
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .item_backend import (
@@ -38,7 +37,7 @@ from .item_backend import (
     Put,
 )
 from .operation import Operation, named
-from .validation import boolean_or_none, count, labels, text, texts, ttl_seconds
+from .validation import boolean, boolean_or_none, count, labels, text, texts, ttl_seconds
 
 __all__ = ["AsyncItemRepository", "ItemRepository"]
 
@@ -293,13 +292,11 @@ class _Operations(Repository[ItemBackend]):
             reverse: the greatest key first.
             refresh: as for :meth:`get`.
         """
-        if not isinstance(reverse, bool):
-            raise InvalidInput(f"reverse must be true or false, got {shown(reverse)}", field="reverse")
         query = ItemRange(
             labels("namespace", namespace),
             text("prefix", prefix, empty=True, is_id=False),
             None if after is None else text("after", after, empty=True),
-            reverse,
+            boolean("reverse", reverse),
             None if limit is None else count("limit", limit),
             boolean_or_none("refresh", refresh),
         )
@@ -389,16 +386,28 @@ class _Operations(Repository[ItemBackend]):
         )
         return self.backend.list_namespaces(query)
 
-    def _clear(self, namespace: Sequence[str]) -> Operation[int]:
-        """Delete all items of exactly this namespace, not those below, in steps.
+    def _clear(self, namespace: Sequence[str], *, below: bool = False) -> Operation[int]:
+        """Delete all items of a namespace, and of those below it if asked, in steps.
+
+        It is not atomic: if it is cut off, some are deleted, and you may call it again. Items that others put
+        meanwhile may stay.
 
         Args:
             namespace: its labels.
+            below: also delete what is in all namespaces that begin with these labels; with ``()``, everything.
 
         Returns:
             How many there were.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> for namespace in [("users", "ada"), ("users", "ada", "notes"), ("users", "bob")]:
+            ...     item = items.put(namespace, "k", 1)
+            >>> items.clear(("users", "ada"), below=True), items.list_namespaces()
+            (2, [('users', 'bob')])
         """
-        return self.backend.clear(labels("namespace", namespace))
+        return self.backend.clear(labels("namespace", namespace), boolean("below", below))
 
     def _setup(self) -> Operation[None]:
         """Prepare vector search: make the server's index if it can have one.

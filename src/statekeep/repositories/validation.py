@@ -92,6 +92,17 @@ def seconds(field: str, value: Any, *, zero: bool = False, most: int = LONGEST_W
     return float(value)
 
 
+def boolean(field: str, value: Any) -> bool:
+    """Return true or false.
+
+    Raises:
+        InvalidInput: it is something else; ``field`` is named.
+    """
+    if isinstance(value, bool):
+        return value
+    raise InvalidInput(f"{field} must be true or false, got {shown(value)}", field=field)
+
+
 def boolean_or_none(field: str, value: Any) -> bool | None:
     """Return true, false or ``None``.
 

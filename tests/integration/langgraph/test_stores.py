@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.types import Send
 
-from statekeep.domain import WrongEventLoop
+from statekeep.domain import InvalidInput, WrongEventLoop
 from statekeep.langgraph_shim import AsyncRepositoryStore, RepositoryStore
 
 from .savers import BACKENDS
@@ -42,6 +42,30 @@ async def async_store(
 ) -> AsyncGenerator[AsyncRepositoryStore, None]:
     async with backends.async_store(request.param) as store:
         yield store
+
+
+def test_clear(store: RepositoryStore) -> None:
+    for namespace in (N, (*N, "old"), ("notes", "adam"), ("notes",)):
+        store.put(namespace, "k", {"n": 1})
+    assert store.clear(N) == 1
+    assert store.list_namespaces() == [("notes",), (*N, "old"), ("notes", "adam")]
+    assert store.clear(("notes", "ada"), below=True) == 1
+    assert asyncio.run(store.aclear(("notes",), below=True)) == 2
+    assert store.search(()) == []
+    for bad in ("notes", ("",), None):
+        with pytest.raises(InvalidInput, match="namespace"):
+            store.clear(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_clear_in_an_event_loop(async_store: AsyncRepositoryStore) -> None:
+    for namespace in (N, (*N, "old"), ("notes",)):
+        await async_store.aput(namespace, "k", {"n": 1})
+    assert await async_store.aclear(N, below=True) == 2
+    assert await async_store.aclear(N) == 0
+    assert [item.namespace for item in await async_store.asearch(())] == [("notes",)]
+    with pytest.raises(WrongEventLoop):
+        async_store.clear(N)
 
 
 def everything() -> list[Any]:

@@ -64,6 +64,7 @@ OPERATIONS: dict[str, Callable[[ItemRepository], Any]] = {
     "append new": lambda items: items.append(("a", "log 2"), [texts(1), texts(6)], ttl=TTL),
     "pop": lambda items: items.pop(("a", "log")),
     "clear": lambda items: items.clear(SPACE),
+    "clear below": lambda items: items.clear(("a",), below=True),
     "refresh": lambda items: items.get(SPACE, "old", refresh=True),
     "refresh all": lambda items: items.search((), refresh=True, limit=100),
     "batch": lambda items: items.batch(

@@ -86,9 +86,9 @@ def test_scripts_of_items_touch_only_declared_keys(
         items.delete(("ended",), "lasting")
         time.sleep(0.4)
         assert len(items.list_namespaces()) == 8
-        for space in spaces:
+        for space in reversed(spaces):
             items.clear(space)
-            items.clear((*space, "below"))
+            items.clear(space, below=True)
         assert items.list_namespaces() == []
         # Run while the slot is on its way to another node.
         client.execute(Call(script("items/renew"), [item_keys(prefix, NAMES).record("k")], ["1.0", "1000"]))

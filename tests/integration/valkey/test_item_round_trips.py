@@ -249,6 +249,7 @@ def use_everything(items: ItemRepository) -> None:
     items.append(("b",), [1, 2, 3])
     assert items.pop(("b",))
     assert items.clear(("a", "1")) == 10
+    assert items.clear(("a", "2"), below=True) == 10
     assert items.delete(("a", "0"), "k0")
 
 
@@ -265,6 +266,23 @@ def test_no_operation_walks_the_keyspace_or_watches(prefix: str) -> None:
         # The walk of `reindex` shows that the statistics would tell.
         items.reindex(("a", "0"))
         assert "cmdstat_scan" in client.info("commandstats")
+
+
+def test_clearing_below(valkey_server: ValkeyServer, prefix: str) -> None:
+    with valkey.Valkey(port=valkey_server.port) as client:
+        watched = Watched(client)
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix))
+        for number, trips in ((1, 3), (100, 3), (101, 5), (600, 14)):
+            items.batch([PutItem(namespace=("a", str(n)), key="k", value=n) for n in range(number)])
+            watched.requests.clear()
+            assert items.clear(("a",), below=True) == number
+            assert len(watched.requests) == trips
+        items.append(("a",), list(range(500)))
+        watched.requests.clear()
+        assert items.clear(("a",), below=True) == 500
+        assert len(watched.requests) == 3 + 3
+        assert items.clear(("a",), below=True) == 0
+        assert len(watched.requests) == 3 + 3 + 1
 
 
 def test_requests_are_bounded(valkey_server: ValkeyServer, prefix: str) -> None:

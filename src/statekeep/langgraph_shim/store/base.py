@@ -147,6 +147,34 @@ class Store(Faces, BaseStore):
         """As :meth:`put`."""
         await super().aput(namespace, key, value, index, ttl=self._lifetime(ttl))
 
+    def clear(self, namespace: tuple[str, ...], *, below: bool = False) -> int:
+        """Delete all items of a namespace, and of those below it if asked, in steps.
+
+        It is not atomic: if it is cut off, some are deleted, and you may call it again.
+
+        Args:
+            namespace: its labels.
+            below: also delete what is in all namespaces that begin with these labels; with ``()``, everything.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            InvalidInput: an argument is wrong.
+
+        Example:
+            >>> import statekeep
+            >>> store = RepositoryStore(statekeep.connect("memory:").items)
+            >>> store.put(("users", "ada", "notes"), "a", {"text": "old"})
+            >>> store.clear(("users", "ada"), below=True)
+            1
+        """
+        return self._run(operations.clear(namespace, below))
+
+    async def aclear(self, namespace: tuple[str, ...], *, below: bool = False) -> int:
+        """As :meth:`clear`."""
+        return await self._arun(operations.clear(namespace, below))
+
 
 class RepositoryStore(Blocking, Store):
     """A LangGraph store over an item repository.

@@ -91,6 +91,12 @@ def batch(ops: Iterable[Op], zone: ZoneInfo | None) -> Operation[list[Result]]:
     return results
 
 
+def clear(namespace: tuple[str, ...], below: bool) -> Operation[int]:
+    """Delete all items of a namespace, and of those below it if asked; return how many."""
+    count: int = yield lambda keep: keep.clear(namespace, below=below)
+    return count
+
+
 def _fields(item: domain.Item, zone: ZoneInfo | None) -> dict[str, Any]:
     return {
         "namespace": item.namespace,

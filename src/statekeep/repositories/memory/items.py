@@ -327,11 +327,13 @@ class MemoryItems(AtOnce):
         return sorted(found)[query.offset :][: query.limit]
 
     @at_once
-    def clear(self, namespace: Namespace) -> int:
+    def clear(self, namespace: Namespace, below: bool) -> int:
         with self._lock:
-            count = len(self._live(namespace, self._now()))
-            self._namespaces.pop(namespace, None)
-        return count
+            now = self._now()
+            spaces = list(self._all_live(namespace, now)) if below else [(namespace, self._live(namespace, now))]
+            for cleared, _ in spaces:
+                self._namespaces.pop(cleared, None)
+        return sum(len(records) for _, records in spaces)
 
     @at_once
     def setup(self) -> None:

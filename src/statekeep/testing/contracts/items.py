@@ -1012,6 +1012,46 @@ class ItemContract:
         assert await keep.list_namespaces() == [(), ("n", "below"), ("n2",)]
         assert (await keep.put(("n",), "k", 1)).version == 1
 
+    async def test_clear_below(self, keep: AsyncItemRepository) -> None:
+        stays: list[Namespace] = [
+            (),
+            ("a",),
+            ("ab",),
+            ("a", "bc"),
+            ("a", "b.c"),
+            ("b", "a", "b"),
+            ("a", "B"),
+            ("a", "*"),
+        ]
+        goes: list[Namespace] = [
+            ("a", "b"),
+            ("a", "b", "c"),
+            ("a", "b", "*", "\x00"),
+            ("a", "b", "a", "b"),
+            ("a", "b", "\x01"),
+        ]
+        many: list[Namespace] = [("a", "b", "users", f"{number:03}") for number in range(120)]
+        await keep.batch([PutItem(namespace=space, key="k", value=1) for space in (*stays, *goes, *many)])
+        for _ in range(2):
+            await keep.append(("a", "b", "log"), list(range(500)))
+        await keep.append(("a", "b"), list(range(4)))
+        await keep.put(("a", "b", "c"), "ends", 1, ttl=1000)
+        with anyio.fail_after(20):
+            await keep.put(("a", "b", "ended"), "k", 1, ttl=0.05)
+            while await keep.get(("a", "b", "ended"), "k"):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        assert await keep.clear(("a", "b"), below=False) == 5
+        assert await keep.clear(("a", "b", "no", "such"), below=True) == 0
+        await keep.put(("a", "b"), "k", 1)
+        assert await keep.clear(("a", "b"), below=True) == len(goes) + len(many) + 1000 + 1
+        assert await keep.clear(("a", "b"), below=True) == 0
+        assert await keep.list_namespaces() == sorted(stays)
+        assert await keep.search(("a", "b")) == []
+        assert {item.namespace for item in await keep.search(limit=100)} == set(stays)
+        assert await keep.clear((), below=True) == len(stays)
+        assert await keep.list_namespaces() == []
+        assert await keep.search() == []
+
     async def test_reindex(self, keep: AsyncItemRepository) -> None:
         await keep.append(("n",), list(range(250)))
         await keep.put(("n", "m"), "k", 1)
@@ -1196,6 +1236,7 @@ class ItemContract:
             ("prefix", lambda: keep.list_namespaces(prefix=bad)),
             ("suffix", lambda: keep.list_namespaces(suffix=bad)),
             ("namespace", lambda: keep.clear(bad)),
+            ("namespace", lambda: keep.clear(bad, below=True)),
             ("namespace", lambda: keep.reindex(bad)),
         ]
         for field, call in calls:
@@ -1292,6 +1333,8 @@ class ItemContract:
             ("limit", lambda: listed(untyped.list(n, limit=-1))),
             ("limit", lambda: listed(untyped.list(n, limit=True))),
             ("reverse", lambda: listed(untyped.list(n, reverse=None))),
+            ("below", lambda: untyped.clear(n, below=1)),
+            ("below", lambda: untyped.clear(n, below=None)),
             ("limit", lambda: untyped.search(limit=-1)),
             ("limit", lambda: untyped.search(limit=None)),
             ("limit", lambda: untyped.search(limit="1")),

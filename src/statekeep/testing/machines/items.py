@@ -204,9 +204,9 @@ class ItemMachine(ComparingMachine):
             lambda: self.result(self.repository.pop(namespace)), lambda: self.result(self.oracle.pop(namespace))
         )
 
-    @rule(namespace=some.item_namespaces())
-    def clear(self, namespace: Labels) -> None:
-        self.compare(lambda: self.repository.clear(namespace), lambda: self.oracle.clear(namespace))
+    @rule(namespace=some.item_namespaces(), below=st.booleans())
+    def clear(self, namespace: Labels, below: bool) -> None:
+        self.compare(lambda: self.repository.clear(namespace, below=below), lambda: self.oracle.clear(namespace, below))
 
     # -- read
 
@@ -399,7 +399,7 @@ class ItemMachine(ComparingMachine):
         for item in self.repository.list(namespace, refresh=False):
             self.updated_at = max(self.updated_at, item.updated_at)
         self.repository.clear(namespace)
-        self.oracle.clear(namespace)
+        self.oracle.clear(namespace, below=False)
 
     def _timeless(self, item: Item | Kept) -> Any:
         """Return the fields that do not depend on the order of calls at once."""

@@ -131,8 +131,11 @@ class ItemOracle:
         keys = [key for place, key in self.items if place == namespace]
         return self.items.pop((namespace, max(keys))) if keys else None
 
-    def clear(self, namespace: Labels) -> int:
-        places = [place for place in self.items if place[0] == namespace]
+    def clear(self, namespace: Labels, below: bool) -> int:
+        def goes(labels: Labels) -> bool:
+            return labels == namespace or (below and labels[: len(namespace)] == namespace)
+
+        places = [place for place in self.items if goes(place[0])]
         for place in places:
             del self.items[place]
         return len(places)

@@ -13,7 +13,7 @@ from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, 
 from ...operation import Operation, Page
 from ..backend import ValkeyBackend
 from ..client.factory import Client
-from . import append, listing, reindex, search, search_index, write
+from . import append, clear, listing, reindex, search, search_index, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 
@@ -111,9 +111,10 @@ class ValkeyItems(ValkeyBackend):
         """List in two round trips per 500 namespaces."""
         return listing.list_namespaces(self._settings, query)
 
-    def clear(self, namespace: Namespace) -> Operation[int]:
+    def clear(self, namespace: Namespace, below: bool) -> Operation[int]:
         """Delete in steps of 500 items."""
-        return write.clear(self._settings, namespace)
+        delete = clear.clear_below if below else clear.clear
+        return delete(self._settings, namespace)
 
     def setup(self) -> Operation[None]:
         """Make the search module's index, if the server has the module."""

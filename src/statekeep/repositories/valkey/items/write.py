@@ -1,4 +1,4 @@
-"""Writes of items by key: put, delete, batch, clear, and the reads among them."""
+"""Writes of items by key: put, delete, batch, and the reads among them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
-from ..keys import decode_text
-from ..requests import Arg, Commands
+from ..requests import Commands
 from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
 from .plan import ItemSettings, Plan, Stored, plan_of
@@ -222,17 +221,3 @@ def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None
         actual = int(version) if version and version.isdigit() and len(version) <= 16 else 0
         if not is_expected(action, actual, created_at):
             raise conflict(action, actual or None, moment_of(created_at))
-
-
-def clear(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    """Delete the items of a namespace, 500 at a time, with those put behind meanwhile."""
-    keys = settings.keys(namespace)
-    count = 0
-    start: Arg = "-"
-    while True:
-        (found,) = yield Commands([["ZRANGEBYLEX", keys.index, start, "+", "LIMIT", "0", str(CHUNK)]])
-        if not found:
-            return count
-        deletions = [Delete(namespace, decode_text(key, keys.index)) for key in found]
-        count += sum((yield from apply(settings, deletions)))
-        start = b"(" + found[-1]
