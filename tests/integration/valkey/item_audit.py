@@ -27,8 +27,8 @@ from statekeep.repositories.valkey.keys import decode_part, encode_part
 Hash = Mapping[str, bytes]
 Scores = Mapping[str, float]
 
-KEPT = {"item-call", "item-deletion"}
-"""What is kept for two minutes."""
+KEPT = {"item-call": 160_000, "item-deletion": 120_000}
+"""For how many milliseconds is kept what is kept for a while."""
 
 PLACED = {"item", "item-index", "item-recency", "item-expiry", "item-sequence", *KEPT}
 COLLECTED = {"item-vector", "item-vector-index"}
@@ -45,7 +45,7 @@ class ItemAudit:
         announced: entries of the indexes of namespaces above for which there is no item there.
         orphans: vectors that a former value left, which no reader shows.
         idle: namespaces of the index that have no item.
-        left: all keys but those that are kept for two minutes, and the one that stays for ever.
+        left: all keys but those that are kept for a while, and the one that stays for ever.
     """
 
     problems: list[str] = field(factory=list)
@@ -136,12 +136,12 @@ class _Auditor:
             self.say(f"nobody knows the key {key}")
             return
         namespace = decoded_namespace(tag[1:])
-        if model not in KEPT | {"item-vector"}:
+        if model not in {*KEPT, "item-vector"}:
             self.spaces.add(namespace)
         if model == "item":
             self._item(key, item_keys(self.prefix, namespace), decode_part(rest.removeprefix(":")))
         elif model in KEPT:
-            if not 0 < self.client.pttl(key) <= 120_000:
+            if not 0 < self.client.pttl(key) <= KEPT[model]:
                 self.say(f"{key} is kept for {self.client.pttl(key)} ms")
         elif model == "item-vector":
             self.vectors[decode_part(collection), namespace][rest.removeprefix(":")] = key

@@ -131,11 +131,11 @@ def test_keys_of_appended_values_sort_by_their_numbers() -> None:
 @pytest.mark.parametrize("label", ["a", "a" * SHORT])
 def test_a_plan_declares_no_key_twice(label: str) -> None:
     """Also if keys of namespaces are made anew meanwhile: the script would take one index for two."""
-    plan = Plan(ItemSettings("app", None, False, False, None))
+    plan = Plan(ItemSettings("app", None, False, False, None, 1000))
     plan.add(Put((label, "b"), "k", 1))
     _item_keys.cache_clear()
     plan.add(Put((label, "c"), "k", 1))
     plan.add(Put((label, "b"), "k", 2))
-    call = plan.call()
+    call = next(plan.run())
     assert len(call.keys) == len(set(call.keys))
     assert [action["space"] for action in plan.actions] == [1, 2, 1]

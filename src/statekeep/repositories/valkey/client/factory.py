@@ -24,7 +24,10 @@ ACCEPTED: Final = (
 
 @runtime_checkable
 class Client(Protocol):
-    """A client of a server, for blocking code and event loops. Threads may share it."""
+    """A client of a server, for blocking code and event loops. Threads may share it.
+
+    One that tries for longer than 10 seconds says so in an attribute ``deadline``, in seconds.
+    """
 
     cluster: bool
     """Keys of different slots may live on different nodes."""

@@ -59,6 +59,7 @@ class UrlClient:
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.cluster = target.cluster
+        self.deadline = target.deadline
         self._target = target
         self._directory = directory
         self._on_close = on_close

@@ -23,6 +23,7 @@ class UserSyncClient:
 
     def __init__(self, driver: SyncDriver, deadline: float) -> None:
         self.cluster = driver.cluster
+        self.deadline = deadline
         self._limiter = SyncLimiter(driver, deadline)
         self._workers = Workers(min(WORKERS, driver.limit))
         self._is_closed = False
@@ -62,7 +63,7 @@ class UserAsyncClient:
     def __init__(self, driver: AsyncDriver, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
         self.cluster = driver.cluster
         self._driver = driver
-        self._deadline = deadline
+        self.deadline = deadline
         self._limiter: AsyncLimiter | None = None
         self._loop = loop or running_loop()
         self._is_closed = False
@@ -86,7 +87,7 @@ class UserAsyncClient:
                 "(ainvoke, aput ...), or a client made from a URL, which serves both"
             )
         future = asyncio.run_coroutine_threadsafe(self._execute(request), loop)
-        return _wait(future, self._deadline + self._driver.patience + SLACK)
+        return _wait(future, self.deadline + self._driver.patience + SLACK)
 
     async def aexecute(self, request: Request) -> Reply:
         if self._is_closed:
@@ -103,7 +104,7 @@ class UserAsyncClient:
 
     async def _execute(self, request: Request) -> Reply:
         if self._limiter is None:
-            self._limiter = AsyncLimiter(self._driver, self._deadline)
+            self._limiter = AsyncLimiter(self._driver, self.deadline)
         return await self._limiter.execute(request)
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ def _append(
     plan = plan_of(settings, puts, None if announced is None else announced.time)
     count = len(puts) + (0 if settings.is_split(keys.namespace) else WINDOW)
     documents = max(SPARE, *(len(put.vectors) for put in puts))
-    reply = yield plan.call(append=plan.declare(keys.namespace, base, count, documents))
+    reply = yield from plan.run(append=plan.declare(keys.namespace, base, count, documents))
     if reply[0] == b"append":
         if announced is not None:
             yield from roll_back(settings, keys, announced, sequence_key(int(reply[1])))

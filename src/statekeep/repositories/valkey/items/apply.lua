@@ -18,9 +18,11 @@
 --   append: absent, or the puts get the next keys: base = the number before the first one that is declared, records =
 --     each record that is declared, documents
 --   pop: absent, or only the first of the actions, all of them deletions, is done whose item is the last of all
---   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again
+--   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again; until: by when
+--     this is done, in ms, or not at all; kept: for how much longer the answer is kept
 --   despite: absent, or what is refreshed is so although there are vectors that have no keys here
--- Returns 'done' and a reply for each action, or 'conflict', its number, the version that is there (0 for none), and the
+-- Returns 'late' and the time in ms, if nothing is done since it is too late, or the client's clock is another; or 'done'
+-- and a reply for each action, or 'conflict', its number, the version that is there (0 for none), and the
 -- created_at of what is there ('' if an action before this one puts it), or 'append' and the number of the last key, if the next are not all declared, or 'vectors' and for each action that
 -- there are not enough documents for its number and what its record says. A pop returns 'done', the number of
 -- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
@@ -28,11 +30,12 @@ local plan = cjson.decode(ARGV[1])
 local answered = plan.call and call('GET', KEYS[plan.call])
 if answered then return cmsgpack.unpack(answered) end
 local function answer(reply)
-  if plan.call then call('SET', KEYS[plan.call], cmsgpack.pack(reply), 'PX', 120000) end
+  if plan.call then call('SET', KEYS[plan.call], cmsgpack.pack(reply), 'PXAT', number(plan['until'] + plan.kept)) end
   return reply
 end
 local present = now_us()
 local us, now = tonumber(plan.time), math.floor(present / 1000)
+if plan.call and (now > plan['until'] or now + 4 * plan.kept < plan['until']) then return {'late', number(now)} end
 local deleted = plan.deletion and tonumber(call('GET', KEYS[plan.deletion]) or nil)
 -- The deletion may have removed from the indexes above what was announced before, too; a later time tells the caller.
 if deleted and us <= deleted then us = deleted + 1 end

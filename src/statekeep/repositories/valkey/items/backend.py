@@ -11,14 +11,20 @@ from ....domain.items import Namespace
 from ....domain.model import SHORT
 from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
+from ...validation import ms_of
 from ..backend import ValkeyBackend
-from ..client.factory import Client
+from ..client.factory import DEADLINE, Client
 from . import append, clear, listing, reindex, search, search_index, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 
 REMEMBERED: Final = 1024
 """Namespaces of which the number of the last appended value is remembered."""
+
+
+def _deadline(client: Client) -> float:
+    found: float = getattr(client, "deadline", DEADLINE)
+    return found
 
 
 class ValkeyItems(ValkeyBackend):
@@ -63,7 +69,9 @@ class ValkeyItems(ValkeyBackend):
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
         self.index = index
-        self._settings = ItemSettings(prefix, self.ttl, self.refresh_on_read, client.cluster, index)
+        self._settings = ItemSettings(
+            prefix, self.ttl, self.refresh_on_read, client.cluster, index, ms_of(2 * _deadline(client) + 60)
+        )
         self._last: dict[Namespace, int] = {}
         # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 from pydantic_core import to_json
 
-from ....domain import DEFAULT, Item, VectorIndex
+from ....domain import DEFAULT, Item, Unavailable, VectorIndex
 from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
 from ...item_backend import Action, Get, Put
+from ...operation import Operation
 from ...validation import ms_of
 from ..codecs import encode_time
 from ..keys import encode_part
@@ -34,6 +36,8 @@ class ItemSettings:
     refresh_on_read: bool
     cluster: bool
     index: VectorIndex | None
+    kept: int
+    """Milliseconds in which a call is done that must not be done twice. The answer is kept for as many more."""
 
     @property
     def collection(self) -> str | None:
@@ -190,8 +194,32 @@ class Plan:
         records = [self._record(keys, sequence_key(number), documents) for number in numbers]
         return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
-    def call(self, **more: Any) -> Call:
-        """Return the call of the script, with ``more`` entries of the plan."""
+    def run(self, **more: Any) -> Operation[Sequence[Any]]:
+        """Call the script, with ``more`` entries of the plan; again if the server's clock is another than ours.
+
+        An answer that got lost is given again when the request is repeated. The server keeps it for ``kept``
+        milliseconds after the time until which it does the call at all, so a call is never done twice, also by a
+        server that was halted in between.
+        """
+        began, kept = time.monotonic(), self.settings.kept
+        until = int(time.time() * 1000) + kept
+        while True:
+            reply: Sequence[Any] = yield self._call(until, more)
+            if reply[0] != b"late":
+                return reply
+            now = int(reply[1])
+            # Had it been done, the answer would still be there.
+            if time.monotonic() - began > kept / 1000 and now >= until + kept:
+                raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
+            until = now + kept
+
+    def _call(self, until: int, more: Mapping[str, Any]) -> Call:
+        keys = [*self.keys]
+
+        def position(*others: str) -> int:
+            keys.extend(others)
+            return len(keys) - len(others) + 1
+
         plan: dict[str, Any] = {"spaces": self.spaces, "actions": self.actions, **more}
         kinds = {action["kind"] for action in self.actions}
         first = self.settings.keys(next(iter(self._spaces)))
@@ -202,16 +230,17 @@ class Plan:
             or ("put" in kinds and len(kinds) > 1)
             or any("expected" in action for action in self.actions)
         ):
-            plan["call"] = self._key(f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}")
+            plan["call"] = position(f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}")
+            plan |= {"until": until, "kept": self.settings.kept}
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
         if self.time is not None:
             plan["time"] = str(self.time)
-            plan["deletion"] = self._key(first.deletion)
+            plan["deletion"] = position(first.deletion)
         else:
-            plan["names"] = self._key(*namespace_index_keys(self.settings.prefix))
-            plan["clock"] = self._key(clock_key(self.settings.prefix))
-        return Call(script("items/apply", when_full="put" not in kinds), self.keys, [to_json(plan), *self.args])
+            plan["names"] = position(*namespace_index_keys(self.settings.prefix))
+            plan["clock"] = position(clock_key(self.settings.prefix))
+        return Call(script("items/apply", when_full="put" not in kinds), keys, [to_json(plan), *self.args])
 
 
 def sequence_key(number: int) -> str:

@@ -80,7 +80,7 @@ def call(
     former: dict[int, int | None] = {}
     created: dict[int, str] = {}
     while True:
-        reply: Sequence[Any] = yield plan_of(settings, actions, time, former, created).call(**more)
+        reply: Sequence[Any] = yield from plan_of(settings, actions, time, former, created).run(**more)
         if reply[0] == b"conflict":
             position = int(reply[1]) - 1
             text = reply[3].decode(errors="replace")
@@ -175,7 +175,7 @@ def _refresh(settings: ItemSettings, action: Get, row: Row) -> Operation[Row]:
     )
     plan = Plan(settings, 0 if settings.is_split(action.namespace) else None)
     plan.add(Get(action.namespace, action.key, refresh=True), documents=len(documents), is_known=True)
-    reply = yield plan.call(despite=True)
+    reply = yield from plan.run(despite=True)
     found: Row = reply[1][0]
     return found
 
