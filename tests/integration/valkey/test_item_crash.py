@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from statekeep import Conflict, DeleteItem, GetItem, Item, ItemRepository, PutIt
 from statekeep.repositories.item_backend import Delete, Get, Put
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems
+from statekeep.repositories.valkey.items import cluster as cluster_module
+from statekeep.repositories.valkey.items.keys import namespace_index_keys
 from statekeep.repositories.valkey.requests import Call, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -258,6 +261,33 @@ def test_a_put_that_others_overtake_corrects_what_it_announced(client: Any, pref
     item = ItemRepository(backend).get(SPACE, "k")
     assert item is not None
     assert (item.value, item.version) == ("lasting", 2)
+    check(client, prefix, cluster=True)
+
+
+@pytest.mark.parametrize("ttl", [None, 1000.0])
+@pytest.mark.parametrize("appends", [False, True])
+def test_a_put_for_which_readers_did_not_wait(
+    client: Any, prefix: str, ttl: float | None, appends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between announcement and put there may be as much time as the deadline."""
+    watched = Watched(client, cluster=True)
+    backend = ValkeyItems(watched, prefix=prefix)
+    items = ItemRepository(backend)
+    put = Put(SPACE, "k", "slow", ttl)
+    slow = Running.begin(backend.append(SPACE, [put]) if appends else backend.apply([put]))
+    until_apply(slow, watched)
+    minutes_ago = int((time.time() - 120) * 1_000_000)
+    for key in client.scan_iter(f"{prefix}:item-recency:*"):
+        client.zadd(key, dict.fromkeys(client.zrange(key, 0, -1), minutes_ago))
+    times = namespace_index_keys(prefix)[1]
+    client.zadd(times, dict.fromkeys(client.zrange(times, 0, -1), minutes_ago))
+    assert items.search() == items.search(("a",)) == []
+    assert items.list_namespaces() == []
+    assert client.zcard(times) == 0
+    monkeypatch.setattr(cluster_module, "monotonic", lambda: time.monotonic() + cluster_module.PATIENCE + 1)
+    to_the_end(slow, watched)
+    assert [item.value for item in items.search()] == [item.value for item in items.search(("a",))] == ["slow"]
+    assert items.list_namespaces() == [SPACE]
     check(client, prefix, cluster=True)
 
 

@@ -6,6 +6,8 @@ Their indexes are told of an item before it is put, so that it is missing in non
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
+from typing import Final
 
 from attrs import frozen
 
@@ -17,6 +19,10 @@ from ..scripts import script
 from .keys import ItemKeys, clock_key, namespace_index_keys, ordered
 from .plan import ItemSettings, Stored
 from .records import decoded_us, last_put_us, seconds_of
+
+
+PATIENCE: Final = 30.0
+"""Seconds after which an announcement is repeated. Readers drop one without a record when it is a minute old."""
 
 
 @frozen
@@ -36,18 +42,20 @@ class Announced:
         entries: in their order.
         time: of the first, in microseconds; each further one is one later.
         is_kept: whether an index above has some of the items end later than they will.
+        began: when it began, by the clock of this process.
     """
 
     entries: Sequence[Entry]
     time: int
     is_kept: bool
+    began: float
 
 
 def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -> Operation[Announced]:
     """Name items in all indexes above their namespace, before they are written."""
-    time, is_kept = "", False
+    time, is_kept, began = "", False, monotonic()
     if not entries:
-        return Announced(entries, 0, is_kept)
+        return Announced(entries, 0, is_kept, began)
     for link in reversed(keys.chain[1:]):
         args = [str(arg) for entry in entries for arg in (link.member(entry.namespace, entry.key), entry.life)]
         root = (*namespace_index_keys(settings.prefix), clock_key(settings.prefix)) if link.namespace == () else ()
@@ -58,7 +66,7 @@ def announce(settings: ItemSettings, keys: ItemKeys, entries: Sequence[Entry]) -
         )
         time = reply[0].decode()
         is_kept = is_kept or bool(reply[1])
-    return Announced(entries, int(time), is_kept)
+    return Announced(entries, int(time), is_kept, began)
 
 
 def extend_expiry_above(settings: ItemSettings, keys: ItemKeys, refreshed: Sequence[str]) -> Operation[None]:
@@ -115,7 +123,9 @@ def roll_back(settings: ItemSettings, keys: ItemKeys, announced: Announced, last
 def reconcile(
     settings: ItemSettings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]
 ) -> Operation[None]:
-    """Correct the indexes above if others put the same items, or if these end earlier."""
+    """Correct the indexes above if others put the same items, if these end earlier, or if it took long."""
+    if announced.entries and monotonic() - announced.began > PATIENCE:
+        announced = yield from announce(settings, keys, announced.entries)
     times = [decoded_us(put.updated_at) for put in stored]
     if not announced.is_kept and all(time == announced.time + position for position, time in enumerate(times)):
         return
@@ -123,8 +133,8 @@ def reconcile(
         settings,
         keys,
         [
-            _Truth(entry, time, time, decoded_us(put.expires_at) // 1000)
-            for entry, put, time in zip(announced.entries, stored, times, strict=True)
+            _Truth(entry, max(time, announced.time + position), time, decoded_us(put.expires_at) // 1000)
+            for position, (entry, put, time) in enumerate(zip(announced.entries, stored, times, strict=True))
         ],
     )
 
