@@ -18,7 +18,8 @@ from statekeep import Channel, Checkpoint, CorruptRecord
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.checkpoints import delete as deletion
-from statekeep.repositories.valkey.checkpoints.keys import namespace_keys
+from statekeep.repositories.valkey.checkpoints import put
+from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, thread_index_keys
 from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -453,3 +454,33 @@ def test_a_deletion_that_is_cut_off_does_not_hide_what_was_put_meanwhile(
 
     assert [thread.thread_id for thread in repository.list_threads()] == ["t"]
     assert [saved.checkpoint_id for saved in repository.list("t")] == ["2"]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_put_for_which_readers_did_not_wait(
+    valkey_server: ValkeyServer, prefix: str, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the index and the record there may be as much time as the deadline."""
+    with valkey_server.client() as client:
+        backend = ValkeyCheckpoints(Mortal(client, cluster=True), prefix=prefix)
+        repository = CheckpointRepository(backend)
+        (made,) = chain("t", 1, run_id="run")
+        operation = backend.put(made, None)
+        request = next(operation)
+        while not (isinstance(request, Call) and request.script.name == "put"):
+            request = operation.send(backend.execute(request))
+        by_time = thread_index_keys(prefix)[0]
+        client.zadd(by_time, {"t": 1.7e15})  # minutes ago
+        assert list(repository.list_threads()) == []
+        assert client.zcard(by_time) == 0
+        repository.delete_runs(["run"])
+        if slow:
+            monkeypatch.setattr(put, "monotonic", lambda: time.monotonic() + put.PATIENCE + 1)
+        with pytest.raises(StopIteration):
+            while True:
+                request = operation.send(backend.execute(request))
+        assert repository.get("t") is not None
+        assert [thread.thread_id for thread in repository.list_threads()] == (["t"] if slow else [])
+        if slow:
+            repository.delete_runs(["run"])
+            assert repository.get("t") is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoints import Supply
@@ -15,6 +16,9 @@ from .get import add_run, refresh
 from .keys import run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
+
+PATIENCE: Final = 30.0
+"""Seconds after which a put enters its thread again. Readers drop one without checkpoints when it is a minute old."""
 
 
 def put(
@@ -41,10 +45,9 @@ def put(
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that a death in between leaves an index entry without a checkpoint, which readers skip.
-        times = yield Call(script("checkpoints/touch_thread"), everywhere, [checkpoint.thread_id])
-        if run:
-            yield Call(script("checkpoints/add_run"), run, [checkpoint.thread_id, ttl])
+        times = yield from _touch(settings, checkpoint.thread_id, run_id)
         everywhere, run = [], []
+    began = monotonic()
 
     channels = checkpoint.channels
     while True:
@@ -56,6 +59,8 @@ def put(
         positions = yield call
         if not positions:
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
+            if settings.cluster and monotonic() - began > PATIENCE:
+                yield from _touch(settings, checkpoint.thread_id, run_id)
             return
         names = list(channels)
         missing = [names[position] for position in positions]
@@ -71,6 +76,14 @@ def put(
                     [checkpoint.thread_id, *times],
                 )
             raise
+
+
+def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:
+    """Enter a thread into the indexes that are in other slots; return the time noted and the one before it."""
+    times = yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
+    if run_id:
+        yield from add_run(settings, run_id, thread_id)
+    return times
 
 
 def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:

@@ -20,7 +20,6 @@ from .keys import ItemKeys, clock_key, namespace_index_keys, ordered
 from .plan import ItemSettings, Stored
 from .records import decoded_us, last_put_us, seconds_of
 
-
 PATIENCE: Final = 30.0
 """Seconds after which an announcement is repeated. Readers drop one without a record when it is a minute old."""
 
