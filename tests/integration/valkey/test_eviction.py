@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from statekeep import CheckpointRepository, CorruptRecord, ItemRepository
+from statekeep import Checkpoint, CheckpointRepository, CorruptRecord, ItemRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_for
-from statekeep.repositories.valkey.checkpoints.keys import namespace_keys
+from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, thread_index_keys
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.testing.servers import ValkeyServer
 
@@ -179,6 +179,143 @@ def test_an_index_that_is_made_anew_by_a_write_lasts_as_long_as_before(
     assert not audit(client, prefix).problems
 
 
+def left(client: Any, prefix: str) -> set[str]:
+    """The keys that may still hold something of a thread."""
+    return {key.decode() for key in client.scan_iter(f"{prefix}:*")} - {
+        *thread_index_keys(prefix),
+        *(key.decode() for key in client.scan_iter(f"{prefix}:run-index:*")),
+    }
+
+
+NESTED = "of:1"
+
+
+@pytest.fixture(params=[None, 1000])
+def nested(request: pytest.FixtureRequest, client: Any, prefix: str) -> CheckpointRepository:
+    """A thread with a nested namespace, and pending writes in both."""
+    repository = CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix, ttl=request.param))
+    fill(repository, THREAD)
+    for checkpoint in chain(THREAD, 3, NESTED):
+        repository.put(checkpoint)
+        repository.put_writes(THREAD, checkpoint.checkpoint_id, [write("task", 0)], namespace=NESTED)
+    return repository
+
+
+def evicted(prefix: str, what: str) -> list[str]:
+    """The keys of a kind, of both namespaces."""
+    root, nested = namespace_keys(prefix, THREAD, ""), namespace_keys(prefix, THREAD, NESTED)
+    kinds = {
+        "namespaces": [root.namespaces],
+        "checkpoints": [root.checkpoints, nested.checkpoints],
+        "checkpoints of a nested namespace": [nested.checkpoints],
+        "writes": [root.writes, nested.writes],
+        "pending": [root.pending, nested.pending],
+        "expiry": [root.expiry, nested.expiry],
+        "head": [root.head, nested.head],
+        "values": [root.values, nested.values],
+        "all derived": [*root.derived, *nested.derived],
+        "newest": [root.checkpoint("00002"), nested.checkpoint("00002")],
+    }
+    del kinds["all derived"][1], kinds["all derived"][7]  # channel values are data
+    kinds["namespaces and head"] = [root.namespaces, root.head]
+    kinds["checkpoints and head"] = [*kinds["checkpoints"], root.head, nested.head]
+    return kinds[what]
+
+
+KINDS_OF_KEYS = [
+    *(
+        "namespaces",
+        "checkpoints",
+        "checkpoints of a nested namespace",
+        "writes",
+        "pending",
+        "expiry",
+        "head",
+        "values",
+    ),
+    *("all derived", "newest", "namespaces and head", "checkpoints and head"),
+]
+
+
+@pytest.mark.parametrize("deletion", ["delete_thread", "prune"])
+@pytest.mark.parametrize("what", KINDS_OF_KEYS)
+def test_a_thread_is_deleted_whatever_was_evicted(
+    nested: CheckpointRepository, client: Any, prefix: str, what: str, deletion: str
+) -> None:
+    client.delete(*evicted(prefix, what))
+    if deletion == "delete_thread":
+        nested.delete_thread(THREAD)
+    else:
+        nested.prune([THREAD], keep=0)
+    assert left(client, prefix) == set()
+    assert nested.get(THREAD) is None
+    assert nested.get(THREAD, checkpoint_id="00001") is None
+    assert list(nested.list_threads()) == []
+
+
+@pytest.mark.parametrize("what", ["namespaces", "checkpoints", "newest"])
+def test_a_thread_is_deleted_if_it_went_on_after_an_eviction(
+    nested: CheckpointRepository, client: Any, prefix: str, what: str
+) -> None:
+    client.delete(*evicted(prefix, what))
+    nested.put(chain(THREAD, 4)[3])
+    nested.put_writes(THREAD, "00003", [write("task", 0)])
+    nested.put(chain(THREAD, 5)[4])
+    nested.delete_thread(THREAD)
+    assert left(client, prefix) == set()
+
+
+@pytest.mark.parametrize("what", ["namespaces", "checkpoints"])
+def test_an_index_that_was_gone_is_reported_by_the_next_put(
+    nested: CheckpointRepository, client: Any, prefix: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.delete(*evicted(prefix, what))
+    nested.put(chain(THREAD, 4)[3])
+    nested.put(chain(THREAD, 5)[4])
+    [message] = losses(caplog)
+    assert namespace_keys(prefix, THREAD, "").checkpoints in message
+    assert "reindex('t')" in message
+    assert nested.reindex(THREAD) == 8
+    assert len(list(nested.list(THREAD))) == 8
+    assert not audit(client, prefix).problems
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "newest", "all derived"])
+@pytest.mark.parametrize("wanted", ["", NESTED])
+def test_a_smaller_id_is_not_the_newest_after_an_eviction(
+    nested: CheckpointRepository, client: Any, prefix: str, what: str, wanted: str
+) -> None:
+    keys = namespace_keys(prefix, THREAD, wanted)
+    before = nested.get(THREAD, namespace=wanted)
+    client.delete(*(key for key in evicted(prefix, what) if key != keys.head))
+    list(nested.list(THREAD, namespace=wanted))
+    fork = Checkpoint(thread_id=THREAD, namespace=wanted, checkpoint_id="00001a", parent_id="00001")
+    nested.put(fork)
+    assert before
+    assert (after := nested.get(THREAD, namespace=wanted))
+    assert after.checkpoint_id == before.checkpoint_id == "00002"
+    assert after.channels == before.channels
+    nested.put(chain(THREAD, 4, wanted)[3])
+    assert (newest := nested.get(THREAD, namespace=wanted))
+    assert newest.checkpoint_id == "00003"
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "newest"])
+def test_a_prune_keeps_the_newest_whatever_was_evicted(
+    nested: CheckpointRepository, client: Any, prefix: str, what: str
+) -> None:
+    before = nested.get(THREAD)
+    client.delete(*evicted(prefix, what))
+    nested.prune([THREAD])
+    assert (after := nested.get(THREAD))
+    assert after.checkpoint_id == "00002"
+    assert after.channels == (before and before.channels)
+    kept = [saved.checkpoint_id for saved in nested.list(THREAD, namespace="")]
+    assert kept == (["00001"] if what == "newest" else ["00002"])
+    nested.delete_runs(["run"])
+    assert nested.get(THREAD) is None
+
+
 def test_items_that_are_gone_are_reported(client: Any, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     items = ItemRepository(ValkeyItems(client_for(client), prefix=prefix))
     space = ("users", "ada")
@@ -231,6 +368,7 @@ def test_a_full_server_that_evicts(policy: str, caplog: pytest.LogCaptureFixture
                     whole += 1
                 else:
                     keys = namespace_keys("statekeep", thread_id, "")
-                    assert not client.exists(keys.writes, keys.pending)
+                    members = [*client.zrange(keys.writes, 0, -1), *client.hkeys(keys.pending)]
+                    assert not [name for name in members if name.startswith(f"{checkpoint_id}:".encode())]
         assert whole
         assert lost

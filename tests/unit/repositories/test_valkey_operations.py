@@ -292,21 +292,22 @@ def test_delete_thread_goes_on_until_nothing_is_left() -> None:
 def test_delete_thread_looks_again_at_the_namespace_in_which_a_page_ends() -> None:
     names = [b"%03d" % number for number in range(499)]
     script = Script(
-        [[], [], [b"", b"a", b"b"]],
-        *([[b"c"], [], names, []], []),  # full before the pending writes of "a"
-        *([[], [b"c:task:0:items"], [b"c"], []], []),
+        [[], [], 0, [b"", b"a", b"b"]],
+        *([[b"c"], [], 0, names, [], 0], []),  # full before the pending writes of "a"
+        *([[], [b"c:task:0:items"], 0, [b"c"], [], 0], []),
     )
     perform(script, ValkeyCheckpoints(script).delete_thread("t"))
     assert script.names == ["contents", "contents", "erase", "contents", "erase"]
     a, b = namespace_keys("statekeep", "t", "a"), namespace_keys("statekeep", "t", "b")
-    assert script.call(3).keys == [a.checkpoints, a.writes, b.checkpoints, b.writes]
-    assert script.call(4).args == ["t", "a", "0", "1", "c:task:0:items", "b", "1", "0", "c"]
+    shared = [(keys.checkpoints, keys.writes, keys.head, keys.values, keys.pending) for keys in (a, b)]
+    assert script.call(3).keys == [*shared[0], *shared[1]]
+    assert script.call(4).args == ["t", "1", "a", "0", "1", "c:task:0:items", "b", "1", "0", "c"]
 
 
 def test_delete_thread_in_a_cluster() -> None:
     script = Script(
         b"1000",  # when the thread was updated
-        *([[b"c"], [], [b""]], [b"r"]),
+        *([[b"c"], [], 0, [b""]], [b"r"]),
         1,  # the index forgets it
         0,  # nobody put a checkpoint meanwhile
         [1],  # nor does the run know it

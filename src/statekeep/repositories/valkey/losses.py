@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from ...domain.shown import shown
+
 logger: Final = logging.getLogger("statekeep.valkey")
 """The logger that tells of records gone which nobody deleted through Statekeep."""
 
@@ -27,3 +29,18 @@ def report(kind: str, index: str, members: Sequence[bytes]) -> None:
             index,
             members[0].decode(errors="backslashreplace"),
         )
+
+
+def report_index(index: str, thread_id: str) -> None:
+    """Log a warning about an index that is gone, so that nothing tells which records it named.
+
+    Args:
+        index: its key.
+        thread_id: the thread that it belongs to.
+    """
+    logger.warning(
+        "%s, or the index of the thread's namespaces, was gone: the server evicted it (its maxmemory-policy is to be "
+        "noeviction), or another program deleted it; reindex(%s) finds the records that listings now lack",
+        index,
+        shown(thread_id),
+    )

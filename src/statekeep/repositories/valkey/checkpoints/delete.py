@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ....domain import CorruptRecord, Thread, tagged_json
 from ....domain.lineage import Link, is_under_root, root_of, with_sources
 from ...operation import Operation
-from ..chunks import CHUNK, chunks
+from ..chunks import CHUNK, Row, chunks
 from ..keys import decode_text, encode_part
 from ..requests import Call, Commands
 from ..scripts import script
@@ -17,6 +18,7 @@ from .get import add_run, read_fields
 from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
 from .records import tokens, value_fields
+from .restore import restore_indexes
 from .settings import CheckpointSettings
 from .threads import drop_threads, find_thread, list_namespaces, threads_of_run
 
@@ -38,36 +40,63 @@ class Node(Link):
     run_id: str | None
     fields: Sequence[str]
     """The fields of the values hash that it refers to."""
+    is_copy: bool = False
+    """Whether it was read from the copy of the newest, because its record is gone."""
 
 
-def _nodes(keys: NamespaceKeys) -> Operation[dict[str, Node]]:
-    """Read the links of all checkpoints of a namespace, newest first."""
+def _read_nodes(keys: NamespaceKeys) -> Operation[tuple[dict[str, Node], bool]]:
+    """Read the links of all checkpoints of a namespace, newest first.
+
+    Behind them comes the newest one, if its record was evicted and all that is left of it is its copy.
+
+    Returns:
+        The links by id, and whether the index may lack some, because it was evicted.
+    """
     found: dict[str, Node] = {}
     top = "+"
     while True:
         [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(SCAN), top])
         names = [decode_text(name, keys.checkpoints) for name in ids]
-        records = [keys.checkpoint(name) for name in names]
-        table = yield from read_fields(records, ["parent_id", "run_id", "channels"])
+        is_last = len(ids) < SCAN
+        records = [*map(keys.checkpoint, names), *([keys.head, keys.values] if is_last else [])]
+        table = yield from read_fields(records, ["parent_id", "run_id", "channels", "checkpoint_id", "incomplete"])
         gone: list[str] = []
-        for name, key, (parent_id, run_id, channels) in zip(names, records, table, strict=True):
-            if channels is None:
+        for name, key, row in zip(names, records, table, strict=False):
+            if row[2] is None:
                 # It expired or was removed by others: it must not count as one that is kept.
                 gone.append(name)
-                continue
-            fields = value_fields(channels, key)
-            found[name] = Node(
-                parent_id=decode_text(parent_id, key) if parent_id else None,
-                stored={token.partition(":")[0] for token in fields},
-                replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
-                checkpoint_id=name,
-                run_id=decode_text(run_id, key) if run_id else None,
-                fields=fields,
-            )
+            else:
+                found[name] = _node(name, key, row)
         yield from adopt_checkpoints(keys, gone)
-        if len(ids) < SCAN:
-            return found
+        if is_last:
+            copy, held, is_incomplete = table[-2], table[-2][3], table[-1][4] is not None
+            if held is not None and (name := held.decode(errors="replace")) not in found:
+                is_incomplete = is_incomplete or not found
+                found[name] = evolve(_node(name, keys.head, copy), is_copy=True)
+            return found, is_incomplete
         top = f"({names[-1]}"
+
+
+def _node(name: str, key: str, row: Row) -> Node:
+    parent_id, run_id, channels, *_ = row
+    fields = value_fields(channels, key)
+    return Node(
+        parent_id=decode_text(parent_id, key) if parent_id else None,
+        stored={token.partition(":")[0] for token in fields},
+        replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
+        checkpoint_id=name,
+        run_id=decode_text(run_id, key) if run_id else None,
+        fields=fields,
+    )
+
+
+def _nodes(settings: CheckpointSettings, keys: NamespaceKeys) -> Operation[dict[str, Node]]:
+    """Read the links of all checkpoints as :func:`_read_nodes` does, and find them if their index was evicted."""
+    nodes, is_incomplete = yield from _read_nodes(keys)
+    if is_incomplete:
+        yield from restore_indexes(settings, keys.thread_id)
+        nodes, _ = yield from _read_nodes(keys)
+    return nodes
 
 
 @frozen
@@ -79,13 +108,14 @@ class Records:
     members: Sequence[str]
 
 
-def _erase(settings: CheckpointSettings, found: Sequence[Records]) -> Call:
+def _erase(settings: CheckpointSettings, found: Sequence[Records], *, whole: bool = False) -> Call:
     """Delete records of a thread with their index entries; return their runs.
 
-    What is empty then goes too, so this is worth a call even without records.
+    What is empty then goes too, so this is worth a call even without records. Of ``whole`` namespaces, the copy of a
+    newest checkpoint goes whose record was evicted.
     """
     call_keys: list[str] = []
-    call_args = [found[0].keys.thread_id]
+    call_args = [found[0].keys.thread_id, str(int(whole))]
     for some in found:
         keys = some.keys
         call_keys += [*keys.derived, *map(keys.checkpoint, some.ids), *map(keys.write, some.members)]
@@ -141,7 +171,9 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
         generation = yield from _generation(keys)
         if generation is None or not candidates:
             return
-        nodes = yield from _nodes(keys)
+        nodes, is_incomplete = yield from _read_nodes(keys)
+        if is_incomplete:
+            return  # a checkpoint that the index lacks may use them
         used = {name for node in nodes.values() for name in node.fields}
         for chunk in chunks(sorted(set(candidates) - used)):
             if not (yield Call(script("checkpoints/collect"), [keys.values, keys.expiry], [generation, *chunk])):
@@ -152,12 +184,16 @@ def collect(keys: NamespaceKeys, candidates: Collection[str]) -> Operation[None]
 
 def _contents(spaces: Sequence[NamespaceKeys], *namespaces: str) -> Call:
     """Ask for the records of namespaces, and for the list of all if its key is given."""
-    indexes = [key for keys in spaces for key in (keys.checkpoints, keys.writes)]
+    indexes = [key for keys in spaces for key in (keys.checkpoints, keys.writes, keys.head, keys.values, keys.pending)]
     return Call(script("checkpoints/contents"), [*indexes, *namespaces], [str(CHUNK)])
 
 
 def _delete_namespaces(
-    settings: CheckpointSettings, spaces: Sequence[NamespaceKeys], page: Sequence[Sequence[bytes]] = ()
+    settings: CheckpointSettings,
+    spaces: Sequence[NamespaceKeys],
+    page: Sequence[Any] = (),
+    *,
+    whole_thread: bool = False,
 ) -> Operation[set[str]]:
     """Delete whole namespaces of a thread, some records at a time.
 
@@ -165,26 +201,36 @@ def _delete_namespaces(
         settings: of the repository.
         spaces: the keys of the namespaces.
         page: what they hold, if that is known.
+        whole_thread: delete those namespaces, too, that are found when the indexes have to be made anew.
 
     Returns:
         The runs that had put something there. Nobody knows them any more when this was cut off. The indexes of these
         runs name the thread then, until the runs are deleted; that is all.
     """
     runs: set[str] = set()
+    is_complete = False
     while spaces:
         page = page or (yield _contents(spaces[:NAMESPACES]))
+        if any(page[2::3]) and not is_complete:
+            is_complete, page = True, ()
+            restored = yield from restore_indexes(settings, spaces[0].thread_id)
+            if whole_thread:
+                known = {keys.namespace for keys in spaces}
+                spaces = [*spaces, *(settings.keys(spaces[0].thread_id, name) for name in restored.namespaces - known)]
+            continue
         found = [
             Records(
                 keys,
                 [decode_text(name, keys.checkpoints) for name in ids],
                 [decode_text(name, keys.writes) for name in members],
             )
-            for keys, ids, members in zip(spaces, page[::2], page[1::2], strict=False)
+            for keys, ids, members in zip(spaces, page[::3], page[1::3], strict=False)
         ]
         # Damage is no reason to keep a thread: no run has an id that is no text.
-        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, found)))
+        runs.update(run_id.decode(errors="replace") for run_id in (yield _erase(settings, found, whole=True)))
         # The last namespace of a full page may hold more.
-        spaces = spaces[len(found) :] if sum(map(len, page)) < CHUNK else spaces[len(found) - 1 :]
+        size = sum(len(records.ids) + len(records.members) for records in found)
+        spaces = spaces[len(found) :] if size < CHUNK else spaces[len(found) - 1 :]
         page = ()
     return runs
 
@@ -196,8 +242,12 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
     root = settings.keys(thread_id, "")
     *page, names = yield _contents([root], root.namespaces)
     namespaces = sorted(decode_text(name, root.namespaces) for name in names)
+    if any(page) and "" not in namespaces:
+        # The index of namespaces was evicted.
+        restored = yield from restore_indexes(settings, thread_id)
+        namespaces, page = sorted({"", *restored.namespaces}), []
     spaces = [settings.keys(thread_id, namespace) for namespace in namespaces]
-    runs = yield from _delete_namespaces(settings, spaces, page if namespaces == [""] else ())
+    runs = yield from _delete_namespaces(settings, spaces, page if namespaces == [""] else (), whole_thread=True)
     if settings.cluster:
         yield from _forget_in_cluster(settings, thread_id, entry, runs)
     elif runs or not namespaces:
@@ -235,7 +285,7 @@ def _leave_runs(
         keys = settings.keys(thread_id, namespace)
         generation = yield from _generation(keys)
         if generation is not None and generation != seen.get(namespace):
-            nodes = yield from _nodes(keys)
+            nodes = yield from _nodes(settings, keys)
             for run_id in sorted({node.run_id for node in nodes.values() if node.run_id in runs and node.run_id}):
                 yield from add_run(settings, run_id, thread_id)
 
@@ -252,7 +302,7 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
         for namespace in (yield from list_namespaces(settings, thread_id)):
             keys = settings.keys(thread_id, namespace)
             seen[namespace] = yield from _generation(keys)
-            nodes = yield from _nodes(keys)
+            nodes = yield from _nodes(settings, keys)
             gone = {node.checkpoint_id for node in nodes.values() if node.run_id in runs}
             gone -= with_sources(nodes.keys() - gone, nodes.get)
             yield from _remove(settings, keys, nodes, gone)
@@ -272,9 +322,9 @@ def prune(settings: CheckpointSettings, thread_id: str, keep: int) -> Operation[
     # still say which nested namespaces go with them.
     for namespace in (yield from list_namespaces(settings, thread_id)):
         keys = settings.keys(thread_id, namespace)
-        nodes = yield from _nodes(keys)
-        newest = list(nodes)[:keep]
-        kept = with_sources(newest, nodes.get)
+        nodes = yield from _nodes(settings, keys)
+        newest = [name for name, node in nodes.items() if not node.is_copy][:keep]
+        kept = with_sources([*newest, *(name for name, node in nodes.items() if node.is_copy)], nodes.get)
         if namespace == "":
             roots, kept_roots = nodes, kept
             continue

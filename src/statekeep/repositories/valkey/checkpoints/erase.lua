@@ -2,12 +2,13 @@
 -- use: forget_thread
 -- Delete checkpoint and pending write records with their index entries; with the last one of a namespace, all that they
 -- shared; with the last checkpoint of the thread, its entry in the thread index, if that is given.
+-- A copy of a checkpoint that is not among them stays, unless whole namespaces go: its record was evicted.
 -- KEYS: per namespace: head values checkpoints writes expiry namespaces pending, record*; [thread-index x2]
--- ARGV: thread, per namespace: namespace, number of checkpoints, of pending writes, id*, member* (in the records' order)
+-- ARGV: thread, 1 for whole namespaces or 0, per namespace: namespace, number of checkpoints, of pending writes, id*, member* (in the records' order)
 -- Returns the runs of the checkpoints.
 local runs, seen = {}, {}
 local namespaces
-local key, at = 1, 2
+local key, at = 1, 3
 while at <= #ARGV do
   local head, values, checkpoints, writes, expiry, pending
   head, values, checkpoints, writes, expiry, namespaces, pending = unpack(KEYS, key, key + 6)
@@ -34,7 +35,7 @@ while at <= #ARGV do
   if last >= first_write then members = members - call('ZREM', writes, unpack(ARGV, first_write, last)) end
   if last >= first then call('UNLINK', unpack(KEYS, first + shift, last + shift)) end
 
-  local any_checkpoint, any_write = ids > 0, members > 0
+  local any_checkpoint, any_write = ids > 0 or ARGV[2] == '0' and newest and not is_newest, members > 0
   if not any_checkpoint then call('UNLINK', head, values) elseif is_newest then call('UNLINK', head) end
   if not any_checkpoint and not any_write then
     call('UNLINK', pending, expiry)

@@ -37,10 +37,14 @@ def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
     return (yield from _adopt(keys, "w", keys.writes, members, keys.write))
 
 
-def rebuild_head(keys: NamespaceKeys) -> Operation[str | None]:
-    """Rebuild the copy of the newest checkpoint; return its id, ``None`` without one.
+def rebuild_head(keys: NamespaceKeys, *, replace: bool = False) -> Operation[str | None]:
+    """Rebuild the copy of the newest checkpoint if it is gone; return its id, ``None`` without one.
 
     The index may name checkpoints that expired or were removed by others: they are dropped on the way.
+
+    Args:
+        keys: of the namespace.
+        replace: make it anew even if there is one, which may be all that is left of an evicted record.
     """
     while True:
         [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(CHUNK), "+"])
@@ -50,7 +54,9 @@ def rebuild_head(keys: NamespaceKeys) -> Operation[str | None]:
         names = [decode_text(name, keys.checkpoints) for name in ids]
         newest = names[0]
         answer = yield Call(
-            script("checkpoints/rebuild_head"), [keys.head, keys.checkpoints, keys.checkpoint(newest)], [newest]
+            script("checkpoints/rebuild_head"),
+            [keys.head, keys.checkpoints, keys.checkpoint(newest)],
+            [newest, "1"] if replace else [newest],
         )
         if answer == ids[0]:
             return newest

@@ -2,6 +2,7 @@
 -- use: now_us, number, decoded, store, ttl_of, hold, outlast, has_ends, drop_expired, prolong, fields_of, values_of
 -- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
+-- Returns -1 in place of them if it was stored and an index of the thread turned out to have been evicted.
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent [thread-index x2 [run]]
 -- ARGV: ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter per channel, token*, value*
 --   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
@@ -104,8 +105,22 @@ store(record, ttl > 0 and ends, 'channels', table.concat(tokens, ' '), 'pk', pk_
   'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
   'header', header, unpack(optional))
 call('ZADD', checkpoints, 0, id)
-if call('ZRANGE', checkpoints, -1, -1)[1] == id then call('COPY', record, head, 'REPLACE') end
-call('ZADD', namespaces, 1, namespace)
+local last = call('ZRANGE', checkpoints, -2, -1)
+local newest, is_incomplete, is_evicted = last[#last], false, false
+if newest == id then
+  -- Mostly the copy is of the one before, or of this one. Otherwise the index, or the newest record, was evicted.
+  local held = call('HGET', head, 'checkpoint_id')
+  is_evicted = #last == 1 and held and held ~= id
+  is_incomplete = is_evicted or #last == 1 and not held and stored[1]
+  if held and held ~= id and held ~= last[1] then
+    call('ZADD', checkpoints, 0, held)
+    newest = call('ZRANGE', checkpoints, -1, -1)[1]
+    if #last > 1 then call('ZREM', checkpoints, held) end
+  end
+  if newest == id then call('COPY', record, head, 'REPLACE') end
+end
+if call('ZADD', namespaces, 1, namespace) == 1 and #last > 1 then is_incomplete, is_evicted = true, true end
+if is_incomplete then call('HSET', values, 'incomplete', 1) end
 
 if mortal then
   if ttl > 0 then
@@ -124,4 +139,5 @@ end
 
 if KEYS[10] then touch_thread(KEYS[10], KEYS[11], thread, us) end
 if KEYS[12] then add_run(KEYS[12], thread, ttl) end
+if is_evicted then return {-1} end
 return missing

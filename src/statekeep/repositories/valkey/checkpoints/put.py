@@ -10,6 +10,7 @@ from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoints import Supply
 from ...operation import Operation
 from ..keys import decode_text
+from ..losses import report_index
 from ..requests import Call
 from ..scripts import script
 from .get import add_run, refresh
@@ -57,10 +58,12 @@ def put(
             [ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
         )
         positions = yield call
-        if not positions:
+        if not positions or positions[0] < 0:
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
             if settings.cluster and monotonic() - began > PATIENCE:
                 yield from _touch(settings, checkpoint.thread_id, run_id)
+            if positions:
+                report_index(keys.checkpoints, checkpoint.thread_id)
             return
         names = list(channels)
         missing = [names[position] for position in positions]
