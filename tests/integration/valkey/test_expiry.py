@@ -303,3 +303,43 @@ def test_a_listing_goes_on_when_what_it_lists_expires(open_repository: Open, cli
         assert {f"{number:02}" for number in range(0, 50, 2)} <= set(ids)
         assert not {f"{number:02}" for number in range(1, 20, 2)} & set(ids)  # those of pages that were not read yet
     assert lasting.reindex("t") == 25
+
+
+def test_a_wide_step_looks_at_its_other_writes_once(prefix: str) -> None:
+    """Each task stores its writes by a call of its own: none may cost more than the one before."""
+    with ValkeyServer() as server, server.client() as client:
+        repository = CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix, ttl=1000))
+        repository.put(chain("t", 1, run_id="run")[0])
+        client.config_resetstat()
+        for task in range(200):
+            repository.put_writes("t", "00000", [write(f"task {task}", 0)])
+        stats = client.info("commandstats")
+        assert stats["cmdstat_hset"]["calls"] >= 200
+        assert stats["cmdstat_zrangebylex"]["calls"] == 1
+        assert stats["cmdstat_zmscore"]["calls"] == 1
+        assert not audit(client, prefix).problems
+        assert (saved := repository.get("t"))
+        assert len(saved.pending_writes) == 200
+
+
+def test_each_write_lasts_as_long_as_the_last_one_of_its_checkpoint(
+    open_repository: Open, client: Any, prefix: str
+) -> None:
+    keys = namespace_keys(prefix, "t", "")
+    open_repository(1000).put(chain("t", 1)[0])
+    for number, ttl in enumerate((100, 100, 1000, 100, 100, 1000, 1000)):
+        open_repository(ttl).put_writes("t", "00000", [write(f"task-{number}", 0)])
+        left = [client.pttl(keys.write(name.decode())) for name in client.zrange(keys.writes, 0, -1)]
+        assert len(left) == number + 1
+        assert min(left) > 900 * ttl
+        check(client, prefix)
+    open_repository().reindex("t")
+    client.pexpire(keys.write("00000:task-3:0:items"), 1000)
+    open_repository().reindex("t")
+    open_repository(1000).put_writes("t", "00000", [write("task-7", 0)])
+    assert client.pttl(keys.write("00000:task-3:0:items")) > 900_000
+    open_repository(1000).put_writes("t", "00000", [write("task-8", 0)])
+    assert client.zscore(keys.expiry, "m00000")
+    open_repository(1000).put(chain("t", 2)[1])
+    open_repository().prune(["t"])
+    assert client.zscore(keys.expiry, "m00000") is None

@@ -22,6 +22,7 @@ end
 
 for i = 3, #ARGV do
   local left = call('PTTL', KEYS[i + 2])
+  if kind == 'w' then call('ZREM', expiry, 'm' .. string.match(ARGV[i], '^[^:]*')) end
   if kind == 'w' and left ~= -2 then copy_write(KEYS[i + 2], ARGV[i]) end
   if left == -2 then
     if kind == 'w' then call('HDEL', pending, ARGV[i]) end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- use: forget_thread
+-- use: forget_thread, last_part
 -- Delete checkpoint and pending write records with their index entries; with the last one of a namespace, all that they
 -- shared; with the last checkpoint of the thread, its entry in the thread index, if that is given.
 -- A copy of a checkpoint that is not among them stays, unless whole namespaces go: its record was evicted.
@@ -45,6 +45,7 @@ while at <= #ARGV do
     if last >= first_write then call('HDEL', pending, unpack(ARGV, first_write, last)) end
     local entries = {}
     for i = first, last do entries[#entries + 1] = (i < first_write and 'c' or 'w') .. ARGV[i] end
+    for i = first, first_write - 1 do entries[#entries + 1] = 'm' .. last_part(KEYS[i + shift]) end
     if #entries > 0 then call('ZREM', expiry, unpack(entries)) end
   end
   key, at = last + shift + 1, last + 1

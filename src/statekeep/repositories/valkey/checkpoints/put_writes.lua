@@ -72,10 +72,18 @@ end
 local behind = {}
 if ttl > 0 then
   behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now) or ''
-  local members = members_of(writes, encoded_id)
-  for i, score in ipairs(ends_of(expiry, members, #members)) do
-    if score and tonumber(score) < now + ttl * 0.9 then behind[#behind + 1] = members[i] end
+  -- No write of the checkpoint ends before this time, so that mostly nobody has to look at each of a wide step.
+  local bound = tonumber(call('ZSCORE', expiry, 'm' .. encoded_id) or nil)
+  if not bound or bound < now + ttl * 0.9 then
+    local members = members_of(writes, encoded_id)
+    for i, score in ipairs(ends_of(expiry, members, #members)) do
+      if score and tonumber(score) < now + ttl * 0.95 then behind[#behind + 1] = members[i] end
+    end
+    bound = #behind == 1 and now + ttl * 0.95
+  else
+    bound = bound > now + ttl and now + ttl
   end
+  if bound then call('ZADD', expiry, string.format('%.0f', bound), 'm' .. encoded_id) end
   if #behind == 1 and behind[1] == '' then behind = {} end
 end
 
