@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, Strict
+from pydantic import AwareDatetime, Field, Strict, model_validator
 
 from . import tagged_json
 from .errors import InvalidInput
@@ -110,7 +111,8 @@ class Checkpoint(Model):
         thread_id: the conversation or run that the checkpoint belongs to; any text but the empty one. It and all other
             ids, namespaces and names have at most 8192 bytes of UTF-8.
         namespace: ``""`` for the thread's root, a path for a nested graph or agent.
-        checkpoint_id: sorts by time; the newest checkpoint is the one with the greatest id, compared as text.
+        checkpoint_id: sorts by time; the newest checkpoint is the one with the greatest id, compared as text. One that
+            you leave out is greater than ``parent_id``, see :func:`new_checkpoint_id`.
         parent_id: the checkpoint that this one was made from, in the same thread and namespace.
         created_at: when, with a time zone.
         metadata: a JSON object to filter by. Tuples, bytes, dates, NaN ... are kept exactly. Well-known keys:
@@ -132,6 +134,16 @@ class Checkpoint(Model):
     metadata: dict[Annotated[str, Strict()], Any] = Field(default_factory=dict)
     header: Payload | None = None
     channels: dict[Text, Channel] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _behind_its_parent(cls, values: Any) -> Any:
+        # A clock may be behind that of the parent's host.
+        parent_id = values.get("parent_id") if isinstance(values, dict) else None
+        if isinstance(parent_id, str) and "checkpoint_id" not in values:
+            with suppress(InvalidInput):  # nothing can follow the longest ids
+                return values | {"checkpoint_id": new_checkpoint_id(after=parent_id)}
+        return values
 
 
 def encoded_metadata(checkpoint: Checkpoint) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from .errors import InvalidInput
+from .model import excess, too_long
+from .shown import shown
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,19 +55,59 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def new_checkpoint_id() -> str:
+def new_checkpoint_id(*, after: str | None = None) -> str:
     """Return a UUID of version 7 that sorts by time.
 
-    Within this process they strictly grow.
+    Without ``after`` it strictly grows within this process.
+
+    Args:
+        after: an id that the new one must be greater than, as text: that of the parent. If a clock is behind, the time
+            inside the new id follows that of ``after``, which is a UUID of version 6 or 7, or ends with one. Behind any
+            other text that is greater than the present time, the new id is that text, ``-``, and the UUID.
+
+    Raises:
+        InvalidInput: ``after`` is not text, or so long that nothing can follow it.
 
     Example:
         >>> new_checkpoint_id() < new_checkpoint_id()
         True
+        >>> "step 1" < new_checkpoint_id(after="step 1")
+        True
     """
-    stamp = _uuid_stamps.next()
+    made = _uuid(7, _uuid_stamps.next())
+    if after is None:
+        return made
+    if not isinstance(after, str):
+        raise InvalidInput(f"after must be text, got {shown(after)}", field="after")
+    return made if made > after else _behind(after, made)
+
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([67])[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+_GREGORIAN: Final = 122_192_928_000_000_000
+"""Units of 100 ns from the epoch of UUIDs of version 6 to that of Unix."""
+
+
+def _uuid(version: int, time: int) -> str:
+    """Make a UUID of a time of 60 bits in the units of its version."""
     random = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
-    value = ((stamp >> 12) << 80) | (0x7 << 76) | ((stamp & 0xFFF) << 64) | (0b10 << 62) | random
-    return str(uuid.UUID(int=value))
+    return str(uuid.UUID(int=((time >> 12) << 80) | (version << 76) | ((time & 0xFFF) << 64) | (0b10 << 62) | random))
+
+
+def _behind(after: str, made: str) -> str:
+    """Return an id just behind one that is greater than ``made``, which was made now."""
+    found = _UUID.match(after, max(0, len(after) - len(made)))
+    if found is not None:
+        version, high = int(found[1]), uuid.UUID(found[0]).int >> 64
+        time_inside = (high >> 16 << 12) | (high & 0xFFF)
+        now = time.time_ns() // 100 + _GREGORIAN if version == 6 else _uuid_stamps.next()
+        following = max(now, time_inside + 1)
+        if following < 1 << 60:
+            return after[: found.start()] + _uuid(version, following)
+    behind = f"{after}-{made}"
+    if size := excess(behind):
+        raise InvalidInput(f"after is too long to be followed: the new id {too_long(size)}", field="after")
+    return behind
 
 
 def new_stamp() -> int:

@@ -17,6 +17,7 @@ from ..domain import (
     Thread,
 )
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
+from .id_order import check_order
 from .operation import Operation, Page
 from .validation import count, text, texts
 
@@ -104,6 +105,9 @@ class _Operations(Repository[CheckpointBackend]):
             supply: called with the names of ``earlier`` channels whose value is not stored; returns their
                 payloads. A channel it leaves out becomes empty.
 
+        A checkpoint whose id is not greater than its parent's is stored, and is not the newest: the logger ``statekeep``
+        warns of it, once per thread.
+
         Raises:
             MissingChannels: an ``earlier`` value is not stored and there is no ``supply``. Nothing was written.
             InvalidInput: the metadata holds what exact JSON cannot.
@@ -112,6 +116,7 @@ class _Operations(Repository[CheckpointBackend]):
             raise InvalidInput(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}", field="checkpoint")
         if supply is not None and not callable(supply):
             raise InvalidInput("supply must be a function of channel names", field="supply")
+        check_order(checkpoint)
         return self.backend.put(checkpoint, supply)
 
     def _put_writes(

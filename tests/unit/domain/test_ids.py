@@ -161,3 +161,52 @@ def test_a_fork_while_another_thread_makes_one(make: Callable[[], Any], monkeypa
     finally:
         go_on.set()
         other.join()
+
+
+UUID6 = "1f1eb8ed-76ba-6426-bfff-ed24573acc93"
+UUID7 = "019a5f00-0000-7000-8000-000000000000"
+FUTURE = ("ffff0000-0000-7fff-bfff-ffffffffffff", "ff1eb8ed-76ba-6fff-bfff-ed24573acc93")
+
+
+@given(clocks, st.sampled_from([UUID6, UUID7, *FUTURE, "1", "step 1", "zz", f"step-{UUID7}", "\ud800", UUID7.upper()]))
+def test_an_id_after_another_is_greater_whatever_the_clock_shows(readings: list[int], first: str) -> None:
+    with clock_shows([reading for reading in readings for _ in range(3)]):
+        made = [first]
+        for _ in readings:
+            made.append(new_checkpoint_id(after=made[-1]))
+        assert sorted(set(made)) == made
+        assert len(made[-1]) <= len(first) + 37
+
+
+@pytest.mark.parametrize("after", [UUID6, UUID7, *FUTURE])
+def test_an_id_after_a_uuid_of_a_later_time_is_one_of_its_version(after: str) -> None:
+    with clock_shows([0] * 3):
+        made = uuid.UUID(new_checkpoint_id(after=after))
+    assert made.version == uuid.UUID(after).version
+    assert made.variant == uuid.RFC_4122
+    assert (made.int >> 64) - (uuid.UUID(after).int >> 64) in (1, 1 + 0xF000)  # the version is in between
+
+
+def test_an_id_after_one_of_the_past_holds_the_time() -> None:
+    before = time.time_ns() // 1_000_000
+    assert before <= millis_of(new_checkpoint_id(after="00000000-0000-7000-8000-000000000000"))
+    assert before <= millis_of(new_checkpoint_id(after="0"))
+
+
+@pytest.mark.parametrize("after", ["z" * 8192, "z" * 8160, "\u00e9" * 4096, 1, b"1"])
+def test_what_no_id_can_follow_is_refused(after: Any) -> None:
+    with pytest.raises(statekeep.InvalidInput) as caught:
+        new_checkpoint_id(after=after)
+    assert caught.value.field == "after"
+
+
+@pytest.mark.parametrize("parent_id", [UUID6, FUTURE[0], "z"])
+def test_a_checkpoint_is_behind_its_parent(parent_id: str) -> None:
+    made = statekeep.Checkpoint(thread_id="t", parent_id=parent_id)
+    assert made.checkpoint_id > parent_id
+    assert statekeep.Checkpoint(thread_id="t", parent_id=parent_id, checkpoint_id="0").checkpoint_id == "0"
+    assert uuid.UUID(statekeep.Checkpoint(thread_id="t", parent_id="z" * 8192).checkpoint_id).version == 7
+    for wrong in (1, "", "z" * 8193):
+        with pytest.raises(statekeep.InvalidInput) as caught:
+            statekeep.Checkpoint(thread_id="t", parent_id=wrong)
+        assert caught.value.field == "parent_id"

@@ -770,3 +770,23 @@ class TestWhoMayCall:
             assert saver.get_tuple(T) is not None
         saver.close()
         assert repr(saver).startswith("RepositorySaver(MemoryCheckpoints(")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_checkpoint_with_an_id_below_its_parents_is_warned_of_once(
+    saver: RepositorySaver, is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the clock of a host is behind that of the one that put the parent."""
+    thread_id = str(uuid.uuid4())
+    older, newer = sorted(str(uuid6()) for _ in range(2))
+    config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+    for checkpoint_id in (newer, older, older):
+        made = checkpoint(id=checkpoint_id)
+        if is_async:
+            config = asyncio.run(saver.aput(config, made, {}, {}))
+        else:
+            config = saver.put(config, made, {}, {})
+    [record] = [record for record in caplog.records if record.name == "statekeep"]
+    assert thread_id in record.getMessage()
+    assert (found := saver.get_tuple({"configurable": {"thread_id": thread_id}}))
+    assert found.checkpoint["id"] == newer

@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 from ...domain import InvalidInput, SavedCheckpoint, Serializer
 from ...domain.shown import shown
 from ...repositories.checkpoints import CheckpointBackend
+from ...repositories.id_order import check_order
 from ...repositories.operation import Operation, nested
 from ...repositories.validation import texts
 from .config import Address, WrongType, before_id, config_of, identifier, identifiers, selection
@@ -48,6 +49,7 @@ def put(
 ) -> Operation[RunnableConfig]:
     """Store a checkpoint; returns its config."""
     stored = to_domain(serde, config, checkpoint, metadata, new_versions)
+    check_order(stored)
     values = checkpoint["channel_values"]
     yield from backend.put(stored, lambda names: supplied(serde, values, names))
     return config_of(stored.thread_id, stored.namespace, stored.checkpoint_id)

@@ -395,6 +395,20 @@ class CheckpointContract:
         assert newest.checkpoint_id == "😀"  # by code point, not by UTF-16 unit
         assert await ids(keep.list("t")) == ["😀", "\uffff", "é", "2", "10", "1"]
 
+    async def test_a_checkpoint_with_an_id_below_its_parents_is_warned_of_once(
+        self, keep: AsyncCheckpointRepository, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        one, other = str(uuid.uuid4()), str(uuid.uuid4())
+        await keep.put(checkpoint("2", thread=one))
+        await keep.put(checkpoint("3", thread=one, parent="2"))
+        assert not [record for record in caplog.records if record.name == "statekeep"]
+        for number in ("1", "10", "2"):
+            await keep.put(checkpoint(number, thread=one, parent="2"))
+        await keep.put(checkpoint("1", thread=other, parent="1"))
+        warned = [record.getMessage() for record in caplog.records if record.name == "statekeep"]
+        assert [thread for message in warned for thread in (one, other) if thread in message] == [one, other]
+        assert await ids(keep.list(one)) == ["3", "2", "10", "1"]
+
     async def test_putting_again_replaces_all_but_the_writes(self, keep: AsyncCheckpointRepository) -> None:
         first = checkpoint(
             "1", parent="0", metadata={"a": 1}, header=payload("h"), channels={"a": Channel.of(1, payload("x"))}
