@@ -85,6 +85,24 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
     return kept
 
 
+def too_late(with_writes: Iterable[str], stored: Collection[str]) -> set[str]:
+    """Return the checkpoints whose pending writes nobody will read.
+
+    They are not stored, and one that is newer is: they were deleted, or never put. One that would be the newest may
+    still be put, as pending writes may come before their checkpoint.
+
+    Args:
+        with_writes: ids of checkpoints that have pending writes.
+        stored: the ids of all stored checkpoints of their namespace.
+
+    Example:
+        >>> sorted(too_late(["1", "2", "3", "5"], ["2", "4"])), too_late(["1"], [])
+        (['1', '3'], set())
+    """
+    newest = max(stored, default=None)
+    return set() if newest is None else {id_ for id_ in with_writes if id_ < newest and id_ not in stored}
+
+
 def is_under_root(namespace: str) -> bool:
     """Return whether a namespace is that of a nested graph's task.
 

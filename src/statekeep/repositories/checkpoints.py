@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..domain import (
     ChannelHistory,
@@ -21,10 +21,13 @@ from .id_order import check_order
 from .operation import Operation, Page
 from .validation import count, text, texts
 
-__all__ = ["AsyncCheckpointRepository", "CheckpointBackend", "CheckpointRepository", "Supply"]
+__all__ = ["EARLY_TTL", "AsyncCheckpointRepository", "CheckpointBackend", "CheckpointRepository", "Supply"]
 
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 """Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""
+
+EARLY_TTL: Final = 86_400.0
+"""Seconds that pending writes live at most while their checkpoint is not stored."""
 
 
 class CheckpointBackend(Protocol):
@@ -105,8 +108,8 @@ class _Operations(Repository[CheckpointBackend]):
             supply: called with the names of ``earlier`` channels whose value is not stored; returns their
                 payloads. A channel it leaves out becomes empty.
 
-        A checkpoint whose id is not greater than its parent's is stored, and is not the newest: the logger ``statekeep``
-        warns of it, once per thread.
+        A checkpoint whose id is not greater than its parent's is stored, and is not the newest: the logger
+        ``statekeep`` warns of it, once per thread.
 
         Raises:
             MissingChannels: an ``earlier`` value is not stored and there is no ``supply``. Nothing was written.
@@ -124,8 +127,9 @@ class _Operations(Repository[CheckpointBackend]):
     ) -> Operation[None]:
         """Store pending writes of a checkpoint, all or none.
 
-        The checkpoint need not be stored yet. For ``idx >= 0`` a write that is there already stays; a write
-        with a negative ``idx`` replaces it.
+        The checkpoint need not be stored yet. Until it is, its writes live for a day at most, see :data:`EARLY_TTL`, so
+        that those of a checkpoint that was deleted do not stay for ever. For ``idx >= 0`` a write that is there
+        already stays; a write with a negative ``idx`` replaces it.
 
         Args:
             thread_id: the thread.
@@ -278,8 +282,9 @@ class _Operations(Repository[CheckpointBackend]):
     def _prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> Operation[None]:
         """Keep the newest checkpoints of each namespace and delete the others.
 
-        Pending writes go with their checkpoint. Ancestors from whose writes a kept checkpoint rebuilds a
-        ``replayed`` channel are kept too; a kept checkpoint whose parent was deleted has no parent any more. A
+        Pending writes go with their checkpoint; those go, too, whose checkpoint is not there and would be older than
+        the newest. Ancestors from whose writes a kept checkpoint rebuilds a ``replayed`` channel are kept too; a kept
+        checkpoint whose parent was deleted has no parent any more. A
         namespace with ``":"`` in it (one call of a nested graph) goes with the root checkpoint that its metadata names
         in ``parents[""]``.
 
@@ -293,7 +298,8 @@ class _Operations(Repository[CheckpointBackend]):
         """Rebuild what is derived from a thread's records.
 
         These are indexes and the copy of the newest checkpoint. Needed after records were added, changed or deleted by
-        other means, such as redis-om.
+        other means, such as redis-om. Pending writes are deleted whose checkpoint is not there and would be older than
+        the newest.
 
         Args:
             thread_id: the thread.

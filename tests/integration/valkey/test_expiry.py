@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from statekeep import Channel, Checkpoint
+from statekeep import Channel, Checkpoint, PendingWrite
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
+from statekeep.repositories.valkey.checkpoints import put
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, thread_index_keys
 from statekeep.testing.servers import ValkeyServer
 
@@ -343,3 +344,100 @@ def test_each_write_lasts_as_long_as_the_last_one_of_its_checkpoint(
     open_repository(1000).put(chain("t", 2)[1])
     open_repository().prune(["t"])
     assert client.zscore(keys.expiry, "m00000") is None
+
+
+def early(number: int = 1) -> list[PendingWrite]:
+    return [write("task", index) for index in range(number)] + [write("task", -1)]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_writes_without_a_checkpoint_end(
+    open_repository: Open, client: Any, prefix: str, is_deleted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put, "EARLY_TTL", TTL)
+    repository = open_repository(None)
+    if is_deleted:
+        repository.put(chain("t", 1)[0])
+        repository.delete_thread("t")
+    for namespace in ("", "n"):
+        repository.put_writes("t", "00000", early(), namespace=namespace)
+    check(client, prefix)
+    time.sleep(OVER)
+    assert list(client.scan_iter(f"{prefix}:*")) == []
+
+
+def test_writes_without_a_checkpoint_do_not_stay_in_a_thread_that_lasts(
+    open_repository: Open, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put, "EARLY_TTL", TTL)
+    repository = open_repository(None)
+    made = chain("t", 3)
+    repository.put(made[0])
+    repository.put_writes("t", "00000", early())
+    repository.put_writes("t", "zzz", early())
+    check(client, prefix)
+    time.sleep(OVER)
+    repository.put(made[1])
+    keys = namespace_keys(prefix, "t", "")
+    assert client.zrange(keys.writes, 0, -1) == [b"00000:task:-1:items", b"00000:task:0:items"]
+    assert not client.exists(keys.expiry)
+    assert len(client.keys(f"{prefix}:pending_write:*")) == 2
+    check(client, prefix)
+
+
+@pytest.mark.parametrize("ttl", [None, 100 * 86_400])
+@pytest.mark.parametrize("number", [1, 150, 3000])
+@pytest.mark.parametrize("is_other", [False, True])
+@pytest.mark.parametrize("has_others", [False, True])
+def test_early_writes_last_as_long_as_their_checkpoint(
+    open_repository: Open, client: Any, prefix: str, ttl: float | None, number: int, is_other: bool, has_others: bool
+) -> None:
+    """Whoever puts it: this process, which knows of the writes, or another one."""
+    keys = namespace_keys(prefix, "t", "")
+    repository = open_repository(ttl)
+    first, second = chain("t", 2)
+    if has_others:
+        repository.put(first)
+        repository.put_writes("t", "00000", early())
+    repository.put_writes("t", "00001", early(number))
+    left = [client.pttl(key) for key in client.scan_iter(f"{prefix}:pending_write:*00001:*")]
+    assert len(left) == number + 1
+    assert all(0 < each <= 86_400_000 for each in left)
+    check(client, prefix)
+    (open_repository(ttl) if is_other else repository).put(second, supply=lambda names: {})
+    left = [client.pttl(key) for key in client.scan_iter(f"{prefix}:*{{t}}:*")]
+    if ttl is None:
+        assert set(left) == {-1}
+        assert not client.exists(keys.expiry)
+    else:
+        assert all(99 * 86_400_000 < each for each in left)
+        assert client.zscore(keys.expiry, "o00001") is None
+    assert (saved := repository.get("t"))
+    assert len(saved.pending_writes) == number + 1
+    check(client, prefix)
+    repository.put_writes("t", "00001", [write("later", 0)])
+    check(client, prefix)
+
+
+def test_writes_that_end_soon_anyway_are_as_before(open_repository: Open, client: Any, prefix: str) -> None:
+    repository = open_repository(1000)
+    repository.put_writes("t", "00000", early())
+    keys = namespace_keys(prefix, "t", "")
+    assert client.zscore(keys.expiry, "o00000") is None
+    client.pexpire(keys.write("00000:task:0:items"), 5000)
+    repository.put(chain("t", 1)[0])
+    assert client.pttl(keys.write("00000:task:0:items")) <= 5000
+
+
+@pytest.mark.parametrize("operation", ["prune", "reindex"])
+def test_late_writes_leave_no_key(open_repository: Open, client: Any, prefix: str, operation: str) -> None:
+    repository = open_repository(None)
+    for checkpoint in chain("t", 3):
+        repository.put(checkpoint)
+    repository.prune(["t"])
+    before = set(client.scan_iter(f"{prefix}:*"))
+    for number in range(700):
+        repository.put_writes("t", f"00001-{number}", early())
+    (repository.prune(["t"]) if operation == "prune" else repository.reindex("t"))
+    assert set(client.scan_iter(f"{prefix}:*")) == before
+    check(client, prefix)

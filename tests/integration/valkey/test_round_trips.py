@@ -115,6 +115,21 @@ async def test_put_of_many_large_channels_is_one_round_trip(turns: Turns) -> Non
     assert count == 1
 
 
+async def test_put_after_its_writes_is_one_round_trip(turns: Turns, valkey_server: ValkeyServer) -> None:
+    first, second = chain(turns.prefix, 2)
+    await turns.repository.put(first)
+    await turns.repository.put_writes(turns.prefix, "00001", [write("task", 0), write("task", 1)])
+    await turns.repository.put_writes(turns.prefix, "00001", [write("other", 0)])
+    assert (await turns.of(turns.repository.put(second)))[0] == 1
+    # Those of another process take one more.
+    with valkey.Valkey(port=valkey_server.port) as client:
+        other = CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix="round-trips"))
+        other.put_writes(turns.prefix, "00002", [write("task", 0)])
+    assert (await turns.of(turns.repository.put(chain(turns.prefix, 3)[2])))[0] == 2
+    assert (saved := await turns.repository.get(turns.prefix))
+    assert len(saved.pending_writes) == 1
+
+
 async def test_put_that_heals_is_two_round_trips(turns: Turns) -> None:
     checkpoint = Checkpoint(thread_id=turns.prefix, channels={"gone": Channel.earlier(1)})
     count, _ = await turns.of(

@@ -251,3 +251,27 @@ def test_repr() -> None:
     backend = MemoryCheckpoints(ttl=60)
     CheckpointRepository(backend).put(Checkpoint(thread_id="t"))
     assert repr(backend) == "MemoryCheckpoints(ttl=60.0, refresh_on_read=False, threads=1)"
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize("ttl", [None, 10 * DAY])
+def test_writes_without_a_checkpoint_live_for_a_day_until_it_comes(clock: Clock, ttl: float | None) -> None:
+    keep = CheckpointRepository(MemoryCheckpoints(ttl=ttl, clock=clock))
+    for thread_id in ("t", "late"):
+        keep.put_writes(thread_id, "1", [write()])
+    keep.copy_thread("late", "copy")
+    clock.now += DAY - 1
+    keep.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+    clock.now += 2
+    for thread_id in ("late", "copy"):
+        keep.put(Checkpoint(thread_id=thread_id, checkpoint_id="1"))
+        assert (saved := keep.get(thread_id))
+        assert saved.pending_writes == ()
+    clock.now += 9 * DAY
+    assert writes_of(keep, "1") == 1
+    keep.put_writes("t", "1", [write(1)])
+    clock.now += 2 * DAY
+    assert (saved := keep.get("t"))
+    assert len(saved.pending_writes) == (2 if ttl is None else 1)

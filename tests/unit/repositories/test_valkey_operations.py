@@ -126,7 +126,7 @@ def test_put_without_supply_names_what_is_missing() -> None:
 def test_ttl_is_rounded_up_to_milliseconds() -> None:
     script = Script([])
     perform(script, ValkeyCheckpoints(script, ttl=0.0001).put(MADE, None))
-    assert script.call(0).args[0] == "1"
+    assert script.call(0).args[1] == "1"
 
 
 def write(idx: int) -> PendingWrite:

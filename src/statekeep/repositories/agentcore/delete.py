@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from attrs import define, evolve
 
 from ...domain.ids import new_stamp, time_of
-from ...domain.lineage import is_under_root, with_sources
+from ...domain.lineage import is_under_root, too_late, with_sources
 from ..operation import Operation
 from ..records.checkpoints import Head
 from ..records.framing import Record, records
-from .get import Progress, Settings, chunks, read_heads, read_known
+from .get import Progress, Settings, chunks, read_heads, read_known, read_lanes
 from .ids import Lane
 from .index import Indexed, IndexReader, drain
 from .lanes import ABREAST
@@ -129,6 +129,7 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     indexes = yield from _indexes(settings, place, listed.orders)
     roots: dict[str, Head] = {}
     kept_roots: set[str] = set()
+    nested: dict[str, set[str]] = {}
     runs: set[str] = set()
     left: set[str] = set()
     # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
@@ -145,11 +146,29 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
             continue
         left |= {run for id_ in kept if (run := heads[id_].run_id)}
         if namespace:
+            nested[namespace] = kept
             yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
     if roots:
         yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
     yield from _leave_runs(sweep, place, runs - left)
+    yield from _remove_late_writes(sweep, place, {"": roots.keys() & kept_roots, **nested})
     settings.recent.forget(place.key)
+
+
+def _remove_late_writes(sweep: _Sweep, place: ThreadPlace, stored: Mapping[str, Collection[str]]) -> Operation[None]:
+    """Delete the pending writes of checkpoints that are not stored and would be older than the newest.
+
+    The index does not know of them, and those of new sessions may not be listed yet: these stay until they expire.
+    """
+    lanes = set(filter(is_checkpoint, (yield from sweep.settings.lanes.sessions(place.own_actor))))
+    lanes -= {place.checkpoint(namespace, id_) for namespace, ids in stored.items() for id_ in ids}
+    late: list[Lane] = []
+    for some in chunks(sorted(lanes), ABREAST):
+        for lane, one in zip(some, (yield from read_lanes(sweep.settings, some)), strict=True):
+            if one is not None and one.head is None and too_late([one.checkpoint_id], stored.get(one.namespace, ())):
+                late.append(lane)
+    sweep.expect(len(late))
+    yield from sweep.clear(late)
 
 
 def _indexes(settings: Settings, place: ThreadPlace, namespaces: Iterable[str]) -> Operation[dict[str, list[Indexed]]]:

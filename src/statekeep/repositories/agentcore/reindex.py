@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...domain.ids import new_stamp, time_of
+from ...domain.lineage import too_late
 from ..operation import Operation
 from ..records.ordering import order_and_time
 from .get import Settings, chunks, read_indexes, read_lanes
+from .ids import Lane
 from .lanes import ABREAST
 from .layout import is_checkpoint
 from .put import missing_entries, registry_entries
@@ -22,11 +24,17 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
     lanes = set(filter(is_checkpoint, (yield from settings.lanes.sessions(place.own_actor))))
     lanes |= {place.checkpoint(*ref) for ref in named}
     count = 0
+    stored: dict[str, set[str]] = {}
+    alone: list[tuple[Lane, str, str]] = []
     for some in chunks(sorted(lanes), ABREAST):
-        for one in (yield from read_lanes(settings, some)):
-            if one is None or one.head is None:
+        for lane, one in zip(some, (yield from read_lanes(settings, some)), strict=True):
+            if one is None:
+                continue
+            if one.head is None:
+                alone.append((lane, one.namespace, one.checkpoint_id))
                 continue
             count += 1
+            stored.setdefault(one.namespace, set()).add(one.checkpoint_id)
             indexed = named.pop((one.namespace, one.checkpoint_id), None)
             run_id = one.head.run_id
             entries = registry_entries(settings, place, one.head, run_id, now)
@@ -44,5 +52,8 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
             for entry, event in zip(one.entries, one.events, strict=True)
             if entry.stamp <= young
         ]
+    )
+    yield from settings.lanes.clear(
+        [lane for lane, namespace, id_ in alone if too_late([id_], stored.get(namespace, ()))]
     )
     return count

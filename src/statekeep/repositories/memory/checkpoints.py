@@ -23,7 +23,7 @@ from ...domain import (
 from ...domain.checkpoints import encoded_metadata
 from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
-from ..checkpoints import Supply
+from ..checkpoints import EARLY_TTL, Supply
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
@@ -110,15 +110,18 @@ class MemoryCheckpoints(AtOnce):
     def _expires_at(self) -> float:
         return math.inf if self.ttl is None else self._clock() + self.ttl
 
+    def _early_expires_at(self) -> float:
+        """Return when pending writes end that have no checkpoint yet."""
+        return min(self._expires_at(), self._clock() + EARLY_TTL)
+
     def _live(self, thread_id: str) -> _Thread | None:
         """Return the thread without whatever has expired; ``None`` if nothing is left."""
         thread = self._threads.get(thread_id)
         if thread is None:
             return None
-        if self.ttl is not None:
-            now = self._clock()
-            for namespace in thread.namespaces.values():
-                namespace.expire(now)
+        now = self._clock()
+        for namespace in thread.namespaces.values():
+            namespace.expire(now)
         thread.namespaces = {name: namespace for name, namespace in thread.namespaces.items() if namespace}
         if not thread.namespaces:
             del self._threads[thread_id]
@@ -177,7 +180,10 @@ class MemoryCheckpoints(AtOnce):
                 channels=channels,
                 expires_at=self._expires_at(),
             )
-            thread.namespaces.setdefault(checkpoint.namespace, Namespace()).store(checkpoint.checkpoint_id, record)
+            namespace = thread.namespaces.setdefault(checkpoint.namespace, Namespace())
+            if self.ttl is None or self.ttl > EARLY_TTL:
+                namespace.keep_writes(checkpoint.checkpoint_id, record.expires_at)
+            namespace.store(checkpoint.checkpoint_id, record)
             return []
 
     @at_once
@@ -185,7 +191,8 @@ class MemoryCheckpoints(AtOnce):
         with self._lock:
             expires_at = self._expires_at()
             target = self._writable(thread_id).namespaces.setdefault(namespace, Namespace())
-            target.add_writes(checkpoint_id, writes, expires_at)
+            is_stored = checkpoint_id in target.records
+            target.add_writes(checkpoint_id, writes, expires_at if is_stored else self._early_expires_at())
             target.refresh(checkpoint_id, expires_at, writes=False)
 
     @at_once
@@ -280,7 +287,7 @@ class MemoryCheckpoints(AtOnce):
                 target.updated_at = self._now()
             expires_at = self._expires_at()
             for name, namespace in source.namespaces.items():
-                namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at)
+                namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at, self._early_expires_at())
 
     @at_once
     def prune(self, thread_ids: Sequence[str], keep: int) -> None:
@@ -298,6 +305,8 @@ class MemoryCheckpoints(AtOnce):
     def reindex(self, thread_id: str) -> int:
         with self._lock:
             thread = self._live(thread_id)
+            for namespace in thread.namespaces.values() if thread else ():
+                namespace.forget_late_writes()
             return sum(len(namespace.records) for namespace in thread.namespaces.values()) if thread else 0
 
 
@@ -344,6 +353,8 @@ def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
 
 
 def _prune(thread: _Thread, keep: int) -> None:
+    for namespace in thread.namespaces.values():
+        namespace.forget_late_writes()
     root = thread.namespaces.get("", Namespace())
     before = set(root.records)
     kept = _keep(root, sorted(before, reverse=True)[:keep])

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, ValueSource, tagged_json
-from ...domain.lineage import Link, root_of, run_of
+from ...domain.lineage import Link, root_of, run_of, too_late
 
 ValueKey = tuple[str, type, str | int | float]
 """A channel at a version. The type is part of it, because ``1 == 1.0`` and both hash alike."""
@@ -213,15 +213,33 @@ class Namespace:
         stored = self.writes.get(checkpoint_id, {})
         return tuple(sorted((entry.write for entry in stored.values()), key=lambda write: write.order))
 
-    def copy_to(self, target: Namespace, expires_at: float) -> None:
-        """Copy all records and writes into ``target``."""
+    def keep_writes(self, checkpoint_id: str, expires_at: float) -> None:
+        """Let writes that came before their checkpoint live as long as it does."""
+        entries = self.writes.get(checkpoint_id, {})
+        for key, entry in entries.items():
+            entries[key] = evolve(entry, expires_at=max(entry.expires_at, expires_at))
+
+    def forget_late_writes(self) -> None:
+        """Remove the writes of checkpoints that are not here and would be older than the newest."""
+        for checkpoint_id in too_late(self.writes, self.records.keys()):
+            del self.writes[checkpoint_id]
+
+    def copy_to(self, target: Namespace, expires_at: float, early: float) -> None:
+        """Copy all records and writes into ``target``.
+
+        Args:
+            target: another namespace.
+            expires_at: when the copies end.
+            early: when those of writes end whose checkpoint is in neither.
+        """
         for key, value in self._values.items():
             # Each of them has a user, which is copied below; so the first values here are the first values there.
             target._values.setdefault(key, _Value(value.payload))
         for checkpoint_id, record in self.records.items():
             target.store(checkpoint_id, evolve(record, expires_at=expires_at))
         for checkpoint_id in self.writes:
-            target.add_writes(checkpoint_id, self.read_writes(checkpoint_id), expires_at)
+            ends = expires_at if checkpoint_id in target.records else early
+            target.add_writes(checkpoint_id, self.read_writes(checkpoint_id), ends)
 
     # -- expiry
 

@@ -1044,6 +1044,22 @@ class CheckpointContract:
         await keep.put(checkpoint("4"))
         assert values(await keep.get("t")) == []
 
+    @pytest.mark.parametrize("operation", ["prune", "reindex"])
+    async def test_writes_that_came_too_late_are_deleted(self, keep: AsyncCheckpointRepository, operation: str) -> None:
+        for namespace in ("", "n", "of:1"):
+            await keep.put(checkpoint("2", namespace=namespace))
+            for number in ("1", "2", "3"):
+                await keep.put_writes("t", number, [write(f"of {number}")], namespace=namespace)
+        await keep.put_writes("t", "1", [write("of 1")], namespace="writes")
+        await (keep.prune(["t"]) if operation == "prune" else keep.reindex("t"))
+        for namespace in ("", "n", "of:1"):
+            for number in ("1", "2", "3"):
+                await keep.put(checkpoint(number, namespace=namespace))
+            saved = {one.checkpoint_id: values(one) async for one in keep.list("t", namespace=namespace)}
+            assert saved == {"1": [], "2": ["of 2"], "3": ["of 3"]}
+        await keep.put(checkpoint("1", namespace="writes"))
+        assert values(await keep.get("t", namespace="writes")) == ["of 1"]
+
     async def test_prune_takes_the_calls_of_nested_graphs_along(self, keep: AsyncCheckpointRepository) -> None:
         for number in (1, 2):
             await keep.put(checkpoint(f"r{number}"))

@@ -262,6 +262,18 @@ class Oracle:
                     del self.writes[key]
             else:
                 self._reduce(place, set(sorted(stored)[-keep:]))
+        self._forget_late_writes(thread_id)
+
+    def reindex(self, thread_id: str) -> int:
+        self._forget_late_writes(thread_id)
+        return len(self.list_thread(thread_id))
+
+    def _forget_late_writes(self, thread_id: str) -> None:
+        """Delete the writes of checkpoints that are not there, unless they would be the newest."""
+        for key in list(self.writes):
+            stored = self.checkpoints.get(key[:2], {})
+            if key[0] == thread_id and stored and key[2] not in stored and key[2] < max(stored):
+                del self.writes[key]
 
     def copy_thread(self, source_id: str, target_id: str) -> None:
         if source_id == target_id:

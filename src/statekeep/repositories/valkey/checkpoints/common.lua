@@ -7,8 +7,8 @@ end
 
 -- The expiry index holds when checkpoints (c), pending writes (w) and channel values (v) end, in milliseconds,
 -- so that their index entries and values can be dropped without looking at their records. It also holds when the indexes
--- of runs (r) end, which live in another slot, so that they can be kept as long as the checkpoints; and a time before
--- which no pending write of a checkpoint (m) ends.
+-- of runs (r) end, which live in another slot, so that they can be kept as long as the checkpoints; a time before which no
+-- pending write of a checkpoint (m) ends; and when pending writes end early that have no checkpoint (o) yet.
 -- A call drops more than it may add, so that they do not grow, and not much more.
 local function drop_expired(values, checkpoints, writes, pending, expiry, now, added)
   local ended = call('ZRANGEBYSCORE', expiry, '-inf', '(' .. string.format('%.0f', now), 'LIMIT', 0, 100 + added)

@@ -8,10 +8,10 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ....domain import CorruptRecord, Thread, tagged_json
-from ....domain.lineage import Link, is_under_root, root_of, with_sources
+from ....domain.lineage import Link, is_under_root, root_of, too_late, with_sources
 from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks
-from ..keys import decode_text, encode_part
+from ..keys import decode_part, decode_text, encode_part
 from ..requests import Call, Commands
 from ..scripts import script
 from .get import add_run, read_fields
@@ -157,6 +157,21 @@ def _remove(
             yield _erase(settings, [Records(keys, ids, writes)])
     yield from rebuild_head(keys)
     yield from collect(keys, {name for node in nodes.values() if node.checkpoint_id in gone for name in node.fields})
+
+
+def remove_late_writes(settings: CheckpointSettings, keys: NamespaceKeys, stored: Collection[str]) -> Operation[None]:
+    """Delete the pending writes of checkpoints that are not stored and would be older than the newest."""
+    after = ""
+    while stored:
+        found = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["after", after, str(CHUNK)])
+        members = [decode_text(name, keys.writes) for name in found]
+        owners = {name: decode_part(name.partition(":")[0]) for name in members}
+        late = too_late(owners.values(), stored)
+        if gone := [name for name in members if owners[name] in late]:
+            yield _erase(settings, [Records(keys, [], gone)])
+        if len(members) < CHUNK:
+            return
+        after = members[-1]
 
 
 def _generation(keys: NamespaceKeys) -> Operation[bytes | None]:
@@ -334,8 +349,11 @@ def prune(settings: CheckpointSettings, thread_id: str, keep: int) -> Operation[
                 gone.append(keys)
                 continue
         yield from _remove(settings, keys, nodes, nodes.keys() - kept)
+        yield from remove_late_writes(settings, keys, kept)
     yield from _delete_namespaces(settings, gone)
-    yield from _remove(settings, settings.keys(thread_id, ""), roots, roots.keys() - kept_roots)
+    root_keys = settings.keys(thread_id, "")
+    yield from _remove(settings, root_keys, roots, roots.keys() - kept_roots)
+    yield from remove_late_writes(settings, root_keys, kept_roots)
 
 
 def _read_root(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:

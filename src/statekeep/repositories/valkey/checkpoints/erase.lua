@@ -45,7 +45,11 @@ while at <= #ARGV do
     if last >= first_write then call('HDEL', pending, unpack(ARGV, first_write, last)) end
     local entries = {}
     for i = first, last do entries[#entries + 1] = (i < first_write and 'c' or 'w') .. ARGV[i] end
-    for i = first, first_write - 1 do entries[#entries + 1] = 'm' .. last_part(KEYS[i + shift]) end
+    for i = first, first_write - 1 do
+      local encoded_id = last_part(KEYS[i + shift])
+      entries[#entries + 1], entries[#entries + 2] = 'm' .. encoded_id, 'o' .. encoded_id
+    end
+    for i = first_write, last do entries[#entries + 1] = 'o' .. string.match(ARGV[i], '^[^:]*') end
     if #entries > 0 then call('ZREM', expiry, unpack(entries)) end
   end
   key, at = last + shift + 1, last + 1

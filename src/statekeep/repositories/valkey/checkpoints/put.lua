@@ -1,15 +1,19 @@
 #!lua
 -- use: now_us, number, decoded, store, ttl_of, hold, outlast, has_ends, drop_expired, prolong, fields_of, values_of
--- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run
+-- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run, lengthen, members_of, each_chunk
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
 -- Returns -1 in place of them if it was stored and an index of the thread turned out to have been evicted.
--- KEYS: head values checkpoints writes expiry namespaces pending record parent [thread-index x2 [run]]
--- ARGV: ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter per channel, token*, value*
+-- Or, if pending writes came before it whose records were not given, -2 and their index members; nothing is stored then.
+-- KEYS: head values checkpoints writes expiry namespaces pending record parent, records of pending writes,
+--   [thread-index x2 [run]]
+-- ARGV: number of these records, ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter
+--   per channel, token*, value*
 --   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
 local thread, namespace, encoded_id = parts_of(record)
 local id, parent_id = decoded(encoded_id), decoded(last_part(parent))
-local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonumber(ARGV[1]), unpack(ARGV, 2, 8)
+local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonumber(ARGV[2]), unpack(ARGV, 3, 9)
+local last_write = 9 + tonumber(ARGV[1])
 local count = #letters
 local us = now_us()
 
@@ -21,10 +25,24 @@ if mortal then
   drop_expired(values, checkpoints, writes, pending, expiry, now, #ARGV)
 end
 
+-- Pending writes that came before the checkpoint end early. From now on they last as long as it does.
+local early = mortal and call('ZSCORE', expiry, 'o' .. encoded_id) and members_of(writes, encoded_id) or {}
+if #early > 0 then
+  local given, base = {}, string.sub(record, 1, #record - #pk_of(record) - 11) .. 'pending_write:'
+  base = base .. string.sub(pk_of(record), 1, -1 - #encoded_id)
+  for i = 10, last_write do given[KEYS[i]] = true end
+  for _, member in ipairs(early) do
+    if not given[base .. string.match(member, '^(.*):')] then
+      table.insert(early, 1, -2)
+      return early
+    end
+  end
+end
+
 -- The fate of each channel: its letter, or `+` for a value that is stored already.
 local kinds, tokens = {}, {}
 for i = 1, count do
-  kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[8 + i]
+  kinds[i], tokens[i] = string.sub(letters, i, i), ARGV[9 + i]
 end
 
 -- A value whose channel version was taken by another value has a field of its own, TOKEN@ID. The children of that
@@ -51,7 +69,7 @@ if string.find(letters, '[%^~?]') then
   if #missing > 0 then return missing end
 end
 
-local shared = {values, checkpoints, expiry, namespaces}
+local shared = {values, checkpoints, expiry, namespaces, #early > 0 and writes or nil, #early > 0 and pending or nil}
 local before = {}
 if mortal then
   for i, key in ipairs(shared) do before[i] = ttl_of(key) end
@@ -73,7 +91,7 @@ for i = 1, count do
   local kind, token = kinds[i], tokens[i]
   if kind == '=' then
     nth = nth + 1
-    local value, there, own = ARGV[7 + count + nth], stored[nth], '@' .. encoded_id
+    local value, there, own = ARGV[8 + count + nth], stored[nth], '@' .. encoded_id
     while there and there ~= value do
       token, own = token .. own, '@'
       there = call('HGET', values, token)
@@ -132,12 +150,25 @@ if mortal then
     prolong(expiry, used, '+inf')
   end
   for i, key in ipairs(shared) do hold(key, before[i], ttl) end
-  outlast(expiry, {values, checkpoints})
-  -- Last, as it may have been the last of them.
-  if ttl == 0 then call('ZREM', expiry, 'c' .. id) end
+  outlast(expiry, {values, checkpoints, #early > 0 and writes or nil})
+  local entries = {}
+  for i, member in ipairs(early) do entries[i] = 'w' .. member end
+  for i = 10, #early > 0 and last_write or 0 do
+    if ttl == 0 then call('PERSIST', KEYS[i]) else lengthen(KEYS[i], ttl) end
+  end
+  if ttl > 0 then
+    prolong(expiry, entries, ends)
+    entries = {}
+  else
+    entries[#entries + 1] = 'c' .. id
+  end
+  if #early > 0 then entries[#entries + 1] = 'o' .. encoded_id end
+  -- Last, as they may have been the last of them.
+  each_chunk(entries, function(first, last) call('ZREM', expiry, unpack(entries, first, last)) end)
 end
 
-if KEYS[10] then touch_thread(KEYS[10], KEYS[11], thread, us) end
-if KEYS[12] then add_run(KEYS[12], thread, ttl) end
+local others = {unpack(KEYS, last_write + 1)}
+if others[1] then touch_thread(others[1], others[2], thread, us) end
+if others[3] then add_run(others[3], thread, ttl) end
 if is_evicted then return {-1} end
 return missing

@@ -7,8 +7,9 @@ from time import monotonic
 from typing import Any, Final
 
 from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
-from ...checkpoints import Supply
+from ...checkpoints import EARLY_TTL, Supply
 from ...operation import Operation
+from ...validation import ms_of
 from ..keys import decode_text
 from ..losses import report_index
 from ..requests import Call
@@ -51,14 +52,18 @@ def put(
     began = monotonic()
 
     channels = checkpoint.channels
+    early: Sequence[str] = settings.early_writes.take(keys, checkpoint.checkpoint_id)
     while True:
         call = Call(
             script("checkpoints/put"),
-            [*keys.derived, record, parent, *everywhere, *run],
-            [ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
+            [*keys.derived, record, parent, *early, *everywhere, *run],
+            [str(len(early)), ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
         )
         positions = yield call
-        if not positions or positions[0] < 0:
+        if positions and positions[0] == -2:
+            early = list(dict.fromkeys(keys.write(decode_text(name, keys.writes)) for name in positions[1:]))
+            continue
+        if not positions or positions[0] == -1:
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
             if settings.cluster and monotonic() - began > PATIENCE:
                 yield from _touch(settings, checkpoint.thread_id, run_id)
@@ -111,9 +116,15 @@ def put_writes(
     behind = yield Call(
         script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-        [str(settings.ttl_ms), *(argument for write in writes for argument in encode_write(write))],
+        [
+            str(settings.ttl_ms),
+            str(ms_of(EARLY_TTL)),
+            *(argument for write in writes for argument in encode_write(write)),
+        ],
     )
-    if behind:
+    if isinstance(behind, int):
+        settings.early_writes.note(keys, checkpoint_id, records)
+    elif behind:
         run_id, *others = [decode_text(name, keys.writes) for name in behind]
         if run_id:
             yield from add_run(settings, run_id, thread_id)

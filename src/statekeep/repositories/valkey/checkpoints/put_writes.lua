@@ -2,12 +2,15 @@
 -- use: now_us, decoded, each_chunk, store, ttl_of, hold, outlast, has_ends, drop_expired, parts_of, add, members_of
 -- use: ends_of, entry_of, restore_writes, refresh
 -- Store pending writes of one checkpoint. Returns nothing, or its run, if the index of that has to live longer (else ''),
--- and the index members of its other writes that would end long before it.
+-- and the index members of its other writes that would end long before it. Without the checkpoint they end early, so that
+-- what comes too late does not stay for ever, until the checkpoint is put; then it returns 1.
 -- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write
--- ARGV: ttl in ms, (CHANNEL, PATH:ENCODING, value)*, all but the values encoded as parts of keys are
+-- ARGV: ttl in ms, that without the checkpoint, (CHANNEL, PATH:ENCODING, value)*, all but the values encoded as parts of keys are
 local head, values, checkpoints, writes, expiry, namespaces, pending, record = unpack(KEYS, 1, 8)
 local thread, namespace, encoded_id = parts_of(record)
-local id, ttl = decoded(encoded_id), tonumber(ARGV[1])
+local id, ttl, early = decoded(encoded_id), tonumber(ARGV[1]), tonumber(ARGV[2])
+local is_early = (ttl == 0 or ttl > early) and call('EXISTS', record) == 0 and call('HGET', head, 'checkpoint_id') ~= id
+if is_early then ttl = early end
 
 restore_writes(writes, pending)
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
@@ -31,7 +34,7 @@ local _, suffix_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
 -- `stale` are members that others took the place of.
 local index, entries, seen, stale, immortal = {}, {}, {}, {}, {}
 for i = 9, #KEYS do
-  local key, at = KEYS[i], 2 + 3 * (i - 9)
+  local key, at = KEYS[i], 3 * (i - 8)
   local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local suffix = string.sub(key, suffix_at + 1)
   local task, idx = string.match(suffix, '^[^:]*:([^:]*):(.*)$')
@@ -70,7 +73,10 @@ if mortal then
 end
 
 local behind = {}
-if ttl > 0 then
+if is_early then
+  behind = 1
+  call('ZADD', expiry, 'GT', ends, 'o' .. encoded_id)
+elseif ttl > 0 then
   behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now) or ''
   -- No write of the checkpoint ends before this time, so that mostly nobody has to look at each of a wide step.
   local bound = tonumber(call('ZSCORE', expiry, 'm' .. encoded_id) or nil)

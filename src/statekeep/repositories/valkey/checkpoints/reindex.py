@@ -6,7 +6,7 @@ from ...operation import Operation
 from ..keys import decode_text
 from ..requests import Call
 from ..scripts import script
-from .delete import collect
+from .delete import collect, remove_late_writes
 from .get import add_run
 from .indexes import rebuild_head
 from .keys import thread_index_keys
@@ -20,6 +20,8 @@ def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
     restored = yield from restore_indexes(settings, thread_id)
     for namespace in sorted(restored.namespaces):
         keys = settings.keys(thread_id, namespace)
+        indexed = yield Call(script("read"), [keys.checkpoints], ["ZRANGE", "0", "-1"])
+        yield from remove_late_writes(settings, keys, [decode_text(name, keys.checkpoints) for name in indexed])
         if (yield from rebuild_head(keys, replace=True)) is not None:
             values = yield Call(script("read"), [keys.values], ["HKEYS"])
             yield from collect(keys, {decode_text(name, keys.values) for name in values} - {"generation"})
