@@ -294,7 +294,7 @@ def test_index_members_that_are_no_text(repository: CheckpointRepository, client
 def test_members_of_the_index_of_threads(
     repository: CheckpointRepository, client: Any, prefix: str, member: str | bytes, score: float | str
 ) -> None:
-    by_time, by_name = thread_index_keys(prefix)
+    by_time, by_name, _ = thread_index_keys(prefix)
     before = list(repository.list_threads())
     client.zadd(by_time, {member: score})
     client.zadd(by_name, {member: 0})

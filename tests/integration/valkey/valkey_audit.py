@@ -72,9 +72,11 @@ class _Auditor:
             for name in names | set(scores):
                 ids = self._namespace(namespace_keys(self.prefix, thread_id, name), scores.get(name))
                 alive |= {thread_id} if ids else set()
-        by_time, by_name = (dict(self._sorted_set(key)) for key in thread_index_keys(self.prefix))
+        by_time, by_name, by_end = (dict(self._sorted_set(key)) for key in thread_index_keys(self.prefix))
         if by_time.keys() != by_name.keys():
             self.say(f"the two thread indexes differ: {by_time.keys() ^ by_name.keys()}")
+        if by_end.keys() - by_time.keys():
+            self.say(f"threads end that are not in the index: {by_end.keys() - by_time.keys()}")
         if lost := alive - by_time.keys():
             self.say(f"threads are not in the index: {lost}")
         self.found.idle = set(by_time) - alive

@@ -60,7 +60,9 @@ def test_names() -> None:
     )
     assert thread_key("app", "t") == "app:namespace-index:{t}"
     assert run_key("app", "r:1") == "app:run-index:r%3A1"
-    assert thread_index_keys("app") == ("app:thread-index:{threads}:time", "app:thread-index:{threads}:name")
+    assert thread_index_keys("app") == tuple(
+        f"app:thread-index:{{threads}}:{order}" for order in ("time", "name", "end")
+    )
 
 
 @given(TEXTS.filter(bool), TEXTS, TEXTS.filter(bool))

@@ -87,7 +87,7 @@ def test_put_declares_every_key_it_touches() -> None:
 
 
 def test_put_in_a_cluster_indexes_first() -> None:
-    script = Script(1, 1, [])
+    script = Script([b"1", None], 1, [])
     script.cluster = True
     made = Checkpoint(thread_id="t", checkpoint_id="c", metadata={"run_id": "r"})
     perform(script, ValkeyCheckpoints(script, ttl=2).put(made, None))
@@ -285,7 +285,7 @@ def test_delete_thread_goes_on_until_nothing_is_left() -> None:
     )
     perform(script, ValkeyCheckpoints(script).delete_thread("t"))
     assert script.names == ["contents", "erase", "contents", "erase", "forget"]
-    assert len(script.call(1).keys) == 509
+    assert len(script.call(1).keys) == 510
     assert script.call(4).keys == [KEYS.namespaces, *thread_index_keys("statekeep"), "statekeep:run-index:r"]
 
 

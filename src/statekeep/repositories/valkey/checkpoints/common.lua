@@ -207,8 +207,28 @@ local function refresh(record, head, values, checkpoints, writes, expiry, namesp
   end
 end
 
-local function touch_thread(by_time, by_name, thread, now)
-  if call('ZADD', by_time, string.format('%.0f', now), thread) == 1 then call('ZADD', by_name, 0, thread) end
+-- Note that a thread was updated. Returns threads that should have ended, with the times of their updates, if there are
+-- many. The caller looks whether they did: others may have let them live longer. So that not everybody looks, their
+-- ends are put off for a minute.
+local function touch_thread(by_time, by_name, by_end, thread, us, ttl)
+  local found, now = {}, math.floor(us / 1000)
+  if call('ZADD', by_time, string.format('%.0f', us), thread) == 1 then call('ZADD', by_name, 0, thread) end
+  if ttl == 0 then
+    call('ZREM', by_end, thread)
+    return found
+  end
+  call('ZADD', by_end, 'GT', string.format('%.0f', now + ttl), thread)
+  if call('ZCOUNT', by_end, '-inf', now) < 100 then return found end
+  local ended = call('ZRANGEBYSCORE', by_end, '-inf', now, 'LIMIT', 0, 100)
+  for i, score in ipairs(call('ZMSCORE', by_time, unpack(ended))) do
+    if score then
+      found[#found + 1], found[#found + 2] = ended[i], score
+      call('ZADD', by_end, 'XX', string.format('%.0f', now + 60000), ended[i])
+    else
+      call('ZREM', by_end, ended[i])
+    end
+  end
+  return found
 end
 
 -- use: ttl_of, hold, run_ttl
@@ -219,8 +239,9 @@ local function add_run(run, thread, ttl)
 end
 
 -- Let the thread index forget a thread that has no checkpoints. Returns whether it has none.
-local function forget_thread(namespaces, by_time, by_name, thread)
+local function forget_thread(namespaces, by_time, by_name, by_end, thread)
   if call('ZCOUNT', namespaces, 1, 1) > 0 then return false end
+  call('ZREM', by_end, thread)
   call('ZREM', by_time, thread)
   call('ZREM', by_name, thread)
   return true

@@ -264,7 +264,8 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
     spaces = [settings.keys(thread_id, namespace) for namespace in namespaces]
     runs = yield from _delete_namespaces(settings, spaces, page if namespaces == [""] else (), whole_thread=True)
     if settings.cluster:
-        yield from _forget_in_cluster(settings, thread_id, entry, runs)
+        if (yield from _forget_in_cluster(settings, thread_id, entry)):
+            yield from _leave_runs(settings, thread_id, runs, {})
     elif runs or not namespaces:
         # Otherwise the thread index forgot it with the last checkpoint.
         for chunk in list(chunks(sorted(runs))) or [[]]:
@@ -273,16 +274,15 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
             yield Call(script("checkpoints/forget"), indexes, [thread_id])
 
 
-def _forget_in_cluster(
-    settings: CheckpointSettings, thread_id: str, entry: Thread | None, runs: Collection[str]
-) -> Operation[None]:
-    """Drop a thread from the indexes in other slots, unless it was put to meanwhile."""
+def _forget_in_cluster(settings: CheckpointSettings, thread_id: str, entry: Thread | None) -> Operation[bool]:
+    """Drop a thread from the thread index, which is in another slot, unless it was put to meanwhile."""
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
     if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
-        yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
-        return
-    yield from _leave_runs(settings, thread_id, runs, {})
+        arguments = [thread_id, str(settings.ttl_ms)]
+        yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), arguments)
+        return False
+    return True
 
 
 def _leave_runs(
@@ -314,6 +314,8 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
     for thread_id, runs in threads.items():
         left: set[str] = set()
         seen: dict[str, bytes | None] = {}
+        is_empty = True
+        entry = (yield from find_thread(settings, thread_id)) if settings.cluster else None
         for namespace in (yield from list_namespaces(settings, thread_id)):
             keys = settings.keys(thread_id, namespace)
             seen[namespace] = yield from _generation(keys)
@@ -322,6 +324,9 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
             gone -= with_sources(nodes.keys() - gone, nodes.get)
             yield from _remove(settings, keys, nodes, gone)
             left |= {node.run_id for node in nodes.values() if node.checkpoint_id not in gone and node.run_id}
+            is_empty = is_empty and gone == nodes.keys()
+        if entry is not None and is_empty:
+            yield from _forget_in_cluster(settings, thread_id, entry)
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
 

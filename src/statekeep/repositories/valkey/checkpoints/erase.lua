@@ -3,7 +3,7 @@
 -- Delete checkpoint and pending write records with their index entries; with the last one of a namespace, all that they
 -- shared; with the last checkpoint of the thread, its entry in the thread index, if that is given.
 -- A copy of a checkpoint that is not among them stays, unless whole namespaces go: its record was evicted.
--- KEYS: per namespace: head values checkpoints writes expiry namespaces pending, record*; [thread-index x2]
+-- KEYS: per namespace: head values checkpoints writes expiry namespaces pending, record*; [thread-index x3]
 -- ARGV: thread, 1 for whole namespaces or 0, per namespace: namespace, number of checkpoints, of pending writes, id*, member* (in the records' order)
 -- Returns the runs of the checkpoints.
 local runs, seen = {}, {}
@@ -54,5 +54,5 @@ while at <= #ARGV do
   end
   key, at = last + shift + 1, last + 1
 end
-if KEYS[key] then forget_thread(namespaces, KEYS[key], KEYS[key + 1], ARGV[1]) end
+if KEYS[key] then forget_thread(namespaces, KEYS[key], KEYS[key + 1], KEYS[key + 2], ARGV[1]) end
 return runs

@@ -86,6 +86,7 @@ def run_key(prefix: str, run_id: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def thread_index_keys(prefix: str) -> tuple[str, str]:
-    """Return the indexes of threads by the last put, and by name; in one slot."""
-    return f"{prefix}:thread-index:{{threads}}:time", f"{prefix}:thread-index:{{threads}}:name"
+def thread_index_keys(prefix: str) -> tuple[str, str, str]:
+    """Return the indexes of threads by the last put, by name, and by their ends; in one slot."""
+    start = f"{prefix}:thread-index:{{threads}}"
+    return f"{start}:time", f"{start}:name", f"{start}:end"

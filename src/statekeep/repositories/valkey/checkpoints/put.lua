@@ -2,10 +2,11 @@
 -- use: now_us, number, decoded, store, ttl_of, hold, outlast, has_ends, drop_expired, prolong, fields_of, values_of
 -- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run, lengthen, members_of, each_chunk
 -- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
--- Returns -1 in place of them if it was stored and an index of the thread turned out to have been evicted.
+-- If it was stored, returns nothing, or -1, whether an index of the thread turned out to have been evicted, and
+-- (thread, time)* of threads that may have ended.
 -- Or, if pending writes came before it whose records were not given, -2 and their index members; nothing is stored then.
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent, records of pending writes,
---   [thread-index x2 [run]]
+--   [thread-index x3 [run]]
 -- ARGV: number of these records, ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter
 --   per channel, token*, value*
 --   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
@@ -168,7 +169,7 @@ if mortal then
 end
 
 local others = {unpack(KEYS, last_write + 1)}
-if others[1] then touch_thread(others[1], others[2], thread, us) end
-if others[3] then add_run(others[3], thread, ttl) end
-if is_evicted then return {-1} end
+local ended = others[1] and touch_thread(others[1], others[2], others[3], thread, us, ttl) or {}
+if others[4] then add_run(others[4], thread, ttl) end
+if is_evicted or #ended > 0 then return {-1, is_evicted and 1 or 0, unpack(ended)} end
 return missing

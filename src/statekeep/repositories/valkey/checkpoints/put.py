@@ -18,6 +18,7 @@ from .get import add_run, refresh
 from .keys import run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
+from .threads import drop_ended
 
 PATIENCE: Final = 30.0
 """Seconds after which a put enters its thread again. Readers drop one without checkpoints when it is a minute old."""
@@ -43,11 +44,13 @@ def put(
 
     everywhere: Sequence[str] = thread_index_keys(settings.prefix)
     times: Any = None
+    ended: Sequence[bytes] = ()
     run_id = str(fields[SENT_FIELDS.index("run_id")])
     run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that a death in between leaves an index entry without a checkpoint, which readers skip.
-        times = yield from _touch(settings, checkpoint.thread_id, run_id)
+        reply = yield from _touch(settings, checkpoint.thread_id, run_id)
+        times, ended = reply[:2], reply[2:]
         everywhere, run = [], []
     began = monotonic()
 
@@ -67,8 +70,10 @@ def put(
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
             if settings.cluster and monotonic() - began > PATIENCE:
                 yield from _touch(settings, checkpoint.thread_id, run_id)
-            if positions:
+            _, is_evicted, *here = positions or (-1, 0)
+            if is_evicted:
                 report_index(keys.checkpoints, checkpoint.thread_id)
+            yield from drop_ended(settings, here or ended)
             return
         names = list(channels)
         missing = [names[position] for position in positions]
@@ -81,17 +86,19 @@ def put(
                 yield Call(
                     script("checkpoints/touch_thread"),
                     thread_index_keys(settings.prefix),
-                    [checkpoint.thread_id, *times],
+                    [checkpoint.thread_id, ttl, *times],
                 )
             raise
 
 
 def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:
-    """Enter a thread into the indexes that are in other slots; return the time noted and the one before it."""
-    times = yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
+    """Enter a thread into the indexes that are in other slots, and return what ``touch_thread`` says."""
+    reply = yield Call(
+        script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id, str(settings.ttl_ms)]
+    )
     if run_id:
         yield from add_run(settings, run_id, thread_id)
-    return times
+    return reply
 
 
 def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:

@@ -28,5 +28,7 @@ def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
     for run_id in sorted(restored.runs):
         yield from add_run(settings, run_id, thread_id)
     if restored.checkpoints and (yield from find_thread(settings, thread_id)) is None:
-        yield Call(script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id])
+        yield Call(
+            script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id, str(settings.ttl_ms)]
+        )
     return restored.checkpoints

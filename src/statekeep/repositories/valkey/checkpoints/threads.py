@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import heapq
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ....domain import CorruptRecord, Thread
 from ....domain.shown import shown
@@ -94,7 +95,7 @@ def _order(thread: Thread) -> tuple[dt.datetime, str]:
 def _threads_with_prefix(
     settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
 ) -> Operation[tuple[list[Thread], bool]]:
-    by_time, by_name = thread_index_keys(settings.prefix)
+    by_time, by_name, _ = thread_index_keys(settings.prefix)
     size = PREFIXED_THREADS if limit is None else min(limit, PREFIXED_THREADS)
     found: list[Thread] = []
     start: str | bytes = f"[{prefix}"
@@ -136,6 +137,38 @@ def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us
     for chunk in chunks(threads):
         pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
+
+
+def drop_ended(settings: CheckpointSettings, ended: Sequence[bytes]) -> Operation[None]:
+    """Drop those threads that have ended from the index, and note when the others will.
+
+    Args:
+        settings: of the repository.
+        ended: names of threads that may have ended, each with the time of its last update.
+    """
+    threads: list[Thread] = []
+    for name, score in chunks(ended, 2):
+        with suppress(CorruptRecord):  # a listing says so; here it is none of the caller's
+            threads.append(_thread(settings, name, score))
+    if not threads:
+        return
+    keys = [thread_key(settings.prefix, thread.thread_id) for thread in threads]
+    counts = yield Commands([("ZCOUNT", key, "1", "1") for key in keys])
+    yield from drop_threads(
+        settings, [thread for thread, count in zip(threads, counts, strict=True) if not count], GRACE_US
+    )
+    alive = [(thread, key) for thread, key, count in zip(threads, keys, counts, strict=True) if count]
+    if not alive:
+        return
+    ends = yield Commands([("PEXPIRETIME", key) for _, key in alive])
+    by_end = thread_index_keys(settings.prefix)[2]
+    yield Commands(
+        [
+            ("ZADD", by_end, "XX", str(end), thread.thread_id) if end > 0 else ("ZREM", by_end, thread.thread_id)
+            for (thread, _), end in zip(alive, ends, strict=True)
+            if end != -2
+        ]
+    )
 
 
 def find_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Thread | None]:
