@@ -5,6 +5,7 @@ Texts become vectors, which are compared.
 
 from __future__ import annotations
 
+import datetime as dt
 import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,22 @@ from .model import Model, Name
 from .shown import shown
 
 Count = Annotated[int, Strict()]
+
+
+def time_zone(name: str) -> dt.tzinfo:
+    """Return a time zone; ``"UTC"`` needs no database of them.
+
+    Raises:
+        ValueError: there is no such zone, or no database of zones.
+    """
+    if name == "UTC":
+        return dt.UTC
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        if zoneinfo.available_timezones():
+            raise ValueError("must be an IANA time zone such as 'UTC' or 'Europe/Berlin'") from None
+        raise ValueError("must be 'UTC' on a system without time zones; run: pip install tzdata") from None
 
 
 class VectorIndex(Model):
@@ -72,10 +89,7 @@ class VectorIndex(Model):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("must be an IANA time zone such as 'UTC' or 'Europe/Berlin'") from None
+        time_zone(value)
         return value
 
     @field_validator("embed")

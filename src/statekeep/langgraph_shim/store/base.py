@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, cast
-from zoneinfo import ZoneInfo
 
 from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Result, TTLConfig
 
 from ...domain import DEFAULT, InvalidInput, VectorIndex
 from ...domain.shown import shown
+from ...domain.vector_index import time_zone
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..faces import Awaiting, Blocking, Faces, checked_repository, executing
@@ -61,7 +61,7 @@ class Store(Faces, BaseStore):
         self._backend = backend
         self._sync, self._async = ItemRepository(backend), AsyncItemRepository(backend)
         self._execute, self._aexecute = executing(self._sync), executing(self._async)
-        self._zone = None if backend.index is None else ZoneInfo(backend.index.timezone)
+        self._zone = None if backend.index is None else time_zone(backend.index.timezone)
 
     @property
     def index(self) -> VectorIndex | None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from langgraph.store.base import (
     GetOp,
@@ -43,7 +42,7 @@ Listing = dict[str, Any]
 Write = PutItem | DeleteItem
 
 
-def batch(ops: Iterable[Op], zone: ZoneInfo | None) -> Operation[list[Result]]:
+def batch(ops: Iterable[Op], zone: tzinfo | None) -> Operation[list[Result]]:
     """Do several operations; reads see what was there before the writes.
 
     All are checked before the first one is done. The reads of single items are one batch of the repository, and so
@@ -97,7 +96,7 @@ def clear(namespace: tuple[str, ...], below: bool) -> Operation[int]:
     return count
 
 
-def _fields(item: domain.Item, zone: ZoneInfo | None) -> dict[str, Any]:
+def _fields(item: domain.Item, zone: tzinfo | None) -> dict[str, Any]:
     return {
         "namespace": item.namespace,
         "key": item.key,
@@ -107,7 +106,7 @@ def _fields(item: domain.Item, zone: ZoneInfo | None) -> dict[str, Any]:
     }
 
 
-def _local(time: datetime, zone: ZoneInfo | None) -> datetime:
+def _local(time: datetime, zone: tzinfo | None) -> datetime:
     return time if zone is None else time.astimezone(zone)
 
 
