@@ -47,6 +47,9 @@ class SqliteCheckpoints:
     async def aexecute(self, request: Request) -> Any:
         return await asyncio.to_thread(self.execute, request)
 
+    def ping(self) -> Operation[None]:
+        yield lambda db: db.execute("SELECT 1")
+
     def close(self) -> None:
         self._db.close()
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from ..domain import InvalidInput, WrongEventLoop
 from ..domain.shown import once_made
+from ..repositories.faces import Backend, aclosing_on_error, pinged
 from ..repositories.operation import Operation, arun, run
-
-
-class Backend(Protocol):
-    """A backend of any kind of record."""
-
-    def close(self) -> None: ...
-
-    async def aclose(self) -> None: ...
-
 
 ResultT = TypeVar("ResultT")
 FaceT = TypeVar("FaceT")
@@ -47,6 +39,8 @@ class Faces:
     """Runs operations on one backend, blocking or in an event loop."""
 
     _backend: Backend
+    checks_on_entry = False
+    """Whether to ask for a sign of life when it is entered with ``async with``."""
     _execute: Callable[[Any], Any]
     """Answers a request, blocking."""
     _aexecute: Callable[[Any], Awaitable[Any]]
@@ -64,11 +58,31 @@ class Faces:
     async def _arun(self, operation: Operation[ResultT]) -> ResultT:
         return await arun(operation, self._aexecute)
 
+    def ping(self) -> float:
+        """Ask the server for a sign of life: one round trip, none with ``memory:``.
+
+        Returns:
+            The seconds that the answer took, those to connect included.
+
+        Raises:
+            Unavailable: no answer until the deadline.
+            AccessDenied: the credentials are wrong.
+        """
+        self._enter_sync()
+        return run(pinged(self._backend), self._backend.execute)
+
+    async def aping(self) -> float:
+        """As :meth:`ping`."""
+        return await arun(pinged(self._backend), self._backend.aexecute)
+
     async def aclose(self) -> None:
         """Close what was opened for this; a client that you passed stays open. Idempotent."""
         await self._backend.aclose()
 
     async def __aenter__(self) -> Self:
+        if self.checks_on_entry:
+            async with aclosing_on_error(self.aclose):
+                await self.aping()
         return self
 
     async def __aexit__(self, *_: object) -> None:

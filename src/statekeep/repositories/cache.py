@@ -63,6 +63,10 @@ class CacheBackend(Protocol):
         """Answer one request of an operation, without blocking the event loop."""
         ...
 
+    def ping(self) -> Operation[None]:
+        """Ask for a sign of life with one request, that any user of the backend is permitted."""
+        ...
+
     def close(self) -> None:
         """Close what the backend opened itself. Idempotent."""
         ...

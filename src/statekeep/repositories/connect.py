@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
@@ -12,11 +13,14 @@ from ..domain import InvalidInput, Unsupported, VectorIndex
 from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from .faces import aclosing_on_error, closing_on_error
 from .item_backend import ItemBackend
 from .items import AsyncItemRepository, ItemRepository
-from .options import ConnectOptions
+from .notices import aws_logger, notice
+from .options import ConnectOptions, ValkeyOptions
 
 PREFIX: Final = "statekeep"
+MEMORY: Final = "memory:"
 
 T = TypeVar("T")
 CheckpointsT = TypeVar("CheckpointsT", bound=CheckpointRepository | AsyncCheckpointRepository)
@@ -89,6 +93,10 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
             _map(CacheRepository, backends.cache),
         )
 
+    def ping(self) -> float:
+        """As :meth:`CheckpointRepository.ping`."""
+        return self.checkpoints.ping()
+
     def close(self) -> None:
         """Close all repositories. Idempotent."""
         for repository in (self.checkpoints, self._items, self._cache):
@@ -111,12 +119,17 @@ class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemReposito
         checkpoints: checkpoints and pending writes.
     """
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, *, check: bool = False) -> None:
+        self._check = check
         super().__init__(
             AsyncCheckpointRepository(backends.checkpoints),
             _map(AsyncItemRepository, backends.items),
             _map(AsyncCacheRepository, backends.cache),
         )
+
+    async def ping(self) -> float:
+        """As :meth:`CheckpointRepository.ping`."""
+        return await self.checkpoints.ping()
 
     async def close(self) -> None:
         """Close all repositories. Idempotent."""
@@ -125,6 +138,9 @@ class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemReposito
                 await repository.close()
 
     async def __aenter__(self) -> Self:
+        if self._check:
+            async with aclosing_on_error(self.close):
+                await self.ping()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -148,11 +164,31 @@ class _Request:
     options: Mapping[str, Any]
 
 
+def check_memory_url(url: str, options: Mapping[str, Any]) -> None:
+    """Refuse what is no URL of ``memory:``, and what would be wrong in another one.
+
+    A client's options mean nothing here, but a typing error should show before a server takes the place of ``memory:``.
+
+    Args:
+        url: the URL, which begins with ``memory:``.
+        options: of a client.
+
+    Raises:
+        InvalidInput: something stands behind the ``:``, or an option is wrong or unknown.
+    """
+    rest, _, query = url[len(MEMORY) :].partition("?")
+    if rest:
+        raise InvalidInput("memory: takes nothing behind its ':' but parameters", field="url")
+    if query or options:
+        from .valkey.client.url import Settings
+
+        Settings().read(query, options)
+
+
 def _open_memory(request: _Request) -> Backends:
     from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
 
-    if request.options:
-        raise InvalidInput(f"memory: takes no {', '.join(sorted(request.options))}", field=min(request.options))
+    check_memory_url(request.url, request.options)
     life: Any = {"ttl": request.ttl, "clock": request.clock or time.time}
     return Backends(
         MemoryCheckpoints(**life, refresh_on_read=request.refresh_on_read),
@@ -180,23 +216,55 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_url
 
-    _refuse(request, "agentcore://", "events live as long as the memory's eventExpiryDuration")
-    return Backends(open_url(request.url, **request.options))
+    options = _aws_options(request, "agentcore://", "events live as long as the memory's eventExpiryDuration")
+    return Backends(open_url(request.url, **options))
 
 
 def _open_bedrock_sessions(request: _Request) -> Backends:
     from .bedrock_sessions.url import open_url
 
-    _refuse(request, "bedrock-sessions://", "a session lives for 30 days")
-    return Backends(open_url(request.url, **request.options))
+    return Backends(
+        open_url(request.url, **_aws_options(request, "bedrock-sessions://", "a session lives for 30 days"))
+    )
 
 
-def _refuse(request: _Request, scheme: str, why_no_ttl: str) -> None:
-    """Refuse the arguments that are of no use to checkpoints in an AWS service."""
+def _aws_options(request: _Request, scheme: str, why_no_ttl: str) -> dict[str, Any]:
+    """Return the options for an AWS service, and log those that are of no use there."""
     for name, default in (("prefix", PREFIX), ("ttl", None), ("refresh_on_read", False), ("index", None)):
         if getattr(request, name) != default:
-            reason = why_no_ttl if name == "ttl" else "it has no use"
-            raise InvalidInput(f"{scheme} takes no {name}: {reason}", field=name)
+            _without_effect(scheme, name, why_no_ttl if name == "ttl" else "it is of no use there")
+    options = {name: value for name, value in request.options.items() if name not in _OF_VALKEY}
+    if len(options) == len(request.options):
+        return options
+    from .aws.settings import with_defaults
+    from .valkey.client.url import PARAMETERS as OF_VALKEY
+    from .valkey.client.url import Settings
+
+    settings = Settings().read("", {name: request.options[name] for name in request.options.keys() - options})
+    timeouts: dict[str, Any] = {}
+    for name in request.options.keys() & OF_VALKEY.keys() & _OF_VALKEY:
+        attribute = OF_VALKEY[name][0]
+        if attribute in _TIMEOUTS and not options.get("client"):
+            timeouts[_TIMEOUTS[attribute]] = settings.values[attribute]
+        elif attribute in settings.values:
+            _without_effect(scheme, name, "it is of no use there")
+    if timeouts:
+        options["config"] = with_defaults(options.get("config"), timeouts)
+    return options
+
+
+_OF_VALKEY: Final = ValkeyOptions.__optional_keys__ - {"client"}
+
+_TIMEOUTS: Final = {
+    "request_timeout": "read_timeout",
+    "connect_timeout": "connect_timeout",
+    "pool_size": "max_pool_connections",
+}
+"""Settings of Valkey's clients that AWS clients have, and their names there."""
+
+
+def _without_effect(scheme: str, name: str, why: str) -> None:
+    notice(aws_logger, logging.WARNING, f"{scheme} {name}", f"{name} has no effect with {scheme}: {why}")
 
 
 _OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
@@ -232,7 +300,7 @@ def _open(
     request = _Request(url, prefix, ttl, refresh_on_read, VectorIndex.of(index), clock, options)
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.partition("+")[0].lower()) if colon else None
-    if opener is None or (opener is _open_memory and url != "memory:"):
+    if opener is None:
         # The URL is not shown: without a scheme it may begin with a password.
         raise InvalidInput(f"url must start with {_FORMS}", field="url")
     if clock is not None and opener is not _open_memory:
@@ -248,6 +316,7 @@ def connect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
+    check: bool = False,
     **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open repositories for blocking code.
@@ -265,6 +334,7 @@ def connect(
         refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
+        check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
         options: of the client, see :class:`~statekeep.repositories.options.ConnectOptions`. For Valkey: ``pool_size``;
             ``pool_timeout``, ``request_timeout``, ``connect_timeout`` and ``deadline`` in seconds; ``client``
             (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
@@ -281,7 +351,11 @@ def connect(
         ...     list(keep.checkpoints.list())
         []
     """
-    return Connection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))
+    keep = Connection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))
+    if check:
+        with closing_on_error(keep.close):
+            keep.ping()
+    return keep
 
 
 def aconnect(
@@ -292,13 +366,14 @@ def aconnect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
+    check: bool = False,
     **options: Unpack[ConnectOptions],
 ) -> AsyncConnection:
     """Open repositories for asyncio code.
 
     See :func:`connect` for arguments and errors.
 
-    The connection is made on first use.
+    The connection is made on first use. With ``check``, that is when you enter ``async with``.
 
     Example:
         >>> import asyncio
@@ -308,4 +383,4 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    return AsyncConnection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))
+    return AsyncConnection(_open(url, prefix, ttl, refresh_on_read, index, clock, options), check=check)

@@ -8,13 +8,15 @@ pages; :func:`iterating` and :func:`aiterating` make methods of it that read the
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from types import FunctionType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from ..domain.shown import once_made
-from .operation import Operation, Page, arun, run
+from .operation import Operation, Page, arun, named, run
 
 ParametersT = ParamSpec("ParametersT")
 ItemT = TypeVar("ItemT")
@@ -34,6 +36,8 @@ class Executor(Protocol):
 
 class Backend(Executor, Protocol):
     """The part of a backend that is the same for all kinds of records."""
+
+    def ping(self) -> Operation[None]: ...
 
     def close(self) -> None: ...
 
@@ -66,40 +70,6 @@ class Repository(Generic[BackendT]):
 
 
 RepositoryT = TypeVar("RepositoryT", bound=Repository[Any])
-
-
-class Blocking(Repository[BackendT]):
-    """The end of a blocking repository."""
-
-    def close(self) -> None:
-        """Close what the repository opened itself. Idempotent.
-
-        A client that you passed stays open.
-        """
-        self.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Awaiting(Repository[BackendT]):
-    """The end of an asyncio repository."""
-
-    async def close(self) -> None:
-        """Close what the repository opened itself. Idempotent.
-
-        A client that you passed stays open.
-        """
-        await self.backend.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 def blocking(
@@ -195,3 +165,90 @@ def _describe(method: Any, body: Callable[..., Any], iterator: Any = None) -> No
     method.__signature__ = inspect.signature(body).replace(return_annotation=shown)
     # Type hints are looked up in the body's module, which need not know the iterator.
     method.__annotations__ = {**body.__annotations__, "return": returned if iterator is None else iterator[returned]}
+
+
+def _ping(self: Repository[Any]) -> Operation[float]:
+    """Ask for a sign of life: one round trip, none with ``memory:``.
+
+    Returns:
+        The seconds that the answer took, those to connect included.
+
+    Raises:
+        Unavailable: no answer until the deadline.
+        AccessDenied: the credentials are wrong.
+
+    Example:
+        >>> import statekeep
+        >>> statekeep.connect("memory:").ping() < 1
+        True
+    """
+    return pinged(self.backend)
+
+
+class Blocking(Repository[BackendT]):
+    """The part of a blocking repository that is the same for all kinds of records."""
+
+    ping = blocking(_ping)
+
+    def close(self) -> None:
+        """Close what the repository opened itself. Idempotent.
+
+        A client that you passed stays open.
+        """
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Awaiting(Repository[BackendT]):
+    """The part of an asyncio repository that is the same for all kinds of records."""
+
+    ping = awaiting(_ping)
+
+    async def close(self) -> None:
+        """Close what the repository opened itself. Idempotent.
+
+        A client that you passed stays open.
+        """
+        await self.backend.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def pinged(backend: Backend) -> Operation[float]:
+    """Ask a backend for a sign of life; return the seconds that the answer took."""
+    return named("ping", _pinged(backend))
+
+
+def _pinged(backend: Backend) -> Operation[float]:
+    began = time.perf_counter()
+    yield from backend.ping()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def closing_on_error(close: Callable[[], None]) -> Iterator[None]:
+    """Call ``close`` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
+
+
+@asynccontextmanager
+async def aclosing_on_error(close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Await ``close`` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        await close()
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypedDict
 
 from pydantic import SecretStr
@@ -35,12 +35,55 @@ class _ValkeyOptions(TypedDict, total=False):
     tls_insecure: bool | None
     # valkey-py's names
     max_connections: int | None
+    timeout: float | None
     socket_timeout: float | None
     socket_connect_timeout: float | None
+    socket_keepalive: bool | None
+    socket_keepalive_options: Mapping[int, int | bytes] | None
+    ssl: bool | None
     ssl_ca_certs: str | None
+    ssl_ca_path: str | None
+    ssl_ca_data: str | bytes | None
     ssl_certfile: str | None
     ssl_keyfile: str | None
     ssl_cert_reqs: Any
+    ssl_check_hostname: bool | None
+    ssl_min_version: Any
+    ssl_ciphers: str | None
+    # valkey-py's, without effect
+    retry: Any
+    retry_on_timeout: bool | None
+    retry_on_error: Any
+    cluster_error_retry_attempts: int | None
+    connection_error_retry_attempts: int | None
+    health_check_interval: float | None
+    decode_responses: bool | None
+    encoding: str | None
+    encoding_errors: str | None
+    charset: str | None
+    errors: str | None
+    protocol: int | str | None
+    parser_class: Any
+    command_packer: Any
+    encoder_class: Any
+    socket_read_size: int | None
+    socket_type: int | None
+    lib_name: str | None
+    lib_version: str | None
+    queue_class: Any
+    single_connection_client: bool | None
+    auto_close_connection_pool: bool | None
+    cache_enabled: bool | None
+    client_cache: Any
+    cache_max_size: int | None
+    cache_ttl: int | None
+    cache_policy: Any
+    cache_deny_list: Any
+    cache_allow_list: Any
+    read_from_replicas: bool | None
+    require_full_coverage: bool | None
+    dynamic_startup_nodes: bool | None
+    reinitialize_steps: int | None
 
 
 class ValkeyOptions(_ValkeyOptions, total=False):

@@ -35,6 +35,7 @@ from statekeep.langgraph_shim.checkpoint import agentcore as shim
 from statekeep.langgraph_shim.checkpoint.actors import OwnedThread
 from statekeep.repositories.agentcore import AgentCoreCheckpoints, Progress
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before, refuse, throttle
+from tests.notices import all_notices
 
 from ..agentcore.emulated import Memory, Worlds, hurry
 
@@ -503,10 +504,6 @@ def test_a_client_of_the_user_stays_open(worlds: Worlds, memory: Memory) -> None
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("limit", 10, "not needed"),
-        ("max_results", 100, "not needed"),
-        ("checkpoint_format", "snapshot", "one format"),
-        ("max_retries", 3, "config=botocore"),
         ("inline", -1, "integer"),
         ("actor_id", "", "empty"),
         ("serde", 5, "serde"),
@@ -519,6 +516,24 @@ def test_wrong_arguments(field: str, value: Any, match: str, memory: Memory) -> 
     with pytest.raises(InvalidInput, match=match) as caught:
         AgentCoreMemorySaver(memory.id, **{"region_name": "us-west-2", field: value})
     assert caught.value.field == field
+
+
+def test_arguments_of_before_are_accepted(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    with all_notices():
+        AgentCoreMemorySaver(
+            memory.id,
+            region_name="us-west-2",
+            limit=10,
+            max_results=100,
+            max_retries=3,
+            initial_backoff=0.1,
+            max_backoff=2.0,
+            checkpoint_format="snapshot",
+        ).close()
+        AgentCoreMemorySaver(memory.id, region_name="us-west-2", limit=10).close()
+    said = sorted(record.message.partition(":")[0] for record in caplog.records if record.name == "statekeep.aws")
+    names = ("checkpoint_format", "initial_backoff", "limit", "max_backoff", "max_results", "max_retries")
+    assert said == [f"{name} has no effect" for name in names]
 
 
 @pytest.mark.parametrize("memory_id", ["", "notes", "notes-Ab12Cd34E", "1notes-Ab12Cd34Ef", "arn:aws:s3:::x", 5, None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import socket
 import subprocess
 import sys
 import threading
@@ -801,6 +802,30 @@ async def test_connections_are_named(driver: Any, name: str | None, prefix: str)
         with server.client() as raw:
             mine = [entry for entry in raw.client_list() if "statekeep" in entry["lib-name"]]
         assert [entry["name"] for entry in mine] == [name or "statekeep"] * 2
+        await client.aclose()
+
+
+@pytest.mark.parametrize("is_cluster", [False, True])
+async def test_keepalive(
+    is_cluster: bool, prefix: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    options: Any = {"socket_keepalive": True, "socket_keepalive_options": {socket.TCP_KEEPIDLE: 77}}
+    asked: list[tuple[Any, ...]] = []
+
+    class Watched(socket.socket):
+        def setsockopt(self, *args: Any) -> None:
+            asked.append(args)
+            super().setsockopt(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socket", Watched)
+        server = valkey_cluster if is_cluster else valkey_server
+        client = client_from_url(server.url, client="valkey-py", **options)
+        for ask in (lambda: client.execute(Call(ECHO, [f"{prefix}:k"], ["x"])), None):
+            asked.clear()
+            assert ask() if ask else await client.aexecute(Call(ECHO, [f"{prefix}:k"], ["x"]))
+            assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in asked
+            assert (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77) in asked
         await client.aclose()
 
 

@@ -99,6 +99,11 @@ async def test_the_proxy_counts_what_waits_for_answers(proxy: CountingProxy) -> 
         client.delete("round-trips-large")
 
 
+async def test_ping_is_one_round_trip(turns: Turns) -> None:
+    count, _ = await turns.of(turns.repository.ping())
+    assert count == 1
+
+
 async def test_put_is_one_round_trip(turns: Turns) -> None:
     for checkpoint in chain(turns.prefix, 4, run_id="run"):
         count, _ = await turns.of(turns.repository.put(checkpoint))

@@ -19,7 +19,7 @@ from attrs import frozen
 from statekeep.domain import InvalidInput, Unavailable
 from statekeep.repositories.valkey.client.factory import client_from_url
 from statekeep.repositories.valkey.requests import Call, Commands, Script
-from statekeep.testing.servers import ValkeyServer
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +135,7 @@ async def works(url: str, **keywords: Any) -> None:
     try:
         assert client.execute(CALL) == b"\xff"
         assert await client.aexecute(CALL) == b"\xff"
-        assert await client.aexecute(Commands([["PING", "k"]])) == [b"k"]
+        assert await client.aexecute(Commands([["GET", "k"]])) == [None]
     finally:
         await client.aclose()
 
@@ -181,6 +181,44 @@ async def test_an_unknown_authority(driver: Any, simple: int, files: Files) -> N
 async def test_a_certificate_for_another_name(driver: Any, misnamed: int, files: Files) -> None:
     for scheme in ("valkeys", "valkeys+cluster"):
         await fails(f"{scheme}://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
+
+
+@pytest.fixture(scope="module")
+def cluster(authority: trustme.CA) -> Iterator[str]:
+    """The URL of a cluster of one node with a good certificate for another name, and no TLS above 1.2."""
+    old = context(authority, "db.example.org", mutual=False)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with ValkeyCluster(primaries=1) as cluster:
+        [node] = cluster.nodes.values()
+        with TlsProxy(node.port, old) as proxy, node.client() as client:
+            client.config_set("cluster-announce-port", proxy.port)
+            yield f"valkeys+cluster://127.0.0.1:{proxy.port}"
+
+
+def read(path: str) -> str:
+    return Path(path).read_text()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_authorities_without_a_file(driver: Any, simple: int, files: Files) -> None:
+    url = f"valkeys://127.0.0.1:{simple}"
+    pem, other = read(files.ca), read(files.other_ca)
+    await works(url, client=driver, ssl_ca_data=pem)
+    await works(url, client=driver, ssl_ca_data=ssl.PEM_cert_to_DER_cert(pem))
+    await works(url, client=driver, ssl_ca_data=pem, ssl_ca_certs=files.other_ca)
+    await works(url, client=driver, ssl_ca_path=str(Path(files.ca).parent))
+    await fails(url, client=driver, ssl_ca_data=other)
+
+
+@pytest.mark.parametrize("kind", ["standalone", "cluster"])
+async def test_what_valkey_py_alone_can_do(kind: str, misnamed: int, cluster: str, files: Files) -> None:
+    url = cluster if kind == "cluster" else f"valkeys://127.0.0.1:{misnamed}"
+    trusting: Any = {"tls_ca_certs": files.ca, "ssl_check_hostname": False}
+    await works(url, **trusting)
+    await works(url, ssl_min_version="TLSv1_2", ssl_ciphers="ECDHE+AESGCM", **trusting)
+    await fails(url, **trusting | {"ssl_check_hostname": True, "client": "valkey-py"})
+    if kind == "cluster":
+        await fails(url, ssl_min_version="TLSv1_3", **trusting)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import logging
+import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+import valkey.asyncio.cluster
+import valkey.cluster
 
-from statekeep.domain import InvalidInput, MissingDependency
+from statekeep.domain import InvalidInput, MissingDependency, Unsupported
 from statekeep.repositories.valkey.client import url_client as opened
 from statekeep.repositories.valkey.client.factory import client_from_url
 from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target, target
+from statekeep.repositories.valkey.client.valkey_py_options import REFUSED, WITHOUT_EFFECT
+from tests.notices import all_notices
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,13 @@ from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target
         ("valkeys://h?tls_insecure=true", {"addresses": (("h", 6379),), "tls": True, "tls_insecure": True}),
         ("valkeys://h?ssl_cert_reqs=none", {"addresses": (("h", 6379),), "tls": True, "tls_insecure": True}),
         ("valkeys://h?ssl_cert_reqs=required", {"addresses": (("h", 6379),), "tls": True}),
+        ("valkeys://h?ssl_cert_reqs=optional", {"addresses": (("h", 6379),), "tls": True}),
+        ("valkeys://h?ssl=1&ssl_check_hostname=no",
+         {"addresses": (("h", 6379),), "tls": True, "tls_check_hostname": False}),
+        ("valkeys://h?ssl_min_version=TLSv1_3",
+         {"addresses": (("h", 6379),), "tls": True, "tls_min_version": ssl.TLSVersion.TLSv1_3}),
+        ("valkey://h?socket_keepalive=True&timeout=7",
+         {"addresses": (("h", 6379),), "keepalive": True, "pool_timeout": 7.0}),
     ],
 )  # fmt: skip
 def test_urls(url: str, expected: dict[str, Any]) -> None:
@@ -118,7 +134,22 @@ def test_keywords_and_files(tmp_path: Path) -> None:
         ("valkey://h", {"username": ""}, "username"),
         ("valkey://h", {"password": 1}, "password"),
         ("valkeys://h?tls_insecure=perhaps", {}, "tls_insecure"),
-        ("valkeys://h?ssl_cert_reqs=optional", {}, "ssl_cert_reqs"),
+        ("valkeys://h?ssl_cert_reqs=perhaps", {}, "ssl_cert_reqs"),
+        ("valkeys://h", {"ssl_cert_reqs": 7}, "ssl_cert_reqs"),
+        ("valkeys://h", {"ssl": False}, "ssl"),
+        ("valkey://h", {"ssl": True}, "ssl"),
+        ("valkey://h?ssl_ciphers=HIGH", {}, "ssl_ciphers"),
+        ("valkey://h?ssl_check_hostname=no", {}, "ssl_check_hostname"),
+        ("valkeys://h?ssl_ciphers=nonsense", {}, "ssl_ciphers"),
+        ("valkeys://h", {"ssl_min_version": "SSLv3"}, "ssl_min_version"),
+        ("valkeys://h", {"ssl_min_version": [1]}, "ssl_min_version"),
+        ("valkeys://h", {"ssl_ca_data": "no certificate"}, "ssl_ca_data"),
+        ("valkeys://h", {"ssl_ca_data": b"no certificate"}, "ssl_ca_data"),
+        ("valkeys://h", {"ssl_ca_data": 5}, "ssl_ca_data"),
+        ("valkeys://h", {"ssl_ca_path": "/no/such/folder"}, "ssl_ca_path"),
+        ("valkey://h", {"socket_keepalive": "perhaps"}, "socket_keepalive"),
+        ("valkey://h", {"socket_keepalive_options": [1]}, "socket_keepalive_options"),
+        ("valkey://h", {"timeout": 0}, "timeout"),
         ("valkeys://h?tls_ca_certs=/no/such/file", {}, "tls_ca_certs"),
         ("valkeys://h?tls_cert=/dev/null", {}, "tls_key"),
         ("valkeys://h?tls_key=/dev/null", {}, "tls_cert"),
@@ -196,11 +227,11 @@ def test_the_installed_driver_is_chosen(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
     if isinstance(chosen, str):
-        assert opened.installed_driver(wanted, cluster=False) == chosen
+        assert opened.driver_for(target("valkey://h", {"client": wanted})) == chosen
         client_from_url("valkey://h", client=wanted)
         return
     with pytest.raises(MissingDependency) as caught:
-        opened.installed_driver(wanted, cluster=False)
+        opened.driver_for(target("valkey://h", {"client": wanted}))
     assert (caught.value.package, caught.value.extra) == chosen
 
 
@@ -210,4 +241,147 @@ def test_the_installed_driver_is_chosen(
 )
 def test_the_driver_of_a_cluster(installed: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
-    assert opened.installed_driver(None, cluster=True) == chosen
+    assert opened.driver_for(target("valkey+cluster://h")) == chosen
+
+
+@pytest.mark.parametrize("url", ["valkey://h", "valkey+cluster://h"])
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [
+        ({"glide", "valkey", "libvalkey"}, ("valkey-py", "glide")),
+        ({"glide", "valkey"}, ("glide", "glide")),
+        ({"glide"}, ("glide", "glide")),
+        ({"valkey"}, ("valkey-py", "valkey-py")),
+    ],
+)
+def test_the_choice_is_logged_once(
+    url: str,
+    installed: set[str],
+    chosen: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
+    caplog.set_level(logging.INFO, "statekeep.valkey")
+    with all_notices():
+        for _ in range(3):
+            client_from_url(url)
+    [record] = caplog.records
+    kind = "a cluster" if "cluster" in url else "one server"
+    assert record.levelno == logging.INFO
+    assert record.message.startswith(f"{chosen['cluster' in url]} is the client of a URL of {kind}: ")
+    missing = {"valkey": "valkey-py is not", "glide": "valkey-glide is not", "libvalkey": "libvalkey, with"}
+    if chosen == ("glide", "glide") and "cluster" not in url:
+        assert any(text in record.message for name, text in missing.items() if name not in installed)
+
+
+@pytest.mark.parametrize(
+    "option", [{"ssl_check_hostname": False}, {"ssl_min_version": "TLSv1_3"}, {"ssl_ciphers": "HIGH"}]
+)
+@pytest.mark.parametrize("scheme", ["valkeys", "valkeys+cluster"])
+def test_what_glide_cannot_do_takes_valkey_py(
+    option: dict[str, Any], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened.driver_for(target(f"{scheme}://h", option)) == "valkey-py"
+    with pytest.raises(InvalidInput, match="glide cannot") as caught:
+        client_from_url(f"{scheme}://h", client="glide", **option)
+    assert caught.value.field == next(iter(option))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "glide" else None)
+    with pytest.raises(MissingDependency):
+        client_from_url(f"{scheme}://h", **option)
+
+
+def test_certificates_of_a_folder(tmp_path: Path) -> None:
+    one, other = trustme.CA().cert_pem.bytes().decode(), trustme.CA().cert_pem.bytes().decode()
+    (tmp_path / "a.pem").write_text(one)
+    (tmp_path / "b.0").write_text(other)
+    (tmp_path / "README").write_text("not a certificate")
+    assert target("valkeys://h", {"ssl_ca_path": tmp_path}).tls_ca_data == f"{one}\n{other}"
+    assert target("valkeys://h", {"ssl_ca_data": one}).tls_ca_data == one
+    (tmp_path / "b.0").unlink()
+    (tmp_path / "a.pem").unlink()
+    with pytest.raises(InvalidInput):
+        target("valkeys://h", {"ssl_ca_path": tmp_path})
+
+
+ACCEPTED_BY_FROM_URL = {
+    name
+    for callee in (
+        valkey.connection.AbstractConnection,
+        valkey.Connection,
+        valkey.SSLConnection,
+        valkey.UnixDomainSocketConnection,
+        valkey.ConnectionPool,
+        valkey.BlockingConnectionPool,
+        valkey.Valkey,
+        valkey.cluster.ValkeyCluster,
+        valkey.asyncio.connection.AbstractConnection,
+        valkey.asyncio.Connection,
+        valkey.asyncio.SSLConnection,
+        valkey.asyncio.UnixDomainSocketConnection,
+        valkey.asyncio.ConnectionPool,
+        valkey.asyncio.BlockingConnectionPool,
+        valkey.asyncio.Valkey,
+        valkey.asyncio.cluster.ValkeyCluster,
+    )
+    for name, parameter in inspect.signature(callee.__init__).parameters.items()
+    if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+} - {"self", "url", "credential_provider"}
+
+
+def test_every_option_of_valkey_py_is_known() -> None:
+    assert {*PARAMETERS, *WITHOUT_EFFECT, *REFUSED, "connection_kwargs"} >= ACCEPTED_BY_FROM_URL
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+def test_options_without_effect_are_logged_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    other = object()
+    with all_notices():
+        for value in (other, other, *WITHOUT_EFFECT[name][1]):
+            assert target("valkey://h", {name: value}) == Target(addresses=(("h", 6379),))
+        assert target(f"valkey+cluster://h?{name}=something") == target("valkey+cluster://h")
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("statekeep.valkey", logging.WARNING)
+    assert record.message.startswith(f"{name} has no effect: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("retry_on_timeout", True),
+        ("decode_responses", False),
+        ("protocol", 3),
+        ("protocol", "2"),
+        ("health_check_interval", 0),
+        ("encoding", "UTF-8"),
+        ("ssl_validate_ocsp", False),
+        ("cache_enabled", False),
+        ("retry", None),
+        ("connection_class", None),
+    ],
+)
+def test_what_asks_for_nothing_is_not_logged(name: str, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with all_notices():
+        target("valkey://h", {name: value})
+    assert not caplog.records
+
+
+def test_no_check_of_certificates_must_be_said_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    with all_notices():
+        assert not target("valkeys://h", {"ssl_cert_reqs": None}).tls_insecure
+    assert [record.message for record in caplog.records] == [
+        "ssl_cert_reqs=None has no effect: certificates are checked; 'none' would turn that off"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_options_that_a_url_cannot_have(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} cannot be used with a URL: ") as caught:
+        target("valkeys://h", {name: object()})
+    assert caught.value.field == name
+
+
+def test_a_platform_without_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(Unsupported, match="valkey://host:port"):
+        target("unix:///tmp/s")

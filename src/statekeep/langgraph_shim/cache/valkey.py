@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from langgraph.cache.base import ValueT
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...repositories.cache import OnError
+from ...repositories.memory import MemoryCacheEntries
+from ...repositories.options import ValkeyOptions
 from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCacheEntries, client_from_pool
 from ..clients import carrier, opened
@@ -72,7 +74,11 @@ class ValkeyCache(Cache[ValueT]):
         deadline: float = 10.0,
     ) -> None:
         start = prefix.removesuffix(":") if isinstance(prefix, str) else prefix
-        backend = ValkeyCacheEntries(carrier(client, deadline), prefix=start, ttl=ttl)
+        backend: MemoryCacheEntries | ValkeyCacheEntries
+        if isinstance(client, MemoryCacheEntries):
+            backend = client
+        else:
+            backend = ValkeyCacheEntries(carrier(client, deadline), prefix=start, ttl=ttl)
         super().__init__(backend, serde, strict, on_error)
         self.client = client
         self.prefix = prefix
@@ -87,10 +93,9 @@ class ValkeyCache(Cache[ValueT]):
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
-        pool_size: int | None = None,
-        pool_timeout: float | None = None,
         on_error: OnError = "raise",
-        **options: Any,
+        check: bool = False,
+        **options: Unpack[ValkeyOptions],
     ) -> Self:
         """Make a cache that opens its own connections, when they are first needed.
 
@@ -100,32 +105,30 @@ class ValkeyCache(Cache[ValueT]):
         Args:
             conn_string: ``valkey://user:pass@host:port/db``, ``valkeys://`` (TLS), ``valkey+cluster://``,
                 ``valkeys+cluster://``, ``unix:///path``, ``embedded:`` or ``embedded:DIR`` (a server of this
-                program's own; with a directory the data survives it).
+                program's own; with a directory the data survives it), or ``memory:`` (gone with this object).
             prefix: of all keys.
             ttl_seconds: how long values live that are set without a TTL of their own, in seconds, fractions allowed;
                 ``None`` for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
             strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow.
                 Recommended. Not with ``serde``.
-            pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
-            pool_timeout: how long a request waits for a free one of them, in seconds; by default as long as others
-                are being answered.
             on_error: what an outage of the server is, ``"raise"`` or ``"miss"``.
-            **options: further settings of the connection, which may be URL parameters as well: ``client``
-                (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
-                ``tls_cert``, ``tls_key``, ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds).
+            check: ask the server for a sign of life now, and not with the first use.
+            **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
+                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py's ``from_url`` among them.
 
         Raises:
             InvalidInput: an argument is wrong.
+            Unavailable, AccessDenied: with ``check``, the server cannot be reached, or refuses the password.
             MissingDependency: no client library is installed.
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         return opened(
             lambda client: cls(client, prefix=prefix, ttl=ttl_seconds, serde=serde, strict=strict, on_error=on_error),
             conn_string,
-            pool_size=pool_size,
-            pool_timeout=pool_timeout,
-            **options,
+            lambda: MemoryCacheEntries(ttl=ttl_seconds),
+            options,
+            check=check,
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from copy import copy
 from typing import Any, Final, Self, TypeVar, cast
@@ -10,10 +11,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ...domain import InvalidInput
 from ...repositories.agentcore import AgentCoreCheckpoints, Progress, open_checkpoints
 from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
+from ...repositories.notices import aws_logger, notice
 from ...repositories.operation import Operation
 from ..serializers import Strict, chosen_serde
 from . import actors
@@ -26,7 +27,7 @@ ResultT = TypeVar("ResultT")
 ACTORS: Final = 256
 """Actors whose savers are kept for the next call."""
 
-_NOT_NEEDED: Final = {
+_WITHOUT_EFFECT: Final = {
     "limit": "nothing is cut off here",
     "max_results": "no operation reads a whole thread here",
     "checkpoint_format": "there is one format, which reads and writes less than both of them",
@@ -57,7 +58,8 @@ class AgentCoreMemorySaver(RepositorySaver):
             reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``,
             ``aws_secret_access_key``, ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``,
             ``config`` (of botocore), ``session`` (of boto3), or a ready ``client``, which is never closed; see
-            :class:`~statekeep.repositories.aws.AwsSettings`.
+            :class:`~statekeep.repositories.aws.AwsSettings`. Those of langgraph-checkpoint-aws that have no use here
+            are accepted; the logger ``statekeep.aws`` says once what is done instead.
 
     Attributes:
         memory_id: as it was given.
@@ -92,8 +94,9 @@ class AgentCoreMemorySaver(RepositorySaver):
         progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> None:
-        for name in options.keys() & _NOT_NEEDED:
-            raise InvalidInput(f"{name} is not needed: {_NOT_NEEDED[name]}", field=name)
+        for name in options.keys() & _WITHOUT_EFFECT:
+            del options[name]
+            notice(aws_logger, logging.WARNING, name, f"{name} has no effect: {_WITHOUT_EFFECT[name]}")
         serde = chosen_serde(serde, strict)
         backend = open_checkpoints(memory_id, actor_id=actor_id, inline=inline, progress=progress, **options)
         super().__init__(CheckpointRepository(backend), serde=serde)

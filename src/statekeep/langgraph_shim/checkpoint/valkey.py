@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ...repositories.memory import MemoryCheckpoints
+from ...repositories.options import ValkeyOptions
 from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..clients import carrier, opened
@@ -29,7 +31,12 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         deadline: float = 10.0,
     ) -> None:
-        backend = ValkeyCheckpoints(carrier(client, deadline), prefix=prefix, ttl=ttl, refresh_on_read=refresh_on_read)
+        backend: MemoryCheckpoints | ValkeyCheckpoints
+        if isinstance(client, MemoryCheckpoints):
+            backend = client
+        else:
+            settings: Any = {"prefix": prefix, "ttl": ttl, "refresh_on_read": refresh_on_read}
+            backend = ValkeyCheckpoints(carrier(client, deadline), **settings)
         Saver.__init__(self, backend, serde, strict)
         self.client = client
         self.ttl = backend.ttl
@@ -42,10 +49,10 @@ class _Valkey(Saver):
         ttl_seconds: float | None = None,
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
-        pool_size: int | None = None,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
-        **options: Any,
+        check: bool = False,
+        **options: Unpack[ValkeyOptions],
     ) -> Self:
         """Make a saver that opens its own connections, when they are first needed.
 
@@ -55,21 +62,22 @@ class _Valkey(Saver):
         Args:
             conn_string: ``valkey://user:pass@host:port/db``, ``valkeys://`` (TLS), ``valkey+cluster://``,
                 ``valkeys+cluster://``, ``unix:///path``, ``embedded:`` or ``embedded:DIR`` (a server of this
-                program's own; with a directory the data survives it).
+                program's own; with a directory the data survives it), or ``memory:`` (gone with this object).
             ttl_seconds: how long checkpoints live after they were put, in seconds, fractions allowed; ``None``
                 for ever.
             serde: serializes values; LangGraph's JsonPlusSerializer by default.
             strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
                 :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
-            pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
             prefix: of all keys.
             refresh_on_read: reading a checkpoint starts its TTL anew.
-            **options: further settings of the connection, which may be URL parameters as well: ``client``
-                (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
-                ``tls_cert``, ``tls_key``, ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds).
+            check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
+                enter ``async with``.
+            **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
+                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py's ``from_url`` among them.
 
         Raises:
             InvalidInput: an argument is wrong.
+            Unavailable, AccessDenied: with ``check``, the server cannot be reached, or refuses the password.
             MissingDependency: no client library is installed.
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
@@ -78,8 +86,9 @@ class _Valkey(Saver):
                 client, ttl=ttl_seconds, serde=serde, strict=strict, prefix=prefix, refresh_on_read=refresh_on_read
             ),
             conn_string,
-            pool_size=pool_size,
-            **options,
+            lambda: MemoryCheckpoints(ttl=ttl_seconds, refresh_on_read=refresh_on_read),
+            options,
+            check=check,
         )
 
     @classmethod

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from langgraph.store.base import IndexConfig, TTLConfig, ensure_embeddings
 
 from ...domain import InvalidInput, VectorIndex
 from ...domain.shown import shown
+from ...repositories.memory import MemoryItems
+from ...repositories.options import ValkeyOptions
 from ...repositories.valkey import ValkeyItems, client_from_pool
 from ..clients import carrier, opened
 from .base import AsyncRepositoryStore, RepositoryStore, Store
@@ -81,7 +83,11 @@ class _Valkey(Store):
         prefix: str = "statekeep",
         deadline: float = 10.0,
     ) -> None:
-        backend = ValkeyItems(carrier(client, deadline), prefix=prefix, index=_vector_index(index))
+        backend: MemoryItems | ValkeyItems
+        if isinstance(client, MemoryItems):
+            backend = client
+        else:
+            backend = ValkeyItems(carrier(client, deadline), prefix=prefix, index=_vector_index(index))
         Store.__init__(self, backend, ttl)
         self.client = client
 
@@ -103,10 +109,9 @@ class _Valkey(Store):
         *,
         index: ValkeyIndexConfig | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
-        pool_size: int | None = None,
-        pool_timeout: float | None = None,
         prefix: str = "statekeep",
-        **options: Any,
+        check: bool = False,
+        **options: Unpack[ValkeyOptions],
     ) -> Self:
         """Make a store that opens its own connections, when they are first needed.
 
@@ -116,27 +121,26 @@ class _Valkey(Store):
         Args:
             conn_string: ``valkey://user:pass@host:port/db``, ``valkeys://`` (TLS), ``valkey+cluster://``,
                 ``valkeys+cluster://``, ``unix:///path``, ``embedded:`` or ``embedded:DIR`` (a server of this
-                program's own; with a directory the data survives it).
+                program's own; with a directory the data survives it), or ``memory:`` (gone with this object).
             index: makes items findable by meaning, see :class:`ValkeyIndexConfig`. Call ``setup()`` once.
             ttl: LangGraph's ``TTLConfig``: ``default_ttl`` in minutes, and ``refresh_on_read``.
-            pool_size: at most so many connections (valkey-py); 10 unless the URL says otherwise.
-            pool_timeout: how long a request waits for a free one of them, in seconds; by default as long as others
-                are being answered.
             prefix: of all keys.
-            **options: further settings of the connection, which may be URL parameters as well: ``client``
-                (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
-                ``tls_cert``, ``tls_key``, ``request_timeout``, ``connect_timeout``, ``deadline`` (seconds).
+            check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
+                enter ``async with``.
+            **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
+                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py's ``from_url`` among them.
 
         Raises:
             InvalidInput: an argument is wrong.
+            Unavailable, AccessDenied: with ``check``, the server cannot be reached, or refuses the password.
             MissingDependency: no client library is installed, or numpy is not and there is an ``index``.
         """
         return opened(
             lambda client: cls(client, index=index, ttl=ttl, prefix=prefix),
             conn_string,
-            pool_size=pool_size,
-            pool_timeout=pool_timeout,
-            **options,
+            lambda: MemoryItems(index=_vector_index(index)),
+            options,
+            check=check,
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from attrs import evolve
 from ...domain import ChannelHistory, Checkpoint, CheckpointQuery, InvalidInput, PendingWrite, SavedCheckpoint, Thread
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
+from ..aws.calls import AwsCall
 from ..checkpoints import Supply
 from ..operation import Operation, Page
 from ..records.local_cache import Recent
@@ -115,6 +116,10 @@ class AgentCoreCheckpoints:
     async def aexecute(self, request: Request) -> Reply:
         """Answer a request from an event loop."""
         return await self._client.aexecute(request)
+
+    def ping(self) -> Operation[None]:
+        """Ask for one actor: one call."""
+        yield AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""

@@ -202,6 +202,21 @@ def open_client(service: str, settings: AwsSettings | None = None, **options: An
     return AwsClient(client, service, lambda: chosen.make_client(service))
 
 
+def with_defaults(config: Any, defaults: Mapping[str, Any]) -> Any:
+    """Return a ``botocore.config.Config`` of defaults with the user's, which may be ``None``, over it.
+
+    Raises:
+        MissingDependency: boto3 is not installed.
+    """
+    try:
+        from botocore.config import Config
+    except ImportError as error:
+        raise MissingDependency("boto3", "aws") from error
+    if not isinstance(config, Config | None):
+        return config  # which is refused as it is
+    return Config(**defaults).merge(config) if config is not None else Config(**defaults)
+
+
 def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 

@@ -16,6 +16,7 @@ from ...domain import (
 )
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
+from ..aws.calls import AwsCall
 from ..checkpoints import Supply
 from ..operation import Operation, Page, arun, named, run
 from ..validation import count
@@ -71,6 +72,10 @@ class BedrockSessionCheckpoints:
     async def aexecute(self, request: Request) -> Reply:
         """Answer a request from an event loop."""
         return await self._client.aexecute(request)
+
+    def ping(self) -> Operation[None]:
+        """Ask for one session: one call."""
+        yield AwsCall("ListSessions", {"maxResults": 1})
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""

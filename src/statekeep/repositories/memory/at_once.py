@@ -36,6 +36,10 @@ class AtOnce:
     async def aexecute(self, request: Any) -> Any:
         self.execute(request)
 
+    def ping(self) -> Operation[None]:
+        """Ask for nothing."""
+        yield from ()
+
     def close(self) -> None:
         """Nothing to close; the records stay."""
 

@@ -13,7 +13,7 @@ from ..operation import Operation, arun, named, run
 from ..validation import ms_of, ttl_seconds
 from .client.factory import Client
 from .piecewise import Piecewise
-from .requests import Call, Divided, Reply, Request
+from .requests import Ask, Call, Divided, Reply, Request
 from .wrong_type import locate_wrong_type
 
 
@@ -84,6 +84,10 @@ class ValkeyBackend:
         if operation is None:
             return (yield evolve(call, is_whole=True))
         return (yield from operation)
+
+    def ping(self) -> Operation[None]:
+        """Ask one node for a sign of life: one round trip."""
+        yield Ask(["PING"])
 
     def close(self) -> None:
         """Close the client, if Statekeep opened it."""

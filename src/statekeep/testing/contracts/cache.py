@@ -375,6 +375,11 @@ class CacheContract:
 
     # -- its end
 
+    async def test_ping(self, keep: AsyncCacheRepository) -> None:
+        seconds = await keep.ping()
+        assert isinstance(seconds, float)
+        assert seconds >= 0
+
     async def test_close_may_be_repeated(self, keep: AsyncCacheRepository) -> None:
         await keep.set({K: payload("1")})
         await keep.close()

@@ -1170,6 +1170,11 @@ class CheckpointContract:
         assert (await keep.get("t")) == before[0]
         assert await keep.reindex("u") == 0
 
+    async def test_ping(self, keep: AsyncCheckpointRepository) -> None:
+        seconds = await keep.ping()
+        assert isinstance(seconds, float)
+        assert seconds >= 0
+
     async def test_close_is_idempotent(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1"))
         await keep.close()

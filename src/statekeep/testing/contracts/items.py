@@ -1376,6 +1376,11 @@ class ItemContract:
 
     # -- the rest
 
+    async def test_ping(self, keep: AsyncItemRepository) -> None:
+        seconds = await keep.ping()
+        assert isinstance(seconds, float)
+        assert seconds >= 0
+
     async def test_close_is_idempotent(self, keep: AsyncItemRepository) -> None:
         await keep.put(("n",), "k", 1)
         await keep.close()

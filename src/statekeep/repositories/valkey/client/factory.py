@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, Unpack, runtime_checkable
 
 from ....domain import InvalidInput
 from ...options import ValkeyOptions
 from ...validation import seconds
 from ..requests import Reply, Request
-from .url import target
-from .url_client import UrlClient, installed_driver
+from .url import Settings, embedded_target, target
+from .url_client import UrlClient, driver_for
 from .user_client import UserAsyncClient, UserSyncClient
 
 DEADLINE: Final = 10.0
@@ -148,9 +149,12 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
         url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,
             ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. Options may be
             parameters in its query, too.
-        options: the keywords below, or valkey-py's names of them: ``max_connections``, ``socket_timeout``,
-            ``socket_connect_timeout``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
-            ``None`` stands for "not given".
+        options: the keywords below, or what valkey-py's ``from_url`` takes: other names of them
+            (``max_connections``, ``timeout``, ``socket_timeout``, ``socket_connect_timeout``, ``ssl_ca_certs``,
+            ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``), ``ssl_ca_data``, ``ssl_ca_path``,
+            ``ssl_check_hostname``, ``ssl_min_version``, ``ssl_ciphers``, ``socket_keepalive``,
+            ``socket_keepalive_options``, and those without a use here, which the logger ``statekeep.valkey`` names
+            once if they ask for something else than is done. ``None`` stands for "not given".
 
     Keyword Args:
         client: ``"glide"`` or ``"valkey-py"``; by default valkey-py for one server if libvalkey is installed,
@@ -182,7 +186,7 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
         UrlClient(Target(addresses=(('localhost', 6380),), ..., database=1, ..., pool_size=4, ...))
     """
     found = target(url, options)
-    return UrlClient(found, installed_driver(found.client, cluster=found.cluster))
+    return UrlClient(found, driver_for(found))
 
 
 def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
@@ -190,8 +194,8 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
 
     Args:
         url: ``embedded:`` (a private server in memory), ``embedded:DIR`` (a server that keeps its data in the
-            directory DIR, which stands there literally), or a URL for :func:`client_from_url`. An embedded server
-            ends with its last client.
+            directory DIR, which stands there literally, up to a ``?`` and parameters), or a URL for
+            :func:`client_from_url`. An embedded server ends with its last client.
         options: as for :func:`client_from_url`.
 
     Raises:
@@ -203,15 +207,30 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
         >>> client = open_client("embedded:")
         >>> client.close()
     """
-    if not isinstance(url, str) or not url.startswith(EMBEDDED):
+    if not isinstance(url, str) or url[: len(EMBEDDED)].lower() != EMBEDDED:
         return client_from_url(url, **options)
+    directory, settings = embedded_settings(url, options)
     from ..embedded.server import EmbeddedServer
 
-    server = EmbeddedServer(url.removeprefix(EMBEDDED) or None).start()
+    server = EmbeddedServer(directory).start()
     try:
-        found = target(server.url, options)
-        driver = installed_driver(found.client, cluster=False)
-        return UrlClient(found, driver, directory=server.directory, on_close=server.stop)
+        found = embedded_target(server.url, settings)
+        return UrlClient(found, driver_for(found), directory=server.directory, on_close=server.stop)
     except BaseException:
         server.stop()
         raise
+
+
+def embedded_settings(url: str, options: Mapping[str, Any]) -> tuple[str | None, Settings]:
+    """Return the directory of ``embedded:DIR?parameters`` and the settings; ``None`` is in memory.
+
+    Raises:
+        InvalidInput: a parameter is wrong, or there is a host.
+    """
+    directory, _, query = url[len(EMBEDDED) :].partition("?")
+    if directory.startswith("//") and not directory.startswith("///"):
+        # Not shown: it may have a password.
+        raise InvalidInput(
+            "embedded: takes a directory, as in embedded:DIR, and no host, user or password", field="url"
+        )
+    return directory or None, Settings().read(query, options)

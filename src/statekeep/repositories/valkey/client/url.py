@@ -16,20 +16,24 @@ User and password are percent-encoded. Each keyword of :func:`target` may be a q
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import field, frozen
 
-from ....domain import InvalidInput
+from ....domain import InvalidInput, Unsupported
 from ....domain.shown import shown
+from ...notices import notice, valkey_logger
 from ...options import Driver
 from ...validation import seconds
+from .valkey_py_options import FALSE, TRUE, settle
 
 SCHEMES: Final = {
     # scheme: (TLS, cluster, unix socket)
@@ -66,6 +70,12 @@ class Target:
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_insecure: bool = False
+    tls_ca_data: str | None = field(default=None, repr=False)
+    tls_check_hostname: bool = True
+    tls_min_version: ssl.TLSVersion | None = None
+    tls_ciphers: str | None = None
+    keepalive: bool = False
+    keepalive_options: Mapping[int, int | bytes] | None = None
     pool_size: int = 10
     pool_timeout: float = math.inf
     request_timeout: float = 5.0
@@ -79,9 +89,31 @@ class Target:
         return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
 
     @property
+    def only_valkey_py(self) -> str | None:
+        """The option that asks for what glide cannot do, if there is one."""
+        if not self.tls_check_hostname:
+            return "ssl_check_hostname"
+        if self.tls_min_version is not None:
+            return "ssl_min_version"
+        return None if self.tls_ciphers is None else "ssl_ciphers"
+
+    @property
     def attempt(self) -> float:
         """Longest time of one attempt in seconds: no longer than ``deadline``."""
         return min(self.request_timeout, self.deadline) if self.deadline else self.request_timeout
+
+
+_DEFAULT: Final = Target()
+
+
+def embedded_target(url: str, settings: Settings) -> Target:
+    """Return the target for an embedded server at ``unix:///path``.
+
+    It has no password and no TLS, so that settings of these mean nothing.
+    """
+    mute = ("username", "password", "tls")
+    values = {name: value for name, value in settings.values.items() if not name.startswith(mute)}
+    return Target(unix_socket=unquote(urlsplit(url).path), **values)
 
 
 def _text(name: str, value: Any) -> str:
@@ -141,9 +173,9 @@ def _switch(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        if value.lower() in ("1", "true", "yes", "on"):
+        if value.lower() in TRUE:
             return True
-        if value.lower() in ("0", "false", "no", "off"):
+        if value.lower() in FALSE:
             return False
     raise InvalidInput(f"{name} must be true or false, got {shown(value)}", field=name)
 
@@ -151,7 +183,8 @@ def _switch(name: str, value: Any) -> bool:
 def _no_certificate_checks(name: str, value: Any) -> bool:
     if value in ("none", ssl.CERT_NONE):
         return True
-    if value in ("required", ssl.CERT_REQUIRED):
+    # For a client, "optional" is another word for it.
+    if value in ("required", "optional", ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL):
         return False
     raise InvalidInput(f"{name} must be 'required' or 'none', got {shown(value)}", field=name)
 
@@ -163,6 +196,46 @@ def _file(name: str, value: Any) -> str:
             return str(path)
     except (OSError, TypeError, ValueError) as error:
         raise InvalidInput(f"{name} must be a readable file: {error}", field=name) from error
+
+
+def _certificates(name: str, value: Any) -> str:
+    try:
+        text = ssl.DER_cert_to_PEM_cert(value) if isinstance(value, bytes) else value
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{name} must be certificates, PEM as text or one in DER as bytes: {error}", field=name
+        ) from None
+    return str(text)
+
+
+def _folder_of_certificates(name: str, value: Any) -> str:
+    try:
+        texts = [path.read_text("ascii", "ignore") for path in sorted(Path(value).iterdir()) if path.is_file()]
+    except (OSError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} must be a readable directory: {error}", field=name) from error
+    return _certificates(name, "\n".join(text for text in texts if "-----BEGIN CERTIFICATE-----" in text))
+
+
+def _tls_version(name: str, value: Any) -> ssl.TLSVersion:
+    versions = {version.name: version for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)}
+    if value not in (*versions, *versions.values()):
+        raise InvalidInput(f"{name} must be one of {', '.join(versions)}, or of ssl.TLSVersion", field=name)
+    return versions[value] if isinstance(value, str) else ssl.TLSVersion(value)
+
+
+def _ciphers(name: str, value: Any) -> str:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(value)
+    except (ssl.SSLError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} must be a list of ciphers as OpenSSL has it: {error}", field=name) from None
+    return str(value)
+
+
+def _socket_options(name: str, value: Any) -> Mapping[int, int | bytes]:
+    if isinstance(value, Mapping) and all(isinstance(option, int) for option in value):
+        return dict(value)
+    raise InvalidInput(f"{name} must be a mapping from options of a TCP socket to their values", field=name)
 
 
 PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
@@ -183,23 +256,61 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "tls_insecure": ("tls_insecure", _switch),
     # valkey-py's names
     "max_connections": ("pool_size", _integer(1)),
+    "timeout": ("pool_timeout", _seconds(zero=False)),
     "socket_timeout": ("request_timeout", _seconds(zero=False)),
     "socket_connect_timeout": ("connect_timeout", _seconds(zero=False)),
+    "socket_keepalive": ("keepalive", _switch),
+    "socket_keepalive_options": ("keepalive_options", _socket_options),
+    "ssl": ("tls", _switch),
     "ssl_ca_certs": ("tls_ca_certs", _file),
+    "ssl_ca_path": ("tls_ca_data", _folder_of_certificates),
+    "ssl_ca_data": ("tls_ca_data", _certificates),
     "ssl_certfile": ("tls_cert", _file),
     "ssl_keyfile": ("tls_key", _file),
     "ssl_cert_reqs": ("tls_insecure", _no_certificate_checks),
+    "ssl_check_hostname": ("tls_check_hostname", _switch),
+    "ssl_min_version": ("tls_min_version", _tls_version),
+    "ssl_ciphers": ("tls_ciphers", _ciphers),
 }
 
 
-class _Settings:
-    """Settings of the URL and of keywords, without contradictions."""
+_MALFORMED: Final = "url is malformed; user and password must be percent-encoded"
+
+
+class Settings:
+    """Settings of a URL and of keywords, without contradictions.
+
+    Attributes:
+        values: values of :class:`Target`, by name.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self._said_by: dict[str, str] = {}
 
+    def read(self, query: str, keywords: Mapping[str, Any] | None) -> Self:
+        """Add those of a URL's query and of keywords; ``None`` values of these are as if absent.
+
+        Raises:
+            InvalidInput: a parameter is wrong, unknown or contradicts another; ``field`` names it.
+        """
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        except ValueError:
+            raise InvalidInput(_MALFORMED, field="url") from None
+        for name, value in pairs:
+            self.say(name, value, "the URL")
+        for name, value in (keywords or {}).items():
+            if value is not None:
+                self.say(name, value, "the keywords")
+            elif name == "ssl_cert_reqs":  # which asks valkey-py to check none
+                instead = "certificates are checked; 'none' would turn that off"
+                notice(valkey_logger, logging.WARNING, name, f"{name}=None has no effect: {instead}")
+        return self
+
     def say(self, name: str, value: Any, where: str) -> None:
+        if settle(name, value):
+            return
         try:
             attribute, read = PARAMETERS[name]
         except KeyError:
@@ -245,11 +356,11 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
             ``db``, ``username``, ``password``, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``,
             ``pool_size`` (connections), ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline``
             (seconds), ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is
-            checked), and valkey-py's names of these: ``max_connections``, ``socket_timeout``,
-            ``socket_connect_timeout``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``.
+            checked), and those of valkey-py.
 
     Raises:
         InvalidInput: the URL or a parameter is wrong, unknown or contradicts another; ``field`` names it.
+        Unsupported: there are no unix sockets on this platform.
 
     Example:
         >>> target("valkey://ada:s3cret@db.example:6380/2?pool_size=4")  # doctest: +ELLIPSIS
@@ -259,16 +370,16 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
     try:
         parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise InvalidInput("url is malformed; user and password must be percent-encoded", field="url") from None
+        raise InvalidInput(_MALFORMED, field="url") from None
     if parts.scheme not in SCHEMES or not url[len(parts.scheme) :].startswith("://"):
         raise InvalidInput(f"url must start with one of {', '.join(f'{name}://' for name in SCHEMES)}", field="url")
     if parts.fragment:
         raise InvalidInput("url must have no '#' part; percent-encode a '#' in the password", field="url")
     tls, cluster, unix = SCHEMES[parts.scheme]
 
-    settings = _Settings()
+    settings = Settings()
+    settings.say("ssl", tls, "the scheme (valkeys:// means TLS)")
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     if username:
@@ -278,6 +389,8 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
     path = unquote(parts.path)
     addresses: tuple[tuple[str, int], ...] = ()
     if unix:
+        if not hasattr(socket, "AF_UNIX"):
+            raise Unsupported("there are no unix sockets on this platform; use valkey://host:port")
         if hosts or len(path) < 2:
             raise InvalidInput("the URL of a unix socket is unix:///path, with an absolute path", field="url")
     else:
@@ -293,19 +406,8 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
                     field="db",
                 )
             settings.say("db", number, "the URL")
-    for name, value in query:
-        settings.say(name, value, "the URL")
-    for name, value in (keywords or {}).items():
-        if value is not None:
-            settings.say(name, value, "the keywords")
-
-    found = Target(
-        addresses=addresses,
-        unix_socket=path if unix else None,
-        cluster=cluster,
-        tls=tls,
-        **settings.values,
-    )
+    values = settings.read(parts.query, keywords).values
+    found = Target(addresses=addresses, unix_socket=path if unix else None, cluster=cluster, **values)
     _check(found)
     return found
 
@@ -315,10 +417,9 @@ def _check(found: Target) -> None:
         raise InvalidInput("db must be 0 in a cluster", field="db")
     if found.username and found.password is None:
         raise InvalidInput("password is missing; username alone cannot log in", field="password")
-    if not found.tls:
-        for name in ("tls_ca_certs", "tls_cert", "tls_key", "tls_insecure"):
-            if getattr(found, name):
-                raise InvalidInput(f"{name} needs a URL with TLS: valkeys:// or valkeys+cluster://", field=name)
+    for name, (attribute, _) in () if found.tls else PARAMETERS.items():
+        if attribute.startswith("tls_") and getattr(found, attribute) != getattr(_DEFAULT, attribute):
+            raise InvalidInput(f"{name} needs a URL with TLS: valkeys:// or valkeys+cluster://", field=name)
     if (found.tls_cert is None) != (found.tls_key is None):
         missing = "tls_key" if found.tls_key is None else "tls_cert"
         raise InvalidInput(f"{missing} is missing; tls_cert and tls_key go together", field=missing)

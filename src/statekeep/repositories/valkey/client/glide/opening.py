@@ -36,7 +36,7 @@ def _config(package: Any, target: Target) -> Any:
     if target.tls:
         tls = package.TlsAdvancedConfiguration(
             use_insecure_tls=target.tls_insecure or None,
-            root_pem_cacerts=_read(target.tls_ca_certs),
+            root_pem_cacerts=_authorities(target),
             client_cert_pem=_read(target.tls_cert),
             client_key_pem=_read(target.tls_key),
         )
@@ -59,6 +59,11 @@ def _config(package: Any, target: Target) -> Any:
         return package.GlideClusterClientConfiguration(advanced_config=advanced, **common)
     advanced = package.AdvancedGlideClientConfiguration(connection_timeout=connection_timeout, tls_config=tls)
     return package.GlideClientConfiguration(advanced_config=advanced, database_id=target.database or None, **common)
+
+
+def _authorities(target: Target) -> bytes | None:
+    more = (target.tls_ca_data or "").encode()
+    return b"\n".join(filter(None, (_read(target.tls_ca_certs), more))) or None
 
 
 def _read(path: str | None) -> bytes | None:

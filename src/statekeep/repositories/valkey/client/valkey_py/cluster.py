@@ -98,11 +98,6 @@ class NodeConnection(_Owing, valkey.Connection):
 class NodeConnectionTLS(_Owing, valkey.SSLConnection):
     """A connection to a node, with TLS."""
 
-    def __init__(self, **settings: Any) -> None:
-        # The cluster client drops this setting, and then any name that an authority certified would do.
-        is_checked = settings["ssl_cert_reqs"] != "none"
-        super().__init__(ssl_check_hostname=is_checked, **settings)  # type: ignore[no-untyped-call]
-
 
 class NodePool(Pool):
     """Connections to a node of a cluster.

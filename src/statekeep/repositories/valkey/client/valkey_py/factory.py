@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import valkey
@@ -35,6 +36,9 @@ def _common(target: Target) -> dict[str, Any]:
         "socket_timeout": target.attempt,
         "socket_connect_timeout": target.connect_timeout,
     }
+    if target.keepalive and target.unix_socket is None:
+        settings["socket_keepalive"] = True
+        settings["socket_keepalive_options"] = target.keepalive_options
     if not target.cluster:
         # As text: libvalkey, when a signal comes while it packs an integer, ends the process.
         settings["db"] = str(target.database) if target.database else 0
@@ -46,10 +50,13 @@ def _tls(target: Target) -> dict[str, Any]:
         return {}
     return {
         "ssl_ca_certs": target.tls_ca_certs,
+        "ssl_ca_data": target.tls_ca_data,
         "ssl_certfile": target.tls_cert,
         "ssl_keyfile": target.tls_key,
         "ssl_cert_reqs": "none" if target.tls_insecure else "required",
-        "ssl_check_hostname": not target.tls_insecure,
+        "ssl_check_hostname": target.tls_check_hostname and not target.tls_insecure,
+        "ssl_min_version": target.tls_min_version,
+        "ssl_ciphers": target.tls_ciphers,
     }
 
 
@@ -73,6 +80,7 @@ def open_sync(target: Target) -> Sync:
         return SyncOwn(Pool(**settings))
     node: Any = valkey.cluster.ClusterNode
     (host, port), *others = target.addresses
+    tls = _tls(target)
     client = valkey.cluster.ValkeyCluster(
         # Only with a URL it takes a pool of another class.
         url=f"valkey://[{host}]:{port}" if ":" in host else f"valkey://{host}:{port}",
@@ -80,9 +88,9 @@ def open_sync(target: Target) -> Sync:
         cluster_error_retry_attempts=1,
         max_connections=target.pool_size,
         connection_pool_class=NodePool,
-        connection_class=NodeConnectionTLS if target.tls else NodeConnection,
+        # The cluster client drops some of these settings, such as the one about the host's name in a certificate.
+        connection_class=partial(NodeConnectionTLS, **tls) if target.tls else NodeConnection,
         **_common(target),
-        **_tls(target),
     )
     return SyncCluster(client)
 

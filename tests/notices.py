@@ -1,0 +1,18 @@
+"""Messages that a process logs once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from statekeep.repositories import notices
+
+
+@contextmanager
+def all_notices() -> Iterator[None]:
+    """Have those logged again that were logged before."""
+    before, notices._given = notices._given, set()
+    try:
+        yield
+    finally:
+        notices._given |= before
