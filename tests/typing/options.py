@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from valkey.credentials import UsernamePasswordCredentialProvider
+
 import statekeep
 from statekeep.langgraph_shim import AsyncValkeySaver, AsyncValkeyStore, ValkeyCache, ValkeySaver, ValkeyStore
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from statekeep.repositories.valkey import IamCredentials
 
 URL = "valkey://localhost:6379"
 
@@ -45,3 +48,15 @@ async def pings(blocking: CheckpointRepository, awaiting: AsyncCheckpointReposit
     assert_type(await awaiting.ping(), float)
     statekeep.connect(URL, check="yes")  # type: ignore[arg-type]
     statekeep.connect(URL, pool_sise=3)  # type: ignore[call-arg]
+
+
+def providers() -> None:
+    async def awaiting() -> tuple[str | None, str]:
+        return None, "secret"
+
+    statekeep.connect(URL, credential_provider=lambda: ("ada", "secret"))
+    statekeep.connect(URL, credential_provider=awaiting)
+    ValkeySaver.from_conn_string(URL, credential_provider=IamCredentials("ada", "cache"))
+    ValkeySaver.from_conn_string(URL, credential_provider=UsernamePasswordCredentialProvider("ada", "secret"))
+    statekeep.connect(URL, credential_provider=lambda: "secret")  # type: ignore[arg-type]
+    statekeep.connect(URL, credential_provider="secret")  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, TypedDict
 
 from pydantic import SecretStr
@@ -19,10 +19,27 @@ class BotoClient(Protocol):
     def meta(self) -> Any: ...
 
 
+Credentials = tuple[str | None, str]
+"""A user, or ``None`` for the default one, and a password."""
+
+CredentialProvider = Callable[[], Any]
+"""Returns :data:`Credentials`, or an awaitable of them; :data:`AnyProvider` says so to type checkers."""
+
+
+class ProviderObject(Protocol):
+    """What valkey-py calls a ``CredentialProvider``."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]: ...
+
+
+AnyProvider = Callable[[], Credentials] | Callable[[], Awaitable[Credentials]] | ProviderObject
+
+
 class _ValkeyOptions(TypedDict, total=False):
     db: int | None
     username: str | None
     password: str | None
+    credential_provider: AnyProvider | None
     client_name: str | None
     pool_size: int | None
     pool_timeout: float | None

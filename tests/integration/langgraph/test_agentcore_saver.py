@@ -552,10 +552,7 @@ def test_a_malformed_memory_id(memory_id: Any) -> None:
         ("agentcore://notes-Ab12Cd34Ef?region=a", {"region_name": "b"}, "region_name"),
         ("agentcore://", {}, "memory_id"),
         ("agentcore:notes-Ab12Cd34Ef", {}, "url"),
-        ("agentcore://notes-Ab12Cd34Ef", {"ttl": 5}, "ttl"),
-        ("agentcore://notes-Ab12Cd34Ef", {"prefix": "x"}, "prefix"),
-        ("agentcore://notes-Ab12Cd34Ef", {"refresh_on_read": True}, "refresh_on_read"),
-        ("agentcore://notes-Ab12Cd34Ef", {"pool_size": 5}, "pool_size"),
+        ("agentcore://notes-Ab12Cd34Ef", {"pool_size": 0}, "pool_size"),
     ],
 )
 def test_wrong_urls(url: str, options: dict[str, Any], field: str, environment: pytest.MonkeyPatch) -> None:

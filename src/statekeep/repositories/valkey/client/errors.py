@@ -91,7 +91,10 @@ INDEX_EXISTS: Final = ErrorRule(IndexExists, "the server has such a search index
 SCRIPT_FAILED: Final = ErrorRule(StatekeepError, "a script failed on the server")
 UNEXPECTED: Final = ErrorRule(StatekeepError, "the server or its client reports an error")
 
+NO_CREDENTIALS: Final = ErrorRule(AccessDenied, "the credential provider failed")
+
 CLASSES: Final[dict[str, ErrorRule]] = {
+    "statekeep.repositories.valkey.client.credentials.ProviderFailed": NO_CREDENTIALS,
     "valkey.exceptions.ValkeyError": UNEXPECTED,
     "valkey.exceptions.ConnectionError": DOWN,
     "valkey.exceptions.TimeoutError": SLOW,
@@ -286,7 +289,7 @@ def cause_of(error: BaseException) -> BaseException:
         # It says that no node can be reached, or is none, whatever a node answered when it was asked for the others.
         before = error.__cause__ or error.__context__
         while before is not None:
-            if _meaning_of(before) in (DENIED, NO_CLUSTER):
+            if _meaning_of(before) in (DENIED, NO_CREDENTIALS, NO_CLUSTER):
                 return before
             before = before.__cause__ or before.__context__
     return error

@@ -162,6 +162,9 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
         db: number of the database, default 0.
         username: for servers with more users than the default one.
         password: of the user.
+        credential_provider: a function, blocking or async, that returns a user (or ``None``) and a password; valkey-py
+            asks it for each connection, glide for each client and when its connections fail. Also valkey-py's
+            ``CredentialProvider``. See :class:`~statekeep.repositories.valkey.IamCredentials`.
         client_name: as ``CLIENT LIST`` shows it, default ``"statekeep"``.
         pool_size: how many connections valkey-py opens at most, for each event loop, for all threads together, and
             for each node of a cluster; default 10. glide always needs one.

@@ -31,7 +31,7 @@ from attrs import field, frozen
 from ....domain import InvalidInput, Unsupported
 from ....domain.shown import shown
 from ...notices import notice, valkey_logger
-from ...options import Driver
+from ...options import CredentialProvider, Driver
 from ...validation import seconds
 from .valkey_py_options import FALSE, TRUE, settle
 
@@ -64,6 +64,7 @@ class Target:
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    credential_provider: CredentialProvider | None = field(default=None, repr=lambda found: "..." if found else "None")
     client: Driver | None = None
     client_name: str = "statekeep"
     tls_ca_certs: str | None = None
@@ -111,7 +112,7 @@ def embedded_target(url: str, settings: Settings) -> Target:
 
     It has no password and no TLS, so that settings of these mean nothing.
     """
-    mute = ("username", "password", "tls")
+    mute = ("username", "password", "credential", "tls")
     values = {name: value for name, value in settings.values.items() if not name.startswith(mute)}
     return Target(unix_socket=unquote(urlsplit(url).path), **values)
 
@@ -134,6 +135,15 @@ def _secret(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidInput(f"{name} must be text", field=name)
     return value
+
+
+def _provider(name: str, value: Any) -> CredentialProvider:
+    # One of valkey-py is an object with this method.
+    function = getattr(value, "get_credentials", value)
+    if not callable(function):
+        raise InvalidInput(f"{name} must be a function that returns a user and a password", field=name)
+    found: CredentialProvider = function
+    return found
 
 
 def _driver(name: str, value: Any) -> Driver:
@@ -243,6 +253,7 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "db": ("database", _integer(0)),
     "username": ("username", _text),
     "password": ("password", _secret),
+    "credential_provider": ("credential_provider", _provider),
     "client": ("client", _driver),
     "client_name": ("client_name", _word),
     "pool_size": ("pool_size", _integer(1)),
@@ -415,6 +426,9 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
 def _check(found: Target) -> None:
     if found.cluster and found.database:
         raise InvalidInput("db must be 0 in a cluster", field="db")
+    for name in ("username", "password") if found.credential_provider else ():
+        if getattr(found, name) is not None:
+            raise InvalidInput(f"{name} cannot be given beside credential_provider, which brings it", field=name)
     if found.username and found.password is None:
         raise InvalidInput("password is missing; username alone cannot log in", field="password")
     for name, (attribute, _) in () if found.tls else PARAMETERS.items():

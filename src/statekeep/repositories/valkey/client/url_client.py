@@ -19,7 +19,8 @@ from ...notices import notice, valkey_logger
 from ...options import Driver
 from ...workers import Workers
 from ..requests import Reply, Request
-from .driver import AsyncDriver, SyncDriver, closed, running_loop
+from .credentials import alogged_in, logged_in
+from .driver import AsyncDriver, SyncDriver, closed, joined, running_loop
 from .errors import TooFewReplicas
 from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
 from .url import Target
@@ -74,6 +75,9 @@ class UrlClient:
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         # Weakly: nothing needs to be closed in them, and a loop that nobody closes is to be freed when it is dropped.
         self._served_by_workers: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Target]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
 
@@ -92,6 +96,7 @@ class UrlClient:
         forks.abandon(self._loops)
         self._loops = {}
         self._served_by_workers = weakref.WeakSet()
+        self._asking = weakref.WeakKeyDictionary()
         self._sync = None
 
     def _pause(self, state: RetryState, error: Exception) -> float:
@@ -122,9 +127,8 @@ class UrlClient:
                 return self._sync
             if self._is_closed:
                 raise closed(str(self._target))
-            limiter = SyncLimiter(
-                _sync_driver(self._name, self._target), self._target.deadline, self._target.pool_timeout
-            )
+            driver = _sync_driver(self._name, self._target)
+            limiter = SyncLimiter(driver, self._target.deadline, self._target.pool_timeout)
             with self._lock:
                 if not self._is_closed:
                     self._sync = limiter
@@ -151,12 +155,17 @@ class UrlClient:
         """Open a client for the running loop; ``None`` if worker threads serve it."""
         if loop in self._served_by_workers:
             return None
+        target = self._target
+        if self._name == "glide" and target.credential_provider is not None:
+            target = await self._logged_in(loop)
+            if loop in self._loops:  # another task was faster
+                return self._loops[loop]
         with self._lock:
             if self._is_closed:
                 raise closed(str(self._target))
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
-            driver = _async_driver(self._name, self._target)
+            driver = _async_driver(self._name, target)
             if driver is None:
                 self._served_by_workers.add(loop)
                 return None
@@ -170,6 +179,14 @@ class UrlClient:
                 raise closed(str(self._target))
             self._loops[loop] = here
         return here
+
+    async def _logged_in(self, loop: asyncio.AbstractEventLoop) -> Target:
+        """Ask for credentials, once for all tasks that open a client at the same time."""
+        asking = self._asking.get(loop)
+        if asking is None or asking.done():
+            asking = self._asking[loop] = loop.create_task(alogged_in(self._target))
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # whoever waits is told
+        return await joined(asking)
 
     async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop, here: _Loop) -> AsyncGenerator[None, None]:
         try:
@@ -241,6 +258,8 @@ def driver_for(target: Target) -> Driver:
             name = target.only_valkey_py
             raise InvalidInput(f"{name} needs client='valkey-py'; glide cannot do that", field=name)
         wanted, why = "valkey-py", f"{target.only_valkey_py} is an option of it alone"
+    elif wanted is None and target.credential_provider is not None and valkey_py:
+        wanted, why = "valkey-py", "it asks the credential provider for each connection"
     elif wanted is None:
         wanted, why = _best(glide, valkey_py, target.cluster)
     if wanted == "glide" and not glide:
@@ -277,7 +296,7 @@ def _sync_driver(name: Driver, target: Target) -> SyncDriver:
         raise MissingDependency("valkey-glide-sync", "valkey")
     from .glide import reopening
 
-    return reopening.open_sync(target)
+    return reopening.open_sync(logged_in(target))
 
 
 def _async_driver(name: Driver, target: Target) -> AsyncDriver | None:

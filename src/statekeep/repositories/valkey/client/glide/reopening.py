@@ -4,6 +4,9 @@ A client that gets no answers keeps its connections: it asks a peer that is gone
 replaced long ago, until the system gives the connection up after many minutes. So another one is tried after a timeout.
 It takes over if it gets answers from those who owe one. Else the old one stays, which serves at least the other nodes
 of a cluster. Requests that are under way stay with the old client. The last of them, which holds its driver, ends it.
+
+A client connects again with the credentials that it was made with, and cannot be told others while it tries. So one with
+new ones is tried when connections fail, if there is a provider.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from typing import Final
 from attrs import evolve
 
 from ...requests import Reply, Request
-from ..errors import cause_of
+from ..credentials import alogged_in, logged_in
+from ..errors import CLUSTER_DOWN, DENIED, DOWN, cause_of, meaning_of
 from ..url import Target
 from . import opening
 from .driver import SLACK, Address, Async, Sync
@@ -31,6 +35,16 @@ def _is_unanswered(error: Exception) -> bool:
     from glide_shared import exceptions
 
     return isinstance(cause_of(error), TimeoutError | exceptions.TimeoutError)
+
+
+def _needs_login(target: Target, error: Exception) -> bool:
+    """Return whether connections may have failed because the credentials are no longer valid."""
+    return target.credential_provider is not None and meaning_of(error) in (DENIED, DOWN, CLUSTER_DOWN)
+
+
+def _replaced(error: Exception) -> Exception:
+    """Return an error after which the request is tried again, with the new client."""
+    return ConnectionError(f"the client has new credentials after {type(cause_of(error)).__name__}")
 
 
 def _trial(target: Target) -> float:
@@ -68,27 +82,33 @@ class SyncReopening:
         except Exception as error:
             if _is_unanswered(error):
                 self._reopen(driver, request)
+            elif _needs_login(self._target, error) and self._reopen(driver, request):
+                raise _replaced(error) from error
             raise
 
-    def _reopen(self, driver: Sync, request: Request) -> None:
+    def _reopen(self, driver: Sync, request: Request) -> bool:
+        """Try another client; return whether another one than ``driver`` is in use now."""
         with self._lock:
             if self._driver is not driver:
-                return
+                return True
             other = self._other()
             if other is None:
                 if time.monotonic() - self._tried < REOPEN_AFTER:
-                    return
-                living = driver.living() if self.cluster else None
-                other = opening.open_sync(_through(self._target, living))
-                self._other = weakref.ref(other)
+                    return False
                 self._tried = time.monotonic()
+                target = logged_in(self._target)
+                living = driver.living() if self.cluster else None
+                other = opening.open_sync(_through(target, living))
+                self._other = weakref.ref(other)
         # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
-        if other.answers(request, _trial(self._target)):
-            with self._lock:
-                if self._driver is driver:
-                    self._driver, self._other = other, _nobody
-            if self._is_closed:
-                self._driver.close()
+        if not other.answers(request, _trial(self._target)):
+            return False
+        with self._lock:
+            if self._driver is driver:
+                self._driver, self._other = other, _nobody
+        if self._is_closed:
+            self._driver.close()
+        return True
 
     def close(self) -> None:
         self._is_closed = True
@@ -117,29 +137,35 @@ class AsyncReopening:
         except Exception as error:
             if _is_unanswered(error):
                 await self._reopen(driver, request)
+            elif _needs_login(self._target, error) and await self._reopen(driver, request):
+                raise _replaced(error) from error
             raise
 
-    async def _reopen(self, driver: Async, request: Request) -> None:
+    async def _reopen(self, driver: Async, request: Request) -> bool:
+        """Try another client; return whether another one than ``driver`` is in use now."""
         async with self._lock:
             if self._driver is not driver:
-                return
+                return True
             other = self._other()
             if other is None:
                 if time.monotonic() - self._tried < REOPEN_AFTER:
-                    return
-                living = await driver.living() if self.cluster else None
-                other = opening.open_async(_through(self._target, living))
-                if other is None:
-                    return
-                self._other = weakref.ref(other)
+                    return False
                 self._tried = time.monotonic()
+                target = await alogged_in(self._target)
+                living = await driver.living() if self.cluster else None
+                other = opening.open_async(_through(target, living))
+                if other is None:
+                    return False
+                self._other = weakref.ref(other)
         # All whose requests got no answer share one trial: a node that still gives none holds up nobody but its own.
-        if await other.answers(request, _trial(self._target)):
-            async with self._lock:
-                if self._driver is driver:
-                    self._driver, self._other = other, _nobody
-            if self._is_closed:
-                await self._driver.close()
+        if not await other.answers(request, _trial(self._target)):
+            return False
+        async with self._lock:
+            if self._driver is driver:
+                self._driver, self._other = other, _nobody
+        if self._is_closed:
+            await self._driver.close()
+        return True
 
     async def close(self) -> None:
         self._is_closed = True

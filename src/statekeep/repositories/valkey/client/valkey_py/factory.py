@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     pass
 from .base import Async, Sync, address_of
 from .cluster import AsyncCluster, NodeConnection, NodeConnectionTLS, NodePool, SyncCluster
+from .login import aasking, asking
 from .pool import AsyncOwn, Pool, SyncOwn
 
 SHORTEST_PATIENCE: Final = 5.0
@@ -69,7 +70,8 @@ def _pool(target: Target, module: Any) -> dict[str, Any]:
     else:
         connection = module.SSLConnection if target.tls else module.Connection
         settings["host"], settings["port"] = target.addresses[0]
-    return {**settings, "connection_class": connection}
+    wrap = asking if module is valkey else aasking
+    return {**settings, "connection_class": wrap(connection, target.credential_provider)}
 
 
 def open_sync(target: Target) -> Sync:
@@ -80,7 +82,7 @@ def open_sync(target: Target) -> Sync:
         return SyncOwn(Pool(**settings))
     node: Any = valkey.cluster.ClusterNode
     (host, port), *others = target.addresses
-    tls = _tls(target)
+    node_connection, tls = NodeConnectionTLS if target.tls else NodeConnection, _tls(target)
     client = valkey.cluster.ValkeyCluster(
         # Only with a URL it takes a pool of another class.
         url=f"valkey://[{host}]:{port}" if ":" in host else f"valkey://{host}:{port}",
@@ -89,7 +91,7 @@ def open_sync(target: Target) -> Sync:
         max_connections=target.pool_size,
         connection_pool_class=NodePool,
         # The cluster client drops some of these settings, such as the one about the host's name in a certificate.
-        connection_class=partial(NodeConnectionTLS, **tls) if target.tls else NodeConnection,
+        connection_class=partial(asking(node_connection, target.credential_provider), **tls),
         **_common(target),
     )
     return SyncCluster(client)
@@ -122,6 +124,12 @@ def open_async(target: Target) -> Async:
         **_common(target),
         **_tls(target),
     )
+    if target.credential_provider is not None:
+        # It lets nobody choose the class of its connections, but hands these settings to each node that it meets.
+        kind = aasking(client.connection_kwargs["connection_class"], target.credential_provider)
+        client.connection_kwargs["connection_class"] = kind
+        for startup_node in client.nodes_manager.startup_nodes.values():
+            startup_node.connection_class = kind
     driver = AsyncCluster(client, patience)
     # Not a limit of the client: it loses count of connections that failed, and would refuse all in the end.
     driver.limit = target.pool_size
