@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import boto3
@@ -89,6 +89,11 @@ def open_client(users: Users, driver: Any, provider: Any) -> Any:
     return client_from_url(users.url, client=driver, credential_provider=provider, request_timeout=0.5, deadline=8)
 
 
+def asking(client: Any) -> list[Callable[[], Awaitable[Any]]]:
+    """Both ways to ask."""
+    return [lambda: asyncio.to_thread(client.execute, GET), lambda: client.aexecute(GET)]
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize(("provider", "face"), [("awaiting", "blocking"), ("blocking", "async"), ("awaiting", "async")])
 async def test_new_connections_have_new_credentials(users: Users, driver: str, provider: str, face: str) -> None:
@@ -116,7 +121,7 @@ async def test_new_connections_have_new_credentials(users: Users, driver: str, p
 async def test_a_provider_that_fails(users: Users, driver: str) -> None:
     users.error = KeyError("hunter2")
     client = open_client(users, driver, users.blocking)
-    for ask in (lambda: asyncio.to_thread(client.execute, GET), lambda: client.aexecute(GET)):
+    for ask in asking(client):
         with pytest.raises(AccessDenied, match=r"credential provider failed.*raised KeyError") as caught:
             await ask()
         assert "hunter2" not in str(caught.value)
@@ -141,9 +146,9 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 )
 async def test_what_is_no_pair_of_credentials(driver: Any, wrong: Any, valkey_server: ValkeyServer) -> None:
     client = client_from_url(valkey_server.url, client=driver, credential_provider=lambda: wrong)
-    for ask in (lambda: asyncio.to_thread(client.execute, GET), lambda: client.aexecute(GET)):
+    for ask in asking(client):
         with pytest.raises(AccessDenied, match=r"credential provider failed.*pair") as caught:
-            await ask()  # type: ignore[no-untyped-call]
+            await ask()
         assert "secret-1" not in "".join(traceback.format_exception(caught.value))
     await client.aclose()
 
@@ -151,7 +156,7 @@ async def test_what_is_no_pair_of_credentials(driver: Any, wrong: Any, valkey_se
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_credentials_that_the_server_refuses(users: Users, driver: str) -> None:
     client = open_client(users, driver, lambda: (users.user, "hunter2"))
-    for ask in (lambda: asyncio.to_thread(client.execute, GET), lambda: client.aexecute(GET)):
+    for ask in asking(client):
         with pytest.raises(AccessDenied) as caught:
             await ask()
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))

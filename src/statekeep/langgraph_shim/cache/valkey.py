@@ -115,7 +115,7 @@ class ValkeyCache(Cache[ValueT]):
             on_error: what an outage of the server is, ``"raise"`` or ``"miss"``.
             check: ask the server for a sign of life now, and not with the first use.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
-                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py's ``from_url`` among them.
+                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py among them.
 
         Raises:
             InvalidInput: an argument is wrong.

@@ -128,7 +128,7 @@ class _Valkey(Store):
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
-                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py's ``from_url`` among them.
+                others of :func:`~statekeep.repositories.valkey.client_from_url`, those of valkey-py among them.
 
         Raises:
             InvalidInput: an argument is wrong.

@@ -5,8 +5,8 @@ replaced long ago, until the system gives the connection up after many minutes. 
 It takes over if it gets answers from those who owe one. Else the old one stays, which serves at least the other nodes
 of a cluster. Requests that are under way stay with the old client. The last of them, which holds its driver, ends it.
 
-A client connects again with the credentials that it was made with, and cannot be told others while it tries. So one with
-new ones is tried when connections fail, if there is a provider.
+A client connects again with the credentials that it was made with, and cannot be told others while it tries. So one
+with new ones is tried when connections fail, if there is a provider.
 """
 
 from __future__ import annotations
