@@ -15,10 +15,12 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependency("langgraph-checkpoint", "langgraph") from error
 
+from ..repositories.bedrock_sessions import AsyncBedrockAgentRuntimeSessionClient, BedrockAgentRuntimeSessionClient
 from .cache.base import RepositoryCache
 from .cache.valkey import ValkeyCache
 from .checkpoint.agentcore import AgentCoreMemorySaver
 from .checkpoint.base import AsyncRepositorySaver, RepositorySaver
+from .checkpoint.bedrock_sessions import AsyncBedrockSessionSaver, BedrockSessionSaver
 from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
 from .serializers import StrictSerializer
 from .store.base import AsyncRepositoryStore, RepositoryStore
@@ -26,10 +28,14 @@ from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
 
 __all__ = [
     "AgentCoreMemorySaver",
+    "AsyncBedrockAgentRuntimeSessionClient",
+    "AsyncBedrockSessionSaver",
     "AsyncRepositorySaver",
     "AsyncRepositoryStore",
     "AsyncValkeySaver",
     "AsyncValkeyStore",
+    "BedrockAgentRuntimeSessionClient",
+    "BedrockSessionSaver",
     "RepositoryCache",
     "RepositorySaver",
     "RepositoryStore",

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from statekeep.domain import InvalidInput
-from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after, throttle
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +29,13 @@ WORLDS: dict[str, tuple[AgentCoreRules, list[Fault]]] = {
 }
 """Ways in which the service may behave that must make no difference."""
 
+SESSION_WORLDS: dict[str, SessionRules] = {
+    "plain": SessionRules(),
+    "small pages": SessionRules(page_size=1, trailing_token=True),
+    "faults": SessionRules(list_lag=1.0),
+}
+"""The same for Bedrock's sessions, which are served by the same emulators."""
+
 
 EXAMPLE = "notes-Ab12Cd34Ef"
 
@@ -39,19 +46,20 @@ class Worlds:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._emulators: dict[str, AwsEmulator] = {}
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def emulator(self, name: str) -> AwsEmulator:
         if name not in self._emulators:
             rules, faults = WORLDS[name]
-            self._emulators[name] = self._stack.enter_context(AwsEmulator(agentcore=rules, faults=faults))
+            emulator = AwsEmulator(agentcore=rules, bedrock_sessions=SESSION_WORLDS[name], faults=faults)
+            self._emulators[name] = self._stack.enter_context(emulator)
         return self._emulators[name]
 
-    def client(self, name: str) -> Any:
+    def client(self, name: str, service: str = "bedrock-agentcore") -> Any:
         """Clients take longer to make than most tests to run."""
-        if name not in self._clients:
-            self._clients[name] = self.emulator(name).client("bedrock-agentcore", config=PATIENT)
-        return self._clients[name]
+        if (name, service) not in self._clients:
+            self._clients[name, service] = self.emulator(name).client(service, config=PATIENT)
+        return self._clients[name, service]
 
     def set_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let every client of boto3 find an emulator, which has the memory of the documents' examples."""
@@ -59,6 +67,7 @@ class Worlds:
         with suppress(InvalidInput):  # it is there already
             aws.agentcore.create_memory(memory_id=EXAMPLE)
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE", aws.endpoint_url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", aws.endpoint_url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "EMULATED")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
 

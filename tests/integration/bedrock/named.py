@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from statekeep.domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, SavedCheckpoint, Thread
+from statekeep.langgraph_shim.checkpoint.base import Saver
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.checkpoints import Supply
 from statekeep.repositories.operation import Operation, Page
 
 
 class NamedThreads:
-    """A backend that makes a session for each thread that it meets."""
+    """A backend that makes a session for each thread that it meets.
 
-    def __init__(self, backend: BedrockSessionCheckpoints) -> None:
+    Args:
+        backend: that of the sessions.
+        sessions: of former threads by name; is added to.
+    """
+
+    def __init__(self, backend: BedrockSessionCheckpoints, sessions: dict[str, str] | None = None) -> None:
         self.backend = backend
-        self.sessions: dict[str, str] = {}
-        self._names: dict[str, str] = {}
+        self.sessions: dict[str, str] = {} if sessions is None else sessions
+        self._names = {session: name for name, session in self.sessions.items()}
         self.execute = backend.execute
         self.aexecute = backend.aexecute
         self.close = backend.close
@@ -95,9 +101,25 @@ class NamedThreads:
         else:
             yield from self.backend.prune(thread_ids, keep)
 
+    def continuing(self, thread_id: str) -> Operation[str]:
+        former = yield from self.session(thread_id)
+        made = yield from self.backend.continuing(former)
+        self.sessions[made] = self._names[made] = made
+        return made
+
     def reindex(self, thread_id: str) -> Operation[int]:
         session = yield from self.session(thread_id)
         return (yield from self.backend.reindex(session))
+
+
+SaverT = TypeVar("SaverT", bound=Saver)
+
+
+def named(saver: SaverT, sessions: dict[str, str] | None = None) -> SaverT:
+    """Let a saver of sessions take threads of any name."""
+    assert isinstance(saver._backend, BedrockSessionCheckpoints)
+    saver._backend = NamedThreads(saver._backend, sessions)
+    return saver
 
 
 def _recency(thread: Thread) -> tuple[Any, str]:

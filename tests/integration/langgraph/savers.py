@@ -8,8 +8,10 @@ import pytest
 
 from statekeep.langgraph_shim import (
     AgentCoreMemorySaver,
+    AsyncBedrockSessionSaver,
     AsyncRepositorySaver,
     AsyncValkeySaver,
+    BedrockSessionSaver,
     RepositorySaver,
     ValkeySaver,
 )
@@ -18,10 +20,14 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.repositories.memory.checkpoints import MemoryCheckpoints
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
-from ..agentcore.emulated import WORLDS, Worlds
+from ..agentcore.emulated import SESSION_WORLDS, WORLDS, Worlds
+from ..bedrock.named import named
 
 AGENTCORE = tuple(f"agentcore, {world}" for world in WORLDS)
 """Savers on the emulated AgentCore Memory; each serves blocking code and event loops."""
+
+SESSIONS = tuple(f"sessions, {world}" for world in SESSION_WORLDS)
+"""Savers in emulated sessions of Bedrock, each with a session for every thread that a test names."""
 
 BACKENDS = ("memory", "embedded", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster")
 
@@ -55,10 +61,18 @@ class Backends:
         memory_id = worlds.emulator(world).agentcore.create_memory()
         return AgentCoreMemorySaver(memory_id, client=worlds.client(world), **{"inline": 1000, **options})
 
+    def _sessions(self, kind: Any, backend: str, options: dict[str, Any]) -> Any:
+        worlds: Worlds = self._request.getfixturevalue("worlds")
+        client = worlds.client(backend.removeprefix("sessions, "), "bedrock-agent-runtime")
+        return named(kind(client, **{"inline": 1000, **options}))
+
     def sync(self, backend: str, **options: Any) -> RepositorySaver:
         """Make a sync saver, for ``with`` in blocking code, ``async with`` in an event loop."""
         if backend in AGENTCORE:
             return self.agentcore(backend, **options)
+        if backend in SESSIONS:
+            saver: BedrockSessionSaver = self._sessions(BedrockSessionSaver, backend, options)
+            return saver
         if backend == "memory":
             return RepositorySaver(CheckpointRepository(MemoryCheckpoints()), **options)
         url, arguments = self._arguments(backend)
@@ -68,6 +82,9 @@ class Backends:
         """Make a saver for event loops, for ``async with``."""
         if backend in AGENTCORE:
             return self.agentcore(backend, **options)
+        if backend in SESSIONS:
+            saver: AsyncBedrockSessionSaver = self._sessions(AsyncBedrockSessionSaver, backend, options)
+            return saver
         if backend == "memory":
             return AsyncRepositorySaver(AsyncCheckpointRepository(MemoryCheckpoints()), **options)
         url, arguments = self._arguments(backend)

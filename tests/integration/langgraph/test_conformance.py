@@ -12,13 +12,15 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+from statekeep.langgraph_shim import AsyncBedrockSessionSaver, BedrockSessionSaver
+
 from ..agentcore.emulated import hurry
-from .savers import AGENTCORE, BACKENDS, Backends
-from .through_threads import ThroughThreads
+from .savers import AGENTCORE, BACKENDS, SESSIONS, Backends
+from .through_threads import through_threads
 
 pytestmark = pytest.mark.anyio
 
-KINDS = [(backend, face) for backend in (*BACKENDS, *AGENTCORE) for face in ("sync", "async")]
+KINDS = [(backend, face) for backend in (*BACKENDS, *AGENTCORE, *SESSIONS) for face in ("sync", "async")]
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ async def saver(
     hurry(monkeypatch)
     if face == "sync":
         with backends.sync(backend) as saver:
-            yield ThroughThreads(saver)
+            yield through_threads(saver)
     else:
         async with backends.asynchronous(backend) as awaited:
             yield awaited
@@ -47,9 +49,12 @@ async def test_conformance(saver: BaseCheckpointSaver[str]) -> None:
 
     report = await validate(registered)
     assert set(report.results) == {capability.value for capability in ALL_CAPABILITIES}
-    assert [name for name, result in report.results.items() if not result.detected] == []
+    lacking = {name for name, result in report.results.items() if not result.detected}
+    is_of_sessions = isinstance(getattr(saver, "saver", saver), BedrockSessionSaver | AsyncBedrockSessionSaver)
+    assert lacking == ({"delete_for_runs", "prune"} if is_of_sessions else set())
     assert [failure for result in report.results.values() for failure in result.failures] == []
-    assert all(result.passed and result.tests_passed for result in report.results.values())
+    there = [result for result in report.results.values() if result.detected]
+    assert all(result.passed and result.tests_passed for result in there)
 
 
 class Chain:

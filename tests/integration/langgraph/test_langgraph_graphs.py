@@ -23,7 +23,10 @@ from statekeep.langgraph_shim.checkpoint.base import Saver
 
 from .savers import Backends
 
-BACKENDS = ("memory", "glide", "valkey-py", "glide-cluster", "agentcore, plain")
+PRUNING = ("memory", "glide", "valkey-py", "glide-cluster", "agentcore, plain")
+"""Those that delete single checkpoints."""
+
+BACKENDS = (*PRUNING, "sessions, plain")
 Durability = Literal["sync", "async", "exit"]
 DURABILITIES: tuple[Durability, ...] = ("sync", "async", "exit")
 
@@ -35,6 +38,12 @@ def backends(request: pytest.FixtureRequest, prefix: str) -> Backends:
 
 @pytest.fixture(params=BACKENDS)
 def saver(request: pytest.FixtureRequest, backends: Backends) -> Iterator[RepositorySaver]:
+    with backends.sync(request.param) as saver:
+        yield saver
+
+
+@pytest.fixture(params=PRUNING)
+def pruning_saver(request: pytest.FixtureRequest, backends: Backends) -> Iterator[RepositorySaver]:
     with backends.sync(request.param) as saver:
         yield saver
 
@@ -245,19 +254,19 @@ async def test_a_subgraph_with_an_interrupt_async(async_saver: Saver) -> None:
     assert done["text"] == "yes"
 
 
-def test_a_subgraph_that_keeps_its_own_state(saver: RepositorySaver) -> None:
+def test_a_subgraph_that_keeps_its_own_state(pruning_saver: RepositorySaver) -> None:
     oracle = InMemorySaver()
-    graph, other = nested(saver, inner_saver=True), nested(oracle, inner_saver=True)
+    graph, other = nested(pruning_saver, inner_saver=True), nested(oracle, inner_saver=True)
     for each in (graph, other) * 2:
         each.invoke({"log": []}, thread())
         each.invoke(Command(resume="yes"), thread())
-    head, expected_head = saver.get(thread(checkpoint_ns="nested")), oracle.get(thread(checkpoint_ns="nested"))
+    head, expected_head = pruning_saver.get(thread(checkpoint_ns="nested")), oracle.get(thread(checkpoint_ns="nested"))
     assert head is not None
     assert expected_head is not None
     assert head["channel_values"]["log"] == expected_head["channel_values"]["log"]
     assert head["channel_values"]["log"].count("inner") > 1
-    saver.prune(["t"])
-    assert len(list(saver.list(thread(checkpoint_ns="nested")))) == 1
+    pruning_saver.prune(["t"])
+    assert len(list(pruning_saver.list(thread(checkpoint_ns="nested")))) == 1
     graph.invoke({"log": []}, thread())
     assert graph.invoke(Command(resume="still"), thread())["text"] == "still"
 
@@ -328,7 +337,7 @@ def test_an_int_as_state(saver: RepositorySaver, durability: Durability) -> None
     assert saver.get_tuple(thread()) is not None
 
 
-def test_a_rolled_back_graph_finds_its_channel_again(saver: RepositorySaver) -> None:
+def test_a_rolled_back_graph_finds_its_channel_again(pruning_saver: RepositorySaver) -> None:
     class Wide(State):
         extra: str
 
@@ -336,16 +345,16 @@ def test_a_rolled_back_graph_finds_its_channel_again(saver: RepositorySaver) -> 
         builder = StateGraph(state)
         builder.add_node("a", lambda state: {"log": ["a"]})
         builder.add_edge(START, "a")
-        return builder.compile(checkpointer=saver)
+        return builder.compile(checkpointer=pruning_saver)
 
     build(Wide).invoke({"log": [], "extra": "precious"}, thread())
     build(State).invoke({"log": []}, thread())
     build(State).invoke({"log": []}, thread())
-    saver.prune(["t"])
+    pruning_saver.prune(["t"])
     assert build(Wide).get_state(thread()).values == {"log": ["a", "a", "a"], "extra": "precious"}
 
 
-def test_an_untracked_channel_does_not_keep_old_checkpoints(saver: RepositorySaver) -> None:
+def test_an_untracked_channel_does_not_keep_old_checkpoints(pruning_saver: RepositorySaver) -> None:
     class Untracked(State):
         secret: Annotated[str, UntrackedValue]
 
@@ -354,20 +363,20 @@ def test_an_untracked_channel_does_not_keep_old_checkpoints(saver: RepositorySav
     builder.add_node("b", lambda state: {"log": [state["secret"]]})
     builder.add_edge(START, "a")
     builder.add_edge("a", "b")
-    graph = builder.compile(checkpointer=saver)
+    graph = builder.compile(checkpointer=pruning_saver)
     graph.invoke({"log": []}, thread())
     graph.invoke({"log": []}, thread())
     assert graph.get_state(thread()).values == {"log": ["a", "s", "a", "s"]}
-    saver.prune(["t"])
-    assert len(list(saver.list(thread()))) == 1
+    pruning_saver.prune(["t"])
+    assert len(list(pruning_saver.list(thread()))) == 1
 
 
-def test_consumed_channels_do_not_keep_old_checkpoints(saver: RepositorySaver) -> None:
-    graph = fan_out(Runs(), 3, set()).compile(checkpointer=saver)
+def test_consumed_channels_do_not_keep_old_checkpoints(pruning_saver: RepositorySaver) -> None:
+    graph = fan_out(Runs(), 3, set()).compile(checkpointer=pruning_saver)
     graph.invoke({"log": []}, thread())
     before = graph.get_state(thread())
-    saver.prune(["t"])
-    [kept] = saver.list(thread())
+    pruning_saver.prune(["t"])
+    [kept] = pruning_saver.list(thread())
     assert kept.parent_config is None
     assert graph.get_state(thread()).values == before.values
     assert graph.invoke({"log": []}, thread())["log"] == ["0", "1", "2"] * 2
@@ -440,43 +449,43 @@ async def test_delta_channels_async(async_saver: Saver, durability: Durability) 
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
-def test_delta_channels_survive_pruning(saver: RepositorySaver, durability: Durability) -> None:
-    graph = delta_graph(saver)
+def test_delta_channels_survive_pruning(pruning_saver: RepositorySaver, durability: Durability) -> None:
+    graph = delta_graph(pruning_saver)
     values: Any = {}
     for text in ("in", "again"):
         graph.invoke({"often": [text], "seldom": [text]}, thread(), durability=durability)
         values = graph.get_state(thread()).values
-        saver.prune(["t"])
+        pruning_saver.prune(["t"])
         assert graph.get_state(thread()).values == values
-    saver.copy_thread("t", "copy")
+    pruning_saver.copy_thread("t", "copy")
     assert graph.get_state(thread("copy")).values == values
     graph.update_state(thread("copy"), {"seldom": ["updated"]}, as_node="x")
     assert graph.get_state(thread("copy")).values["seldom"] == [*values["seldom"], "updated"]
     assert graph.get_state(thread()).values == values
-    saver.prune(["copy"], strategy="delete")
+    pruning_saver.prune(["copy"], strategy="delete")
     assert graph.get_state(thread("copy")).values == {}
 
 
-def test_an_overwrite_lets_pruning_forget(saver: RepositorySaver) -> None:
-    graph = delta_graph(saver)
+def test_an_overwrite_lets_pruning_forget(pruning_saver: RepositorySaver) -> None:
+    graph = delta_graph(pruning_saver)
     graph.invoke({"often": ["in"], "seldom": ["in"]}, thread())
     graph.update_state(thread(), {"often": Overwrite(["o"]), "seldom": Overwrite(["s"])}, as_node="x")
-    before = len(list(saver.list(thread())))
-    saver.prune(["t"])
-    assert len(list(saver.list(thread()))) == 1 < before
+    before = len(list(pruning_saver.list(thread())))
+    pruning_saver.prune(["t"])
+    assert len(list(pruning_saver.list(thread()))) == 1 < before
     values = graph.get_state(thread()).values
     assert (values["often"], values["seldom"]) == (["o"], ["s"])
 
 
-def test_delta_channels_survive_the_deletion_of_a_run(saver: RepositorySaver) -> None:
-    graph = delta_graph(saver)
+def test_delta_channels_survive_the_deletion_of_a_run(pruning_saver: RepositorySaver) -> None:
+    graph = delta_graph(pruning_saver)
     for run in ("first", "second"):
         graph.invoke({"often": [run], "seldom": [run]}, thread(run_id=run))
     values = graph.get_state(thread()).values
-    saver.delete_for_runs(["first"])
+    pruning_saver.delete_for_runs(["first"])
     assert graph.get_state(thread()).values == values
-    saver.delete_for_runs(["second"])
-    assert {item.metadata.get("run_id") for item in saver.list(thread())} <= {"first"}
+    pruning_saver.delete_for_runs(["second"])
+    assert {item.metadata.get("run_id") for item in pruning_saver.list(thread())} <= {"first"}
 
 
 def test_delta_channels_in_forks(saver: RepositorySaver) -> None:

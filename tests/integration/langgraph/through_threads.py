@@ -46,3 +46,12 @@ class ThroughThreads(BaseCheckpointSaver[str]):
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return self.saver.get_next_version(current, channel)
+
+
+def through_threads(saver: BaseCheckpointSaver[str]) -> ThroughThreads:
+    """Await the blocking methods of a saver; those that its class lacks are lacking here."""
+    own, base = type(saver), BaseCheckpointSaver
+    lacking = {f"a{name}" for name in ("delete_for_runs", "prune") if getattr(own, name) is getattr(base, name)}
+    made = type("ThroughThreads", (ThroughThreads,), {name: getattr(base, name) for name in lacking})
+    awaited: ThroughThreads = made(saver)
+    return awaited

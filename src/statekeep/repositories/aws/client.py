@@ -53,6 +53,11 @@ class AwsClient:
         return f"{type(self).__name__}({self.service!r}, region={self.region!r}, {self._client.meta.endpoint_url!r})"
 
     @property
+    def client(self) -> Any:
+        """The client of boto3."""
+        return self._own_client()
+
+    @property
     def region(self) -> str | None:
         """The client's region."""
         region: str | None = self._client.meta.region_name

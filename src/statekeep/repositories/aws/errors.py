@@ -121,6 +121,11 @@ THROTTLED: Final = ErrorRule(
 QUOTA: Final = ErrorRule(QuotaExceeded, "a quota of the account is exceeded", "see Service Quotas in the AWS console")
 TOO_LARGE: Final = ErrorRule(QuotaExceeded, "the request is larger than the service takes", "store less in one value")
 CONFLICT: Final = ErrorRule(Conflict, "another request changed the same at the same time")
+SESSION_CONFLICT: Final = ErrorRule(
+    Conflict,
+    "the session does not allow this now",
+    "what is to be made may be there already, the session may be ended or expired, or it has to be ended first",
+)
 TOKEN_REUSED: Final = ErrorRule(Conflict, "another request was made under the same client token")
 REFUSED: Final = ErrorRule(InvalidInput, "the service refuses the request")
 WRONG_MEMORY_ID: Final = ErrorRule(
@@ -237,7 +242,7 @@ CODES: Final[Mapping[str, Mapping[str, ErrorRule]]] = {
         "ResourceNotFoundException": NO_MEMORY,
     },
     BEDROCK_SESSIONS: {
-        "ConflictException": CONFLICT,
+        "ConflictException": SESSION_CONFLICT,
         "ResourceNotFoundException": NO_SESSION,
     },
 }

@@ -65,6 +65,11 @@ class BedrockSessionCheckpoints:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r})"
 
+    @property
+    def client(self) -> AwsClient:
+        """The client that it was made with."""
+        return self._client
+
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking."""
         return self._client.execute(request)
