@@ -196,7 +196,8 @@ def test_listings_have_pages(sessions: Any, session: str) -> None:
 
 
 def test_fields_have_both_names_and_are_frozen(sessions: Any, session: str) -> None:
-    request = GetSessionRequest(sessionIdentifier=session)
+    aliased: Any = {"sessionIdentifier": session}
+    request = GetSessionRequest(**aliased)
     assert request == GetSessionRequest(session_identifier=session)
     assert request.model_dump(by_alias=True) == {"sessionIdentifier": session}
     answer = sessions.get_session(request)
@@ -338,7 +339,8 @@ def test_an_answer_that_is_not_the_services() -> None:
             return {"hello": "world", "ResponseMetadata": {}}
 
     client = BedrockAgentRuntimeSessionClient.__new__(BedrockAgentRuntimeSessionClient)
-    Repository.__init__(client, Elsewhere())  # type: ignore[arg-type]
+    elsewhere: Any = Elsewhere()
+    Repository.__init__(client, elsewhere)
     with pytest.raises(Unavailable, match="check endpoint_url"):
         client.create_session()
 

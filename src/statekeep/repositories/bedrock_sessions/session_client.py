@@ -87,7 +87,7 @@ class _Operations(Repository[AwsClient]):
         return self.backend.client
 
     def _create_session(
-        self, request: CreateSessionRequest | None = None, **fields: Any
+        self, /, request: CreateSessionRequest | None = None, **fields: Any
     ) -> Operation[CreateSessionResponse]:
         """Make a session.
 
@@ -100,7 +100,7 @@ class _Operations(Repository[AwsClient]):
         """
         return _call("create_session", CreateSessionRequest, request, fields, CreateSessionResponse)
 
-    def _get_session(self, request: GetSessionRequest | None = None, **fields: Any) -> Operation[GetSessionResponse]:
+    def _get_session(self, /, request: GetSessionRequest | None = None, **fields: Any) -> Operation[GetSessionResponse]:
         """Return a session.
 
         Args:
@@ -113,7 +113,7 @@ class _Operations(Repository[AwsClient]):
         return _call("get_session", GetSessionRequest, request, fields, GetSessionResponse)
 
     def _update_session(
-        self, request: UpdateSessionRequest | None = None, **fields: Any
+        self, /, request: UpdateSessionRequest | None = None, **fields: Any
     ) -> Operation[UpdateSessionResponse]:
         """Replace the metadata of a session.
 
@@ -127,7 +127,7 @@ class _Operations(Repository[AwsClient]):
         """
         return _call("update_session", UpdateSessionRequest, request, fields, UpdateSessionResponse)
 
-    def _end_session(self, request: EndSessionRequest | None = None, **fields: Any) -> Operation[EndSessionResponse]:
+    def _end_session(self, /, request: EndSessionRequest | None = None, **fields: Any) -> Operation[EndSessionResponse]:
         """End a session: it can be read and deleted, not written any more.
 
         Args:
@@ -140,7 +140,7 @@ class _Operations(Repository[AwsClient]):
         """
         return _call("end_session", EndSessionRequest, request, fields, EndSessionResponse)
 
-    def _delete_session(self, request: DeleteSessionRequest | None = None, **fields: Any) -> Operation[None]:
+    def _delete_session(self, /, request: DeleteSessionRequest | None = None, **fields: Any) -> Operation[None]:
         """Delete a session with all that is in it. End it first.
 
         Args:
@@ -154,7 +154,7 @@ class _Operations(Repository[AwsClient]):
         return _call("delete_session", DeleteSessionRequest, request, fields, None)
 
     def _list_sessions(
-        self, request: ListSessionsRequest | None = None, **fields: Any
+        self, /, request: ListSessionsRequest | None = None, **fields: Any
     ) -> Operation[ListSessionsResponse]:
         """Return a page of the sessions of the account.
 
@@ -168,7 +168,7 @@ class _Operations(Repository[AwsClient]):
         return _call("list_sessions", ListSessionsRequest, request, fields, ListSessionsResponse)
 
     def _create_invocation(
-        self, request: CreateInvocationRequest | None = None, **fields: Any
+        self, /, request: CreateInvocationRequest | None = None, **fields: Any
     ) -> Operation[CreateInvocationResponse]:
         """Make an invocation in a session.
 
@@ -183,7 +183,7 @@ class _Operations(Repository[AwsClient]):
         return _call("create_invocation", CreateInvocationRequest, request, fields, CreateInvocationResponse)
 
     def _list_invocations(
-        self, request: ListInvocationsRequest | None = None, **fields: Any
+        self, /, request: ListInvocationsRequest | None = None, **fields: Any
     ) -> Operation[ListInvocationsResponse]:
         """Return a page of the invocations of a session.
 
@@ -197,7 +197,7 @@ class _Operations(Repository[AwsClient]):
         return _call("list_invocations", ListInvocationsRequest, request, fields, ListInvocationsResponse)
 
     def _put_invocation_step(
-        self, request: PutInvocationStepRequest | None = None, **fields: Any
+        self, /, request: PutInvocationStepRequest | None = None, **fields: Any
     ) -> Operation[PutInvocationStepResponse]:
         """Add a step to an invocation.
 
@@ -213,7 +213,7 @@ class _Operations(Repository[AwsClient]):
         return _call("put_invocation_step", PutInvocationStepRequest, request, fields, PutInvocationStepResponse)
 
     def _get_invocation_step(
-        self, request: GetInvocationStepRequest | None = None, **fields: Any
+        self, /, request: GetInvocationStepRequest | None = None, **fields: Any
     ) -> Operation[GetInvocationStepResponse]:
         """Return a step with its content.
 
@@ -227,7 +227,7 @@ class _Operations(Repository[AwsClient]):
         return _call("get_invocation_step", GetInvocationStepRequest, request, fields, GetInvocationStepResponse)
 
     def _list_invocation_steps(
-        self, request: ListInvocationStepsRequest | None = None, **fields: Any
+        self, /, request: ListInvocationStepsRequest | None = None, **fields: Any
     ) -> Operation[ListInvocationStepsResponse]:
         """Return a page of the steps of a session or an invocation, without content.
 
