@@ -22,11 +22,79 @@ A missing record is ``None``, never an exception. A failure is an exception, nev
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import pickle
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 
-class StatekeepError(Exception):
-    """Base of all errors raised by Statekeep.
+class Portable(Exception):
+    """An error that survives pickle and copy, with its attributes and the errors that led to it.
+
+    Of an error among these that cannot be pickled itself the text stays, as a :class:`ForeignError`. Tracebacks are not
+    kept, as pickle keeps none.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self), self.args, vars(self), _links(self), self.__suppress_context__)
+
+
+class ForeignError(Portable):
+    """The class and text of an error that cannot be pickled."""
+
+
+_Links = Sequence[tuple[bool, BaseException]]
+"""Errors that led to one another, the latest first, and whether each is the ``__cause__``, not the ``__context__``."""
+
+
+def _links(error: BaseException) -> _Links:
+    found: list[tuple[bool, BaseException]] = []
+    seen = {id(error)}
+    while True:
+        is_cause = error.__cause__ is not None
+        before = error.__cause__ if is_cause or error.__suppress_context__ else error.__context__
+        if before is None or id(before) in seen:
+            return found
+        seen.add(id(before))
+        if isinstance(before, Portable):  # which brings those before it
+            return [*found, (is_cause, before)]
+        found.append((is_cause, before if _can_be_pickled(before) else _as_text(before)))
+        error = before
+
+
+def _can_be_pickled(error: BaseException) -> bool:
+    try:
+        twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - of bytes made in this line
+        return type(twin) is type(error) and str(twin) == str(error)
+    except Exception:
+        return False
+
+
+def _as_text(error: BaseException) -> ForeignError:
+    kind = type(error)
+    return ForeignError(f"{kind.__module__}.{kind.__qualname__}: {error}")
+
+
+def _revived(
+    kind: type[Portable], args: tuple[Any, ...], attributes: Mapping[str, Any], links: _Links, suppress_context: bool
+) -> Portable:
+    """Make an error as it was, whatever its constructor takes."""
+    error = kind.__new__(kind, *args)
+    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    builtin.__init__(error, *args)
+    vars(error).update(attributes)
+    after: BaseException = error
+    for is_cause, before in links:
+        if is_cause:
+            after.__cause__ = before
+        else:
+            after.__context__ = before
+        after = before
+    error.__suppress_context__ = suppress_context
+    return error
+
+
+class StatekeepError(Portable):
+    """Base of all errors raised by Statekeep, which pickle and copy keep as they are.
 
     Attributes:
         operation: name of the repository operation that failed (``"put"``), if known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..domain import InvalidInput, WrongEventLoop
@@ -32,7 +33,11 @@ def checked_repository(repository: Any, wanted: type[FaceT], other: type[Any], i
 
 def executing(keep: Any) -> Callable[[Any], Any]:
     """Answer requests that are functions of a repository."""
-    return lambda request: request(keep)
+    return partial(_answered, keep)
+
+
+def _answered(keep: Any, request: Any) -> Any:
+    return request(keep)
 
 
 class Faces:

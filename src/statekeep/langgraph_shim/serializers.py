@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import json
 from collections.abc import Collection
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
@@ -33,6 +34,28 @@ def _listen(event: SerdeEvent) -> None:
 register_serde_event_listener(_listen)
 
 
+def _remade(kind: type[JsonPlusSerializer], attributes: dict[str, Any]) -> JsonPlusSerializer:
+    made = kind.__new__(kind)
+    vars(made).update(attributes)
+    if _HOOK not in attributes:
+        allowed = attributes["_allowed_msgpack_modules"]
+        vars(made)[_HOOK] = vars(JsonPlusSerializer(allowed_msgpack_modules=allowed))[_HOOK]
+    return made
+
+
+def _reduce(serializer: JsonPlusSerializer) -> tuple[Any, ...]:
+    attributes = dict(vars(serializer))
+    if not attributes["_custom_unpack_ext_hook"]:
+        del attributes[_HOOK]
+    return _remade, (type(serializer), attributes)
+
+
+_HOOK: Final = "_unpack_ext_hook"
+"""The one attribute of LangGraph's serializer that cannot be pickled: a function that it makes of the others."""
+
+copyreg.pickle(JsonPlusSerializer, _reduce)
+
+
 class StrictSerializer(JsonPlusSerializer):
     """LangGraph's serializer, for objects of known types only; others are an error.
 
@@ -56,6 +79,9 @@ class StrictSerializer(JsonPlusSerializer):
 
     def __init__(self, allowed: Collection[type | str] = ()) -> None:
         super().__init__(pickle_fallback=False, allowed_msgpack_modules=[_type(found) for found in _types(allowed)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduce(self)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Return the object.

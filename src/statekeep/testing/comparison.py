@@ -25,6 +25,7 @@ from hypothesis.errors import HypothesisException
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ..domain import Channel, Payload, Unsupported
+from ..domain.errors import Portable
 from .differences import NONE, Differences
 from .faces import watched
 from .tally import tally
@@ -88,7 +89,7 @@ def canonical(value: Any) -> Any:
     return kind, repr(value)
 
 
-class DeclaredUnsupported(Exception):
+class DeclaredUnsupported(Portable):
     """The backend raised ``Unsupported`` where its ``Differences`` say so."""
 
 

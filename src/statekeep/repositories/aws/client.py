@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ...domain import InvalidInput, Unavailable
 from ...domain.shown import once_made
+from ..copies import refuse
 from ..workers import Workers
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .errors import NotFound, failure, rule_for
@@ -47,6 +48,14 @@ class AwsClient:
         self._workers = Workers(min(WORKERS, client.meta.config.max_pool_connections), "statekeep-aws")
         self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
         self._is_closed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._remake is None:
+            refuse(
+                "a boto3 client that you made, and savers and repositories around it,",
+                "pass region_name and the like instead: a copy then makes a client of its own",
+            )
+        return _made_again, (self.service, self._remake, self._is_closed)
 
     @once_made
     def __repr__(self) -> str:
@@ -140,6 +149,13 @@ class AwsClient:
 
 
 _forked = threading.Lock()
+
+
+def _made_again(service: str, remake: Callable[[], Any], is_closed: bool) -> AwsClient:
+    client = AwsClient(remake(), service, remake)
+    if is_closed:
+        client.close()
+    return client
 
 
 def _first_error_or_replies(done: Iterable[tuple[BaseException | None, Future[Any]]]) -> list[Any]:

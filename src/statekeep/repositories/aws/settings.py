@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
+from ..copies import refuse
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, rule_for
 
@@ -81,6 +83,18 @@ class AwsSettings(Model):
         return f"{type(self).__name__}({', '.join(given)})"
 
     __str__ = __repr__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.client is not None or self.session is not None:
+            refuse(
+                f"a boto3 {'session' if self.client is None else 'client'} that you made, and what is around it,",
+                "pass region_name and the like instead: a copy then makes a client of its own",
+            )
+        return _of_fields, (self._given(),)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        self.__reduce__()
+        return self
 
     def _given(self) -> dict[str, Any]:
         fields = ((name, getattr(self, name)) for name in type(self).model_fields)
@@ -199,7 +213,11 @@ def open_client(service: str, settings: AwsSettings | None = None, **options: An
     client = chosen.make_client(service)
     if chosen.client is not None:
         return AwsClient(client, service)
-    return AwsClient(client, service, lambda: chosen.make_client(service))
+    return AwsClient(client, service, partial(chosen.make_client, service))
+
+
+def _of_fields(given: dict[str, Any]) -> AwsSettings:
+    return AwsSettings(**given)
 
 
 def with_defaults(config: Any, defaults: Mapping[str, Any]) -> Any:

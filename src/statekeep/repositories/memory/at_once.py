@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from ...domain.shown import shown
+from ..copies import refuse
 from ..operation import Operation
 
 SelfT = TypeVar("SelfT")
@@ -28,7 +29,22 @@ def at_once(
 
 
 class AtOnce:
-    """A backend whose operations yield no requests, and which has nothing to close."""
+    """A backend whose operations yield no requests, and which has nothing to close.
+
+    A copy has the same records, as a copy of a server's client has: it is this object.
+    """
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        refuse(
+            f"{type(self).__name__} (memory:), whose records are in this process alone,",
+            "use the URL of a server, or embedded:DIR",
+        )
 
     def execute(self, request: Any) -> Any:
         raise TypeError(f"operations of {type(self).__name__} ask for nothing, got {shown(request)}")

@@ -62,6 +62,9 @@ class Recent:
         self._registered: OrderedDict[tuple[Thread, tuple[str, ...]], float] = OrderedDict()
         self._size = 0
 
+    def __reduce__(self) -> tuple[type[Recent], tuple[Callable[[], float]]]:
+        return type(self), (self._clock,)  # what is not known is read
+
     def channels(self, thread: Thread, namespace: str, checkpoint_id: str) -> Channels | None:
         """Return the channels of a checkpoint, ``None`` if they are not known."""
         with self._lock:

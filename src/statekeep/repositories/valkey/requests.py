@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ...domain.errors import Portable
+
 Arg = str | bytes
 """A command argument; text is sent as UTF-8."""
 
@@ -42,7 +44,7 @@ class Call:
     """Whether to retry while its keys may be on two nodes, or raise :class:`Divided`."""
 
 
-class Divided(Exception):
+class Divided(Portable):
     """The keys of a call may be on two nodes of a cluster, because their slot moves."""
 
     def __init__(self, call: Call) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...domain.errors import Portable
 
-class AwsError(Exception):
+
+class AwsError(Portable):
     """An error of the service.
 
     Args:
@@ -26,7 +28,7 @@ class AwsError(Exception):
         self.members = dict(members or {})
 
 
-class ConnectionCut(Exception):
+class ConnectionCut(Portable):
     """The server is to close the connection without an answer."""
 
 

@@ -17,11 +17,13 @@ from typing import Any
 
 from botocore.utils import parse_timestamp
 
+from ...domain.errors import Portable
+
 Shape = Any
 """A ``botocore.model.Shape``."""
 
 
-class CannotParse(Exception):
+class CannotParse(Portable):
     """A value does not fit its shape, such as a list where a string belongs."""
 
 

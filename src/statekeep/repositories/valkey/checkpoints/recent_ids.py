@@ -26,6 +26,9 @@ class RecentIds:
         self._size = size
         self._known = lru_cache(maxsize=NAMESPACES)(_nothing_yet)
 
+    def __reduce__(self) -> tuple[type[RecentIds], tuple[int]]:
+        return type(self), (self._size,)  # what is not known costs a round trip
+
     def put(self, keys: NamespaceKeys, checkpoint_id: str) -> None:
         """Note that a checkpoint was put."""
         if not keys.is_short:

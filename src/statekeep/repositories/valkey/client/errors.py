@@ -17,10 +17,11 @@ from ....domain import (
     Unavailable,
     Unsupported,
 )
+from ....domain.errors import Portable
 from ..requests import Arg, Ask, Call, Commands, Request
 
 
-class CommandError(Exception):
+class CommandError(Portable):
     """The failure of one command of several, with its key and the driver's error."""
 
     def __init__(self, error: Exception, command: Sequence[Arg]) -> None:

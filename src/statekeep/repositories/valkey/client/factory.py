@@ -218,7 +218,7 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
     server = EmbeddedServer(directory).start()
     try:
         found = embedded_target(server.url, settings)
-        return UrlClient(found, driver_for(found), directory=server.directory, on_close=server.stop)
+        return UrlClient(found, driver_for(found), server=server)
     except BaseException:
         server.stop()
         raise

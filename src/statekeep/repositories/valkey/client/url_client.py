@@ -9,8 +9,10 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
 
 from ....domain import InvalidInput, MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
@@ -24,6 +26,9 @@ from .driver import AsyncDriver, SyncDriver, closed, joined, running_loop
 from .errors import TooFewReplicas
 from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
 from .url import Target
+
+if TYPE_CHECKING:
+    from ..embedded.server import EmbeddedServer
 
 
 class _Loop:
@@ -41,6 +46,15 @@ class _Loop:
         await asyncio.shield(self._ending)
 
 
+def _reopened(target: Target, driver: Driver, server: EmbeddedServer | None, is_closed: bool) -> UrlClient:
+    if server is not None and not is_closed:
+        target = evolve(target, unix_socket=server.start().socket_path)
+    client = UrlClient(target, driver, server=server)
+    if is_closed:
+        client.close()
+    return client
+
+
 class UrlClient:
     """Opens drivers when needed. Survives a fork.
 
@@ -49,8 +63,10 @@ class UrlClient:
     Args:
         target: the server.
         driver: the client library.
-        directory: of an embedded server, whose disk is full while it says that it has too few replicas.
-        on_close: called when the drivers are closed.
+        server: the embedded one that the target is, stopped when the drivers are closed; its disk is full while it says
+            that it has too few replicas.
+
+    A copy, also by pickle, opens connections of its own; one of a closed client is closed.
     """
 
     def __init__(
@@ -58,14 +74,12 @@ class UrlClient:
         target: Target,
         driver: Driver,
         *,
-        directory: Path | None = None,
-        on_close: Callable[[], None] = lambda: None,
+        server: EmbeddedServer | None = None,
     ) -> None:
         self.cluster = target.cluster
         self.deadline = target.deadline
         self._target = target
-        self._directory = directory
-        self._on_close = on_close
+        self._server = server
         self._name: Driver = driver
         self._is_closed = False
         # Two locks: opening may take seconds, and no event loop waits for that.
@@ -80,6 +94,9 @@ class UrlClient:
         )
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._target, self._name, self._server, self._is_closed)
 
     @once_made
     def __repr__(self) -> str:
@@ -104,9 +121,9 @@ class UrlClient:
         try:
             return state.failed(error, str(self._target), cluster=self.cluster)
         except TooFewReplicas as refused:
-            if self._directory is None:
+            if self._server is None or self._server.directory is None:
                 raise
-            message = f"the disk of {self._directory} is full; its server takes no writes until there is room"
+            message = f"the disk of {self._server.directory} is full; its server takes no writes until there is room"
             raise QuotaExceeded(message, key=refused.key) from refused.__cause__
 
     # -- blocking ------------------------------------------------------------------------------------------------
@@ -216,7 +233,7 @@ class UrlClient:
                 concurrent.futures.wait([future], SLACK)
         if sync is not None:
             sync.driver.close()
-        self._on_close()
+        self._leave_server()
 
     async def aclose(self) -> None:
         sync, loops = self._take()
@@ -228,7 +245,11 @@ class UrlClient:
                 await asyncio.wait([asyncio.wrap_future(future)], timeout=SLACK)
         if sync is not None:
             sync.driver.close()
-        self._on_close()
+        self._leave_server()
+
+    def _leave_server(self) -> None:
+        if self._server is not None:
+            self._server.stop()
 
 
 def _begin(state: _Loop, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[None] | None:

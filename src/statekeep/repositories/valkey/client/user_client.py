@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from ....domain import WrongEventLoop
 from ....domain.shown import once_made
 from ... import fork as forks
+from ...copies import refuse
 from ...workers import Workers
 from ..requests import Reply, Request
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
@@ -18,7 +19,15 @@ from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter
 ResultT = TypeVar("ResultT")
 
 
-class UserSyncClient:
+class _UserClient:
+    def __reduce__(self) -> NoReturn:
+        refuse(
+            "a client or pool that you made, and savers, stores, caches and repositories around it,",
+            "make them from a URL (from_conn_string, statekeep.connect): a copy then opens connections of its own",
+        )
+
+
+class UserSyncClient(_UserClient):
     """A client over the user's blocking one. Worker threads serve event loops."""
 
     def __init__(self, driver: SyncDriver, deadline: float) -> None:
@@ -54,7 +63,7 @@ class UserSyncClient:
         self.close()
 
 
-class UserAsyncClient:
+class UserAsyncClient(_UserClient):
     """A client over the user's asyncio one, which belongs to one event loop.
 
     That loop serves other threads while it runs.

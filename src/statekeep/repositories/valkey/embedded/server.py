@@ -83,6 +83,15 @@ class EmbeddedServer:
         self._config = _checked(config or {})
         self._timeout = timeout
         self._attached: _Attachment | None = None
+        self._original: Path | None = None
+        """The private directory of the server in memory that this is a copy of."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled and copied as a further user of the same server, which joins it with ``start``."""
+        original = self._original
+        if self.directory is None and self._attached is not None:
+            original = Path(self._attached.socket_path).parent
+        return _copied, (self.directory, self._config, self._timeout, original)
 
     def start(self) -> Self:
         """Start the server, or join the one that runs in this directory.
@@ -95,12 +104,15 @@ class EmbeddedServer:
             InvalidInput: the directory cannot be used, others could read or change what is in it, or its server runs
                 with other settings.
             QuotaExceeded: the disk is too full to start.
-            Unavailable: the server did not start; the message ends with the last lines of its log.
+            Unavailable: the server did not start; the message ends with the last lines of its log. Or this is a copy
+                of one in memory that has ended.
         """
         if self._attached is None or not self._attached.alive():
             self.stop()
             binary = _binary()
-            if self.directory is None:
+            if self._original is not None:
+                self._attached = _rejoin(self._original, binary, self._timeout)
+            elif self.directory is None:
                 private = Path(tempfile.mkdtemp(prefix=TEMPORARY))
                 self._attached = _attach(private, binary, {**_MEMORY_ONLY, **self._config}, True, self._timeout)
             else:
@@ -144,6 +156,12 @@ class EmbeddedServer:
     def __repr__(self) -> str:
         where = "in memory" if self.directory is None else repr(str(self.directory))
         return f"<EmbeddedServer {where} {'stopped' if self._attached is None else self.url}>"
+
+
+def _copied(directory: Path | None, config: Mapping[str, str], timeout: float, original: Path | None) -> EmbeddedServer:
+    server = EmbeddedServer(directory, config=config, timeout=timeout)
+    server._original = original
+    return server
 
 
 class _Attachment:
@@ -199,15 +217,32 @@ def _attach(directory: Path, binary: str, config: Mapping[str, str], private: bo
                 connection.close()
                 kind = QuotaExceeded if greeting.get("full") else Unavailable
                 raise kind(f"the embedded server of {directory} did not start: {greeting['error']}")
-            keeper = str(Path(greeting["socket"]).with_name(KEEPER_SOCKET))
-            attachment = _Attachment(connection, keeper, greeting, timeout)
-            with contextlib.suppress(OSError):  # it may just have been killed, and is started again
-                connect(attachment.socket_path).close()
-            return attachment
+            return _attached(connection, greeting, timeout)
         # Neither joined nor founded: the keeper of before is on its way out, or another process was faster.
         if time.monotonic() > deadline:
             raise Unavailable(f"{directory} is in use by a server that this process cannot reach")
         time.sleep(0.02)
+
+
+def _rejoin(private: Path, binary: str, timeout: float) -> _Attachment:
+    """Become another user of a server in memory, whose records nobody could have again if it has ended."""
+    joined = _join(private, {"binary": binary, "config": {}, "private": True, "timeout": timeout})
+    if joined is None or "error" in joined[1]:
+        if joined is not None:
+            joined[0].close()
+        raise Unavailable(
+            "the embedded server in memory that this is a copy of has ended, and its records with it; "
+            "embedded:DIR keeps them"
+        )
+    return _attached(*joined, timeout)
+
+
+def _attached(connection: socket.socket, greeting: Mapping[str, Any], timeout: float) -> _Attachment:
+    keeper = str(Path(greeting["socket"]).with_name(KEEPER_SOCKET))
+    attachment = _Attachment(connection, keeper, greeting, timeout)
+    with contextlib.suppress(OSError):  # it may just have been killed, and is started again
+        connect(attachment.socket_path).close()
+    return attachment
 
 
 def _join(directory: Path, settings: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]] | None:
