@@ -101,6 +101,19 @@ def owner(
     return actors[0] if actors else None
 
 
+def required_actor(actor_id: Any, *thread_ids: Any) -> str:
+    """Return ``actor_id``, or else the actor that the threads know.
+
+    Raises:
+        InvalidInput: there is none, or they are of several.
+    """
+    known = {_owner_of(thread_id) for thread_id in thread_ids} or {None}
+    found = actor_id or (known.pop() if len(known) == 1 else None)
+    if found is None:
+        raise InvalidInput("actor_id is required: threads belong to actors, so say whose", field="actor_id")
+    return identifier(found, "actor_id")
+
+
 def delete_thread(backend: AgentCoreCheckpoints, thread_id: str, actor_id: str | None) -> Operation[None]:
     """Delete a thread."""
     actor = yield from owner(backend, thread_id, actor_id)

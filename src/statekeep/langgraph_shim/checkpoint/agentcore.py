@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from copy import copy
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -15,17 +14,12 @@ from ...repositories.agentcore import AgentCoreCheckpoints, Progress, open_check
 from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.notices import aws_logger, notice
-from ...repositories.operation import Operation
 from ..serializers import Strict, chosen_serde
 from . import actors
 from .base import RepositorySaver
+from .of_actors import SaverOfActors
 
 __all__ = ["AgentCoreMemorySaver"]
-
-ResultT = TypeVar("ResultT")
-
-ACTORS: Final = 256
-"""Actors whose savers are kept for the next call."""
 
 _WITHOUT_EFFECT: Final = {
     "limit": "nothing is cut off here",
@@ -37,7 +31,7 @@ _WITHOUT_EFFECT: Final = {
 }
 
 
-class AgentCoreMemorySaver(RepositorySaver):
+class AgentCoreMemorySaver(SaverOfActors):
     """A LangGraph checkpointer on Amazon Bedrock AgentCore Memory.
 
     Threads belong to actors: those of different actors are different threads, whatever their ids. The config says
@@ -102,48 +96,9 @@ class AgentCoreMemorySaver(RepositorySaver):
         super().__init__(CheckpointRepository(backend), serde=serde)
         self.memory_id = backend.memory_id
         self.actor_id = backend.actor_id
-        self._is_of_config = False
-        self._savers: dict[str, Self] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy may get another serializer, as LangGraph's with_allowlist does: it makes savers of its own.
-        return self.__dict__ | {"_savers": {}}
-
-    def _at(self, config: Any) -> Self:
-        actor_id = actors.actor_of(config)
-        return self if actor_id is None else self._of(actor_id)
-
-    def _of(self, actor_id: str) -> Self:
-        """Return the saver of an actor; the configs that it returns name the actor."""
-        saver = self._savers.get(actor_id)
-        if saver is None or saver.serde is not self.serde:
-            saver = copy(self)
-            saver._backend = self._backend.of_actor(actor_id)
-            saver.actor_id, saver._is_of_config = actor_id, True
-            if len(self._savers) >= ACTORS:
-                self._savers.clear()
-            self._savers[actor_id] = saver
-        return saver
-
-    def _run(self, operation: Operation[ResultT]) -> ResultT:
-        return self._owned(super()._run(operation))
-
-    async def _arun(self, operation: Operation[ResultT]) -> ResultT:
-        return self._owned(await super()._arun(operation))
-
-    def _owned(self, result: ResultT) -> ResultT:
-        found: Any = result
-        if not self._is_of_config:
-            return result
-        if isinstance(found, CheckpointTuple):
-            parent = found.parent_config
-            found = found._replace(
-                config=actors.owned(found.config, self.actor_id),
-                parent_config=actors.owned(parent, self.actor_id) if parent else None,
-            )
-        elif isinstance(found, dict) and "configurable" in found:
-            found = actors.owned(cast(RunnableConfig, found), self.actor_id)
-        return cast(ResultT, found)
+    def _backend_of(self, actor_id: str) -> AgentCoreCheckpoints:
+        return self._backend.of_actor(actor_id)
 
     # LangGraph's methods, where a thread may be anybody's
 

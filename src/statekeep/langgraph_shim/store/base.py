@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
-from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Result, TTLConfig
+from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Result, SearchItem, TTLConfig
 
 from ...domain import DEFAULT, InvalidInput, VectorIndex
 from ...domain.shown import shown
@@ -49,7 +49,7 @@ def _checked_ttl(ttl: Any) -> TTLConfig | None:
 class Store(Faces, BaseStore):
     """LangGraph's methods over both faces of one backend.
 
-    ``get``, ``search``, ``delete``, ``list_namespaces`` and their async twins are those of LangGraph's ``BaseStore``,
+    ``get``, ``delete``, ``list_namespaces`` and their async twins are those of LangGraph's ``BaseStore``,
     which calls ``batch`` and ``abatch``.
     """
 
@@ -134,6 +134,50 @@ class Store(Faces, BaseStore):
             EmbeddingFailed: no vectors were made of the texts. Nothing was written.
         """
         super().put(namespace, key, value, index, ttl=self._lifetime(ttl))
+
+    def search(
+        self,
+        namespace_prefix: tuple[str, ...],
+        *,
+        query: str | None = None,
+        filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> list[SearchItem]:
+        """Return items at or below a namespace: the nearest to ``query`` first, or else the newest.
+
+        Args:
+            namespace_prefix: labels; ``()`` for all.
+            query: a text to find by meaning; without an index it is ignored.
+            filter: pairs that must be equal in the value, or mappings of operators such as ``{"$gt": 1}``.
+            limit: at most so many.
+            offset: so many are left out first.
+            refresh_ttl: whether the TTL of what is found starts anew; by default as the store's ``ttl`` says.
+
+        Raises:
+            InvalidNamespaceError: a label is empty, no text, or has a period or a NUL in it.
+            InvalidInput: another argument is wrong.
+            EmbeddingFailed: no vector was made of the query.
+        """
+        return super().search(
+            namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
+        )
+
+    async def asearch(
+        self,
+        namespace_prefix: tuple[str, ...],
+        *,
+        query: str | None = None,
+        filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> list[SearchItem]:
+        """As :meth:`search`."""
+        return await super().asearch(
+            namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
+        )
 
     async def aput(
         self,

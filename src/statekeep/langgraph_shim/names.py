@@ -1,0 +1,50 @@
+"""The names of langgraph-checkpoint-aws: where they are here, or why they are not.
+
+``docs/langgraph-checkpoint-aws.md`` has them as a table for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NoReturn
+
+from ..domain import Unsupported
+
+_DEFERRED: Final = (
+    'is not here, as it has no use: a put is one round trip, and LangGraph\'s durability="exit" puts at the end only'
+)
+_SESSIONS: Final = "is not here yet; AgentCoreMemorySaver keeps threads in an AWS service, ValkeySaver in ElastiCache"
+_DYNAMODB: Final = (
+    "is not here; there is no backend for DynamoDB. Use {} on ElastiCache or MemoryDB, or langgraph-checkpoint-aws"
+)
+
+ABSENT: Final[Mapping[str, str]] = {
+    "AgentCoreMemoryStore": "is not here yet; use ValkeyStore, or that of langgraph-checkpoint-aws beside our savers",
+    "AsyncBatchFlushable": _DEFERRED,
+    "AsyncBedrockAgentRuntimeSessionClient": _SESSIONS,
+    "AsyncBedrockSessionSaver": _SESSIONS,
+    "BedrockAgentRuntimeSessionClient": _SESSIONS,
+    "BedrockSessionSaver": _SESSIONS,
+    "DeferredCheckpointSaver": _DEFERRED,
+    "DynamoDBSaver": _DYNAMODB.format("ValkeySaver"),
+    "DynamoDBStore": _DYNAMODB.format("ValkeyStore"),
+    "PendingWrite": "of the deferred saver is not here; statekeep.PendingWrite is what put_writes of a repository takes",
+    "SDK_USER_AGENT": "is not here; Statekeep names itself in the user agent of boto3, and to CLIENT LIST",
+    "SyncBatchFlushable": _DEFERRED,
+}
+"""What is not here, and why or what to use."""
+
+
+class MissingName(Unsupported, ImportError):
+    """A name of langgraph-checkpoint-aws that is not here; the message says why, and what to use."""
+
+
+def missing(module: str) -> Callable[[str], NoReturn]:
+    """Make the ``__getattr__`` of a module, from its ``__name__``."""
+
+    def find(name: str) -> NoReturn:
+        if name in ABSENT:
+            raise MissingName(f"{name} of langgraph-checkpoint-aws {ABSENT[name]}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
