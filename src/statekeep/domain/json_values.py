@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .errors import InvalidInput
@@ -24,13 +24,16 @@ LARGEST: Final = 10 ** (sys.int_info.default_max_str_digits - 1)
 """Integers must be smaller: Python neither writes nor reads the digits of larger ones."""
 
 
-def normalize(value: Any, field: str, *, finite: bool = True) -> JsonValue:
+def normalize(
+    value: Any, field: str, *, finite: bool = True, other: Callable[[Any], Any] = lambda value: NotImplemented
+) -> JsonValue:
     """Return a copy of ``value`` as JSON has it: tuples as lists, mappings as dicts.
 
     Args:
         value: what to check.
         field: what to call it in an error.
         finite: whether NaN and the infinities are refused; only what is not stored may have them.
+        other: returns what to take for a value that is no JSON, or ``NotImplemented``.
 
     Raises:
         InvalidInput: JSON cannot hold it; the message says where.
@@ -40,7 +43,7 @@ def normalize(value: Any, field: str, *, finite: bool = True) -> JsonValue:
         {'tags': ['a', 'b']}
     """
     try:
-        return _normalize(value, field, finite, DEEPEST)
+        return _normalize(value, field, finite, other, DEEPEST)
     except RecursionError:
         raise _too_deep(field) from None
 
@@ -50,7 +53,7 @@ def _too_deep(path: str) -> InvalidInput:
     return InvalidInput(f"{field} is nested deeper than {DEEPEST} levels, or contains itself", field=field)
 
 
-def _normalize(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
+def _normalize(value: Any, path: str, finite: bool, other: Callable[[Any], Any], deeper: int) -> JsonValue:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -70,10 +73,15 @@ def _normalize(value: Any, path: str, finite: bool, deeper: int) -> JsonValue:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refused(f"the key {shown(key, 40)} is {type(key).__qualname__}; JSON has text keys only", path)
-            found[_text(str.__str__(key), path)] = _normalize(item, f"{path}.{key:.40}", finite, deeper - 1)
+            found[_text(str.__str__(key), path)] = _normalize(item, f"{path}.{key:.40}", finite, other, deeper - 1)
         return found
     if isinstance(value, list | tuple):
-        return [_normalize(item, f"{path}[{position}]", finite, deeper - 1) for position, item in enumerate(value)]
+        return [
+            _normalize(item, f"{path}[{position}]", finite, other, deeper - 1) for position, item in enumerate(value)
+        ]
+    found = other(value)
+    if found is not NotImplemented:
+        return _normalize(found, path, finite, other, deeper - 1)
     raise _refused(
         f"{type(value).__module__}.{type(value).__qualname__} is not JSON: make it text, a number, a list or a dict "
         "first",

@@ -127,7 +127,8 @@ BAD: Any = [
     (PutOp(N, "k", [1]), InvalidInput, "value"),  # type: ignore[arg-type]
     (PutOp(N, "k", "text"), InvalidInput, "value"),  # type: ignore[arg-type]
     (PutOp(N, "k", {"n": math.nan}), InvalidInput, "value"),
-    (PutOp(N, "k", {"a": [dt.datetime(2026, 1, 1)]}), InvalidInput, "value"),
+    (PutOp(N, "k", {"a": [b"bytes"]}), InvalidInput, "value"),
+    (PutOp(N, "k", {"a": [dt.time(1, tzinfo=dt.UTC)]}), InvalidInput, "value"),
     (PutOp(N, "k", {1: 2}), InvalidInput, "value"),  # type: ignore[dict-item]
     *((PutOp(N, "k", {}, ttl=ttl), InvalidInput, "ttl") for ttl in WRONG_TTLS),
     (PutOp(N, "k", {}, index=["a["]), InvalidInput, "index"),

@@ -122,7 +122,9 @@ class Store(Faces, BaseStore):
         Args:
             namespace: labels, the first of which is not ``"langgraph"``.
             key: any text; what is no text is made one.
-            value: a mapping that JSON can hold.
+            value: a mapping that JSON can hold. Of dates, times, UUIDs, members of an ``Enum`` and dataclasses, at any
+                depth, the JSON is stored that orjson writes: text, the member's value, and the public attributes.
+                They are not made objects again.
             index: paths of the texts that it can be found by; ``None`` for the ``fields`` of the index, ``False``
                 for none.
             ttl: minutes that it lives from now on, fractions allowed; ``None`` for ever. By default ``default_ttl``

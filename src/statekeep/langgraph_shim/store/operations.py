@@ -32,6 +32,7 @@ from ...domain.model import is_plain_place
 from ...domain.shown import shown
 from ...repositories.operation import Operation
 from ...repositories.validation import boolean_or_none, count, text, texts
+from .values import as_json
 
 Search = dict[str, Any]
 """Arguments of a repository's ``search``."""
@@ -178,7 +179,7 @@ def _write(op: PutOp) -> Write:
     if index is not None and index is not False:
         for path in texts("index", index):
             steps(path, "index")
-    ttl, value = _seconds(op.ttl), normalize(op.value, "value")
+    ttl, value = _seconds(op.ttl), normalize(op.value, "value", other=as_json)
     put = PutItem.trusted if are_plain else PutItem
     return put(namespace=namespace, key=key, value=value, ttl=ttl, expected=ANY, index=index)
 
