@@ -76,6 +76,21 @@ def squaring(runs: Runs, **policy: Any) -> Any:
 # -- hits
 
 
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_a_ttl_of_nothing_runs_the_node_each_time(cache: BaseCache[Any], ttl: int) -> None:
+    runs = Runs()
+    graph = squaring(runs, ttl=ttl).compile(cache=cache)
+    assert [graph.invoke({"number": 3}) for _ in range(2)] == [{"number": 3, "square": 9}] * 2
+    assert runs == [3, 3]
+
+
+async def test_a_ttl_of_nothing_in_an_event_loop(async_cache: BaseCache[Any]) -> None:
+    runs = Runs()
+    graph = squaring(runs, ttl=0).compile(cache=async_cache)
+    assert [await graph.ainvoke({"number": 3}) for _ in range(2)] == [{"number": 3, "square": 9}] * 2
+    assert runs == [3, 3]
+
+
 def test_sync_graphs(cache: BaseCache[Any]) -> None:
     runs = Runs()
     graph = squaring(runs).compile(cache=cache)

@@ -127,7 +127,20 @@ async def test_ttls(awaits: bool) -> None:
     assert set(await cache.get(["default", "brief", "whole"])) == {"whole"}
 
 
-@pytest.mark.parametrize("ttl", [0, -1, 0.0, float("nan"), float("inf"), True, "60"])
+@pytest.mark.parametrize("ttl", [0, 0.0, -1, -0.5, -1e6])
+async def test_a_value_that_is_over_at_once(cache: Both, ttl: float) -> None:
+    """As LangGraph's own cache has it."""
+    reference: InMemoryCache[Any] = InMemoryCache()
+    for one in (cache, Both(reference, cache.awaits)):
+        await one.set({((), "new"): (1, None), ((), "old"): (1, None), ((), "kept"): (1, None)})
+        await one.set({((), "old"): (2, ttl), ((), "never"): (3, ttl), ((), "new"): (4, 60)})
+        found = await one.get([((), "new"), ((), "old"), ((), "never"), ((), "kept")])
+        assert found == {((), "new"): 4, ((), "kept"): 1}
+        await one.set({((), "kept"): (5, ttl)})
+        assert await one.get([((), "kept")]) == {}
+
+
+@pytest.mark.parametrize("ttl", [float("nan"), float("inf"), -float("inf"), True, False, "60"])
 async def test_wrong_ttls(cache: Both, ttl: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         await cache.set({"other": (1, 1), "k": (1, ttl)})
@@ -245,7 +258,7 @@ async def test_only_outages_are_misses(awaits: bool) -> None:
         with pytest.raises(AccessDenied):
             await call()
     with pytest.raises(InvalidInput):
-        await cache.set({"k": (1, 0)})
+        await cache.set({"k": (1, "60")})
 
 
 def test_wrong_arguments(repository: CacheRepository) -> None:

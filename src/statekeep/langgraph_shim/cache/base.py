@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -44,6 +45,11 @@ def _entry(pair: Any) -> tuple[Any, Ttl]:
         raise InvalidInput(f"pairs must have values such as (value, seconds), got {shown(pair)}", field="pairs")
     value, seconds = pair
     return value, DEFAULT if seconds is None else seconds
+
+
+def _is_over(ttl: Any) -> bool:
+    """Say whether a value is gone as soon as it is set, as LangGraph's own cache has it for a TTL of 0 or less."""
+    return isinstance(ttl, int | float) and not isinstance(ttl, bool) and -math.inf < ttl <= 0
 
 
 class Cache(Blocking, BaseCache[ValueT]):
@@ -104,7 +110,7 @@ class Cache(Blocking, BaseCache[ValueT]):
 
         Args:
             pairs: for each key (as of :meth:`get`) a value and the seconds that it lives, fractions allowed; ``None``
-                for the TTL of the cache.
+                for the TTL of the cache. With 0 or less nothing is stored, and what was there is deleted.
 
         Raises:
             InvalidInput: a key or TTL is wrong. Nothing was written.
@@ -121,12 +127,17 @@ class Cache(Blocking, BaseCache[ValueT]):
     def _setting(self, pairs: Any) -> Operation[None]:
         if not isinstance(pairs, Mapping):
             raise InvalidInput(f"pairs must be a mapping, got {type(pairs).__name__}", field="pairs")
-        entries: dict[CacheKey, tuple[Payload, Ttl]] = {}
+        found: dict[CacheKey, tuple[Payload, Ttl] | None] = {}
         for key, pair in pairs.items():
             value, ttl = _entry(pair)
-            entries[_place(key)] = (dump(self.serde, value), ttl)
+            found[_place(key)] = None if _is_over(ttl) else (dump(self.serde, value), ttl)
+        entries = {place: entry for place, entry in found.items() if entry is not None}
+        over = [place for place, entry in found.items() if entry is None]
         try:
-            yield lambda keep: keep.set(entries)
+            if entries or not over:
+                yield lambda keep: keep.set(entries)
+            if over:
+                yield lambda keep: keep.delete(over)
         except OUTAGES as error:
             self._outage(error)
 
