@@ -28,7 +28,7 @@ ABSENT: Final[Mapping[str, str]] = {
     "DeferredCheckpointSaver": _DEFERRED,
     "DynamoDBSaver": _DYNAMODB.format("ValkeySaver"),
     "DynamoDBStore": _DYNAMODB.format("ValkeyStore"),
-    "PendingWrite": "of the deferred saver is not here; statekeep.PendingWrite is what put_writes of a repository takes",
+    "PendingWrite": "of the deferred saver is not here; statekeep.PendingWrite is what a repository stores",
     "SDK_USER_AGENT": "is not here; Statekeep names itself in the user agent of boto3, and to CLIENT LIST",
     "SyncBatchFlushable": _DEFERRED,
 }

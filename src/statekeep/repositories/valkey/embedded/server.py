@@ -91,7 +91,13 @@ class EmbeddedServer:
         original = self._original
         if self.directory is None and self._attached is not None:
             original = Path(self._attached.socket_path).parent
-        return _copied, (self.directory, self._config, self._timeout, original)
+        return self._copy, (self.directory, self._config, self._timeout, original)
+
+    @classmethod
+    def _copy(cls, directory: Path | None, config: Mapping[str, str], timeout: float, original: Path | None) -> Self:
+        server = cls(directory, config=config, timeout=timeout)
+        server._original = original
+        return server
 
     def start(self) -> Self:
         """Start the server, or join the one that runs in this directory.
@@ -156,12 +162,6 @@ class EmbeddedServer:
     def __repr__(self) -> str:
         where = "in memory" if self.directory is None else repr(str(self.directory))
         return f"<EmbeddedServer {where} {'stopped' if self._attached is None else self.url}>"
-
-
-def _copied(directory: Path | None, config: Mapping[str, str], timeout: float, original: Path | None) -> EmbeddedServer:
-    server = EmbeddedServer(directory, config=config, timeout=timeout)
-    server._original = original
-    return server
 
 
 class _Attachment:
