@@ -16,6 +16,7 @@ from ..domain import (
     SavedCheckpoint,
     Thread,
 )
+from .encrypted_metadata import EncryptedMetadata
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .id_order import check_order
 from .operation import Operation, Page
@@ -201,6 +202,8 @@ class _Operations(Repository[CheckpointBackend]):
             limit=limit,
             metadata=metadata,
         )
+        if isinstance(self.backend, EncryptedMetadata):
+            self.backend.check_filter(query.metadata, "metadata")
         return partial(self.backend.list, query)
 
     def _ancestors(

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ..domain import InvalidInput, Unsupported, VectorIndex
+from ..domain import InvalidInput, Serializer, Unsupported, VectorIndex
 from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from .encrypted_metadata import Encrypt, encrypting
 from .faces import aclosing_on_error, closing_on_error
 from .item_backend import ItemBackend
 from .items import AsyncItemRepository, ItemRepository
@@ -308,6 +309,16 @@ def _open(
     return opener(request)
 
 
+def _encrypting(backends: Backends, encrypt: Encrypt, serializer: Serializer | None) -> Backends:
+    if encrypt is False and serializer is not None:
+        raise InvalidInput("metadata_serializer has no use without encrypt_metadata", field="metadata_serializer")
+    try:
+        return evolve(backends, checkpoints=encrypting(backends.checkpoints, serializer, encrypt))
+    except BaseException:
+        backends.checkpoints.close()
+        raise
+
+
 def connect(
     url: str,
     *,
@@ -317,6 +328,8 @@ def connect(
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
     check: bool = False,
+    encrypt_metadata: Encrypt = False,
+    metadata_serializer: Serializer | None = None,
     **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open repositories for blocking code.
@@ -335,6 +348,9 @@ def connect(
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
         check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
+        encrypt_metadata: encrypt the metadata of checkpoints: ``True``, or a list of names that stay readable, by which
+            alone ``list`` can filter then; see :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
+        metadata_serializer: encrypts and decrypts it.
         options: of the client, see :class:`~statekeep.repositories.options.ConnectOptions`. For Valkey: ``pool_size``;
             ``pool_timeout``, ``request_timeout``, ``connect_timeout`` and ``deadline`` in seconds; ``client``
             (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
@@ -351,7 +367,8 @@ def connect(
         ...     list(keep.checkpoints.list())
         []
     """
-    keep = Connection(_open(url, prefix, ttl, refresh_on_read, index, clock, options))
+    backends = _open(url, prefix, ttl, refresh_on_read, index, clock, options)
+    keep = Connection(_encrypting(backends, encrypt_metadata, metadata_serializer))
     if check:
         with closing_on_error(keep.close):
             keep.ping()
@@ -367,6 +384,8 @@ def aconnect(
     index: VectorIndex | Mapping[str, Any] | None = None,
     clock: Callable[[], float] | None = None,
     check: bool = False,
+    encrypt_metadata: Encrypt = False,
+    metadata_serializer: Serializer | None = None,
     **options: Unpack[ConnectOptions],
 ) -> AsyncConnection:
     """Open repositories for asyncio code.
@@ -383,4 +402,5 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    return AsyncConnection(_open(url, prefix, ttl, refresh_on_read, index, clock, options), check=check)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, clock, options)
+    return AsyncConnection(_encrypting(backends, encrypt_metadata, metadata_serializer), check=check)

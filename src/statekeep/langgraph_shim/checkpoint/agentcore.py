@@ -13,6 +13,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ...repositories.agentcore import AgentCoreCheckpoints, Progress, open_checkpoints
 from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
+from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.notices import aws_logger, notice
 from ..serializers import Strict, chosen_serde
 from . import actors
@@ -41,10 +42,12 @@ class AgentCoreMemorySaver(SaverOfActors):
     Args:
         memory_id: the id of the memory, ``NAME-XXXXXXXXXX``, or its ARN.
         actor_id: whose threads are meant by configs without an ``actor_id``.
-        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to be
-            filtered by, even if the serializer encrypts.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata, with what ``config`` has under
+            ``configurable``, is stored in clear text even if it encrypts, to be filtered by: see ``encrypt_metadata``.
         strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
             :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then.
         inline: bytes up to which a channel value is stored within each checkpoint that has it.
         progress: called with a :class:`~statekeep.repositories.agentcore.Progress` while threads are deleted, which
             takes a call for each event.
@@ -75,7 +78,7 @@ class AgentCoreMemorySaver(SaverOfActors):
         2
     """
 
-    _backend: AgentCoreCheckpoints
+    _plain: AgentCoreCheckpoints
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class AgentCoreMemorySaver(SaverOfActors):
         actor_id: str = ACTOR,
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
+        encrypt_metadata: Encrypt = False,
         inline: int = INLINE,
         progress: Callable[[Progress], None] | None = None,
         **options: Any,
@@ -93,12 +97,12 @@ class AgentCoreMemorySaver(SaverOfActors):
             notice(aws_logger, logging.WARNING, name, f"{name} has no effect: {_WITHOUT_EFFECT[name]}")
         serde = chosen_serde(serde, strict)
         backend = open_checkpoints(memory_id, actor_id=actor_id, inline=inline, progress=progress, **options)
-        super().__init__(CheckpointRepository(backend), serde=serde)
+        super().__init__(CheckpointRepository(backend), serde=serde, encrypt_metadata=encrypt_metadata)
         self.memory_id = backend.memory_id
         self.actor_id = backend.actor_id
 
     def _backend_of(self, actor_id: str) -> AgentCoreCheckpoints:
-        return self._backend.of_actor(actor_id)
+        return self._plain.of_actor(actor_id)
 
     # LangGraph's methods, where a thread may be anybody's
 
@@ -124,7 +128,7 @@ class AgentCoreMemorySaver(SaverOfActors):
     def _everywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> Iterator[CheckpointTuple]:
-        for actor_id, thread in self._run(self._backend.every_thread()) if limit != 0 else ():
+        for actor_id, thread in self._run(self._plain.every_thread()) if limit != 0 else ():
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             for found in RepositorySaver.list(self._of(actor_id), where, filter=filter, before=before, limit=limit):
                 yield found
@@ -149,7 +153,7 @@ class AgentCoreMemorySaver(SaverOfActors):
     async def _aeverywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> AsyncIterator[CheckpointTuple]:
-        for actor_id, thread in await self._arun(self._backend.every_thread()) if limit != 0 else ():
+        for actor_id, thread in await self._arun(self._plain.every_thread()) if limit != 0 else ():
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             saver = self._of(actor_id)
             async for found in RepositorySaver.alist(saver, where, filter=filter, before=before, limit=limit):
@@ -170,19 +174,19 @@ class AgentCoreMemorySaver(SaverOfActors):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was deleted.
         """
-        self._run(actors.delete_thread(self._backend, thread_id, actor_id))
+        self._run(actors.delete_thread(self._plain, thread_id, actor_id))
 
     async def adelete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`delete_thread`."""
-        await self._arun(actors.delete_thread(self._backend, thread_id, actor_id))
+        await self._arun(actors.delete_thread(self._plain, thread_id, actor_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`RepositorySaver.delete_for_runs`, in the threads of all actors."""
-        self._run(actors.delete_for_runs(self._backend, run_ids))
+        self._run(actors.delete_for_runs(self._plain, run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._arun(actors.delete_for_runs(self._backend, run_ids))
+        await self._arun(actors.delete_for_runs(self._plain, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`RepositorySaver.copy_thread`, within one actor's threads.
@@ -195,11 +199,11 @@ class AgentCoreMemorySaver(SaverOfActors):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was copied.
         """
-        self._run(actors.copy_thread(self._backend, source_thread_id, target_thread_id, actor_id))
+        self._run(actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`copy_thread`."""
-        await self._arun(actors.copy_thread(self._backend, source_thread_id, target_thread_id, actor_id))
+        await self._arun(actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None) -> None:
         """As :meth:`RepositorySaver.prune`.
@@ -212,10 +216,10 @@ class AgentCoreMemorySaver(SaverOfActors):
         Raises:
             InvalidInput: several actors have such a thread, or as there. Nothing was deleted.
         """
-        self._run(actors.prune(self._backend, thread_ids, strategy, actor_id))
+        self._run(actors.prune(self._plain, thread_ids, strategy, actor_id))
 
     async def aprune(
         self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None
     ) -> None:
         """As :meth:`prune`."""
-        await self._arun(actors.prune(self._backend, thread_ids, strategy, actor_id))
+        await self._arun(actors.prune(self._plain, thread_ids, strategy, actor_id))

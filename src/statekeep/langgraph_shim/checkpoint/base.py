@@ -19,6 +19,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...domain import SavedCheckpoint
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from ...repositories.encrypted_metadata import Encrypt, encrypting
 from ..faces import Awaiting, Blocking, Faces, checked_repository
 from ..serializers import Strict, chosen_serde
 from . import operations
@@ -28,14 +29,24 @@ from .versions import next_version
 class Saver(Faces, BaseCheckpointSaver[str]):
     """LangGraph's methods over both faces of one backend.
 
-    No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it.
+    No attribute may be derived from ``serde``: ``with_allowlist`` copies the saver and replaces it. (Encrypted metadata
+    is text for the serializer, of which any one with this cipher makes the same.)
     """
 
     _backend: CheckpointBackend
+    _plain: CheckpointBackend
+    """The same without encryption of metadata."""
 
-    def __init__(self, backend: CheckpointBackend, serde: SerializerProtocol | None, strict: Strict) -> None:
+    def __init__(
+        self,
+        backend: CheckpointBackend,
+        serde: SerializerProtocol | None,
+        strict: Strict,
+        encrypt_metadata: Encrypt = False,
+    ) -> None:
         super().__init__(serde=chosen_serde(serde, strict))
-        self._backend = backend
+        self._plain = backend
+        self._backend = encrypting(backend, self.serde, encrypt_metadata)
         self._execute, self._aexecute = backend.execute, backend.aexecute
 
     def _at(self, config: Any) -> Saver:
@@ -85,7 +96,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         """
         saver = self._at(config)
         saver._enter_sync()
-        query = operations.query(self.serde, config, filter, before, limit)
+        query = operations.query(saver._backend, self.serde, config, filter, before, limit)
         return saver._tuples(CheckpointRepository(saver._backend).list(**query))
 
     def _tuples(self, found: Iterator[SavedCheckpoint]) -> Iterator[CheckpointTuple]:
@@ -102,7 +113,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`: an async generator."""
         saver = self._at(config)
-        query = operations.query(self.serde, config, filter, before, limit)
+        query = operations.query(saver._backend, self.serde, config, filter, before, limit)
         return saver._atuples(AsyncCheckpointRepository(saver._backend).list(**query))
 
     async def _atuples(self, found: AsyncIterator[SavedCheckpoint]) -> AsyncIterator[CheckpointTuple]:
@@ -125,7 +136,8 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         Args:
             config: the thread and namespace; its ``checkpoint_id`` is the parent of the new checkpoint.
             checkpoint: what to store.
-            metadata: to be filtered by; kept exactly, and in clear text even if the serializer encrypts.
+            metadata: to be filtered by; kept exactly, in clear text even if the serializer encrypts, unless
+                ``encrypt_metadata`` says otherwise. LangGraph adds what ``config`` has under ``configurable``.
             new_versions: the channels that changed since the parent.
 
         Returns:
@@ -269,6 +281,9 @@ class RepositorySaver(Blocking, Saver):
         serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
         strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
             wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then. See
+            :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
 
     Raises:
         InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict``
@@ -286,10 +301,15 @@ class RepositorySaver(Blocking, Saver):
     """
 
     def __init__(
-        self, repository: CheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+        self,
+        repository: CheckpointRepository,
+        *,
+        serde: SerializerProtocol | None = None,
+        strict: Strict = False,
+        encrypt_metadata: Encrypt = False,
     ) -> None:
         keep = checked_repository(repository, CheckpointRepository, AsyncCheckpointRepository, "AsyncRepositorySaver")
-        super().__init__(keep.backend, serde, strict)
+        super().__init__(keep.backend, serde, strict, encrypt_metadata)
 
 
 class AsyncRepositorySaver(Awaiting, Saver):
@@ -303,6 +323,9 @@ class AsyncRepositorySaver(Awaiting, Saver):
         serde: serializes channel values, pending writes and headers; LangGraph's JsonPlusSerializer by default.
         strict: only objects of known types are made of what is stored, see :class:`StrictSerializer`; recommended
             wherever others may write to the store. ``True``, or a list of types of yours to allow. Not with ``serde``.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then. See
+            :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
 
     Raises:
         InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict``
@@ -324,7 +347,12 @@ class AsyncRepositorySaver(Awaiting, Saver):
     _twins = "graph.ainvoke, graph.aget_state, saver.aget_tuple"
 
     def __init__(
-        self, repository: AsyncCheckpointRepository, *, serde: SerializerProtocol | None = None, strict: Strict = False
+        self,
+        repository: AsyncCheckpointRepository,
+        *,
+        serde: SerializerProtocol | None = None,
+        strict: Strict = False,
+        encrypt_metadata: Encrypt = False,
     ) -> None:
         keep = checked_repository(repository, AsyncCheckpointRepository, CheckpointRepository, "RepositorySaver")
-        super().__init__(keep.backend, serde, strict)
+        super().__init__(keep.backend, serde, strict, encrypt_metadata)

@@ -32,6 +32,7 @@ from ...domain import (
 )
 from ...domain.model import is_plain
 from ...domain.shown import shown
+from ...repositories.encrypted_metadata import check_names, decrypted
 from .config import Address, config_of
 from .metadata import pack, unpack
 
@@ -143,6 +144,7 @@ def to_domain(
     if not values.keys() <= versions.keys():
         header["channel_values"] = {name: value for name, value in values.items() if name not in versions}
     merged = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
+    check_names(merged)
     deltas = merged.get(_COUNTERS) or {}
     if deltas:
         # The one value that does not come back as it is: LangGraph documents these pairs as stored in lists.
@@ -217,7 +219,9 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
         if channel.payload is not None:
             values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
     try:
-        metadata = unpack(serde, saved.metadata)
+        metadata = unpack(serde, decrypted(saved.metadata, serde, _where(saved)))
+    except CorruptRecord:
+        raise
     except Exception as error:
         raise CorruptRecord(
             f"cannot deserialize the metadata of {_where(saved)}: {type(error).__name__}: {error}"

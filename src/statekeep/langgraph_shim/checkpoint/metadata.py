@@ -1,8 +1,8 @@
 """Conversion of metadata: any objects in LangGraph, exact JSON in the domain.
 
-Metadata stays readable to the server, because it is there to be filtered by: like in LangGraph's own savers it
-is *not* encrypted by an ``EncryptedSerializer``. Only objects that exact JSON cannot hold go through the
-serializer, and become payloads.
+Metadata stays readable, because it is there to be filtered by: like in LangGraph's own savers it is *not* encrypted by
+an ``EncryptedSerializer``, unless the saver has ``encrypt_metadata``. Only objects that exact JSON cannot hold go
+through the serializer, and become payloads.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
 from ...repositories.checkpoints import CheckpointBackend
+from ...repositories.encrypted_metadata import EncryptedMetadata
 from ...repositories.operation import Operation
 from . import actors
 from .base import RepositorySaver
@@ -46,7 +47,8 @@ class SaverOfActors(RepositorySaver):
         saver = self._savers.get(actor_id)
         if saver is None or saver.serde is not self.serde:
             saver = copy(self)
-            saver._backend = backend = self._backend_of(actor_id)
+            saver._plain = backend = self._backend_of(actor_id)
+            saver._backend = self._backend.over(backend) if isinstance(self._backend, EncryptedMetadata) else backend
             saver._execute, saver._aexecute = backend.execute, backend.aexecute
             saver.actor_id, saver._is_of_config = actor_id, True
             if len(self._savers) >= ACTORS:

@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 from ...domain import InvalidInput, SavedCheckpoint, Serializer
 from ...domain.shown import shown
 from ...repositories.checkpoints import CheckpointBackend
+from ...repositories.encrypted_metadata import EncryptedMetadata
 from ...repositories.id_order import check_order
 from ...repositories.operation import Operation, nested
 from ...repositories.validation import texts
@@ -90,6 +91,7 @@ def complete(backend: CheckpointBackend, serde: Serializer, saved: SavedCheckpoi
 
 
 def query(
+    backend: CheckpointBackend,
     serde: Serializer,
     config: RunnableConfig | None,
     filter: Mapping[str, Any] | None,
@@ -97,6 +99,8 @@ def query(
     limit: int | None,
 ) -> dict[str, Any]:
     """Check the arguments of a listing; returns those of a repository's ``list``."""
+    if isinstance(backend, EncryptedMetadata) and isinstance(filter, Mapping):
+        backend.check_filter(filter, "filter")
     return {
         **selection(config),
         "before": before_id(before),

@@ -6,6 +6,7 @@ from typing import Any, Self, Unpack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.memory import MemoryCheckpoints
 from ...repositories.options import ValkeyOptions
 from ...repositories.validation import ttl_seconds as _ttl_seconds
@@ -29,6 +30,7 @@ class _Valkey(Saver):
         strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
+        encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
     ) -> None:
         backend: MemoryCheckpoints | ValkeyCheckpoints
@@ -37,7 +39,7 @@ class _Valkey(Saver):
         else:
             settings: Any = {"prefix": prefix, "ttl": ttl, "refresh_on_read": refresh_on_read}
             backend = ValkeyCheckpoints(carrier(client, deadline), **settings)
-        Saver.__init__(self, backend, serde, strict)
+        Saver.__init__(self, backend, serde, strict, encrypt_metadata)
         self.client = client
         self.ttl = backend.ttl
 
@@ -51,6 +53,7 @@ class _Valkey(Saver):
         strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
+        encrypt_metadata: Encrypt = False,
         check: bool = False,
         **options: Unpack[ValkeyOptions],
     ) -> Self:
@@ -70,6 +73,8 @@ class _Valkey(Saver):
                 :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
             prefix: of all keys.
             refresh_on_read: reading a checkpoint starts its TTL anew.
+            encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+                which alone ``list`` can filter then.
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
@@ -83,7 +88,13 @@ class _Valkey(Saver):
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         return opened(
             lambda client: cls(
-                client, ttl=ttl_seconds, serde=serde, strict=strict, prefix=prefix, refresh_on_read=refresh_on_read
+                client,
+                ttl=ttl_seconds,
+                serde=serde,
+                strict=strict,
+                prefix=prefix,
+                refresh_on_read=refresh_on_read,
+                encrypt_metadata=encrypt_metadata,
             ),
             conn_string,
             lambda: MemoryCheckpoints(ttl=ttl_seconds, refresh_on_read=refresh_on_read),
@@ -101,6 +112,7 @@ class _Valkey(Saver):
         strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
+        encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
     ) -> Self:
         """Make a saver over a connection pool of valkey-py, sync or async.
@@ -115,6 +127,8 @@ class _Valkey(Saver):
                 :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
             prefix: of all keys.
             refresh_on_read: reading a checkpoint starts its TTL anew.
+            encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+                which alone ``list`` can filter then.
             deadline: seconds for which a failing request is tried again.
 
         Raises:
@@ -122,7 +136,15 @@ class _Valkey(Saver):
         """
         _ttl_seconds(ttl_seconds, "ttl_seconds")
         client = client_from_pool(pool, deadline=deadline)
-        return cls(client, ttl=ttl_seconds, serde=serde, strict=strict, prefix=prefix, refresh_on_read=refresh_on_read)
+        return cls(
+            client,
+            ttl=ttl_seconds,
+            serde=serde,
+            strict=strict,
+            prefix=prefix,
+            refresh_on_read=refresh_on_read,
+            encrypt_metadata=encrypt_metadata,
+        )
 
 
 class ValkeySaver(_Valkey, RepositorySaver):
@@ -134,12 +156,15 @@ class ValkeySaver(_Valkey, RepositorySaver):
     Args:
         client: of valkey-glide or valkey-py, standalone or cluster. It stays open when the saver closes.
         ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
-        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
-            be filtered by, even if the serializer encrypts.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata, with what ``config`` has under
+            ``configurable``, is stored in clear text even if it encrypts, to be filtered by: see ``encrypt_metadata``.
         strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
             :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
         prefix: of all keys.
         refresh_on_read: reading a checkpoint starts its TTL anew.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then. See
+            :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:
@@ -171,12 +196,15 @@ class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
         client: of valkey-glide or valkey-py, standalone or cluster, sync or async. An async client belongs to one
             event loop. It stays open when the saver closes.
         ttl: how long checkpoints live after they were put, in seconds, fractions allowed; ``None`` for ever.
-        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to
-            be filtered by, even if the serializer encrypts.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata, with what ``config`` has under
+            ``configurable``, is stored in clear text even if it encrypts, to be filtered by: see ``encrypt_metadata``.
         strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
             :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
         prefix: of all keys.
         refresh_on_read: reading a checkpoint starts its TTL anew.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then. See
+            :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:

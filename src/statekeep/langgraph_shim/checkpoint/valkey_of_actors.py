@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...domain import InvalidInput
+from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.valkey import ValkeyCheckpoints
 from ...repositories.valkey.keys import encode_part
 from ..serializers import Strict
@@ -43,7 +44,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         2
     """
 
-    _backend: ValkeyCheckpoints
+    _plain: ValkeyCheckpoints
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         strict: Strict = False,
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
+        encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
         **options: Any,
     ) -> None:
@@ -68,6 +70,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             strict=strict,
             prefix=prefix,
             refresh_on_read=refresh_on_read,
+            encrypt_metadata=encrypt_metadata,
             deadline=deadline,
         )
         self._prefix = prefix
@@ -78,7 +81,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         return cls.from_conn_string(conn_string, **options)
 
     def _backend_of(self, actor_id: str) -> ValkeyCheckpoints:
-        all_actors = self._backend
+        all_actors = self._plain
         return ValkeyCheckpoints(
             all_actors.client,
             prefix=f"{self._prefix}:actor:{encode_part(actor_id)}",
