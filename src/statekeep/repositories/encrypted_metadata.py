@@ -87,6 +87,10 @@ class EncryptedMetadata:
         """Answer a request from an event loop."""
         return await self.backend.aexecute(request)
 
+    def ping(self) -> Operation[None]:
+        """Ask the backend for a sign of life."""
+        return self.backend.ping()
+
     def close(self) -> None:
         """Close the backend."""
         self.backend.close()

@@ -83,7 +83,7 @@ class _BedrockSessions(Saver):
             config=config,
         )
         Saver.__init__(self, backend, serde, False)
-        self.session_client = self._session_client.sharing(backend.client)
+        self.session_client = self._session_client.sharing(backend)
 
     def create_thread(
         self,

@@ -92,7 +92,7 @@ class AwsSettings(Model):
             )
         return _of_fields, (self._given(),)
 
-    def __deepcopy__(self, memo: Any) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         self.__reduce__()
         return self
 

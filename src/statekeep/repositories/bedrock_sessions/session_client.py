@@ -10,10 +10,11 @@ from typing import Any, Self, TypeVar
 from pydantic.alias_generators import to_pascal
 
 from ...domain import InvalidInput, Unavailable
-from ..aws import AwsCall, AwsClient, AwsSettings, NotFound, open_client
+from ..aws import AwsCall, AwsSettings, NotFound, open_client
 from ..aws.errors import BEDROCK_SESSIONS
 from ..faces import Awaiting, Blocking, Repository, awaiting, blocking
 from ..operation import Operation, named
+from .backend import BedrockSessionCheckpoints
 from .models import (
     CreateInvocationRequest,
     CreateInvocationResponse,
@@ -46,7 +47,7 @@ RequestT = TypeVar("RequestT", bound=Request)
 AnswerT = TypeVar("AnswerT", bound=Part)
 
 
-class _Operations(Repository[AwsClient]):
+class _Operations(Repository[BedrockSessionCheckpoints]):
     """The constructor, and the bodies of the methods."""
 
     def __init__(
@@ -72,19 +73,19 @@ class _Operations(Repository[AwsClient]):
             endpoint_url=endpoint_url,
             config=config,
         )
-        super().__init__(open_client(BEDROCK_SESSIONS, settings))
+        super().__init__(BedrockSessionCheckpoints(open_client(BEDROCK_SESSIONS, settings)))
 
     @classmethod
-    def sharing(cls, client: AwsClient) -> Self:
-        """Return one over a client that somebody else closes."""
+    def sharing(cls, backend: BedrockSessionCheckpoints) -> Self:
+        """Return one over the client of a backend."""
         made = cls.__new__(cls)
-        Repository.__init__(made, client)
+        Repository.__init__(made, backend)
         return made
 
     @property
     def client(self) -> Any:
         """The client of boto3."""
-        return self.backend.client
+        return self.backend.client.client
 
     def _create_session(
         self, /, request: CreateSessionRequest | None = None, **fields: Any
@@ -241,7 +242,7 @@ class _Operations(Repository[AwsClient]):
         return _call("list_invocation_steps", ListInvocationStepsRequest, request, fields, ListInvocationStepsResponse)
 
 
-class BedrockAgentRuntimeSessionClient(_Operations, Blocking[AwsClient]):
+class BedrockAgentRuntimeSessionClient(_Operations, Blocking[BedrockSessionCheckpoints]):
     """The session operations of ``bedrock-agent-runtime``, blocking.
 
     Each takes a request, or its fields as keywords, and returns an answer. Errors are those of Statekeep. May be
@@ -286,7 +287,7 @@ class BedrockAgentRuntimeSessionClient(_Operations, Blocking[AwsClient]):
     list_invocation_steps = blocking(_Operations._list_invocation_steps)
 
 
-class AsyncBedrockAgentRuntimeSessionClient(_Operations, Awaiting[AwsClient]):
+class AsyncBedrockAgentRuntimeSessionClient(_Operations, Awaiting[BedrockSessionCheckpoints]):
     """The session operations of ``bedrock-agent-runtime``, for event loops.
 
     As :class:`BedrockAgentRuntimeSessionClient`, with the same arguments. boto3 is called in threads of its own.
