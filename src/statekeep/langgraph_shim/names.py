@@ -13,7 +13,6 @@ from ..domain import Unsupported
 _DEFERRED: Final = (
     'is not here, as it has no use: a put is one round trip, and LangGraph\'s durability="exit" puts at the end only'
 )
-_SESSIONS: Final = "is not here yet; AgentCoreMemorySaver keeps threads in an AWS service, ValkeySaver in ElastiCache"
 _DYNAMODB: Final = (
     "is not here; there is no backend for DynamoDB. Use {} on ElastiCache or MemoryDB, or langgraph-checkpoint-aws"
 )
@@ -21,10 +20,6 @@ _DYNAMODB: Final = (
 ABSENT: Final[Mapping[str, str]] = {
     "AgentCoreMemoryStore": "is not here yet; use ValkeyStore, or that of langgraph-checkpoint-aws beside our savers",
     "AsyncBatchFlushable": _DEFERRED,
-    "AsyncBedrockAgentRuntimeSessionClient": _SESSIONS,
-    "AsyncBedrockSessionSaver": _SESSIONS,
-    "BedrockAgentRuntimeSessionClient": _SESSIONS,
-    "BedrockSessionSaver": _SESSIONS,
     "DeferredCheckpointSaver": _DEFERRED,
     "DynamoDBSaver": _DYNAMODB.format("ValkeySaver"),
     "DynamoDBStore": _DYNAMODB.format("ValkeyStore"),

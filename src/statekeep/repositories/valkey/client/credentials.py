@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from ....domain.errors import Portable
 from ...options import CredentialProvider, Credentials
 from .url import Target
 
 ResultT = TypeVar("ResultT")
 
 
-class ProviderFailed(Exception):
+class ProviderFailed(Portable):
     """A provider raised an error, which is the cause, or returned no credentials."""
 
 
