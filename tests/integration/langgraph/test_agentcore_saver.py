@@ -31,7 +31,7 @@ from statekeep.domain import (
     Unavailable,
 )
 from statekeep.langgraph_shim import AgentCoreMemorySaver
-from statekeep.langgraph_shim.checkpoint import agentcore as shim
+from statekeep.langgraph_shim.checkpoint import of_actors
 from statekeep.langgraph_shim.checkpoint.actors import OwnedThread
 from statekeep.repositories.agentcore import AgentCoreCheckpoints, Progress
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before, refuse, throttle
@@ -202,7 +202,7 @@ async def test_savers_of_actors_are_made_once(saver: AgentCoreMemorySaver, monke
         assert graph.get_state(at(actor_id=actor)).values["log"][-2:] == [actor, "note"]
     assert made == ["ada", "bob"]
 
-    monkeypatch.setattr(shim, "ACTORS", 3)
+    monkeypatch.setattr(of_actors, "ACTORS", 3)
     for number in range(8):
         assert saver.get_tuple(at(actor_id=f"actor {number}")) is None
         assert len(saver._savers) <= 3

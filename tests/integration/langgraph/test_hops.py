@@ -79,7 +79,7 @@ def test_a_put_goes_straight_to_the_socket(saver: ValkeySaver) -> None:
     arguments = step(parent, topic="coffee")
     way = Way(lambda: saver.put(*arguments))
     assert way.sent is not None
-    way.check(way.functions[: way.sent], most_modules=24, most_calls=61)
+    way.check(way.functions[: way.sent], most_modules=27, most_calls=64)
 
 
 def test_pending_writes_go_straight_to_the_socket(saver: ValkeySaver) -> None:
@@ -87,7 +87,7 @@ def test_pending_writes_go_straight_to_the_socket(saver: ValkeySaver) -> None:
     saver.put_writes(config, [("topic", "milk")], "first")
     way = Way(lambda: saver.put_writes(config, [("topic", "coffee")], "second"))
     assert way.sent is not None
-    way.check(way.functions[: way.sent], most_modules=19, most_calls=47)
+    way.check(way.functions[: way.sent], most_modules=20, most_calls=48)
 
 
 @pytest.mark.parametrize("newest", [True, False], ids=["the newest", "by its id"])
@@ -97,4 +97,4 @@ def test_a_get_goes_straight_to_the_socket_and_back(saver: ValkeySaver, newest: 
     saver.get_tuple(config)
     way = Way(lambda: saver.get_tuple(config))
     assert way.sent is not None
-    way.check(way.functions, most_modules=21, most_calls=68)
+    way.check(way.functions, most_modules=22, most_calls=70)
