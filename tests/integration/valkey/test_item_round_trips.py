@@ -268,6 +268,25 @@ def test_no_operation_walks_the_keyspace_or_watches(prefix: str) -> None:
         assert "cmdstat_scan" in client.info("commandstats")
 
 
+def test_cut_namespaces_are_not_all_read(valkey_server: ValkeyServer, prefix: str) -> None:
+    with valkey.Valkey(port=valkey_server.port) as client:
+        watched = Watched(client)
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix))
+        spaces = [("big", f"{n % 2}", f"{n:04}", "x") for n in range(3000)]
+        spaces += [(), ("big",), ("big", "\0"), ("big", "\1"), ("big\0",), ("big\1", "a"), ("bih", "a", "b")]
+        for first in range(0, len(spaces), 500):
+            items.batch([PutItem(namespace=space, key="k", value=1) for space in spaces[first : first + 500]])
+        for depth, most in ((1, 4), (2, 8), (3, 20)):
+            watched.requests.clear()
+            assert items.list_namespaces(max_depth=depth) == sorted({space[:depth] for space in spaces})
+            assert len(watched.requests) <= most
+        watched.requests.clear()
+        found = items.list_namespaces(max_depth=2, prefix=("big", "*"), suffix=("2998", "x"))
+        assert found == [("big", "0")]
+        assert items.list_namespaces(max_depth=1, suffix=("2999", "x")) == [("big",)]
+        assert items.list_namespaces(max_depth=1, offset=1, limit=2) == [("big",), ("big\0",)]
+
+
 def test_clearing_below(valkey_server: ValkeyServer, prefix: str) -> None:
     with valkey.Valkey(port=valkey_server.port) as client:
         watched = Watched(client)

@@ -7,7 +7,10 @@ import datetime as dt
 import json
 import threading
 import time
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import islice, takewhile
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -26,7 +29,6 @@ _PAGE = 100
 _DIGITS = 20  # of a key made by append: more than the microseconds of any year to come
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
-_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 Place = tuple[Namespace, str]
 """Namespace and key."""
@@ -68,23 +70,43 @@ class _Record:
 
 @define
 class _Namespace:
-    """Records by key; ``expires_next`` is not later than the first expiry of any."""
+    """Records by key.
+
+    Attributes:
+        order: their keys in order, once somebody asked for them.
+        ends: a heap of expiries with their keys; some are out of date.
+    """
 
     records: dict[str, _Record] = field(factory=dict)
-    expires_next: dt.datetime = _NEVER
+    order: builtins.list[str] | None = None
+    ends: builtins.list[tuple[dt.datetime, str]] = field(factory=list)
+
+    def keys(self) -> Sequence[str]:
+        """Return the keys in order."""
+        if self.order is None:
+            self.order = sorted(self.records)
+        return self.order
 
     def store(self, key: str, record: _Record) -> None:
+        if self.order is not None and key not in self.records:
+            insort(self.order, key)
         self.records[key] = record
         if record.expires_at is not None:
-            self.expires_next = min(self.expires_next, record.expires_at)
+            heappush(self.ends, (record.expires_at, key))
+            if len(self.ends) > 2 * len(self.records) + _PAGE:
+                ends = [(each.expires_at, name) for name, each in self.records.items() if each.expires_at is not None]
+                self.ends = sorted(ends)
+
+    def remove(self, key: str) -> None:
+        if self.records.pop(key, None) is not None and self.order is not None:
+            del self.order[bisect_left(self.order, key)]
 
     def expire(self, now: dt.datetime) -> None:
-        if now < self.expires_next:
-            return
-        records, self.records, self.expires_next = self.records, {}, _NEVER
-        for key, record in records.items():
-            if record.expires_at is None or now < record.expires_at:
-                self.store(key, record)
+        while self.ends and self.ends[0][0] <= now:
+            _, key = heappop(self.ends)
+            record = self.records.get(key)
+            if record is not None and record.expires_at is not None and record.expires_at <= now:
+                self.remove(key)
 
 
 @frozen
@@ -174,7 +196,7 @@ class MemoryItems(AtOnce):
         if record is not None:
             self._namespaces.setdefault(namespace, _Namespace()).store(key, record)
         elif namespace in self._namespaces:
-            self._namespaces[namespace].records.pop(key, None)
+            self._namespaces[namespace].remove(key)
             if not self._namespaces[namespace].records:
                 del self._namespaces[namespace]
 
@@ -252,7 +274,7 @@ class MemoryItems(AtOnce):
             records = self._live(namespace, self._now())
             if not records:
                 return None
-            key = max(records)
+            key = self._namespaces[namespace].keys()[-1]
             item = records[key].item((namespace, key))
             self._store((namespace, key), None)
         return item
@@ -262,22 +284,30 @@ class MemoryItems(AtOnce):
         after, limit = (query.after, query.limit) if cursor is None else (cursor.after, cursor.limit)
         with self._lock:
             now = self._now()
-            records = self._live(query.namespace, now)
-            keys = sorted(
-                (
-                    key
-                    for key in records
-                    if key.startswith(query.prefix)
-                    and (after is None or (key < after if query.reverse else key > after))
-                ),
-                reverse=query.reverse,
-            )[:limit]
-            page = [self._found((query.namespace, key), query.refresh, now) for key in keys[:_PAGE]]
+            more = self._range(query, after, now)
+            size = _PAGE if limit is None else min(_PAGE, limit)
+            keys = list(islice(more, size))
+            page = [self._found((query.namespace, key), query.refresh, now) for key in keys]
+            is_last = len(keys) < size or size == limit or next(more, None) is None
         left = None if limit is None else limit - len(page)
         return Page(
             [record.item(place) for place, record in page],
-            _Cursor(keys[_PAGE - 1], left) if len(keys) > _PAGE else None,
+            None if is_last else _Cursor(keys[-1], left),
         )
+
+    def _range(self, query: ItemRange, after: str | None, now: dt.datetime) -> Iterator[str]:
+        """Return the keys of a listing behind ``after``."""
+        if not self._live(query.namespace, now):
+            return iter(())
+        keys = self._namespaces[query.namespace].keys()
+        low, high = bisect_left(keys, query.prefix), len(keys)
+        if query.reverse:
+            # All that begin with the prefix are before the first that is greater and does not.
+            high = bisect_left(keys, True, low, key=lambda key: not key.startswith(query.prefix))
+            high = high if after is None else min(high, bisect_left(keys, after))
+            return (keys[at] for at in range(high - 1, low - 1, -1))
+        low = low if after is None else max(low, bisect_right(keys, after))
+        return takewhile(lambda key: key.startswith(query.prefix), (keys[at] for at in range(low, high)))
 
     def _found(self, place: Place, refresh: bool | None, now: dt.datetime) -> tuple[Place, _Record]:
         """Read a record that a listing or search returns."""

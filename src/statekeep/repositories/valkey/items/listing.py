@@ -242,10 +242,17 @@ class Names:
     is_last: bool
 
 
-def names(settings: ItemSettings, prefix: Namespace, after: Namespace | None) -> Operation[Names]:
-    """Read the next namespaces at or below ``prefix``; some may be empty."""
+def names(
+    settings: ItemSettings, prefix: Namespace, after: Namespace | None, *, beyond: bool = False
+) -> Operation[Names]:
+    """Read the next namespaces at or below ``prefix``; some may be empty.
+
+    They begin behind ``after``, and if ``beyond``, behind all that are below that, too.
+    """
     key = namespace_index_keys(settings.prefix)[0]
-    low = f"({ordered(after)}" if after is not None else f"[{ordered(prefix)}" if prefix else "-"
+    low = f"[{ordered(prefix)}" if prefix else "-"
+    if after is not None:
+        low = f"({ordered(after)}" + "\1" * beyond
     high = f"({ordered(prefix)}\1" if prefix else "+"
     now, *listed = yield Call(script("items/names"), [key], [low, high, str(NAMES)])
     return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < NAMES)
@@ -258,14 +265,19 @@ def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[
     most = None if query.limit is None else query.offset + query.limit
     listed: dict[Namespace, None] = {}
     after: Namespace | None = None
+    is_listed = False
     while True:
-        page = yield from names(settings, _beginning(query), after)
+        page = yield from names(settings, _beginning(query), after, beyond=is_listed)
         wanted = [namespace for namespace in page.namespaces if all(match.holds(namespace) for match in query.matches)]
         alive = yield from _alive(settings, wanted, page.now)
         listed.update(dict.fromkeys(namespace[: query.max_depth] for namespace in alive))
         if page.is_last or (most is not None and len(listed) >= most):
             return list(listed)[query.offset : most]
         after = page.namespaces[-1]
+        # All that is cut to the same labels is one result, which is known already.
+        depth = len(after) if query.max_depth is None else query.max_depth
+        is_listed = depth < len(after) and after[:depth] in listed
+        after = after[:depth] if is_listed else after
 
 
 def _beginning(query: NamespaceQuery) -> Namespace:
