@@ -16,7 +16,7 @@ from statekeep import AsyncItemRepository, Conflict, DeleteItem, GetItem, Item, 
 from statekeep.repositories.item_backend import Put
 from statekeep.repositories.valkey import ValkeyItems, client_for, client_from_url
 from statekeep.repositories.valkey.items import plan
-from statekeep.repositories.valkey.requests import Call
+from statekeep.repositories.valkey.requests import Call, Commands
 from statekeep.testing.faces import awaited
 from statekeep.testing.servers import ValkeyServer
 
@@ -172,6 +172,56 @@ def test_answers_are_kept_for_as_long_as_requests_may_be_repeated(
         for call in calls:
             assert most * 1000 - 60_000 < client.pttl(call) <= most * 1000
         opened.close()
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["standalone", "cluster"])
+def test_large_answers_are_not_kept_when_they_have_come(
+    valkey_server: ValkeyServer, prefix: str, cluster: bool
+) -> None:
+    with valkey_server.client() as client:
+        watched = Watched(client, cluster=cluster)
+        items = ItemRepository(ValkeyItems(watched, prefix=prefix))
+        large, small = "x" * 100_000, "x" * 10_000
+        items.append(N, [small, large, large])
+        watched.requests.clear()
+        popped = items.pop(N)
+        assert popped is not None
+        assert popped.value == large
+        assert isinstance(watched.requests[-1], Commands) or cluster
+        (call,) = _calls(watched)
+        assert client.get(call.keys[json.loads(call.args[0])["call"] - 1]) == b""
+        # One that comes out of a halted server's queue does nothing.
+        watched.client.execute(call)
+        assert [item.value for item in items.list(N)] == [small, large]
+        batch: list[Any] = [GetItem(namespace=N, key=item.key) for item in items.list(N)]
+        found = items.batch([*batch, PutItem(namespace=N, key="k", value=1)])
+        assert [item.value for item in found] == [small, large, 1]
+        calls = list(client.scan_iter(f"{prefix}:item-call:*"))
+        assert len(calls) == 3
+        assert all(client.memory_usage(call, samples=0) < 1000 for call in calls)
+        assert all(0 < client.pttl(call) <= 160_000 for call in calls)
+        items.batch([DeleteItem(namespace=N, key="k"), batch[1]])
+        last = items.pop(N)
+        assert last is not None
+        watched.requests.clear()
+        assert items.pop(N) is not None
+        assert len(_calls(watched)) == 1
+        assert cluster or len(watched.requests) == 2
+
+
+def test_an_answer_that_cannot_be_freed(valkey_server: ValkeyServer, prefix: str) -> None:
+    class Failing(Watched):
+        def execute(self, request: Any) -> Any:
+            if isinstance(request, Commands) and request.commands[0][0] == "SET":
+                raise Unavailable("the server is away")
+            return super().execute(request)
+
+    with valkey_server.client() as client:
+        items = ItemRepository(ValkeyItems(Failing(client), prefix=prefix))
+        items.append(N, ["x" * 100_000])
+        popped = items.pop(N)
+        assert popped is not None
+        assert popped.value == "x" * 100_000
 
 
 def _calls(watched: Watched) -> list[Call]:

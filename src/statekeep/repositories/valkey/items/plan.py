@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 from pydantic_core import to_json
 
-from ....domain import DEFAULT, Item, Unavailable, VectorIndex
+from ....domain import DEFAULT, Item, StatekeepError, Unavailable, VectorIndex
 from ....domain.items import ANY, Namespace, Ttl
 from ....domain.json_values import dumps
 from ...item_backend import Action, Get, Put
@@ -18,13 +18,16 @@ from ...operation import Operation
 from ...validation import ms_of
 from ..codecs import encode_time
 from ..keys import encode_part
-from ..requests import Arg, Call
+from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, clock_key, item_keys, namespace_index_keys
 from .search_query import attribute_tags, namespace_tags
 
 SPARE: Final = 4
 """Vectors for which keys are declared at least, to remove those of a former value."""
+
+MOST_KEPT: Final = 65_536
+"""Bytes of an answer that the server keeps although it has come. To have it forget more takes a round trip."""
 
 
 @frozen
@@ -204,8 +207,11 @@ class Plan:
         began, kept = time.monotonic(), self.settings.kept
         until = int(time.time() * 1000) + kept
         while True:
-            reply: Sequence[Any] = yield self._call(until, more)
+            call, kept_under = self._call(until, more)
+            reply: Sequence[Any] = yield call
             if reply[0] != b"late":
+                if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
+                    yield from _forget(kept_under)
                 return reply
             now = int(reply[1])
             # Had it been done, the answer would still be there.
@@ -213,8 +219,9 @@ class Plan:
                 raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
             until = now + kept
 
-    def _call(self, until: int, more: Mapping[str, Any]) -> Call:
-        keys = [*self.keys]
+    def _call(self, until: int, more: Mapping[str, Any]) -> tuple[Call, str]:
+        """Return the call, and the key under which its answer is kept, if it is."""
+        keys, kept_under = [*self.keys], ""
 
         def position(*others: str) -> int:
             keys.extend(others)
@@ -230,7 +237,8 @@ class Plan:
             or ("put" in kinds and len(kinds) > 1)
             or any("expected" in action for action in self.actions)
         ):
-            plan["call"] = position(f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}")
+            kept_under = f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}"
+            plan["call"] = position(kept_under)
             plan |= {"until": until, "kept": self.settings.kept}
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
@@ -240,7 +248,24 @@ class Plan:
         else:
             plan["names"] = position(*namespace_index_keys(self.settings.prefix))
             plan["clock"] = position(clock_key(self.settings.prefix))
-        return Call(script("items/apply", when_full="put" not in kinds), keys, [to_json(plan), *self.args])
+        call = Call(script("items/apply", when_full="put" not in kinds), keys, [to_json(plan), *self.args])
+        return call, kept_under
+
+
+def _size(reply: Any) -> int:
+    """Return the bytes of the texts in a reply."""
+    if isinstance(reply, bytes):
+        return len(reply)
+    return sum(map(_size, reply)) if isinstance(reply, list) else 0
+
+
+def _forget(kept_under: str) -> Operation[None]:
+    """Free the memory of an answer that has come. That there was one stays noted."""
+    try:
+        yield Commands([["SET", kept_under, "", "XX", "KEEPTTL"]])
+    except StatekeepError:
+        # What was asked for is done, and its answer is here. Without this the server keeps it for some minutes.
+        return
 
 
 def sequence_key(number: int) -> str:
