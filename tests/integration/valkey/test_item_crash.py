@@ -198,7 +198,7 @@ class Running:
 def some_operations(backend: ValkeyItems, source: random.Random) -> Iterator[Operation[Any]]:
     vector = b"\0" * 12
     while True:
-        match source.randrange(8):
+        match source.randrange(9):
             case 0:
                 yield backend.apply([Delete(SPACE, "k")])
             case 1:
@@ -209,6 +209,8 @@ def some_operations(backend: ValkeyItems, source: random.Random) -> Iterator[Ope
                 yield backend.pop(SPACE)
             case 4:
                 yield backend.apply([Get(SPACE, "k", refresh=True)])
+            case 5:
+                yield backend.clear(SPACE[:1], below=True)
             case _:
                 vectors = [vector] * source.randrange(7)
                 yield backend.apply([Put(SPACE, "k", 1, source.choice([None, 500.0, 1000.0]), vectors=vectors)])

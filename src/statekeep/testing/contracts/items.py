@@ -457,9 +457,12 @@ class ItemContract:
         elif end == "batch":
             await keep.batch([DeleteItem(namespace=n, key="k"), PutItem(namespace=n, key="k", value="b")])
         else:
-            await {"delete": lambda: keep.delete(n, "k"), "pop": lambda: keep.pop(n), "clear": lambda: keep.clear(n)}[
-                end
-            ]()
+            ends: dict[str, Call] = {
+                "delete": lambda: keep.delete(n, "k"),
+                "pop": lambda: keep.pop(n),
+                "clear": lambda: keep.clear(n),
+            }
+            await ends[end]()
         if end != "batch":
             await keep.put(n, "k", "b")
         there = await keep.get(n, "k")
@@ -483,7 +486,7 @@ class ItemContract:
 
     async def test_items_of_one_key_are_created_at_different_times(self, keep: AsyncItemRepository) -> None:
         n = ("n",)
-        turn = [PutItem(namespace=n, key="k", value=1), DeleteItem(namespace=n, key="k")]
+        turn: list[Any] = [PutItem(namespace=n, key="k", value=1), DeleteItem(namespace=n, key="k")]
         found = [item for _ in range(3) for item in await keep.batch(turn * 100) if isinstance(item, Item)]
         for _ in range(20):
             found.append(await keep.put(n, "k", 1, expected=None))
@@ -494,10 +497,35 @@ class ItemContract:
         last = await keep.put(n, "k", 1)
         with pytest.raises(Conflict):
             await keep.batch([turn[1], turn[0], PutItem(namespace=n, key="k", value=2, expected=last)])
-        both = [PutItem(namespace=n, key="k", value=2), DeleteItem(namespace=n, key="k", expected=last)]
         with pytest.raises(Conflict):
-            await keep.batch(both)
+            await keep.batch([turn[0], DeleteItem(namespace=n, key="k", expected=last)])
         assert await keep.get(n, "k") == last
+
+    def test_a_lock_by_eight_threads(self, repository: ItemRepository) -> None:
+        holders: list[int] = []
+        most: list[int] = []
+
+        def take_and_release(number: int) -> None:
+            done = 0
+            while done < 4:
+                try:
+                    lock = repository.put(("locks",), "k", number, expected=None)
+                except Conflict:
+                    continue
+                holders.append(number)
+                most.append(len(holders))
+                holders.remove(number)
+                assert repository.delete(("locks",), "k", expected=lock)
+                done += 1
+                # It belongs to somebody else by now, or to nobody.
+                with pytest.raises(Conflict):
+                    repository.delete(("locks",), "k", expected=lock)
+
+        with ThreadPoolExecutor(8) as pool:
+            for future in [pool.submit(take_and_release, number) for number in range(8)]:
+                future.result()
+        assert set(most) == {1}
+        assert len(most) == 32
 
     def test_one_of_sixteen_threads_is_the_first(self, repository: ItemRepository) -> None:
         start = threading.Barrier(16)

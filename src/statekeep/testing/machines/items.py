@@ -140,7 +140,8 @@ class ItemMachine(ComparingMachine):
         item = data.draw(st.sampled_from(self.read[-20:]))
         place = {"namespace": item.namespace, "key": item.key}
         if renew:
-            again = [DeleteItem(**place), *(PutItem(**place, value=version) for version in range(item.version))]
+            again: list[GetItem | PutItem | DeleteItem] = [DeleteItem(**place)]
+            again += [PutItem(**place, value=version) for version in range(item.version)]
             self.do(lambda: self.repository.batch(again), again)
         written = put.model_copy(update=place | {"expected": item})
         if how == 0:
