@@ -281,6 +281,13 @@ def test_cut_namespaces_are_not_all_read(valkey_server: ValkeyServer, prefix: st
             assert items.list_namespaces(max_depth=depth) == sorted({space[:depth] for space in spaces})
             assert len(watched.requests) <= most
         watched.requests.clear()
+        assert items.list_namespaces(limit=3, offset=1) == sorted(spaces)[1:4]
+        names, sizes = watched.requests
+        assert isinstance(names, Call)
+        assert isinstance(sizes, Call)
+        assert len(sizes.keys) == 2 * 14
+        assert items.list_namespaces(limit=1000) == sorted(spaces)[:1000]
+        watched.requests.clear()
         found = items.list_namespaces(max_depth=2, prefix=("big", "*"), suffix=("2998", "x"))
         assert found == [("big", "0")]
         assert items.list_namespaces(max_depth=1, suffix=("2999", "x")) == [("big",)]

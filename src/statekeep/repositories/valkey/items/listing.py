@@ -30,6 +30,9 @@ PAGE: Final = 100
 NAMES: Final = 500
 """Namespaces read in one step."""
 
+SPARE: Final = 10
+"""Namespaces read beyond those asked for, as some may be empty."""
+
 GRACE_US: Final = 60_000_000
 """Microseconds for which an entry without a record stays indexed: a put may come."""
 
@@ -243,19 +246,20 @@ class Names:
 
 
 def names(
-    settings: ItemSettings, prefix: Namespace, after: Namespace | None, *, beyond: bool = False
+    settings: ItemSettings, prefix: Namespace, after: Namespace | None, *, beyond: bool = False, size: int | None = None
 ) -> Operation[Names]:
     """Read the next namespaces at or below ``prefix``; some may be empty.
 
-    They begin behind ``after``, and if ``beyond``, behind all that are below that, too.
+    They begin behind ``after``, and if ``beyond``, behind all that are below that, too. There are at most ``size``.
     """
+    most = NAMES if size is None else min(size, NAMES)
     key = namespace_index_keys(settings.prefix)[0]
     low = f"[{ordered(prefix)}" if prefix else "-"
     if after is not None:
         low = f"({ordered(after)}" + "\1" * beyond
     high = f"({ordered(prefix)}\1" if prefix else "+"
-    now, *listed = yield Call(script("items/names"), [key], [low, high, str(NAMES)])
-    return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < NAMES)
+    now, *listed = yield Call(script("items/names"), [key], [low, high, str(most)])
+    return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < most)
 
 
 def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[list[Namespace]]:
@@ -266,8 +270,12 @@ def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[
     listed: dict[Namespace, None] = {}
     after: Namespace | None = None
     is_listed = False
+    # Each that is read is also looked at. If it is one of the results, a few more than asked for are enough.
+    are_results = query.max_depth is None and all(match.where == "prefix" for match in query.matches)
+    size = most + SPARE if most is not None and are_results else None
     while True:
-        page = yield from names(settings, _beginning(query), after, beyond=is_listed)
+        page = yield from names(settings, _beginning(query), after, beyond=is_listed, size=size)
+        size = None
         wanted = [namespace for namespace in page.namespaces if all(match.holds(namespace) for match in query.matches)]
         alive = yield from _alive(settings, wanted, page.now)
         listed.update(dict.fromkeys(namespace[: query.max_depth] for namespace in alive))
