@@ -137,6 +137,10 @@ def use_all_items(items: ItemRepository, raw: Any) -> None:
     operations: list[Any] = [PutItem(namespace=space, key="3", value=1), DeleteItem(namespace=space, key="3")]
     items.batch([*operations, GetItem(namespace=space, key="1")])
     assert items.clear(space) == 2
+    items.append(space, ["x" * 100_000, 1, 2, 3, 4, 5, 6])
+    assert items.clear((), below=True) == 7
+    items.append(space, ["x" * 100_000])
+    assert items.pop(space)
     assert items.list_namespaces() == []
 
 
