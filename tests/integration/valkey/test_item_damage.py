@@ -10,7 +10,7 @@ import valkey
 
 from statekeep import CorruptRecord, DeleteItem, Item, ItemRepository, PutItem, Unavailable, connect
 from statekeep.repositories.valkey import ValkeyItems, client_for
-from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys
+from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
 from statekeep.testing.servers import ValkeyServer
 
 from .item_audit import audit_items
@@ -150,6 +150,7 @@ def test_bad_numbers(items: ItemRepository, client: Any, prefix: str, value: str
         keys = item_keys(prefix, space)
         client.zadd(keys.recency, {"x:far": 1e300, "x:near": -5})
         client.zadd(keys.expiry, {"x:far": 1e300, "x:near": -5})
+    client.set(clock_key(prefix), value)
     later = items.put(SPACE, "later", 1)
     assert later.updated_at > item.updated_at
     assert items.search(limit=1)[0] == items.search(SPACE, limit=1)[0]
@@ -168,7 +169,7 @@ def test_keys_of_another_type(items: ItemRepository, client: Any, prefix: str, k
     places = [
         keys.record("1"), keys.index, keys.recency, keys.expiry, keys.vectors("default"), keys.vector("default", "2:5"),
         above.recency, above.expiry, item_keys(prefix, ()).recency, item_keys(prefix, ()).expiry,
-        item_keys(prefix, ("a", "log")).sequence, *namespace_index_keys(prefix),
+        item_keys(prefix, ("a", "log")).sequence, clock_key(prefix), *namespace_index_keys(prefix),
     ]  # fmt: skip
     operations: list[Callable[[], Any]] = [
         lambda: items.put(SPACE, "1", texts(2)),
