@@ -6,12 +6,19 @@ Pure functions. Each backend applies them to the records that it has read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from attrs import frozen
 
 from .checkpoints import ValueSource
 from .model import excess
+
+NEEDS_PARENT: Final = "__statekeep_parent"
+"""A ``replayed`` channel that says that pending writes of the parent belong to a checkpoint: the parent stays with it.
+
+What the parent needs itself need not stay. LangGraph's formats before 4 have their Sends there. Text that is encoded to
+itself in keys, as names of channels may be encoded in a :class:`Link`.
+"""
 
 
 class _Channel(Protocol):
@@ -48,7 +55,7 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
     """Return checkpoints that stay, and the ancestors that they need.
 
     A replayed channel is rebuilt from the pending writes of the ancestors back to the nearest one that has its value,
-    or to the oldest. These are kept then, and so is what *their* replayed channels need.
+    or to the oldest. These are kept then, and so is what *their* replayed channels need. See :data:`NEEDS_PARENT`, too.
 
     Args:
         checkpoint_ids: those that stay anyway.
@@ -63,6 +70,7 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
         (['1', '2'], ['3'])
     """
     kept: set[str] = set()
+    parents: set[str] = set()
     waiting = list(checkpoint_ids)
     # Ancestor to the channels whose walks came by: the rest of their way is known, and circles end.
     walked: dict[str, set[str]] = {}
@@ -73,6 +81,10 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
             continue
         kept.add(checkpoint_id)
         wanted = set(link.replayed)
+        if NEEDS_PARENT in wanted:
+            wanted.remove(NEEDS_PARENT)
+            if link.parent_id is not None and find(link.parent_id) is not None:
+                parents.add(link.parent_id)
         while wanted and link.parent_id is not None and (parent := find(link.parent_id)) is not None:
             known = walked.setdefault(link.parent_id, set())
             wanted -= known
@@ -82,7 +94,7 @@ def with_sources(checkpoint_ids: Iterable[str], find: Callable[[str], Link | Non
             waiting.append(link.parent_id)
             wanted.difference_update(parent.stored)
             link = parent
-    return kept
+    return kept | parents
 
 
 def too_late(with_writes: Iterable[str], stored: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statekeep.domain import Channel, Payload, ValueSource
-from statekeep.domain.lineage import Link, is_under_root, root_of, run_of, with_sources
+from statekeep.domain.lineage import NEEDS_PARENT, Link, is_under_root, root_of, run_of, with_sources
 
 Links = dict[str, Link]
 
@@ -239,3 +239,15 @@ def test_roots(parents: Any, root_id: str | None) -> None:
 )
 def test_namespaces_under_a_root(namespace: str, *, expected: bool) -> None:
     assert is_under_root(namespace) is expected
+
+
+def test_a_checkpoint_that_needs_its_parent_keeps_nothing_beyond() -> None:
+    needy = {str(n): Link(str(n - 1), {"a"}, {NEEDS_PARENT}) for n in range(5)}
+    assert with_sources(["4"], needy.get) == {"3", "4"}
+    assert with_sources(["4", "3"], needy.get) == {"2", "3", "4"}
+    assert with_sources(["0"], needy.get) == {"0"}
+    needy["4"] = Link("3", (), {NEEDS_PARENT, "b"})
+    needy["2"] = Link("1", {"b"}, {NEEDS_PARENT})
+    assert with_sources(["4"], needy.get) == {"1", "2", "3", "4"}  # 2 and 3 stay as sources, and so are whole
+    needy["4"] = Link("4", (), {NEEDS_PARENT})
+    assert with_sources(["4"], needy.get) == {"4"}

@@ -342,6 +342,64 @@ class TestOldFormats:
         put(saver, config, made)
         assert saver.get(T) == made
 
+    def old_chain(self, saver: RepositorySaver, count: int, **metadata: Any) -> list[Any]:
+        """Configs of checkpoints, each of which has the Sends of its parent."""
+        configs: list[Any] = [T]
+        for number in range(count):
+            configs.append(put(saver, configs[-1], checkpoint(v=3, pending_sends=[]), **metadata))
+            saver.put_writes(configs[-1], [(TASKS, f"send-{number}")], "task")
+        return configs[1:]
+
+    def sends(self, found: Any) -> Any:
+        return found.checkpoint["pending_sends"]
+
+    def test_a_prune_keeps_the_sends_of_the_newest(self, saver: RepositorySaver) -> None:
+        self.old_chain(saver, 4)
+        before = saver.get_tuple(T)
+        assert self.sends(before) == ["send-2"]
+        assert before is not None
+        assert set(before.checkpoint["channel_versions"]) == set(checkpoint()["channel_versions"])
+        saver.prune(["t"])
+        assert saver.get_tuple(T) == before
+        assert len(list(saver.list(T))) == 2
+        config = put(saver, before.config, checkpoint(v=4))
+        saver.prune(["t"])
+        assert [found.config for found in saver.list(T)] == [config]
+
+    def test_a_deletion_of_runs_keeps_the_sends_of_others(self, saver: RepositorySaver) -> None:
+        [*_, last] = self.old_chain(saver, 2, run_id="older")
+        config = put(saver, last, checkpoint(v=3, pending_sends=[]), run_id="newer")
+        saver.delete_for_runs(["older"])
+        assert self.sends(saver.get_tuple(T)) == ["send-1"]
+        assert len(list(saver.list(T))) == 2
+        put(saver, config, checkpoint(v=4))
+        saver.delete_for_runs(["newer", "older"])
+        assert len(list(saver.list(T))) == 1
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_a_listing_reads_parents_with_their_page(
+        self, keep: CheckpointRepository, saver: RepositorySaver, is_async: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.old_chain(saver, 60)
+        read: list[Any] = []
+        get = keep.backend.get
+
+        def counted(*place: Any) -> Any:
+            read.append(place)
+            return get(*place)
+
+        monkeypatch.setattr(keep.backend, "get", counted)
+
+        async def listed() -> list[Any]:
+            return [found async for found in saver.alist(T)]
+
+        found = asyncio.run(listed()) if is_async else list(saver.list(T))
+        assert [self.sends(one) for one in found] == [*([f"send-{number}"] for number in range(58, -1, -1)), []]
+        assert len(read) == 2  # of the last on each page of 20 but the last
+        read.clear()
+        assert len(list(saver.list(T, limit=5))) == 5
+        assert len(read) == 1
+
     def test_the_format_of_today_asks_no_parent(self, saver: RepositorySaver) -> None:
         config = put(saver, T, checkpoint())
         saver.put_writes(config, [(TASKS, "of the next step")], "task")

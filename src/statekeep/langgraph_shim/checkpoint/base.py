@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -17,7 +16,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ...domain import SavedCheckpoint
+from ...domain import CheckpointQuery
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from ...repositories.encrypted_metadata import Encrypt, encrypting
 from ..faces import Awaiting, Blocking, Faces, checked_repository
@@ -96,12 +95,17 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         """
         saver = self._at(config)
         saver._enter_sync()
-        query = operations.query(saver._backend, self.serde, config, filter, before, limit)
-        return saver._tuples(CheckpointRepository(saver._backend).list(**query))
+        query = CheckpointQuery(**operations.query(saver._backend, self.serde, config, filter, before, limit))
+        return saver._tuples(query)
 
-    def _tuples(self, found: Iterator[SavedCheckpoint]) -> Iterator[CheckpointTuple]:
-        for saved in found:
-            yield self._run(operations.complete(self._backend, self.serde, saved))
+    def _tuples(self, query: CheckpointQuery) -> Iterator[CheckpointTuple]:
+        page = self._run(self._backend.list(query, None))
+        while True:
+            for saved in page.items:
+                yield self._run(operations.complete(self._backend, self.serde, saved, page.items))
+            if page.cursor is None:
+                return
+            page = self._run(self._backend.list(query, page.cursor))
 
     def alist(
         self,
@@ -113,13 +117,17 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`: an async generator."""
         saver = self._at(config)
-        query = operations.query(saver._backend, self.serde, config, filter, before, limit)
-        return saver._atuples(AsyncCheckpointRepository(saver._backend).list(**query))
+        query = CheckpointQuery(**operations.query(saver._backend, self.serde, config, filter, before, limit))
+        return saver._atuples(query)
 
-    async def _atuples(self, found: AsyncIterator[SavedCheckpoint]) -> AsyncIterator[CheckpointTuple]:
-        async with aclosing(cast(AsyncGenerator[SavedCheckpoint, None], found)) as pages:
-            async for saved in pages:
-                yield await self._arun(operations.complete(self._backend, self.serde, saved))
+    async def _atuples(self, query: CheckpointQuery) -> AsyncIterator[CheckpointTuple]:
+        page = await self._arun(self._backend.list(query, None))
+        while True:
+            for saved in page.items:
+                yield await self._arun(operations.complete(self._backend, self.serde, saved, page.items))
+            if page.cursor is None:
+                return
+            page = await self._arun(self._backend.list(query, page.cursor))
 
     def put(
         self,

@@ -30,6 +30,7 @@ from ...domain import (
     Serializer,
     dump,
 )
+from ...domain.lineage import NEEDS_PARENT
 from ...domain.model import is_plain
 from ...domain.shown import shown
 from ...repositories.encrypted_metadata import check_names, decrypted
@@ -151,6 +152,9 @@ def to_domain(
         merged[_COUNTERS] = {name: list(pair) for name, pair in deltas.items()}
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
     make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
+    channels = _channels(serde, versions, values, new_versions, deltas)
+    if _is_old(checkpoint) and _has_no_sends(checkpoint):
+        channels[NEEDS_PARENT] = Channel.replayed(1)
     return make(
         thread_id=address.thread_id,
         namespace=address.namespace,
@@ -159,8 +163,17 @@ def to_domain(
         created_at=_created_at(checkpoint.get("ts")),
         metadata=pack(serde, merged),
         header=dump(serde, header, "the checkpoint's header"),
-        channels=_channels(serde, versions, values, new_versions, deltas),
+        channels=channels,
     )
+
+
+def _is_old(checkpoint: Mapping[str, Any]) -> bool:
+    version = checkpoint.get("v", _SENDS_IN_A_CHANNEL)
+    return isinstance(version, int) and version < _SENDS_IN_A_CHANNEL
+
+
+def _has_no_sends(checkpoint: Mapping[str, Any]) -> bool:
+    return not checkpoint.get("pending_sends") and TASKS not in checkpoint["channel_values"]
 
 
 def writes_to_domain(
@@ -215,6 +228,8 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     values = header.pop("channel_values", {})
     versions = {}
     for name, channel in saved.channels.items():
+        if name == NEEDS_PARENT:
+            continue
         versions[name] = channel.version
         if channel.payload is not None:
             values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
@@ -248,13 +263,7 @@ def lacks_sends(found: CheckpointTuple) -> bool:
 
     They are in formats before 4.
     """
-    checkpoint = found.checkpoint
-    return (
-        found.parent_config is not None
-        and checkpoint.get("v", _SENDS_IN_A_CHANNEL) < _SENDS_IN_A_CHANNEL
-        and not checkpoint.get("pending_sends")
-        and TASKS not in checkpoint["channel_values"]
-    )
+    return found.parent_config is not None and _is_old(found.checkpoint) and _has_no_sends(found.checkpoint)
 
 
 def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpoint | None) -> None:

@@ -81,11 +81,18 @@ def get(backend: CheckpointBackend, serde: Serializer, config: RunnableConfig) -
     return None if saved is None else (yield from complete(backend, serde, saved))
 
 
-def complete(backend: CheckpointBackend, serde: Serializer, saved: SavedCheckpoint) -> Operation[CheckpointTuple]:
-    """Deserialize a checkpoint; one of an old format reads its parent, too."""
+def complete(
+    backend: CheckpointBackend, serde: Serializer, saved: SavedCheckpoint, page: Sequence[SavedCheckpoint] = ()
+) -> Operation[CheckpointTuple]:
+    """Deserialize a checkpoint; one of an old format needs its parent, which is read if it is not on the same page."""
     found = to_tuple(serde, saved)
     if lacks_sends(found):
-        parent = yield from nested(backend.get(saved.thread_id, saved.namespace, saved.parent_id))
+        place = (saved.thread_id, saved.namespace, saved.parent_id)
+        for parent in page:
+            if (parent.thread_id, parent.namespace, parent.checkpoint_id) == place:
+                break
+        else:
+            parent = yield from nested(backend.get(*place))
         attach_sends(serde, found, parent)
     return found
 

@@ -34,6 +34,7 @@ import anyio
 import pytest
 
 from ...domain import Channel, Checkpoint, InvalidInput, MissingChannels, Payload, PendingWrite, SavedCheckpoint
+from ...domain.lineage import NEEDS_PARENT
 from ...domain.model import LONGEST_ID
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ..comparison import canonical
@@ -990,6 +991,23 @@ class CheckpointContract:
         await keep.put(checkpoint("7", parent="6", channels={"a": Channel.of(7, payload("7"))}))
         await keep.prune(["t"], keep=1)
         assert await ids(keep.list("t")) == ["7"]
+
+    @pytest.mark.parametrize("operation", ["prune", "delete_runs"])
+    async def test_the_parent_stays_with_a_checkpoint_that_needs_it(
+        self, keep: AsyncCheckpointRepository, operation: str
+    ) -> None:
+        for number in range(1, 5):
+            await keep.put(
+                checkpoint(
+                    str(number),
+                    parent=str(number - 1) if number > 1 else None,
+                    channels={NEEDS_PARENT: Channel.replayed(1)},
+                    metadata={"run_id": "newest" if number == 4 else "older"},
+                )
+            )
+            await keep.put_writes("t", str(number), [write(f"of {number}")])
+        await (keep.prune(["t"]) if operation == "prune" else keep.delete_runs(["older"]))
+        assert [(one.checkpoint_id, values(one)) async for one in keep.list("t")] == [("4", ["of 4"]), ("3", ["of 3"])]
 
     async def test_what_is_kept_for_one_channel_keeps_what_its_others_need(
         self, keep: AsyncCheckpointRepository
