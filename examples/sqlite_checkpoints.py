@@ -11,6 +11,7 @@ from typing import Any
 
 import statekeep as sk
 from statekeep.domain import tagged_json
+from statekeep.domain.lineage import Link, too_late, with_sources
 from statekeep.repositories.checkpoints import Supply
 from statekeep.repositories.operation import Operation, Page
 
@@ -115,11 +116,12 @@ class SqliteCheckpoints:
         if source_id != target_id:
             yield copy_all
 
-    def prune(self, thread_ids: Texts, keep: int) -> Operation[None]:
+    def prune(self, thread_ids: Texts, policy: sk.PrunePolicy) -> Operation[None]:
         for thread_id in thread_ids:
-            yield lambda db, thread_id=thread_id: prune(db, thread_id, keep) if keep else delete(db, thread_id)
+            yield lambda db, id_=thread_id: delete(db, id_) if policy.is_deletion else prune(db, id_, policy)
 
     def reindex(self, thread_id: str) -> Operation[int]:
+        yield lambda db: delete_late_writes(db, thread_id)
         return len((yield lambda db: list(read(db, thread_id))))
 
 
@@ -226,23 +228,24 @@ def delete(db: Database, *place: str) -> None:
 
 def keep_only(db: Database, thread: str, namespace: str, wanted: Texts) -> None:
     """Delete all checkpoints but these, and the ancestors from which their replayed channels are rebuilt."""
-    stored = {saved.checkpoint_id: saved for saved in read(db, thread, namespace)}
-    kept, pending = set[str](), list(wanted)
-    while pending:
-        id_ = pending.pop()
-        replayed = {name for name, channel in stored[id_].channels.items() if channel.carry == "replayed"}
-        for saved in ancestors_of(stored, id_) if id_ not in kept else ():
-            if replayed:
-                pending.append(saved.checkpoint_id)
-                replayed -= {name for name, channel in saved.channels.items() if channel.payload is not None}
-        kept.add(id_)
-    for id_ in stored.keys() - kept:
+    links = {saved.checkpoint_id: Link.of(saved.parent_id, saved.channels) for saved in read(db, thread, namespace)}
+    for id_ in links.keys() - with_sources(wanted, links.get):
         delete(db, thread, namespace, id_)
         orphans = "UPDATE checkpoints SET parent = NULL WHERE (thread, namespace, parent) = (?, ?, ?)"
         db.execute(orphans, (thread, namespace, id_))
 
 
-def prune(db: Database, thread: str, keep: int) -> None:
+def delete_late_writes(db: Database, thread: str) -> None:
+    """Delete pending writes whose checkpoint is not there and would be older than the newest."""
+    places = db.execute("SELECT DISTINCT namespace, id FROM writes WHERE thread = ?", [thread]).fetchall()
+    for namespace in {namespace for namespace, _ in places}:
+        stored = [saved.checkpoint_id for saved in read(db, thread, namespace)]
+        for id_ in too_late([id_ for name, id_ in places if name == namespace], stored):
+            delete(db, thread, namespace, id_)
+
+
+def prune(db: Database, thread: str, policy: sk.PrunePolicy) -> None:
+    delete_late_writes(db, thread)
     roots = {saved.checkpoint_id for saved in read(db, thread, "")}
     for namespace in sorted({saved.namespace for saved in read(db, thread)}):  # the root comes first
         gone = roots - {saved.checkpoint_id for saved in read(db, thread, "")}
@@ -251,4 +254,5 @@ def prune(db: Database, thread: str, keep: int) -> None:
         if ":" in namespace and isinstance(parents, dict) and parents.get("") in gone:
             delete(db, thread, namespace)
         else:
-            keep_only(db, thread, namespace, [saved.checkpoint_id for saved in newest_first[:keep]])
+            made = {saved.checkpoint_id: saved.created_at for saved in newest_first}
+            keep_only(db, thread, namespace, policy.kept(made, made.__getitem__))

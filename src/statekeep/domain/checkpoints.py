@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, Field, Strict, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, Strict, model_validator
+from pydantic_core import PydanticCustomError
 
 from . import tagged_json
 from .errors import InvalidInput
@@ -237,3 +238,55 @@ class CheckpointQuery(Model):
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """Return whether ``metadata`` fulfils the metadata condition."""
         return not self.metadata or all(metadata.get(key) == value for key, value in self.metadata.items())
+
+
+OLDEST: Final = dt.timedelta(days=116_000)
+"""The greatest age that a policy may name; 317 years. The date before that may be none that Python has."""
+
+
+def _age(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= OLDEST.total_seconds():
+        return dt.timedelta(seconds=value)
+    if value is None or (isinstance(value, dt.timedelta) and dt.timedelta() <= value <= OLDEST):
+        return value
+    raise PydanticCustomError(
+        "age", f"must be a timedelta or a number of seconds, 0 or more and at most {OLDEST.days} days"
+    )
+
+
+class PrunePolicy(Model):
+    """The choice of the checkpoints of a namespace that a prune keeps, besides those that they need.
+
+    Attributes:
+        keep: the newest so many stay, however old they are.
+        older_than: all others go that were made so long ago, by their ``created_at`` and this host's clock: a
+            ``timedelta``, or a number of seconds. ``None``: all others go.
+
+    Raises:
+        InvalidInput: ``keep`` is negative, or ``older_than`` is negative or longer than 317 years.
+
+    Example:
+        >>> PrunePolicy(keep=5, older_than=dt.timedelta(days=30)) == PrunePolicy(keep=5, older_than=30 * 86_400)
+        True
+    """
+
+    keep: Annotated[int, Strict(), Field(ge=0)] = 1
+    older_than: Annotated[dt.timedelta | None, BeforeValidator(_age)] = None
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether nothing of a thread stays."""
+        return self.keep == 0 and self.older_than is None
+
+    def kept(self, checkpoint_ids: Iterable[str], created_at: Callable[[str], dt.datetime]) -> list[str]:
+        """Return those that stay, newest first.
+
+        Args:
+            checkpoint_ids: all of a namespace.
+            created_at: returns when one was made; called only if age counts.
+        """
+        ordered = sorted(checkpoint_ids, reverse=True)
+        if self.older_than is None:
+            return ordered[: self.keep]
+        since = _now() - self.older_than
+        return [*ordered[: self.keep], *(id_ for id_ in ordered[self.keep :] if created_at(id_) > since)]

@@ -13,6 +13,8 @@ from attrs import frozen
 from .checkpoints import ValueSource
 from .model import excess
 
+__all__ = ["NEEDS_PARENT", "Link", "too_late", "with_sources"]
+
 NEEDS_PARENT: Final = "__statekeep_parent"
 """A ``replayed`` channel that says that pending writes of the parent belong to a checkpoint: the parent stays with it.
 

@@ -13,6 +13,7 @@ from ..domain import (
     InvalidInput,
     Payload,
     PendingWrite,
+    PrunePolicy,
     SavedCheckpoint,
     Thread,
 )
@@ -92,7 +93,7 @@ class CheckpointBackend(Protocol):
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]: ...
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]: ...
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]: ...
 
     def reindex(self, thread_id: str) -> Operation[int]: ...
 
@@ -286,8 +287,10 @@ class _Operations(Repository[CheckpointBackend]):
         """
         return self.backend.copy_thread(text("source_id", source_id), text("target_id", target_id))
 
-    def _prune(self, thread_ids: Sequence[str], *, keep: int = 1) -> Operation[None]:
-        """Keep the newest checkpoints of each namespace and delete the others.
+    def _prune(
+        self, thread_ids: Sequence[str], policy: PrunePolicy | None = None, *, keep: int | None = None
+    ) -> Operation[None]:
+        """Keep the newest checkpoints of each namespace and delete the others, or those of a certain age.
 
         Pending writes go with their checkpoint; those go, too, whose checkpoint is not there and would be older than
         the newest. Ancestors from whose writes a kept checkpoint rebuilds a ``replayed`` channel are kept too; a kept
@@ -297,9 +300,22 @@ class _Operations(Repository[CheckpointBackend]):
 
         Args:
             thread_ids: the threads; unknown ones are no error.
-            keep: how many to keep in each namespace; 0 deletes the threads.
+            policy: which to keep in each namespace, by number and age.
+            keep: instead of a policy, how many to keep in each namespace: 1 if there is neither; 0 deletes the threads.
+
+        Example:
+            >>> import datetime as dt, statekeep
+            >>> with statekeep.connect("memory:") as keep:
+            ...     keep.checkpoints.prune(["t"], keep=10)
+            ...     keep.checkpoints.prune(["t"], statekeep.PrunePolicy(keep=1, older_than=dt.timedelta(days=30)))
         """
-        return self.backend.prune(texts("thread_ids", thread_ids), count("keep", keep))
+        if policy is not None and not isinstance(policy, PrunePolicy):
+            raise InvalidInput(f"policy must be a PrunePolicy, got {type(policy).__name__}", field="policy")
+        if policy is not None and keep is not None:
+            raise InvalidInput("keep is a part of the policy: give one of them", field="keep")
+        if policy is None:
+            policy = PrunePolicy(keep=1 if keep is None else count("keep", keep))
+        return self.backend.prune(texts("thread_ids", thread_ids), policy)
 
     def _reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild what is derived from a thread's records.

@@ -16,6 +16,7 @@ from ..domain import (
     InvalidInput,
     Payload,
     PendingWrite,
+    PrunePolicy,
     SavedCheckpoint,
     Serializer,
     Thread,
@@ -162,9 +163,9 @@ class EncryptedMetadata:
         """Copy a thread with its metadata as it is stored."""
         yield from self.backend.copy_thread(source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
         """Delete old checkpoints."""
-        yield from self.backend.prune(thread_ids, keep)
+        yield from self.backend.prune(thread_ids, policy)
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild what is derived."""

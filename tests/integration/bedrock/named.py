@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from statekeep.domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, SavedCheckpoint, Thread
+from statekeep.domain import (
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    PendingWrite,
+    PrunePolicy,
+    SavedCheckpoint,
+    Thread,
+)
 from statekeep.langgraph_shim.checkpoint.base import Saver
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.checkpoints import Supply
@@ -94,12 +102,12 @@ class NamedThreads:
         source, target = (yield from self.session(source_id)), (yield from self.session(target_id))
         yield from self.backend.copy_thread(source, target)
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        if keep == 0:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
+        if policy.is_deletion:
             for thread_id in dict.fromkeys(thread_ids):
                 yield from self.delete_thread(thread_id)
         else:
-            yield from self.backend.prune(thread_ids, keep)
+            yield from self.backend.prune(thread_ids, policy)
 
     def continuing(self, thread_id: str) -> Operation[str]:
         former = yield from self.session(thread_id)

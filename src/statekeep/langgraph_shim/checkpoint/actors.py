@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from ...domain import InvalidInput
+from ...domain import InvalidInput, PrunePolicy
 from ...domain.shown import shown
 from ...repositories.agentcore import AgentCoreCheckpoints
 from ...repositories.operation import Operation, nested
@@ -139,14 +139,13 @@ def copy_thread(
 
 
 def prune(
-    backend: AgentCoreCheckpoints, thread_ids: Sequence[str], strategy: str, actor_id: str | None
+    backend: AgentCoreCheckpoints, thread_ids: Sequence[str], policy: PrunePolicy, actor_id: str | None
 ) -> Operation[None]:
     """Delete old checkpoints."""
-    operations.checkpoints_kept(strategy)
     owners: dict[str | None, list[str]] = {}
     identifiers(thread_ids, "thread_ids")
     for position, thread_id in enumerate(thread_ids):
         actor = yield from owner(backend, thread_id, actor_id, f"thread_ids[{position}]")
         owners.setdefault(actor, []).append(thread_id)
     for actor, threads in owners.items():
-        yield from operations.prune(_of(backend, actor), threads, strategy)
+        yield from operations.prune(_of(backend, actor), threads, policy)

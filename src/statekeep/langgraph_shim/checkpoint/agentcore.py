@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
@@ -16,7 +17,7 @@ from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.notices import aws_logger, notice
 from ..serializers import Strict, chosen_serde
-from . import actors
+from . import actors, operations
 from .base import RepositorySaver
 from .of_actors import SaverOfActors
 
@@ -51,6 +52,9 @@ class AgentCoreMemorySaver(SaverOfActors):
         inline: bytes up to which a channel value is stored within each checkpoint that has it.
         progress: called with a :class:`~statekeep.repositories.agentcore.Progress` while threads are deleted, which
             takes a call for each event.
+        max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
+            all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more. The
+            service deletes 20 events a second, so a put that prunes takes seconds.
         **options: ``grace`` and ``renewal`` of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints`; how to
             reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``,
             ``aws_secret_access_key``, ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``,
@@ -90,6 +94,7 @@ class AgentCoreMemorySaver(SaverOfActors):
         encrypt_metadata: Encrypt = False,
         inline: int = INLINE,
         progress: Callable[[Progress], None] | None = None,
+        max_checkpoints: int | None = None,
         **options: Any,
     ) -> None:
         for name in options.keys() & _WITHOUT_EFFECT:
@@ -97,7 +102,12 @@ class AgentCoreMemorySaver(SaverOfActors):
             notice(aws_logger, logging.WARNING, name, f"{name} has no effect: {_WITHOUT_EFFECT[name]}")
         serde = chosen_serde(serde, strict)
         backend = open_checkpoints(memory_id, actor_id=actor_id, inline=inline, progress=progress, **options)
-        super().__init__(CheckpointRepository(backend), serde=serde, encrypt_metadata=encrypt_metadata)
+        super().__init__(
+            CheckpointRepository(backend),
+            serde=serde,
+            encrypt_metadata=encrypt_metadata,
+            max_checkpoints=max_checkpoints,
+        )
         self.memory_id = backend.memory_id
         self.actor_id = backend.actor_id
 
@@ -205,21 +215,39 @@ class AgentCoreMemorySaver(SaverOfActors):
         """As :meth:`copy_thread`."""
         await self._arun(actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None) -> None:
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+        actor_id: str | None = None,
+    ) -> None:
         """As :meth:`RepositorySaver.prune`.
 
         Args:
             thread_ids: the threads.
             strategy: ``"keep_latest"`` or ``"delete"``.
+            keep: how many stay in each namespace; 1 by default.
+            older_than: only those of the others go that are older: a ``timedelta``, or seconds.
             actor_id: whose they are; not needed if no other actor has threads of these ids.
 
         Raises:
             InvalidInput: several actors have such a thread, or as there. Nothing was deleted.
         """
-        self._run(actors.prune(self._plain, thread_ids, strategy, actor_id))
+        policy = operations.policy_of(strategy, keep, older_than)
+        self._run(actors.prune(self._plain, thread_ids, policy, actor_id))
 
     async def aprune(
-        self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+        actor_id: str | None = None,
     ) -> None:
         """As :meth:`prune`."""
-        await self._arun(actors.prune(self._plain, thread_ids, strategy, actor_id))
+        policy = operations.policy_of(strategy, keep, older_than)
+        await self._arun(actors.prune(self._plain, thread_ids, policy, actor_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ...repositories.encrypted_metadata import Encrypt, encrypting
 from ..faces import Awaiting, Blocking, Faces, checked_repository
 from ..serializers import Strict, chosen_serde
 from . import operations
+from .retention import Retention
 from .versions import next_version
 
 
@@ -42,7 +44,9 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None,
         strict: Strict,
         encrypt_metadata: Encrypt = False,
+        max_checkpoints: int | None = None,
     ) -> None:
+        self._retention = None if max_checkpoints is None else Retention(max_checkpoints)
         super().__init__(serde=chosen_serde(serde, strict))
         self._plain = backend
         self._backend = encrypting(backend, self.serde, encrypt_metadata)
@@ -155,7 +159,9 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             InvalidInput: an argument does not have LangGraph's shape.
         """
         saver = self._at(config)
-        return saver._run(operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions))
+        return saver._run(
+            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention)
+        )
 
     async def aput(
         self,
@@ -166,7 +172,9 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """As :meth:`put`."""
         saver = self._at(config)
-        return await saver._arun(operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions))
+        return await saver._arun(
+            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention)
+        )
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -233,23 +241,41 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         """As :meth:`copy_thread`."""
         await self._arun(operations.copy_thread(self._backend, source_thread_id, target_thread_id))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+    ) -> None:
         """Delete old checkpoints of threads.
 
         Args:
             thread_ids: the threads; unknown ones are no error.
-            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the ancestors from
-                which it rebuilds a ``DeltaChannel``; ``"delete"`` deletes the threads.
+            strategy: ``"keep_latest"`` keeps the newest checkpoints of each namespace, and the ancestors from
+                which they rebuild a ``DeltaChannel``; ``"delete"`` deletes the threads.
+            keep: how many stay in each namespace; 1 by default.
+            older_than: only those of the others go that are older, as their ``ts`` says: a ``timedelta``, or seconds.
 
         Raises:
-            InvalidInput: another strategy, or ``thread_ids`` is one text (then also a ``TypeError``). Nothing
+            InvalidInput: an argument is wrong, or ``thread_ids`` is one text (then also a ``TypeError``). Nothing
                 was changed.
         """
-        self._run(operations.prune(self._backend, thread_ids, strategy))
+        policy = operations.policy_of(strategy, keep, older_than)
+        self._run(operations.prune(self._backend, thread_ids, policy))
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    async def aprune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+    ) -> None:
         """As :meth:`prune`."""
-        await self._arun(operations.prune(self._backend, thread_ids, strategy))
+        policy = operations.policy_of(strategy, keep, older_than)
+        await self._arun(operations.prune(self._backend, thread_ids, policy))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -292,6 +318,8 @@ class RepositorySaver(Blocking, Saver):
         encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
             which alone ``list`` can filter then. See
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
+        max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
+            all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
 
     Raises:
         InvalidInput: ``repository`` is not a ``CheckpointRepository``, ``serde`` no serializer, or ``strict``
@@ -315,9 +343,10 @@ class RepositorySaver(Blocking, Saver):
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
         encrypt_metadata: Encrypt = False,
+        max_checkpoints: int | None = None,
     ) -> None:
         keep = checked_repository(repository, CheckpointRepository, AsyncCheckpointRepository, "AsyncRepositorySaver")
-        super().__init__(keep.backend, serde, strict, encrypt_metadata)
+        super().__init__(keep.backend, serde, strict, encrypt_metadata, max_checkpoints)
 
 
 class AsyncRepositorySaver(Awaiting, Saver):
@@ -334,6 +363,8 @@ class AsyncRepositorySaver(Awaiting, Saver):
         encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
             which alone ``list`` can filter then. See
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
+        max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
+            all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
 
     Raises:
         InvalidInput: ``repository`` is not an ``AsyncCheckpointRepository``, ``serde`` no serializer, or ``strict``
@@ -361,6 +392,7 @@ class AsyncRepositorySaver(Awaiting, Saver):
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
         encrypt_metadata: Encrypt = False,
+        max_checkpoints: int | None = None,
     ) -> None:
         keep = checked_repository(repository, AsyncCheckpointRepository, CheckpointRepository, "RepositorySaver")
-        super().__init__(keep.backend, serde, strict, encrypt_metadata)
+        super().__init__(keep.backend, serde, strict, encrypt_metadata, max_checkpoints)

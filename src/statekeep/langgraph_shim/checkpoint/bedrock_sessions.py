@@ -158,18 +158,18 @@ class _BedrockSessions(Saver):
         await Saver.adelete_for_runs(self, run_ids)
 
     @_not_there
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", **options: Any) -> None:
         """Delete threads if ``strategy`` is ``"delete"``.
 
         Raises:
             Unsupported: it is ``"keep_latest"``.
         """
-        Saver.prune(self, thread_ids, strategy=strategy)
+        Saver.prune(self, thread_ids, strategy=strategy, **options)
 
     @_not_there
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", **options: Any) -> None:
         """As :meth:`prune`."""
-        await Saver.aprune(self, thread_ids, strategy=strategy)
+        await Saver.aprune(self, thread_ids, strategy=strategy, **options)
 
 
 class BedrockSessionSaver(_BedrockSessions, RepositorySaver):

@@ -6,6 +6,7 @@ repository would check.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from ...domain import InvalidInput, SavedCheckpoint, Serializer
+from ...domain import InvalidInput, PrunePolicy, SavedCheckpoint, Serializer
 from ...domain.shown import shown
 from ...repositories.checkpoints import CheckpointBackend
 from ...repositories.encrypted_metadata import EncryptedMetadata
@@ -36,8 +37,7 @@ from .convert import (
     writes_to_domain,
 )
 from .metadata import pack
-
-_KEEP = {"keep_latest": 1, "delete": 0}
+from .retention import Retention
 
 
 def put(
@@ -47,12 +47,15 @@ def put(
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
     new_versions: ChannelVersions,
+    retention: Retention | None,
 ) -> Operation[RunnableConfig]:
     """Store a checkpoint; returns its config."""
     stored = to_domain(serde, config, checkpoint, metadata, new_versions)
     check_order(stored)
     values = checkpoint["channel_values"]
     yield from backend.put(stored, lambda names: supplied(serde, values, names))
+    if retention is not None and retention.is_due(stored):
+        yield from retention.apply(backend, stored.thread_id)
     return config_of(stored.thread_id, stored.namespace, stored.checkpoint_id)
 
 
@@ -133,22 +136,28 @@ def copy_thread(backend: CheckpointBackend, source_thread_id: str, target_thread
     yield from backend.copy_thread(source, target)
 
 
-def prune(backend: CheckpointBackend, thread_ids: Sequence[str], strategy: str) -> Operation[None]:
+def prune(backend: CheckpointBackend, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
     """Delete old checkpoints."""
-    threads = identifiers(thread_ids, "thread_ids")
-    yield from backend.prune(threads, checkpoints_kept(strategy))
+    yield from backend.prune(identifiers(thread_ids, "thread_ids"), policy)
 
 
-def checkpoints_kept(strategy: str) -> int:
-    """Return how many checkpoints of a namespace a strategy of pruning keeps.
+def policy_of(strategy: str, keep: int | None, older_than: dt.timedelta | float | None) -> PrunePolicy:
+    """Return the policy that a strategy of pruning stands for.
 
     Raises:
-        InvalidInput: there is no such strategy.
+        InvalidInput: there is no such strategy, or it does not go with the numbers.
     """
-    keep = _KEEP.get(strategy) if isinstance(strategy, str) else None
-    if keep is None:
+    if not isinstance(strategy, str) or strategy not in ("keep_latest", "delete"):
         raise InvalidInput(f'strategy must be "keep_latest" or "delete", got {shown(strategy)}', field="strategy")
-    return keep
+    if strategy == "delete":
+        for name, value in (("keep", keep), ("older_than", older_than)):
+            if value is not None:
+                raise InvalidInput(f'{name} goes with strategy="keep_latest": "delete" keeps nothing', field=name)
+        return PrunePolicy(keep=0)
+    policy = PrunePolicy(keep=1 if keep is None else keep, older_than=older_than)
+    if policy.is_deletion:
+        raise InvalidInput('keep must be 1 or more without older_than; strategy="delete" deletes threads', field="keep")
+    return policy
 
 
 def get_delta_channel_history(

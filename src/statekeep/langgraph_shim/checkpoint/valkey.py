@@ -32,6 +32,7 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
+        max_checkpoints: int | None = None,
     ) -> None:
         backend: MemoryCheckpoints | ValkeyCheckpoints
         if isinstance(client, MemoryCheckpoints):
@@ -39,7 +40,7 @@ class _Valkey(Saver):
         else:
             settings: Any = {"prefix": prefix, "ttl": ttl, "refresh_on_read": refresh_on_read}
             backend = ValkeyCheckpoints(carrier(client, deadline), **settings)
-        Saver.__init__(self, backend, serde, strict, encrypt_metadata)
+        Saver.__init__(self, backend, serde, strict, encrypt_metadata, max_checkpoints)
         self.client = client
         self.ttl = backend.ttl
 
@@ -54,6 +55,7 @@ class _Valkey(Saver):
         prefix: str = "statekeep",
         refresh_on_read: bool = False,
         encrypt_metadata: Encrypt = False,
+        max_checkpoints: int | None = None,
         check: bool = False,
         **options: Unpack[ValkeyOptions],
     ) -> Self:
@@ -75,6 +77,9 @@ class _Valkey(Saver):
             refresh_on_read: reading a checkpoint starts its TTL anew.
             encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
                 which alone ``list`` can filter then.
+            max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``;
+                ``None`` for all. A thread is pruned by some of its puts, so for a while it may have twice as many, or
+                ten more.
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
@@ -95,6 +100,7 @@ class _Valkey(Saver):
                 prefix=prefix,
                 refresh_on_read=refresh_on_read,
                 encrypt_metadata=encrypt_metadata,
+                max_checkpoints=max_checkpoints,
             ),
             conn_string,
             lambda: MemoryCheckpoints(ttl=ttl_seconds, refresh_on_read=refresh_on_read),
@@ -114,6 +120,7 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
+        max_checkpoints: int | None = None,
     ) -> Self:
         """Make a saver over a connection pool of valkey-py, sync or async.
 
@@ -129,6 +136,9 @@ class _Valkey(Saver):
             refresh_on_read: reading a checkpoint starts its TTL anew.
             encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
                 which alone ``list`` can filter then.
+            max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``;
+                ``None`` for all. A thread is pruned by some of its puts, so for a while it may have twice as many, or
+                ten more.
             deadline: seconds for which a failing request is tried again.
 
         Raises:
@@ -144,6 +154,7 @@ class _Valkey(Saver):
             prefix=prefix,
             refresh_on_read=refresh_on_read,
             encrypt_metadata=encrypt_metadata,
+            max_checkpoints=max_checkpoints,
         )
 
 
@@ -165,6 +176,8 @@ class ValkeySaver(_Valkey, RepositorySaver):
         encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
             which alone ``list`` can filter then. See
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
+        max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
+            all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:
@@ -205,6 +218,8 @@ class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
         encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
             which alone ``list`` can filter then. See
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
+        max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
+            all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:

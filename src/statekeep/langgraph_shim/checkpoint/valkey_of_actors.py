@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -57,6 +58,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         refresh_on_read: bool = False,
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
+        max_checkpoints: int | None = None,
         **options: Any,
     ) -> None:
         for name in options:
@@ -72,6 +74,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             refresh_on_read=refresh_on_read,
             encrypt_metadata=encrypt_metadata,
             deadline=deadline,
+            max_checkpoints=max_checkpoints,
         )
         self._prefix = prefix
 
@@ -138,17 +141,32 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         saver = self._of(actors.required_actor(actor_id, source_thread_id))
         await ValkeySaver.acopy_thread(saver, source_thread_id, target_thread_id)
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None) -> None:
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+        actor_id: str | None = None,
+    ) -> None:
         """As :meth:`ValkeySaver.prune`, in the threads of one actor.
 
         Raises:
             InvalidInput: it is not known whose they are.
         """
-        ValkeySaver.prune(self._of(actors.required_actor(actor_id, *thread_ids)), thread_ids, strategy=strategy)
+        saver = self._of(actors.required_actor(actor_id, *thread_ids))
+        ValkeySaver.prune(saver, thread_ids, strategy=strategy, keep=keep, older_than=older_than)
 
     async def aprune(
-        self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", actor_id: str | None = None
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep: int | None = None,
+        older_than: dt.timedelta | float | None = None,
+        actor_id: str | None = None,
     ) -> None:
         """As :meth:`prune`."""
         saver = self._of(actors.required_actor(actor_id, *thread_ids))
-        await ValkeySaver.aprune(saver, thread_ids, strategy=strategy)
+        await ValkeySaver.aprune(saver, thread_ids, strategy=strategy, keep=keep, older_than=older_than)

@@ -10,7 +10,16 @@ from typing import Any
 
 from attrs import evolve
 
-from ...domain import ChannelHistory, Checkpoint, CheckpointQuery, InvalidInput, PendingWrite, SavedCheckpoint, Thread
+from ...domain import (
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    InvalidInput,
+    PendingWrite,
+    PrunePolicy,
+    SavedCheckpoint,
+    Thread,
+)
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
@@ -187,10 +196,10 @@ class AgentCoreCheckpoints:
         """
         return copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
         """Read the threads, and delete with one call for each event."""
         for thread_id in dict.fromkeys(thread_ids):
-            yield from prune(self._settings, thread_id, keep)
+            yield from prune(self._settings, thread_id, policy)
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the index of a thread. Reads all of it."""

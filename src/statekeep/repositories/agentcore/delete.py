@@ -6,10 +6,13 @@ pending writes, then checkpoints, then values, then the index, then the lists of
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from attrs import define, evolve
 
+from ...domain import PrunePolicy
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, too_late, with_sources
 from ..operation import Operation
@@ -118,9 +121,9 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
         settings.recent.forget(place.key)
 
 
-def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
-    """Keep the newest checkpoints of each namespace, and their sources."""
-    if keep == 0:
+def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
+    """Keep the checkpoints of each namespace that a policy chooses, and their sources."""
+    if policy.is_deletion:
         yield from delete_thread(settings, thread_id)
         return
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
@@ -129,30 +132,34 @@ def prune(settings: Settings, thread_id: str, keep: int) -> Operation[None]:
     indexes = yield from _indexes(settings, place, listed.orders)
     roots: dict[str, Head] = {}
     kept_roots: set[str] = set()
-    nested: dict[str, set[str]] = {}
+    nested: dict[str, Collection[str]] = {}
     runs: set[str] = set()
     left: set[str] = set()
     # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
     # still say which nested namespaces go with them.
     for namespace, indexed in indexes.items():
         heads = yield from _heads(settings, place, namespace, indexed)
-        newest = sorted(heads, reverse=True)[:keep]
-        kept = with_sources(newest, {id_: head.link for id_, head in heads.items()}.get)
+        chosen = policy.kept(heads, partial(_created_at, heads))
+        kept = with_sources(chosen, {id_: head.link for id_, head in heads.items()}.get)
         runs |= {run for head in heads.values() if (run := head.run_id)}
         if namespace == "":
             roots, kept_roots = heads, kept
-        elif is_under_root(namespace) and newest and heads[newest[0]].root_id in roots.keys() - kept_roots:
+        elif is_under_root(namespace) and heads and heads[max(heads)].root_id in roots.keys() - kept_roots:
             yield from _delete_namespace(sweep, place, namespace, indexed, heads)
             continue
         left |= {run for id_ in kept if (run := heads[id_].run_id)}
         if namespace:
-            nested[namespace] = kept
+            nested[namespace] = heads
             yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
     if roots:
         yield from _remove(sweep, place, "", indexes[""], roots, roots.keys() - kept_roots)
     yield from _leave_runs(sweep, place, runs - left)
-    yield from _remove_late_writes(sweep, place, {"": roots.keys() & kept_roots, **nested})
+    yield from _remove_late_writes(sweep, place, {"": roots, **nested})
     settings.recent.forget(place.key)
+
+
+def _created_at(heads: Mapping[str, Head], checkpoint_id: str) -> dt.datetime:
+    return heads[checkpoint_id].created_at
 
 
 def _remove_late_writes(sweep: _Sweep, place: ThreadPlace, stored: Mapping[str, Collection[str]]) -> Operation[None]:

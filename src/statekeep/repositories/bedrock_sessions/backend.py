@@ -10,6 +10,7 @@ from ...domain import (
     Checkpoint,
     CheckpointQuery,
     PendingWrite,
+    PrunePolicy,
     SavedCheckpoint,
     Thread,
     Unsupported,
@@ -227,13 +228,13 @@ class BedrockSessionCheckpoints:
         """Copy into an active session: a call to read each step, and one to write it."""
         return threads.copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
-        """Delete threads if ``keep`` is zero.
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
+        """Delete threads if the policy keeps nothing.
 
         Raises:
-            Unsupported: ``keep`` is greater. Nothing was deleted.
+            Unsupported: it does. Nothing was deleted.
         """
-        if keep > 0:
+        if not policy.is_deletion:
             raise Unsupported(
                 "Bedrock deletes no steps of a session, so checkpoints cannot be pruned; continue_thread(thread_id) "
                 "makes a new session with the newest ones"

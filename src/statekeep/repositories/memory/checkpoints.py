@@ -17,6 +17,7 @@ from ...domain import (
     CheckpointQuery,
     MissingChannels,
     PendingWrite,
+    PrunePolicy,
     SavedCheckpoint,
     Thread,
 )
@@ -290,16 +291,16 @@ class MemoryCheckpoints(AtOnce):
                 namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at, self._early_expires_at())
 
     @at_once
-    def prune(self, thread_ids: Sequence[str], keep: int) -> None:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> None:
         with self._lock:
             for thread_id in dict.fromkeys(thread_ids):
                 thread = self._live(thread_id)
                 if thread is None:
                     continue
-                if keep == 0:
+                if policy.is_deletion:
                     del self._threads[thread_id]
                 else:
-                    _prune(thread, keep)
+                    _prune(thread, policy)
 
     @at_once
     def reindex(self, thread_id: str) -> int:
@@ -352,12 +353,12 @@ def _keep(namespace: Namespace, checkpoint_ids: Collection[str]) -> set[str]:
     return kept
 
 
-def _prune(thread: _Thread, keep: int) -> None:
+def _prune(thread: _Thread, policy: PrunePolicy) -> None:
     for namespace in thread.namespaces.values():
         namespace.forget_late_writes()
     root = thread.namespaces.get("", Namespace())
     before = set(root.records)
-    kept = _keep(root, sorted(before, reverse=True)[:keep])
+    kept = _keep(root, root.kept(policy))
     for name, namespace in list(thread.namespaces.items()):
         if name == "":
             continue
@@ -365,4 +366,4 @@ def _prune(thread: _Thread, keep: int) -> None:
         if is_under_root(name) and newest is not None and namespace.records[newest].root_id in before - kept:
             del thread.namespaces[name]
         else:
-            _keep(namespace, sorted(namespace.records, reverse=True)[:keep])
+            _keep(namespace, namespace.kept(policy))

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint, ValueSource, tagged_json
+from ...domain import Channel, Checkpoint, Payload, PendingWrite, PrunePolicy, SavedCheckpoint, ValueSource, tagged_json
 from ...domain.lineage import Link, root_of, run_of, too_late
 
 ValueKey = tuple[str, type, str | int | float]
@@ -84,6 +84,9 @@ class Namespace:
 
     def newest(self) -> str | None:
         return max(self.records, default=None)
+
+    def kept(self, policy: PrunePolicy) -> list[str]:
+        return policy.kept(self.records, lambda checkpoint_id: self.records[checkpoint_id].created_at)
 
     # -- checkpoints
 

@@ -33,7 +33,16 @@ from typing import Any, TypeVar, cast
 import anyio
 import pytest
 
-from ...domain import Channel, Checkpoint, InvalidInput, MissingChannels, Payload, PendingWrite, SavedCheckpoint
+from ...domain import (
+    Channel,
+    Checkpoint,
+    InvalidInput,
+    MissingChannels,
+    Payload,
+    PendingWrite,
+    PrunePolicy,
+    SavedCheckpoint,
+)
 from ...domain.lineage import NEEDS_PARENT
 from ...domain.model import LONGEST_ID
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
@@ -1049,6 +1058,74 @@ class CheckpointContract:
         assert await ids(keep.list("u")) == ["3", "3"]
         await keep.prune(["u", "v"], keep=0)
         assert [thread.thread_id async for thread in keep.list_threads()] == ["t"]
+
+    async def test_prune_by_age(self, keep: AsyncCheckpointRepository) -> None:
+        now = dt.datetime.now(dt.UTC)
+
+        async def put(thread: str, *ages: int, namespace: str = "", **metadata: Any) -> None:
+            for number, days in enumerate(ages):
+                made = now - dt.timedelta(days=days)
+                await keep.put(
+                    checkpoint(str(number), thread=thread, namespace=namespace, created_at=made, metadata=metadata)
+                )
+                await keep.put_writes(thread, str(number), [write("x")], namespace=namespace)
+
+        async def left(thread: str, namespace: str | None = None) -> list[str]:
+            return await ids(keep.list(thread, namespace=namespace))
+
+        month = dt.timedelta(days=30)
+        await put("t", 90, 1, 60, 40, 3)  # the times need not be in order
+        await keep.prune(["t"], PrunePolicy(keep=2, older_than=month))
+        assert await left("t") == ["4", "3", "1"]
+        await keep.prune(["t"], PrunePolicy(keep=0, older_than=2 * 86_400))
+        assert await left("t") == ["1"]
+        assert values(await keep.get("t")) == ["x"]
+        await put("old", 90, 80)
+        await put("old", 70, namespace="n")
+        await keep.prune(["old"], PrunePolicy(older_than=month))
+        assert await left("old") == ["1", "0"]
+        await keep.prune(["old", "unknown"], PrunePolicy(keep=0, older_than=month))
+        assert await left("old") == []
+        assert [thread.thread_id async for thread in keep.list_threads()] == ["t"]
+        assert await keep.reindex("old") == 0
+        # A nested graph goes with its root, and otherwise by its own age.
+        await put("n", 90, 1)
+        await put("n", 2, namespace="of:0", parents={"": "0"})
+        await put("n", 90, 2, namespace="of:1", parents={"": "1"})
+        await put("n", 90, 2, namespace="plain", parents={"": "0"})
+        await keep.prune(["n"], PrunePolicy(keep=0, older_than=month))
+        assert await left("n", "") == ["1"]
+        assert await left("n", "of:0") == []
+        assert await left("n", "of:1") == await left("n", "plain") == ["1"]
+        # What is rebuilt from older ones needs them.
+        replayed = {"a": Channel.replayed(1)}
+        await keep.put(
+            checkpoint("1", thread="r", created_at=now - 9 * month, channels={"a": Channel.of(0, payload("v"))})
+        )
+        await keep.put(checkpoint("2", thread="r", created_at=now - 8 * month, parent="1", channels=replayed))
+        await keep.put(checkpoint("3", thread="r", created_at=now, parent="2", channels=replayed))
+        await keep.prune(["r"], PrunePolicy(keep=0, older_than=month))
+        assert await left("r") == ["3", "2", "1"]
+
+    @pytest.mark.parametrize(
+        "older_than", [-1, -0.5, math.nan, math.inf, True, "30 days", 10**11, dt.timedelta(days=-1)]
+    )
+    async def test_bad_ages(self, keep: AsyncCheckpointRepository, older_than: Any) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            PrunePolicy(older_than=older_than)
+        assert caught.value.field == "older_than"
+
+    async def test_bad_policies(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1"))
+        await keep.put(checkpoint("2"))
+        for policy, number, field in ((1, None, "policy"), (PrunePolicy(), 1, "keep"), (None, -1, "keep")):
+            with pytest.raises(InvalidInput) as caught:
+                await keep.prune(["t"], cast(Any, policy), keep=number)
+            assert caught.value.field == field
+        with pytest.raises(InvalidInput) as caught:
+            PrunePolicy(keep=-1)
+        assert caught.value.field == "keep"
+        assert await ids(keep.list("t")) == ["2", "1"]
 
     async def test_prune_keeps_writes_that_came_before_their_checkpoint(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1"))

@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import pairwise
@@ -21,7 +22,16 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ...domain import Channel, Checkpoint, CheckpointQuery, Payload, PendingWrite, SavedCheckpoint, ValueSource
+from ...domain import (
+    Channel,
+    Checkpoint,
+    CheckpointQuery,
+    Payload,
+    PendingWrite,
+    PrunePolicy,
+    SavedCheckpoint,
+    ValueSource,
+)
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry, canonical
@@ -272,13 +282,18 @@ class CheckpointMachine(ComparingMachine):
             lambda: self.oracle.copy_thread(source_id, target_id),
         )
 
-    @rule(thread_ids=st.lists(some.thread_ids(), max_size=3), keep=st.integers(0, 3))
-    def prune(self, thread_ids: list[str], keep: int) -> None:
+    @rule(
+        thread_ids=st.lists(some.thread_ids(), max_size=3),
+        keep=st.integers(0, 3),
+        older_than=st.none() | st.sampled_from([dt.timedelta(), dt.timedelta(days=365 * 20)]),
+    )
+    def prune(self, thread_ids: list[str], keep: int, older_than: dt.timedelta | None) -> None:
         def expected() -> None:
             for thread_id in thread_ids:
-                self.oracle.prune(thread_id, keep)
+                self.oracle.prune(thread_id, keep, older_than)
 
-        self.compare(lambda: self.repository.prune(thread_ids, keep=keep), expected)
+        policy = PrunePolicy(keep=keep, older_than=older_than)
+        self.compare(lambda: self.repository.prune(thread_ids, policy), expected)
 
     @rule(thread_id=some.thread_ids())
     def reindex(self, thread_id: str) -> None:

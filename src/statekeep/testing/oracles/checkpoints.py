@@ -8,6 +8,7 @@ It shares no code with any backend, and each is compared to it.
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -244,10 +245,12 @@ class Oracle:
         for place, stored in self.checkpoints.items():
             self._reduce(place, {id_ for id_, kept in stored.items() if kept.metadata.get("run_id") not in run_ids})
 
-    def prune(self, thread_id: str, keep: int) -> None:
-        if keep == 0:
+    def prune(self, thread_id: str, keep: int, older_than: dt.timedelta | None = None) -> None:
+        if keep == 0 and older_than is None:
             self.delete_thread(thread_id)
             return
+        since = None if older_than is None else dt.datetime.now(dt.UTC) - older_than
+        self._forget_late_writes(thread_id)
         roots = set(self.checkpoints.get((thread_id, ""), {}))
         for place in sorted(place for place in self.checkpoints if place[0] == thread_id):  # the root comes first
             stored = self.checkpoints[place]
@@ -261,8 +264,9 @@ class Oracle:
                 for key in [key for key in self.writes if key[:2] == place]:
                     del self.writes[key]
             else:
-                self._reduce(place, set(sorted(stored)[-keep:]))
-        self._forget_late_writes(thread_id)
+                newest_first = sorted(stored, reverse=True)
+                young = {id_ for id_ in stored if since is not None and stored[id_].checkpoint.created_at > since}
+                self._reduce(place, young | set(newest_first[:keep]))
 
     def reindex(self, thread_id: str) -> int:
         self._forget_late_writes(thread_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ....domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, SavedCheckpoint, Thread
+from ....domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, PrunePolicy, SavedCheckpoint, Thread
 from ...checkpoints import Supply
 from ...operation import Operation, Page
 from ..backend import ValkeyBackend
@@ -102,10 +102,10 @@ class ValkeyCheckpoints(ValkeyBackend):
         """Copy in one put per checkpoint, and one call if it has pending writes."""
         return copy.copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], keep: int) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
         """Prune in steps of 500 records."""
         for thread_id in thread_ids:
-            yield from delete.prune(self._settings, thread_id, keep)
+            yield from delete.prune(self._settings, thread_id, policy)
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
 
-from ....domain import CorruptRecord, Thread, tagged_json
+from ....domain import CorruptRecord, PrunePolicy, Thread, tagged_json
 from ....domain.lineage import Link, is_under_root, root_of, too_late, with_sources
 from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks
+from ..codecs import decode_time
 from ..keys import decode_part, decode_text, encode_part
 from ..requests import Call, Commands
 from ..scripts import script
@@ -32,6 +35,11 @@ ATTEMPTS = 5
 """Searches for unused values at most; those left go with a later deletion."""
 
 
+NODE_FIELDS = ("parent_id", "run_id", "channels", "created_at", "checkpoint_id", "incomplete")
+CHANNELS, OWN_ID, INCOMPLETE = map(NODE_FIELDS.index, ("channels", "checkpoint_id", "incomplete"))
+"""The fields that a node is made of, and at the end one of the channel values."""
+
+
 @frozen
 class Node(Link):
     """A checkpoint's links to others; names of channels are encoded."""
@@ -40,6 +48,8 @@ class Node(Link):
     run_id: str | None
     fields: Sequence[str]
     """The fields of the values hash that it refers to."""
+    created_at: bytes | None
+    """As it is stored."""
     is_copy: bool = False
     """Whether it was read from the copy of the newest, because its record is gone."""
 
@@ -59,17 +69,17 @@ def _read_nodes(keys: NamespaceKeys) -> Operation[tuple[dict[str, Node], bool]]:
         names = [decode_text(name, keys.checkpoints) for name in ids]
         is_last = len(ids) < SCAN
         records = [*map(keys.checkpoint, names), *([keys.head, keys.values] if is_last else [])]
-        table = yield from read_fields(records, ["parent_id", "run_id", "channels", "checkpoint_id", "incomplete"])
+        table = yield from read_fields(records, NODE_FIELDS)
         gone: list[str] = []
         for name, key, row in zip(names, records, table, strict=False):
-            if row[2] is None:
+            if row[CHANNELS] is None:
                 # It expired or was removed by others: it must not count as one that is kept.
                 gone.append(name)
             else:
                 found[name] = _node(name, key, row)
         yield from adopt_checkpoints(keys, gone)
         if is_last:
-            copy, held, is_incomplete = table[-2], table[-2][3], table[-1][4] is not None
+            copy, held, is_incomplete = table[-2], table[-2][OWN_ID], table[-1][INCOMPLETE] is not None
             if held is not None and (name := held.decode(errors="replace")) not in found:
                 is_incomplete = is_incomplete or not found
                 found[name] = evolve(_node(name, keys.head, copy), is_copy=True)
@@ -78,7 +88,7 @@ def _read_nodes(keys: NamespaceKeys) -> Operation[tuple[dict[str, Node], bool]]:
 
 
 def _node(name: str, key: str, row: Row) -> Node:
-    parent_id, run_id, channels, *_ = row
+    parent_id, run_id, channels, created_at, *_ = row
     fields = value_fields(channels, key)
     return Node(
         parent_id=decode_text(parent_id, key) if parent_id else None,
@@ -87,6 +97,7 @@ def _node(name: str, key: str, row: Row) -> Node:
         checkpoint_id=name,
         run_id=decode_text(run_id, key) if run_id else None,
         fields=fields,
+        created_at=created_at,
     )
 
 
@@ -330,35 +341,50 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
 
-def prune(settings: CheckpointSettings, thread_id: str, keep: int) -> Operation[None]:
-    """Keep the newest checkpoints of each namespace, and those that they need."""
-    if keep == 0:
+def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
+    """Keep the checkpoints of each namespace that a policy chooses, and those that they need."""
+    if policy.is_deletion:
         yield from delete_thread(settings, thread_id)
         return
+    # With other policies some checkpoint stays, and the thread stays in the index.
+    entry = (yield from find_thread(settings, thread_id)) if settings.cluster and policy.keep == 0 else None
     roots: dict[str, Node] = {}
     kept_roots: set[str] = set()
     gone: list[NamespaceKeys] = []
+    is_empty = True
     # The root namespace is "", so it comes first, but its checkpoints go last: if this is cut off and repeated, they
     # still say which nested namespaces go with them.
     for namespace in (yield from list_namespaces(settings, thread_id)):
         keys = settings.keys(thread_id, namespace)
         nodes = yield from _nodes(settings, keys)
-        newest = [name for name, node in nodes.items() if not node.is_copy][:keep]
-        kept = with_sources([*newest, *(name for name, node in nodes.items() if node.is_copy)], nodes.get)
+        whole = [name for name, node in nodes.items() if not node.is_copy]
+        chosen = policy.kept(whole, partial(_created_at, keys, nodes))
+        kept = with_sources([*chosen, *(nodes.keys() - whole)], nodes.get)
         if namespace == "":
             roots, kept_roots = nodes, kept
             continue
-        if is_under_root(namespace) and newest:
-            root = yield from _read_root(keys, newest[0])
+        if is_under_root(namespace) and whole:
+            root = yield from _read_root(keys, whole[0])
             if root in roots and root not in kept_roots:
                 gone.append(keys)
                 continue
         yield from _remove(settings, keys, nodes, nodes.keys() - kept)
-        yield from remove_late_writes(settings, keys, kept)
+        yield from remove_late_writes(settings, keys, nodes.keys())
+        is_empty = is_empty and not kept
     yield from _delete_namespaces(settings, gone)
     root_keys = settings.keys(thread_id, "")
     yield from _remove(settings, root_keys, roots, roots.keys() - kept_roots)
-    yield from remove_late_writes(settings, root_keys, kept_roots)
+    yield from remove_late_writes(settings, root_keys, roots.keys())
+    if entry is not None and is_empty and not kept_roots:
+        yield from _forget_in_cluster(settings, thread_id, entry)
+
+
+def _created_at(keys: NamespaceKeys, nodes: Mapping[str, Node], checkpoint_id: str) -> dt.datetime:
+    key = keys.checkpoint(checkpoint_id)
+    try:
+        return decode_time((nodes[checkpoint_id].created_at or b"").decode())
+    except ValueError as error:
+        raise CorruptRecord(f"checkpoint is damaged: {error}", key=key) from error
 
 
 def _read_root(keys: NamespaceKeys, checkpoint_id: str) -> Operation[str | None]:
