@@ -382,6 +382,23 @@ def test_consumed_channels_do_not_keep_old_checkpoints(pruning_saver: Repository
     assert graph.invoke({"log": []}, thread())["log"] == ["0", "1", "2"] * 2
 
 
+@pytest.mark.parametrize("name", PRUNING)
+def test_a_saver_that_keeps_few_checkpoints(backends: Backends, name: str) -> None:
+    with backends.sync(name, max_checkpoints=3) as saver:
+        graph, other = counting().compile(checkpointer=saver), counting().compile(checkpointer=InMemorySaver())
+        for _ in range(6):
+            assert graph.invoke({"log": []}, thread()) == other.invoke({"log": []}, thread())
+        kept = list(saver.list(thread()))
+        assert 3 <= len(kept) < 3 + 10  # of 30
+        assert kept[-1].parent_config is None
+        assert graph.get_state(thread()).values == other.get_state(thread()).values
+        stops = counting().compile(checkpointer=saver, interrupt_before=["c"])
+        for _ in range(6):
+            stops.invoke({"log": []}, thread("stops"))
+            assert stops.invoke(None, thread("stops"))["text"].endswith("abc")
+        assert len(list(saver.list(thread("stops")))) < 3 + 10
+
+
 # Delta channels
 
 
