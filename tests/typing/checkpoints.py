@@ -41,7 +41,7 @@ def blocking(
     checkpoints.delete_thread()  # type: ignore[call-arg]
     checkpoints.delete_runs(runs=["r"])  # type: ignore[call-arg]
     checkpoints.copy_thread("t")  # type: ignore[call-arg]
-    checkpoints.prune(["t"], 2)  # type: ignore[call-arg]
+    checkpoints.prune(["t"], 2)  # type: ignore[arg-type]
     checkpoints.reindex(1)  # type: ignore[arg-type]
 
 
@@ -83,5 +83,5 @@ async def awaiting(
     await checkpoints.delete_thread()  # type: ignore[call-arg]
     await checkpoints.delete_runs(runs=["r"])  # type: ignore[call-arg]
     await checkpoints.copy_thread("t")  # type: ignore[call-arg]
-    await checkpoints.prune(["t"], 2)  # type: ignore[call-arg]
+    await checkpoints.prune(["t"], 2)  # type: ignore[arg-type]
     await checkpoints.reindex(1)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import datetime as dt
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.base import Checkpoint
@@ -41,7 +41,7 @@ def at(thread_id: str = "t", namespace: str = "", checkpoint_id: str | None = No
 
 
 def made(**more: Any) -> Checkpoint:
-    found: Any = {
+    found = {
         "v": 4,
         "id": str(uuid6()),
         "ts": dt.datetime.now(dt.UTC).isoformat(),
@@ -50,7 +50,7 @@ def made(**more: Any) -> Checkpoint:
         "versions_seen": {},
         **more,
     }
-    return found
+    return cast(Checkpoint, found)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_copies_count_too() -> None:
 def test_prune_by_number_and_age(backend: Watched) -> None:
     saver = RepositorySaver(CheckpointRepository(backend))
     now = dt.datetime.now(dt.UTC)
-    every = []
+    every: list[str] = []
     for days in (90, 60, 40, 3, 2, 1):
         stamp = (now - dt.timedelta(days=days)).isoformat()
         every.insert(0, saver.put(at(), made(ts=stamp), {"step": 0}, {})["configurable"]["checkpoint_id"])

@@ -91,11 +91,8 @@ def complete(
     found = to_tuple(serde, saved)
     if lacks_sends(found):
         place = (saved.thread_id, saved.namespace, saved.parent_id)
-        for parent in page:
-            if (parent.thread_id, parent.namespace, parent.checkpoint_id) == place:
-                break
-        else:
-            parent = yield from nested(backend.get(*place))
+        near = [one for one in page if (one.thread_id, one.namespace, one.checkpoint_id) == place]
+        parent = near[0] if near else (yield from nested(backend.get(*place)))
         attach_sends(serde, found, parent)
     return found
 
