@@ -16,14 +16,23 @@ from . import tagged_json
 from .errors import InvalidInput
 from .ids import new_checkpoint_id
 from .json_values import LARGEST
-from .model import SHORT, Model, Name, Text, is_plain
+from .model import SHORT, Model, Name, Text, is_plain, plain_text
 from .payload import Payload
 
-Version = (
+
+def _is_version(value: Any) -> Any:
+    # Pydantic would make a float of whatever has `__float__`, such as an integer of numpy.
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise PydanticCustomError("version", "a version must be text, an integer or a float")
+    return value
+
+
+Version = Annotated[
     Text
     | Annotated[int, Strict(), Field(gt=-LARGEST, lt=LARGEST)]
-    | Annotated[float, Strict(), Field(allow_inf_nan=False)]
-)
+    | Annotated[float, Strict(), Field(allow_inf_nan=False)],
+    BeforeValidator(_is_version),
+]
 """A channel's version: text, integer or float. Text ``"1"``, integer ``1`` and float ``1.0`` are three versions."""
 
 
@@ -143,7 +152,7 @@ class Checkpoint(Model):
         parent_id = values.get("parent_id") if isinstance(values, dict) else None
         if isinstance(parent_id, str) and "checkpoint_id" not in values:
             with suppress(InvalidInput):  # nothing can follow the longest ids
-                return values | {"checkpoint_id": new_checkpoint_id(after=parent_id)}
+                return values | {"checkpoint_id": new_checkpoint_id(after=plain_text(parent_id))}
         return values
 
 

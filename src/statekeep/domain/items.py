@@ -103,9 +103,11 @@ def checked_expected(expected: Any, namespace: Sequence[str], key: str) -> Expec
         raise InvalidInput(
             f"expected must be an item of the same namespace and key, got that of {place}", field="expected"
         )
-    if expected is ANY or expected is None or (type(expected) is int and 1 <= expected < LARGEST):
+    if expected is ANY or expected is None:
         found: Expected = expected
         return found
+    if isinstance(expected, int) and not isinstance(expected, bool) and 1 <= expected < LARGEST:
+        return int.__int__(expected)
     raise InvalidInput(
         f"expected must be a version (1, 2 ...), an Item, None or ANY, got {shown(expected)}", field="expected"
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .errors import InvalidInput
+from .model import plain_text
 from .shown import shown
 
 JsonValue = Any
@@ -57,15 +58,15 @@ def _normalize(value: Any, path: str, finite: bool, other: Callable[[Any], Any],
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return _text(str.__str__(value), path)
+        return _text(plain_text(value), path)
     if isinstance(value, int):
         if not -LARGEST < value < LARGEST:
             raise _refused("an integer of too many digits", path)
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
         if finite and not math.isfinite(value):
             raise _refused(f"{value!r} is not JSON", path)
-        return float(value)
+        return float.__float__(value)
     if deeper < 1:
         raise _too_deep(path)
     if isinstance(value, Mapping):
@@ -73,7 +74,10 @@ def _normalize(value: Any, path: str, finite: bool, other: Callable[[Any], Any],
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refused(f"the key {shown(key, 40)} is {type(key).__qualname__}; JSON has text keys only", path)
-            found[_text(str.__str__(key), path)] = _normalize(item, f"{path}.{key:.40}", finite, other, deeper - 1)
+            name = _text(plain_text(key), path)
+            if name in found:
+                raise _refused(f"two keys are one text, {shown(name, 40)}", path)
+            found[name] = _normalize(item, f"{path}.{name:.40}", finite, other, deeper - 1)
         return found
     if isinstance(value, list | tuple):
         return [

@@ -37,6 +37,24 @@ def too_long(size: int) -> str:
     return f"must be at most {LONGEST_ID} bytes of UTF-8, got {size}"
 
 
+def plain_text(value: str) -> str:
+    """Return a text as ``str`` itself.
+
+    A subclass, such as an enumeration with ``str`` in it, may write, compare and hash itself as another text.
+
+    >>> from enum import Enum
+    >>> kind = Enum("Kind", {"FACT": "fact"}, type=str)
+    >>> f"{kind.FACT}", f"{plain_text(kind.FACT)}"
+    ('Kind.FACT', 'fact')
+    """
+    return str.__str__(value)
+
+
+def plain_bytes(value: bytes) -> bytes:
+    """Return bytes as ``bytes`` itself. See :func:`plain_text`."""
+    return bytes.__bytes__(value)
+
+
 def _short(value: str) -> str:
     if size := excess(value):
         raise PydanticCustomError("too_long", too_long(size))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
-from .model import Model, Name, is_plain
+from pydantic import AfterValidator
+
+from .model import Model, Name, is_plain, plain_bytes
 
 
 class Payload(Model):
@@ -22,7 +24,7 @@ class Payload(Model):
     """
 
     encoding: Name
-    data: bytes
+    data: Annotated[bytes, AfterValidator(plain_bytes)]
 
 
 @runtime_checkable

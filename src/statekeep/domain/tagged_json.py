@@ -27,6 +27,7 @@ from pydantic_core import from_json, to_json
 from . import json_values
 from .errors import InvalidInput
 from .json_values import DEEPEST, LARGEST, is_json_text
+from .model import plain_bytes, plain_text
 from .payload import Payload
 from .shown import shown
 
@@ -36,8 +37,8 @@ TAG = "$keep"
 
 _SMALL = 2**63
 
-Other = Callable[[Any], Payload]
-"""Serializes an object of another type into a payload."""
+Other = Callable[[Any], Any]
+"""Returns a payload in the place of an object of another type, or a value that is of none."""
 
 
 def _b64(data: bytes) -> str:
@@ -48,11 +49,39 @@ def _unb64(text: str) -> bytes:
     return pybase64.b64decode(text, validate=True)
 
 
-def _reject(value: Any) -> Payload:
+def _reject(value: Any) -> Any:
     raise InvalidInput(
         f"{type(value).__qualname__} is not JSON, and none of tuple, set, bytes, datetime, Decimal, UUID: "
         f"serialize it first, got {shown(value)}"
     )
+
+
+def as_builtin(value: Any) -> Any:
+    """Return the value of a builtin type that an object of a subclass holds: text, a number, bytes, or a container.
+
+    Raises:
+        InvalidInput: it is of no such type.
+
+    Example:
+        >>> from collections import OrderedDict
+        >>> as_builtin(OrderedDict(a=1))
+        {'a': 1}
+    """
+    if isinstance(value, str | int | float | bytes):
+        return as_scalar(value)
+    for kind in (dict, list, tuple, set, frozenset, bytearray):
+        if isinstance(value, kind):
+            return kind(value)
+    return _reject(value)
+
+
+def as_scalar(value: str | int | float | bytes) -> str | int | float | bytes:
+    """Return a text, a number or bytes of a subclass as what it is a subclass of."""
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, bytes):
+        return plain_bytes(value)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def encode(value: Any, other: Other = _reject) -> Any:
@@ -112,6 +141,8 @@ def _encode(value: Any, other: Other, deeper: int) -> Any:
     if kind is uuid.UUID:
         return {TAG: ["uuid", str(value)]}
     payload = value if kind is Payload else other(value)
+    if type(payload) is not Payload:
+        return _encode(payload, other, deeper)
     return {TAG: ["payload", payload.encoding, _b64(payload.data)]}
 
 
@@ -162,12 +193,12 @@ def dumps(value: Any, other: Other = _reject) -> str:
     Raises:
         InvalidInput: as :func:`encode`.
     """
-    if _is_simple(value):
+    if is_simple(value):
         return to_json(value).decode()
     return json_values.dumps(encode(value, other))
 
 
-def _is_simple(value: Any) -> bool:
+def is_simple(value: Any) -> bool:
     """Return whether a value needs no encoding, as most metadata.
 
     Pydantic writes it as Python does.

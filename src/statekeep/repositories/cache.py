@@ -11,11 +11,10 @@ from attrs import frozen
 from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepError, Throttled, Unavailable
 from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace, Ttl
-from ..domain.model import is_plain_place
 from ..domain.shown import shown
 from .faces import Awaiting, Blocking, Repository, awaiting, blocking
 from .operation import Operation
-from .validation import labels, text, ttl_seconds
+from .validation import labels, namespace_and_key, ttl_seconds
 
 __all__ = ["AsyncCacheRepository", "CacheBackend", "CacheRepository", "OnError", "Write"]
 
@@ -116,24 +115,26 @@ def checked_on_error(value: Any) -> OnError:
     raise InvalidInput(f'on_error must be "raise" or "miss", got {shown(value)}', field="on_error")
 
 
-def _key(value: Any) -> CacheKey:
+def checked_key(value: Any) -> CacheKey:
+    """Return the namespace and key of an entry.
+
+    Raises:
+        InvalidInput: it is no such pair.
+    """
     if not isinstance(value, tuple) or len(value) != 2:
         raise InvalidInput(f"keys must be pairs of a namespace and a key, got {shown(value)}", field="keys")
-    namespace, key = value
-    if type(namespace) is tuple and is_plain_place(namespace, key):
-        return namespace, key
-    return labels("namespace", namespace), text("key", key, empty=True)
+    return namespace_and_key(*value)
 
 
 def _keys(values: Any) -> list[CacheKey]:
     # Not any iterable: checking a generator would use it up.
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InvalidInput(f"keys must be a sequence of keys, got {type(values).__name__}", field="keys")
-    return list(dict.fromkeys(map(_key, values)))
+    return list(dict.fromkeys(map(checked_key, values)))
 
 
 def _write(place: Any, value: Any) -> Write:
-    namespace, key = _key(place)
+    namespace, key = checked_key(place)
     payload, ttl = value if isinstance(value, tuple) and len(value) == 2 else (value, DEFAULT)
     if not isinstance(payload, Payload):
         raise InvalidInput(
@@ -180,7 +181,9 @@ class _Operations(Repository[CacheBackend]):
         """
         if not isinstance(entries, Mapping):
             raise InvalidInput(f"entries must be a mapping, got {type(entries).__name__}", field="entries")
-        return self.backend.set([_write(place, value) for place, value in entries.items()])
+        writes = [_write(place, value) for place, value in entries.items()]
+        # Keys of subclasses of str may differ from each other, and yet be one text.
+        return self.backend.set(list({(write.namespace, write.key): write for write in writes}.values()))
 
     def _delete(self, keys: Sequence[CacheKey]) -> Operation[int]:
         """Delete entries.

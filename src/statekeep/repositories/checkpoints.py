@@ -16,7 +16,9 @@ from ..domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    tagged_json,
 )
+from ..domain.model import is_plain
 from .encrypted_metadata import EncryptedMetadata
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .id_order import check_order
@@ -98,6 +100,38 @@ class CheckpointBackend(Protocol):
     def reindex(self, thread_id: str) -> Operation[int]: ...
 
 
+def _builtin(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint whose ids and metadata are of builtin types, and not of subclasses of those.
+
+    Raises:
+        InvalidInput: an id is wrong, of a copy that was not checked, or the metadata holds what exact JSON cannot.
+    """
+    names = (
+        checkpoint.thread_id,
+        checkpoint.namespace or "-",
+        checkpoint.checkpoint_id,
+        checkpoint.parent_id or "-",
+        *checkpoint.channels,
+    )
+    metadata = checkpoint.metadata
+    if is_plain(*names) and tagged_json.is_simple(metadata):
+        return checkpoint
+    fields = {name: getattr(checkpoint, name) for name in Checkpoint.model_fields}
+    try:
+        fields["metadata"] = tagged_json.decode(tagged_json.encode(metadata, tagged_json.as_builtin))
+    except InvalidInput as error:
+        error.field, error.operation = "metadata", "put"
+        raise
+    return Checkpoint(**fields)
+
+
+def _builtin_write(write: PendingWrite) -> PendingWrite:
+    """Return a write whose ids are of builtin types. See :func:`_builtin`."""
+    if is_plain(write.task_id, write.task_path or "-", write.channel or "-") and type(write.idx) is int:
+        return write
+    return PendingWrite(**dict(write))
+
+
 class _Operations(Repository[CheckpointBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
@@ -125,8 +159,9 @@ class _Operations(Repository[CheckpointBackend]):
             raise InvalidInput(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}", field="checkpoint")
         if supply is not None and not callable(supply):
             raise InvalidInput("supply must be a function of channel names", field="supply")
-        check_order(checkpoint)
-        return self.backend.put(checkpoint, supply)
+        found = _builtin(checkpoint)
+        check_order(found)
+        return self.backend.put(found, supply)
 
     def _put_writes(
         self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
@@ -153,7 +188,7 @@ class _Operations(Repository[CheckpointBackend]):
             text("thread_id", thread_id),
             text("namespace", namespace, empty=True),
             text("checkpoint_id", checkpoint_id),
-            writes,
+            list(map(_builtin_write, writes)),
         )
 
     def _get(

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack
 from attrs import evolve, frozen
 
 from ..domain import InvalidInput, Serializer, Unsupported, VectorIndex
+from ..domain.model import plain_text
 from ..domain.shown import once_made
 from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
@@ -298,6 +299,7 @@ def _open(
 ) -> Backends:
     if not isinstance(url, str):
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
+    url = plain_text(url)
     request = _Request(url, prefix, ttl, refresh_on_read, VectorIndex.of(index), clock, options)
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.partition("+")[0].lower()) if colon else None

@@ -37,7 +37,7 @@ from .item_backend import (
     Put,
 )
 from .operation import Operation, named
-from .validation import boolean, boolean_or_none, count, labels, text, texts, ttl_seconds
+from .validation import boolean, boolean_or_none, count, labels, namespace_and_key, text, texts, ttl_seconds
 
 __all__ = ["AsyncItemRepository", "ItemRepository"]
 
@@ -185,24 +185,27 @@ class _Operations(Repository[ItemBackend]):
             )
         actions: list[Action | Draft] = []
         is_expecting = False
+        namespaces: set[Namespace] = set()
         for operation in operations:
+            if not isinstance(operation, GetItem | PutItem | DeleteItem):
+                raise InvalidInput(
+                    f"operations must be GetItem, PutItem or DeleteItem, got {type(operation).__name__}",
+                    field="operations",
+                )
+            namespace, key = namespace_and_key(operation.namespace, operation.key)
+            namespaces.add(namespace)
             match operation:
                 case GetItem():
-                    actions.append(Get(operation.namespace, operation.key, operation.refresh))
-                case PutItem(namespace=namespace, key=key, value=value):
-                    put = Put(namespace, key, value, _ttl(operation.ttl), operation.expected)
+                    actions.append(Get(namespace, key, operation.refresh))
+                    continue
+                case PutItem():
+                    put = Put(namespace, key, operation.value, _ttl(operation.ttl), operation.expected)
                     actions.append(self._draft(put, operation.index))
-                    is_expecting = is_expecting or operation.expected is not ANY
                 case DeleteItem():
-                    actions.append(Delete(operation.namespace, operation.key, operation.expected))
-                    is_expecting = is_expecting or operation.expected is not ANY
-                case _:
-                    raise InvalidInput(
-                        f"operations must be GetItem, PutItem or DeleteItem, got {type(operation).__name__}",
-                        field="operations",
-                    )
+                    actions.append(Delete(namespace, key, operation.expected))
+            is_expecting = is_expecting or operation.expected is not ANY
         if is_expecting:
-            if len({operation.namespace for operation in operations}) > 1:
+            if len(namespaces) > 1:
                 raise InvalidInput(
                     "operations with expected must all be of one namespace: only then can all or none be done",
                     field="operations",

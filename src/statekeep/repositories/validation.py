@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from ..domain import InvalidInput
 from ..domain.items import Namespace
-from ..domain.model import LONGEST_ID, MOST_LABELS, excess, is_plain, too_long
+from ..domain.model import LONGEST_ID, MOST_LABELS, excess, is_plain, is_plain_place, plain_text, too_long
 from ..domain.shown import shown
 
 
 def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> str:
-    """Return Unicode text, which is not empty unless it may be.
+    """Return Unicode text as ``str`` itself; it is not empty unless it may be.
 
     Args:
         field: its name in an error.
@@ -25,9 +25,11 @@ def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> 
         InvalidInput: it is something else; ``field`` is named.
     """
     if is_plain(value):
-        return str(value)
+        found: str = value
+        return found
     if not isinstance(value, str):
         raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
+    value = plain_text(value)
     if not value and not empty:
         raise InvalidInput(f"{field} must not be empty", field=field)
     try:
@@ -38,7 +40,7 @@ def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> 
         ) from None
     if is_id and size > LONGEST_ID:
         raise InvalidInput(f"{field} {too_long(size)}", field=field)
-    return str(value)
+    return value
 
 
 def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
@@ -61,15 +63,25 @@ def labels(field: str, values: Any) -> Namespace:
     return found
 
 
+def namespace_and_key(namespace: Any, key: Any) -> tuple[Namespace, str]:
+    """Return the labels and the key of an item or cache entry.
+
+    Raises as :func:`text`.
+    """
+    if type(namespace) is tuple and is_plain_place(namespace, key):
+        return namespace, key
+    return labels("namespace", namespace), text("key", key, empty=True)
+
+
 def count(field: str, value: Any) -> int:
     """Return an integer >= 0.
 
     Raises:
         InvalidInput: it is something else; ``field`` is named.
     """
-    if type(value) is not int or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidInput(f"{field} must be an integer >= 0, got {shown(value)}", field=field)
-    return value
+    return int.__int__(value)
 
 
 LONGEST_WAIT: Final = 4_000_000

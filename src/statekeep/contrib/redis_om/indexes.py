@@ -13,6 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from ...domain import InvalidInput
+from ...domain.model import plain_text
 from ...domain.shown import shown
 from .schema import RECORD_TYPES, RecordType
 
@@ -74,7 +75,7 @@ def searchable_prefix(prefix: str) -> str:
             f"got {shown(prefix)}",
             field="prefix",
         )
-    return prefix
+    return plain_text(prefix)
 
 
 def index_definition(record_type: RecordType, prefix: str) -> IndexDefinition:

@@ -20,6 +20,7 @@ from ...repositories.cache import (
     CacheBackend,
     CacheRepository,
     OnError,
+    checked_key,
     checked_on_error,
     unanswered,
     unreadable,
@@ -34,10 +35,10 @@ KeyT = TypeVar("KeyT", bound="str | FullKey")
 def _place(key: Any) -> CacheKey:
     """Return the place of a key; a plain text is a key of the empty namespace."""
     if isinstance(key, str):
-        return (), key
+        return checked_key(((), key))
     if not isinstance(key, tuple) or len(key) != 2 or not isinstance(key[1], str):
         raise InvalidInput(f"keys must be texts, or pairs of a namespace and a text, got {shown(key)}", field="keys")
-    return key
+    return checked_key(key)
 
 
 def _entry(pair: Any) -> tuple[Any, Ttl]:

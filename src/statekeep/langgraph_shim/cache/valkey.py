@@ -7,6 +7,7 @@ from typing import Any, Self, Unpack
 from langgraph.cache.base import ValueT
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ...domain.model import plain_text
 from ...repositories.cache import OnError
 from ...repositories.memory import MemoryCacheEntries
 from ...repositories.options import ValkeyOptions
@@ -73,7 +74,7 @@ class ValkeyCache(Cache[ValueT]):
         on_error: OnError = "raise",
         deadline: float = 10.0,
     ) -> None:
-        start = prefix.removesuffix(":") if isinstance(prefix, str) else prefix
+        start = plain_text(prefix).removesuffix(":") if isinstance(prefix, str) else prefix
         backend: MemoryCacheEntries | ValkeyCacheEntries
         if isinstance(client, MemoryCacheEntries):
             backend = client

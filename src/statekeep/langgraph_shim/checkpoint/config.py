@@ -47,9 +47,11 @@ def identifier(value: Any, field: str) -> str:
     Raises:
         InvalidInput: it is missing, empty, too long, or of another type.
     """
-    if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, uuid.UUID):
+        return uuid.UUID.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
         try:
-            return str(value)
+            return int.__repr__(value)
         except ValueError:  # Python makes no text of so many digits
             raise InvalidInput(f"{field} must be shorter, got {shown(value)}", field=field) from None
     if value is None or value == "":

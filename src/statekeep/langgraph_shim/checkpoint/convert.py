@@ -31,7 +31,7 @@ from ...domain import (
     dump,
 )
 from ...domain.lineage import NEEDS_PARENT
-from ...domain.model import is_plain
+from ...domain.model import is_plain, plain_text
 from ...domain.shown import shown
 from ...repositories.encrypted_metadata import check_names, decrypted
 from .config import Address, config_of
@@ -197,6 +197,7 @@ def writes_to_domain(
         channel, value = write
         if not isinstance(channel, str):
             raise InvalidInput(f"writes[{position}]: the channel must be text, got {shown(channel)}", field="writes")
+        channel = plain_text(channel)
         make = PendingWrite.trusted if task_is_plain and is_plain(channel) else PendingWrite
         found.append(
             make(

@@ -20,6 +20,7 @@ from langgraph.checkpoint.base import (
 )
 
 from ...domain import InvalidInput, PrunePolicy, SavedCheckpoint, Serializer
+from ...domain.model import plain_text
 from ...domain.shown import shown
 from ...repositories.checkpoints import CheckpointBackend
 from ...repositories.encrypted_metadata import EncryptedMetadata
@@ -36,7 +37,7 @@ from .convert import (
     to_tuple,
     writes_to_domain,
 )
-from .metadata import pack
+from .metadata import conditions
 from .retention import Retention
 
 
@@ -112,7 +113,7 @@ def query(
         **selection(config),
         "before": before_id(before),
         "limit": limit,
-        "metadata": pack(serde, filter, "filter") if filter else None,
+        "metadata": conditions(serde, filter),
     }
 
 
@@ -144,7 +145,8 @@ def policy_of(strategy: str, keep: int | None, older_than: dt.timedelta | float 
     Raises:
         InvalidInput: there is no such strategy, or it does not go with the numbers.
     """
-    if not isinstance(strategy, str) or strategy not in ("keep_latest", "delete"):
+    strategy = plain_text(strategy) if isinstance(strategy, str) else strategy
+    if strategy not in ("keep_latest", "delete"):
         raise InvalidInput(f'strategy must be "keep_latest" or "delete", got {shown(strategy)}', field="strategy")
     if strategy == "delete":
         for name, value in (("keep", keep), ("older_than", older_than)):
@@ -168,4 +170,4 @@ def get_delta_channel_history(
     address = Address.of(config)
     names = texts("channels", channels, empty=True)
     histories = yield from nested(backend.ancestors(address.thread_id, address.namespace, address.checkpoint_id, names))
-    return {name: to_history(serde, histories[name], name, address) for name in channels}
+    return {name: to_history(serde, histories[name], name, address) for name in names}

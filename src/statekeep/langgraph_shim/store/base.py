@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
-from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, Op, Result, SearchItem, TTLConfig
+from langgraph.store.base import NOT_PROVIDED, BaseStore, Item, NotProvided, Op, Result, SearchItem, TTLConfig
 
 from ...domain import DEFAULT, InvalidInput, VectorIndex
 from ...domain.shown import shown
@@ -49,8 +49,7 @@ def _checked_ttl(ttl: Any) -> TTLConfig | None:
 class Store(Faces, BaseStore):
     """LangGraph's methods over both faces of one backend.
 
-    ``get``, ``delete``, ``list_namespaces`` and their async twins are those of LangGraph's ``BaseStore``,
-    which calls ``batch`` and ``abatch``.
+    ``list_namespaces`` and its async twin are those of LangGraph's ``BaseStore``, which calls ``batch`` and ``abatch``.
     """
 
     supports_ttl = True
@@ -106,6 +105,24 @@ class Store(Faces, BaseStore):
         """As :meth:`batch`."""
         return await self._arun(operations.batch(ops, self._zone))
 
+    # LangGraph takes str(key), which of a subclass may be another text.
+
+    def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """Return an item, or ``None``. ``refresh_ttl``: whether its TTL begins anew; ``None`` for that of the store."""
+        return super().get(namespace, operations.key_of(key), refresh_ttl=refresh_ttl)
+
+    async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """As :meth:`get`."""
+        return await super().aget(namespace, operations.key_of(key), refresh_ttl=refresh_ttl)
+
+    def delete(self, namespace: tuple[str, ...], key: str) -> None:
+        """Delete an item; one that does not exist is no error."""
+        super().delete(namespace, operations.key_of(key))
+
+    async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
+        """As :meth:`delete`."""
+        await super().adelete(namespace, operations.key_of(key))
+
     def put(
         self,
         namespace: tuple[str, ...],
@@ -135,7 +152,7 @@ class Store(Faces, BaseStore):
             InvalidInput: JSON cannot hold the value, or another argument is wrong. Nothing was written.
             EmbeddingFailed: no vectors were made of the texts. Nothing was written.
         """
-        super().put(namespace, key, value, index, ttl=self._lifetime(ttl))
+        super().put(namespace, operations.key_of(key), value, index, ttl=self._lifetime(ttl))
 
     def search(
         self,
@@ -191,7 +208,7 @@ class Store(Faces, BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
         """As :meth:`put`."""
-        await super().aput(namespace, key, value, index, ttl=self._lifetime(ttl))
+        await super().aput(namespace, operations.key_of(key), value, index, ttl=self._lifetime(ttl))
 
     def clear(self, namespace: tuple[str, ...], *, below: bool = False) -> int:
         """Delete all items of a namespace, and of those below it if asked, in steps.

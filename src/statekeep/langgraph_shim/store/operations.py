@@ -28,7 +28,7 @@ from ...domain.filters import checked
 from ...domain.items import Default, Ttl
 from ...domain.json_path import steps
 from ...domain.json_values import normalize
-from ...domain.model import is_plain_place
+from ...domain.model import is_plain_place, plain_text
 from ...domain.shown import shown
 from ...repositories.operation import Operation
 from ...repositories.validation import boolean_or_none, count, text, texts
@@ -122,9 +122,14 @@ def _labels(op: Op, field: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _key(value: Any) -> str:
+def key_of(value: Any) -> str:
+    """Return a key as text; what is no text is made one, as in LangGraph.
+
+    Raises:
+        InvalidInput: no text can be made of it.
+    """
     try:
-        return str(value)
+        return plain_text(value) if isinstance(value, str) else str(value)
     except Exception as error:
         raise InvalidInput(
             f"key must be text, or have one: {type(error).__name__} with {shown(value)}", field="key"
@@ -133,7 +138,7 @@ def _key(value: Any) -> str:
 
 def _get(op: GetOp) -> GetItem:
     namespace = _labels(op, "namespace", op.namespace)
-    key = _key(op.key)
+    key = key_of(op.key)
     make = GetItem.trusted if is_plain_place(namespace, key) else GetItem
     return make(namespace=namespace, key=key, refresh=boolean_or_none("refresh_ttl", op.refresh_ttl))
 
@@ -166,7 +171,7 @@ def _listing(op: ListNamespacesOp) -> Listing:
 
 def _write(op: PutOp) -> Write:
     namespace = _labels(op, "namespace", op.namespace)
-    key = _key(op.key)
+    key = key_of(op.key)
     are_plain = is_plain_place(namespace, key)
     if op.value is None:
         delete = DeleteItem.trusted if are_plain else DeleteItem

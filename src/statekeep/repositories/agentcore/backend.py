@@ -236,7 +236,8 @@ def checked_memory_id(value: str) -> str:
     Raises:
         InvalidInput: it does not look like one; ``field`` is ``memory_id``.
     """
-    if not _MEMORY_ID.fullmatch(text("memory_id", value)):
+    value = text("memory_id", value)
+    if not _MEMORY_ID.fullmatch(value):
         raise InvalidInput(
             "memory_id must be the id of a memory, NAME-XXXXXXXXXX, or its ARN, not its name",
             field="memory_id",

@@ -8,6 +8,7 @@ from typing import ClassVar
 from attrs import evolve
 
 from ...domain import CorruptRecord, InvalidInput
+from ...domain.model import plain_text
 from ...domain.shown import once_made, shown
 from ..operation import Operation, arun, named, run
 from ..validation import ms_of, ttl_seconds
@@ -42,7 +43,7 @@ class ValkeyBackend:
                 field="prefix",
             )
         self.client = client
-        self.prefix = prefix
+        self.prefix = plain_text(prefix)
         self.ttl = ttl_seconds(ttl)
 
     @once_made

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from ...domain import CorruptRecord
 from ...domain.items import Namespace
-from ...domain.model import SHORT
+from ...domain.model import SHORT, plain_text
 from ...domain.shown import shown
 
 
@@ -24,6 +24,8 @@ def encode_part(text: str) -> str:
     >>> encode_part("user:42/{é}.")
     'user%3A42%2F%7B%C3%A9%7D%2E'
     """
+    if type(text) is not str:
+        text = plain_text(text)  # the cache goes by equality
     return (_encode_part if len(text) <= SHORT else _encode_part.__wrapped__)(text)
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
@@ -37,6 +37,7 @@ from ...domain.model import LONGEST_ID, MOST_LABELS
 from ...repositories.cache import AsyncCacheRepository, CacheRepository
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
+from ..strategies.texts import Disguised, member
 
 __all__ = ["CacheContract"]
 
@@ -172,6 +173,22 @@ class CacheContract:
         await keep.set({K: payload("1")})
         assert values(await keep.get([K, K])) == {K: "1"}
         assert await keep.delete([K, K]) == 1
+
+    @pytest.mark.parametrize("disguise", [Disguised, member])
+    async def test_a_key_of_a_subclass_of_str_is_the_text_that_it_is(
+        self, keep: AsyncCacheRepository, disguise: Callable[[str], str]
+    ) -> None:
+        place = ((disguise("n"),), disguise("k"))
+        await keep.set({place: Payload(encoding=disguise("raw"), data=b"1")})
+        entries = await keep.get([K])
+        assert values(entries) == {K: "1"} == values(await keep.get([place]))
+        entry = entries[K]
+        named = [*entry.namespace, entry.key, entry.payload.encoding]
+        assert [type(text) for text in named] == [str] * 3
+        assert await keep.delete([place]) == 1
+        await keep.set({K: payload("2"), place: payload("3")})
+        assert values(await keep.get([K])) == {K: "3"}
+        assert await keep.clear([place[0]]) == 1
 
     async def test_set_replaces(self, keep: AsyncCacheRepository) -> None:
         await keep.set({K: (Payload(encoding="a", data=b"a long value"), 60)})

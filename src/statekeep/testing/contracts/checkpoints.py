@@ -28,6 +28,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from enum import IntEnum
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -49,6 +50,7 @@ from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRep
 from ..comparison import canonical
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
+from ..strategies.texts import Disguised, member
 
 __all__ = ["CheckpointContract"]
 
@@ -63,6 +65,10 @@ EXACT_VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 TOO_LONG = "x" * (LONGEST_ID + 1)
+
+
+class Tier(IntEnum):
+    GOLD = 1
 
 
 def payload(text: str | bytes) -> Payload:
@@ -244,6 +250,52 @@ class CheckpointContract:
         untouched = await keep.get(f"{text}2")
         assert untouched is not None
         assert untouched.channels == neighbour.channels
+
+    @pytest.mark.parametrize("disguise", [Disguised, member])
+    async def test_an_id_of_a_subclass_of_str_is_the_text_that_it_is(
+        self, keep: AsyncCheckpointRepository, disguise: Callable[[str], str]
+    ) -> None:
+        a, n, c = disguise("a"), disguise("n"), disguise("c")
+        for number in ("1", "2", "3"):
+            put = checkpoint(
+                disguise(number),
+                thread=a,
+                parent=disguise("1"),
+                namespace=n,
+                metadata={
+                    "run_id": disguise(f"run {number}"),
+                    disguise("kind"): c,
+                    "tier": Tier.GOLD,
+                    "all": [(c, Tier.GOLD)],
+                },
+                channels={c: Channel.of(c, Payload(encoding=disguise("raw"), data=b"x"))},
+            )
+            await keep.put(put.model_copy(update={"thread_id": a, "namespace": n, "metadata": put.metadata}))
+            await keep.put_writes(a, disguise(number), [write("w", task=a, path=n, channel=c)], namespace=n)
+        saved = await keep.get("a", namespace="n", checkpoint_id="2")
+        assert saved is not None
+        of_mapping = {"run_id": "run 2", "kind": "c", "tier": 1, "all": [("c", 1)]}
+        assert canonical(saved.metadata) == canonical(of_mapping)
+        assert canonical(saved.channels) == canonical({"c": Channel.of("c", payload("x"))})
+        assert saved.pending_writes == (write("w", task="a", path="n", channel="c"),)
+        for one in (saved, await keep.get(a, namespace=n, checkpoint_id=disguise("2"))):
+            assert one == saved
+            named = (one.thread_id, one.namespace, one.checkpoint_id, one.parent_id, one.pending_writes[0].task_id)
+            assert canonical(named) == canonical(("a", "n", "2", "1", "a"))
+        assert [thread.thread_id for thread in await listed(keep.list_threads(prefix=a))] == ["a"]
+        assert await ids(keep.list(a, namespace=n, before=disguise("3"))) == ["2", "1"]
+        for condition in ({"kind": c}, {"tier": Tier.GOLD}, {disguise("kind"): "c"}, {"tier": 1, "all": [(c, 1)]}):
+            assert await ids(keep.list("a", metadata=condition)) == ["3", "2", "1"]
+        assert await keep.ancestors(a, [c], namespace=n) == await keep.ancestors("a", ["c"], namespace="n")
+        await keep.delete_runs([disguise("run 1")])
+        assert await ids(keep.list("a")) == ["3", "2"]
+        await keep.copy_thread(a, disguise("b"))
+        assert await ids(keep.list("b")) == ["3", "2"]
+        await keep.prune([a])
+        assert await ids(keep.list("a")) == ["3"]
+        assert await keep.reindex(a) == 1
+        await keep.delete_thread(a)
+        assert [thread.thread_id for thread in await listed(keep.list_threads())] == ["b"]
 
     async def test_texts_that_only_look_alike_are_different(self, keep: AsyncCheckpointRepository) -> None:
         pairs = [("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("A:B", "C"), ("é", "c"), ("e\u0301", "c"), ("{a}:b", "c")]

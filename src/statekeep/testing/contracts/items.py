@@ -30,6 +30,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from decimal import Decimal
+from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeVar, cast
@@ -45,6 +46,7 @@ from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..comparison import canonical
 from ..faces import awaited
 from ..strategies import NASTY_TEXTS
+from ..strategies.texts import Disguised, member
 
 __all__ = ["ItemContract"]
 
@@ -57,6 +59,12 @@ JSON_VALUES: tuple[Any, ...] = (
     "\udc00 \ud800", "null", "\u2028", [], {}, [[]], [None, {"a": [1, 2.5, "x", True, None]}], {"": {"": ""}},
     {"$eq": 1}, {"value": 1, "a.b": 2, "*": 3}, {"\x00": "\x00"},
 )  # fmt: skip
+
+
+class Tier(IntEnum):
+    """A kind of number."""
+
+    GOLD = 1
 
 
 class _Text(str):
@@ -277,6 +285,38 @@ class ItemContract:
         item = await keep.get(("n",), "k")
         assert item is not None
         assert item.value == {"list": [1], "dict": {"a": 1}}
+
+    @pytest.mark.parametrize("disguise", [Disguised, member])
+    async def test_a_name_of_a_subclass_of_str_is_the_text_that_it_is(
+        self, keep: AsyncItemRepository, disguise: Callable[[str], str]
+    ) -> None:
+        space, k, gold = (disguise("a"), disguise("b")), disguise("k"), Tier.GOLD
+        put = await keep.put(space, k, {disguise("kind"): disguise("fact"), "tier": gold, "all": [disguise("x")]})
+        value = {"kind": "fact", "tier": 1, "all": ["x"]}
+        for item in (put, await keep.get(("a", "b"), "k"), await keep.get(space, k)):
+            assert item is not None
+            assert canonical([item.namespace, item.key, item.value]) == canonical([("a", "b"), "k", value])
+        assert await keys(keep.list(space, prefix=k)) == ["k"]
+        assert await keys(keep.list(space, after=disguise("a"))) == ["k"]
+        for condition in ({"kind": disguise("fact")}, {disguise("tier"): gold}, {"tier": {disguise("$gte"): gold}}):
+            assert places(await keep.search(space[:1], filter=condition)) == [(("a", "b"), "k")]
+        assert await keep.list_namespaces(prefix=space[:1], suffix=space[1:]) == [("a", "b")]
+        operations = [
+            PutItem(namespace=space, key=k, value=1),
+            DeleteItem(namespace=space, key=k, expected=Tier.GOLD + 1),
+        ]
+        moved = {"namespace": space, "key": disguise("other")}
+        done = await keep.batch([*operations, operations[0].model_copy(update=moved), GetItem(**moved)])
+        assert done[1] is True
+        assert canonical([done[3].namespace, done[3].key, done[3].value]) == canonical([("a", "b"), "other", 1])
+        assert await keep.delete(space, disguise("other"))
+        [key] = await keep.append(space, [disguise("x")])
+        popped = await keep.pop(space)
+        assert popped is not None and popped.key == key
+        assert canonical(popped.value) == canonical("x")
+        await keep.put(space, k, 1)
+        assert await keep.reindex(space) == 1
+        assert await keep.clear(space) == 1
 
     @pytest.mark.parametrize("text", ["", *NASTY_TEXTS], ids=lambda text: ascii(text)[:20])
     async def test_any_text_is_a_key_and_a_label(self, keep: AsyncItemRepository, text: str) -> None:

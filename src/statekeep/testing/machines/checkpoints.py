@@ -34,7 +34,7 @@ from ...domain import (
 )
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from .. import strategies as some
-from ..comparison import Call, ComparingMachine, Expiry, canonical
+from ..comparison import Call, ComparingMachine, Expiry, canonical, expected_form
 from ..differences import NONE, Differences
 from ..faces import blocking
 from ..oracles.checkpoints import Oracle
@@ -255,7 +255,7 @@ class CheckpointMachine(ComparingMachine):
         def there() -> dict[Hashable, Any]:
             threads = self.oracle.threads() if thread_id is None else [thread_id]
             found = _joined(self.oracle.list_thread(id_, **conditions) for id_ in threads)
-            return {_place(fields): canonical(fields) for fields in found}
+            return {_place(fields): expected_form(fields) for fields in found}
 
         def placed(saved: SavedCheckpoint) -> tuple[Place, Any]:
             return _place(_fields(saved)), canonical(_fields(saved))

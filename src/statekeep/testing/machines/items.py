@@ -25,7 +25,7 @@ from ...domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, S
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
-from ..comparison import Call, ComparingMachine, Expiry, canonical, outcome
+from ..comparison import Call, ComparingMachine, Expiry, canonical, expected_form, outcome
 from ..differences import NONE, Differences
 from ..embedding import DIMS, letter_counts
 from ..faces import blocking
@@ -104,7 +104,8 @@ class ItemMachine(ComparingMachine):
             return [self.result(item) for item in seen]
 
         got_outcome = outcome(got)
-        assert got_outcome == outcome(lambda: [self.result(item) for item in self.oracle.do(operations, seen)])
+        wanted = outcome(lambda: [self.result(item) for item in self.oracle.do(operations, seen)], expected_form)
+        assert got_outcome == wanted
         self.check_times([item for item, done in zip(seen, operations, strict=False) if isinstance(done, PutItem)])
         self.read += [item for item in seen if isinstance(item, Item)]
 
@@ -368,7 +369,7 @@ class ItemMachine(ComparingMachine):
 
         def there() -> dict[Hashable, Any]:
             found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-            return {kept.key: canonical(self.fields(kept)) for kept in found}
+            return {kept.key: expected_form(self.fields(kept)) for kept in found}
 
         def precedes(one: str, other: str) -> bool:
             return one > other if reverse else one < other

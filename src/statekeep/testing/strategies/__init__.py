@@ -59,7 +59,7 @@ from .items import (
     search_items,
     vector_indexes,
 )
-from .texts import HOSTILE_TEXTS, LOOK_ALIKES, NASTY_TEXTS, few
+from .texts import HOSTILE_TEXTS, LOOK_ALIKES, NASTY_TEXTS, disguised, few
 
 __all__ = [
     "HOSTILE_TEXTS",
@@ -78,6 +78,7 @@ __all__ = [
     "checkpoint_ids",
     "checkpoints",
     "deletes",
+    "disguised",
     "exact_values",
     "expectations",
     "few",

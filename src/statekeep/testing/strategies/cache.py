@@ -9,7 +9,7 @@ from ...domain.cache import CacheKey
 from ...domain.items import Namespace
 from .checkpoints import moments, payloads
 from .items import TTLS
-from .texts import HOSTILE_TEXTS, few
+from .texts import HOSTILE_TEXTS, disguised, disguised_labels, few
 
 
 def cache_namespaces() -> st.SearchStrategy[Namespace]:
@@ -18,12 +18,15 @@ def cache_namespaces() -> st.SearchStrategy[Namespace]:
     The one without labels, some below each other, and two that look like others if their labels are only joined.
     """
     nasty = [(text,) for text in HOSTILE_TEXTS] + [("a", text) for text in HOSTILE_TEXTS]
-    return few("cache namespaces", [("a",), (), ("a", "b")], [("a.b",), ("index",), ("a.b", "c"), *nasty])
+    return disguised_labels(
+        few("cache namespaces", [("a",), (), ("a", "b")], [("a.b",), ("index",), ("a.b", "c"), *nasty])
+    )
 
 
 def cache_keys() -> st.SearchStrategy[CacheKey]:
     """Namespaces and keys, some of which are one if they are only joined."""
-    return st.tuples(cache_namespaces(), few("cache keys", ["k", ""], ["b:k", "hash", "schema", *HOSTILE_TEXTS]))
+    keys = few("cache keys", ["k", ""], ["b:k", "hash", "schema", *HOSTILE_TEXTS])
+    return st.tuples(cache_namespaces(), disguised(keys))
 
 
 def cache_writes() -> st.SearchStrategy[dict[CacheKey, tuple[Payload, float | None]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from enum import IntEnum
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,17 @@ from ...domain import (
     SavedCheckpoint,
     Thread,
 )
-from .texts import HOSTILE_TEXTS, few
+from .texts import HOSTILE_TEXTS, Disguised, disguised, few
+
+
+class _Step(IntEnum):
+    FIRST = 1
+
+
+class _Bytes(bytes):
+    def __repr__(self) -> str:
+        return f"_Bytes({bytes.__repr__(self)})"
+
 
 VERSIONS: tuple[str | int | float, ...] = (1, "1", 1.0, 2, "2|x")
 
@@ -31,33 +42,36 @@ def moments() -> st.SearchStrategy[dt.datetime]:
 
 
 def thread_ids() -> st.SearchStrategy[str]:
-    """Return a few ids, most of them nasty; see :func:`few`."""
-    return few("thread ids", ["t"], HOSTILE_TEXTS)
+    """Return a few ids, most of them nasty; see :func:`few`.
+
+    Some of them, and of other ids here, are :func:`disguised`.
+    """
+    return disguised(few("thread ids", ["t"], HOSTILE_TEXTS))
 
 
 def namespaces() -> st.SearchStrategy[str]:
     """Return the root, a call of a nested graph (with ``":"``), and two others."""
-    return few("namespaces", ["", "sub:1"], ["plain", *HOSTILE_TEXTS])
+    return disguised(few("namespaces", ["", "sub:1"], ["plain", *HOSTILE_TEXTS]))
 
 
 def checkpoint_ids() -> st.SearchStrategy[str]:
     """Return a few ids, whose order as text is not that as numbers."""
-    return few("checkpoint ids", ["1", "2", "3", "10"], HOSTILE_TEXTS)
+    return disguised(few("checkpoint ids", ["1", "2", "3", "10"], HOSTILE_TEXTS))
 
 
 def run_ids() -> st.SearchStrategy[str]:
     """Return a few ids of runs."""
-    return few("run ids", ["run-1"], ["run-10", "run *", "", *HOSTILE_TEXTS], more=1)
+    return disguised(few("run ids", ["run-1"], ["run-10", "run *", "", *HOSTILE_TEXTS], more=1))
 
 
 def channel_names() -> st.SearchStrategy[str]:
     """Return a few names of channels, perhaps the empty one."""
-    return few("channels", ["a"], ["", "b", *HOSTILE_TEXTS])
+    return disguised(few("channels", ["a"], ["", "b", *HOSTILE_TEXTS]))
 
 
 def versions() -> st.SearchStrategy[str | int | float]:
     """Versions of channels, some of which are equal but for their type."""
-    return st.sampled_from(VERSIONS)
+    return st.sampled_from([*VERSIONS, _Step.FIRST, Disguised("1")])
 
 
 def payloads() -> st.SearchStrategy[Payload]:
@@ -65,7 +79,8 @@ def payloads() -> st.SearchStrategy[Payload]:
     # Large ones are made from their size: hypothesis prints strategies, with all that they hold.
     large = st.just(5000).map(lambda size: b"y" * size)
     data = st.sampled_from([b"", b"x", b"\x00\xff{}"]) | large | st.binary(max_size=50)
-    return st.builds(Payload, encoding=st.sampled_from(["json", "msgpack", "a:b|%"]), data=data)
+    named = disguised(st.sampled_from(["json", "msgpack", "a:b|%"]))
+    return st.builds(Payload, encoding=named, data=data | st.just(_Bytes(b"x")))
 
 
 @cache
@@ -177,9 +192,9 @@ def pending_writes() -> st.SearchStrategy[PendingWrite]:
     """
     return st.builds(
         PendingWrite,
-        task_id=few("task ids", ["task"], HOSTILE_TEXTS, more=1),
-        task_path=few("task paths", ["", "~a"], ["b:0", *HOSTILE_TEXTS], more=1),
-        idx=st.integers(-2, 2),
+        task_id=disguised(few("task ids", ["task"], HOSTILE_TEXTS, more=1)),
+        task_path=disguised(few("task paths", ["", "~a"], ["b:0", *HOSTILE_TEXTS], more=1)),
+        idx=st.integers(-2, 2) | st.sampled_from(_Step),
         channel=channel_names() | st.just("__error__"),
         payload=payloads(),
     )
@@ -206,8 +221,9 @@ def threads() -> st.SearchStrategy[Thread]:
 
 def thread_prefixes() -> st.SearchStrategy[str]:
     """Beginnings of thread ids, and texts that would be patterns."""
-    return st.sampled_from(["", "*", "{", "\U0010ffff"]) | st.builds(
-        lambda text, length: text[:length], thread_ids(), st.integers(1, 3)
+    return disguised(
+        st.sampled_from(["", "*", "{", "\U0010ffff"])
+        | st.builds(lambda text, length: text[:length], thread_ids(), st.integers(1, 3))
     )
 
 
@@ -245,4 +261,4 @@ def queries() -> st.SearchStrategy[CheckpointQuery]:
 
 def _steps() -> st.SearchStrategy[int]:
     """Return a number that is often the same."""
-    return st.sampled_from([0, 0, 1, -1, 2])
+    return st.sampled_from([0, 0, 1, -1, 2, _Step.FIRST])

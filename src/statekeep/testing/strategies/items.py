@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...domain import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, P
 from ...domain.items import Namespace
 from ..embedding import DIMS, letter_counts
 from .checkpoints import moments
-from .texts import HOSTILE_TEXTS, few
+from .texts import HOSTILE_TEXTS, disguised, disguised_labels, few, member
 
 TEXTS = ("a", "ab", "bbc", "abc", "cd")
 """Texts that values may be found by."""
@@ -20,7 +21,14 @@ TEXTS = ("a", "ab", "bbc", "abc", "cd")
 TTLS = (DEFAULT, DEFAULT, None, 333.333, 2003.0301)
 """Seconds. None is a sum of what state machines wait, and no example over a server whose clock runs takes as long."""
 
-_labels = few("labels", ["a", "b", "ab"], HOSTILE_TEXTS)
+_labels = disguised(few("labels", ["a", "b", "ab"], HOSTILE_TEXTS))
+
+
+class _Price(IntEnum):
+    TEN = 10
+
+
+_NINE = member("9")
 
 
 def item_namespaces() -> st.SearchStrategy[Namespace]:
@@ -29,7 +37,9 @@ def item_namespaces() -> st.SearchStrategy[Namespace]:
     The one without labels, some below each other, and two that look like others if their labels are only joined.
     """
     nasty = [(text,) for text in HOSTILE_TEXTS] + [("a", text) for text in HOSTILE_TEXTS]
-    return few("item namespaces", [(), ("a",), ("a", "b"), ("ab",)], [("a.b",), ("a.b", "c"), ("a", "b.c"), *nasty])
+    return disguised_labels(
+        few("item namespaces", [(), ("a",), ("a", "b"), ("ab",)], [("a.b",), ("a.b", "c"), ("a", "b.c"), *nasty])
+    )
 
 
 def item_keys() -> st.SearchStrategy[str]:
@@ -37,7 +47,7 @@ def item_keys() -> st.SearchStrategy[str]:
 
     Their order by code points is neither that of numbers nor that of UTF-16.
     """
-    return few("item keys", ["c", "", "10", "9"], ["d", *HOSTILE_TEXTS], more=3)
+    return disguised(few("item keys", ["c", "", "10", "9"], ["d", *HOSTILE_TEXTS], more=3))
 
 
 @cache
@@ -59,6 +69,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 _SMALL: tuple[Any, ...] = (
     None, True, False, 0, 1, 1.0, 2.5, 10, "1", "9", "10", "é", [], [1, {"x": True}], {}, {"x": 1}, {"x": None, "y": 2},
+    _Price.TEN, _NINE, {"x": _Price.TEN, "y": [_NINE]},
 )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ There is also a way to draw a few of them for a whole example.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -25,6 +26,60 @@ LOOK_ALIKES = (
 """Ids that a careless encoding takes for one another, for a pattern, or for one of ``NASTY_TEXTS``."""
 
 HOSTILE_TEXTS = (*NASTY_TEXTS, *LOOK_ALIKES)
+
+
+class Disguised(str):
+    """A text that writes itself as another one, as the members of many enumerations do."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "disguised"
+
+    def __repr__(self) -> str:
+        return f"Disguised({str.__repr__(self)})"
+
+    def __format__(self, form: str) -> str:
+        return format("disguised", form)
+
+
+def member(text: str) -> str:
+    """Return the member of an enumeration whose value is a text.
+
+    >>> member("a") == "a", str(member("a"))
+    (True, 'Kind.MEMBER')
+    """
+    found: Any = Enum("Kind", {"MEMBER": text}, type=str)
+    return _of(found.MEMBER)
+
+
+def _of(text: str) -> str:
+    return text
+
+
+_DISGUISES: tuple[Callable[[str], str], ...] = (_of, _of, _of, Disguised, member)
+
+
+def disguised(texts: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[str]:
+    """Draw some of these texts as objects of subclasses of ``str``, which write themselves as other texts.
+
+    Args:
+        texts: of which; ``HOSTILE_TEXTS`` if there are none.
+
+    Example:
+        >>> from hypothesis import given, strategies as st
+        >>> @given(disguised(st.just("a")))
+        ... def test(text):
+        ...     assert text == "a" and hash(text) == hash("a")
+        >>> test()
+    """
+    found = st.sampled_from(HOSTILE_TEXTS) if texts is None else texts
+    return st.builds(lambda disguise, text: disguise(text), st.sampled_from(_DISGUISES), found)
+
+
+def disguised_labels(namespaces: st.SearchStrategy[tuple[str, ...]]) -> st.SearchStrategy[tuple[str, ...]]:
+    """Draw some of these namespaces with labels as of :func:`disguised`."""
+    return st.builds(lambda disguise, labels: tuple(map(disguise, labels)), st.sampled_from(_DISGUISES), namespaces)
 
 
 def few(name: str, always: Sequence[ValueT], others: Sequence[ValueT], more: int = 2) -> st.SearchStrategy[ValueT]:

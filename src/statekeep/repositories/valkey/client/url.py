@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from attrs import field, frozen
 
 from ....domain import InvalidInput, Unsupported
+from ....domain.model import plain_text
 from ....domain.shown import shown
 from ...notices import notice, valkey_logger
 from ...options import CredentialProvider, Driver
@@ -120,7 +121,7 @@ def embedded_target(url: str, settings: Settings) -> Target:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidInput(f"{name} must be non-empty text", field=name)
-    return value
+    return plain_text(value)
 
 
 def _word(name: str, value: Any) -> str:
@@ -134,7 +135,7 @@ def _word(name: str, value: Any) -> str:
 def _secret(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidInput(f"{name} must be text", field=name)
-    return value
+    return plain_text(value)
 
 
 def _provider(name: str, value: Any) -> CredentialProvider:
@@ -379,6 +380,7 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
     """
     if not isinstance(url, str):
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
+    url = plain_text(url)
     try:
         parts = urlsplit(url)
     except ValueError:
