@@ -1,16 +1,19 @@
-"""Ready-made serializers: JSON, msgpack, and one Pydantic model.
+"""Ready-made serializers: JSON, msgpack, one Pydantic model, and one type.
 
 LangGraph's ``JsonPlusSerializer`` and ``EncryptedSerializer`` fit wherever these do.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from . import tagged_json
+from . import json_values, tagged_json
 from .errors import InvalidInput, MissingDependency
+from .fingerprint import is_same
 from .model import invalid
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -130,3 +133,73 @@ class ModelSerializer(Generic[ModelT]):
             return self.model.model_validate_json(content)
         except ValidationError as error:
             raise invalid(error, self.model.__name__) from error
+
+
+class TypeSerializer:
+    """Values of one type as Pydantic reads annotations: models, dataclasses, enumerations, and containers of such.
+
+    Args:
+        annotation: the type.
+
+    Raises:
+        InvalidInput: Pydantic knows no such type.
+
+    Example:
+        >>> class State(BaseModel):
+        ...     step: int
+        >>> serializer = TypeSerializer(list[State])
+        >>> serializer.loads_typed(serializer.dumps_typed([State(step=1)]))
+        [State(step=1)]
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        except PydanticUserError as error:
+            reason = error.message.partition("\n")[0]
+            raise InvalidInput(f"Pydantic cannot read {annotation!r:.200}: {reason}", field="annotation") from error
+
+    def dumps_typed(self, obj: Any, /) -> tuple[str, bytes]:
+        """Return ``("type+json", bytes)``.
+
+        Raises:
+            InvalidInput: ``obj`` is not of the type, or would not come back as it is.
+        """
+        try:
+            plain = self._adapter.dump_python(obj, by_alias=True, round_trip=True, warnings="error")
+        except PydanticSerializationError as error:
+            raise InvalidInput(
+                f"{type(obj).__qualname__} is not of the type, or cannot be JSON", field="obj"
+            ) from error
+        content = json_values.dumps(tagged_json.encode(plain, _jsonable)).encode()
+        try:
+            again = self._adapter.validate_python(tagged_json.loads(content))
+        except ValidationError as error:
+            raise InvalidInput(f"{type(obj).__qualname__} would not come back from JSON", field="obj") from error
+        if not is_same(again, obj):
+            raise InvalidInput(f"{type(obj).__qualname__} would come back from JSON as another value", field="obj")
+        return "type+json", content
+
+    def loads_typed(self, data: tuple[str, bytes], /) -> Any:
+        """Return the value that ``data`` was made from.
+
+        Raises:
+            InvalidInput: the encoding is another one, or what is stored does not fit the type.
+            ValueError: the bytes are damaged.
+        """
+        encoding, content = data
+        _expect(encoding, "type+json")
+        try:
+            return self._adapter.validate_python(tagged_json.loads(content))
+        except ValidationError as error:
+            raise invalid(error, "stored value") from error
+
+
+def _jsonable(value: Any) -> Any:
+    """Return what Pydantic makes such a value of again."""
+    if isinstance(value, Enum):
+        return value.value
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError as error:
+        raise InvalidInput(f"{type(value).__qualname__} cannot be JSON", field="obj") from error

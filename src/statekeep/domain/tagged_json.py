@@ -69,7 +69,8 @@ def as_builtin(value: Any) -> Any:
     """
     if isinstance(value, str | int | float | bytes):
         return as_scalar(value)
-    for kind in (dict, list, tuple, set, frozenset, bytearray):
+    kinds: tuple[Any, ...] = (dict, list, tuple, set, frozenset, bytearray)
+    for kind in kinds:
         if isinstance(value, kind):
             return kind(value)
     return _reject(value)

@@ -29,18 +29,18 @@ def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> 
         return found
     if not isinstance(value, str):
         raise InvalidInput(f"{field} must be text, got {type(value).__name__} {shown(value)}", field=field)
-    value = plain_text(value)
-    if not value and not empty:
+    found = plain_text(value)
+    if not found and not empty:
         raise InvalidInput(f"{field} must not be empty", field=field)
     try:
-        size = len(value.encode())
+        size = len(found.encode())
     except UnicodeEncodeError:
         raise InvalidInput(
             f"{field} must be Unicode text without lone surrogates, got {shown(value)}", field=field
         ) from None
     if is_id and size > LONGEST_ID:
         raise InvalidInput(f"{field} {too_long(size)}", field=field)
-    return value
+    return found
 
 
 def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:

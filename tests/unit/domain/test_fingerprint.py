@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import os
 import pathlib
 import subprocess
@@ -18,10 +19,11 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from statekeep import InvalidInput, Payload
 from statekeep.domain.fingerprint import fingerprint
+from statekeep.testing.strategies.texts import Disguised
 
 
 class Colour(enum.Enum):
@@ -63,6 +65,42 @@ class Text(str):
     __slots__ = ()
 
 
+class Owned(str):
+    owner: str
+
+
+class Private(BaseModel):
+    a: int = 1
+    _tenant: str = PrivateAttr("")
+
+    @functools.cached_property
+    def made(self) -> int:
+        return 1
+
+
+class Bits(enum.Flag, boundary=enum.KEEP):
+    ONE = 1
+    TWO = 2
+
+
+def owned(owner: str) -> Owned:
+    text = Owned("1")
+    text.owner = owner
+    return text
+
+
+def private(tenant: str) -> Private:
+    model = Private()
+    model._tenant = tenant
+    return model
+
+
+def with_more(owner: str) -> Data:
+    data = Data()
+    vars(data)["owner"] = owner
+    return data
+
+
 DIFFERENT: list[Any] = [
     None, True, 1, 1.0, "1", b"1", bytearray(b"1"), (1,), [1], {1}, frozenset({1}), {"a": 1}, {1: "a"}, {"1": "a"},
     {(1,): "a"}, 0, False, "", (), [], {}, set(), float("nan"), -0.0, 0.0, "\ud800", [[1], 2], [[1, 2]], [1, [2]],
@@ -70,7 +108,9 @@ DIFFERENT: list[Any] = [
     decimal.Decimal(1), decimal.Decimal("1.0"), uuid.UUID(int=1), Colour.RED, Colour.BLUE, Number.ONE, Word.RED, "RED",
     Model(), Model(a=2), Other(), Extra(), Extra(b=1), Data(), Data(2), Attrs(), Attrs(2), Model, Other, int,
     pathlib.PurePosixPath("1"), pathlib.PureWindowsPath("1"), Text("1"), Payload(encoding="a", data=b""),
-    Payload(encoding="b", data=b""), Data([Model(), {1, 2}]),
+    Payload(encoding="b", data=b""), Data([Model(), {1, 2}]), Text("2"), Disguised("1"), Disguised("2"), owned("a"),
+    owned("b"), Private(), private("a"), private("b"), with_more("a"), with_more("b"), Bits(0), Bits.ONE, Bits.TWO,
+    Bits.ONE | Bits.TWO, Bits(64), Bits(65), Bits(32), Bits(96),
 ]  # fmt: skip
 
 SAME: list[tuple[Any, Any]] = [
@@ -92,6 +132,31 @@ def test_different_values() -> None:
 @pytest.mark.parametrize(("one", "other"), SAME, ids=range(len(SAME)))
 def test_the_order_is_nothing(one: Any, other: Any) -> None:
     assert fingerprint({"x": one, "y": 1}) == fingerprint({"y": 1, "x": other})
+
+
+def test_cached_properties_do_not_count() -> None:
+    model = Private()
+    before = fingerprint({"x": model})
+    assert model.made == 1
+    assert fingerprint({"x": model}) == before
+
+
+def test_classes_that_functions_make_cannot_be_told_apart() -> None:
+    class Local:
+        pass
+
+    with pytest.raises(InvalidInput, match="Local"):
+        fingerprint({"x": Local})
+
+
+def test_messages_do_not_show_the_value() -> None:
+    class Secret:
+        def __repr__(self) -> str:
+            return "hunter2"
+
+    with pytest.raises(InvalidInput, match="Secret") as caught:
+        fingerprint({"x": Secret()})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_names_count() -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import enum
 import functools
 import inspect
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 import statekeep
 from statekeep import (
@@ -67,7 +71,7 @@ class Counter:
 def test_equal_arguments_are_one_call(cache: CacheRepository) -> None:
     calls = []
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def add(a: int, b: int = 1, *more: int, scale: int = 1) -> int:
         calls.append((a, b, more, scale))
         return (a + b + sum(more)) * scale
@@ -139,17 +143,19 @@ def test_the_ttl(cache: CacheRepository) -> None:
     assert [len(counter.calls) for counter in (default, brief, ever)] == [3, 4, 1]
 
 
+def one_of_the_module() -> int:
+    return 1
+
+
 def test_the_namespace(cache: CacheRepository) -> None:
-    @cached(cache)
-    def one() -> int:
-        return 1
+    one = cached(cache)(one_of_the_module)
 
     @cached(cache, namespace=["of", "mine"])
     def two() -> int:
         return 2
 
     assert one() + two() == 3
-    assert cache.clear([(f"{__name__}.test_the_namespace.<locals>.one",)]) == 1
+    assert cache.clear([(f"{__name__}.one_of_the_module",)]) == 1
     assert cache.clear([("of", "mine")]) == 1
 
 
@@ -176,7 +182,7 @@ def test_the_serializer(cache: CacheRepository) -> None:
 
     calls = []
 
-    @cached(cache, serializer=ModelSerializer(Answer))
+    @cached(cache, namespace=("n",), serializer=ModelSerializer(Answer))
     def answer(question: str) -> Answer:
         calls.append(question)
         return Answer(text=question.upper())
@@ -185,14 +191,36 @@ def test_the_serializer(cache: CacheRepository) -> None:
     assert calls == ["a"]
 
 
-def test_what_the_serializer_refuses_is_an_error_and_writes_nothing(cache: CacheRepository) -> None:
-    counter = Counter(object())
+def test_what_the_serializer_refuses_is_returned_and_not_kept(
+    cache: CacheRepository, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Secret:
+        def __repr__(self) -> str:
+            return "hunter2"
+
+    result = Secret()
+    counter = Counter([result])
     function = cached(cache, namespace=("n",))(counter)
-    for _ in range(2):
-        with pytest.raises(InvalidInput):
-            function()
+    with caplog.at_level(logging.WARNING, "statekeep.cache"):
+        assert function()[0] is function()[0] is result
     assert len(counter.calls) == 2
     assert cache.clear() == 0
+    assert len(caplog.messages) == 2
+    assert "Counter" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_each_call_that_waits_makes_what_cannot_be_kept(cache: CacheRepository) -> None:
+    calls = []
+
+    @cached(cache, namespace=("n",))
+    def slow() -> object:
+        calls.append(1)
+        time.sleep(0.2)
+        return object()
+
+    assert len({id(result) for result in together(4, slow)}) == 4
+    assert len(calls) == 4
 
 
 def test_what_cannot_be_read_is_made_anew(cache: CacheRepository, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,44 +241,75 @@ def test_what_cannot_be_read_is_made_anew(cache: CacheRepository, caplog: pytest
 # -- methods, and what else there is
 
 
-def test_methods(cache: CacheRepository) -> None:
-    calls: list[Any] = []
+KEPT = CacheRepository(MemoryCacheEntries())
+CALLS: list[Any] = []
 
-    @dataclasses.dataclass(frozen=True)
-    class Weather:
-        country: str
 
-        @cached(cache)
-        def at(self, city: str) -> str:
-            calls.append(city)
-            return f"{self.country}/{city}"
+@dataclasses.dataclass(frozen=True)
+class Weather:
+    country: str
 
-        @classmethod
-        @cached(cache)
-        def name(cls) -> str:
-            calls.append(cls)
-            return cls.__name__
+    @cached(KEPT)
+    def at(self, city: str) -> str:
+        CALLS.append(city)
+        return f"{self.country}/{city}"
 
-        @staticmethod
-        @cached(cache)
-        def unit(name: str) -> str:
-            calls.append(name)
-            return name
+    @classmethod
+    @cached(KEPT)
+    def name(cls) -> str:
+        CALLS.append(cls)
+        return cls.__name__
 
+    @staticmethod
+    @cached(KEPT)
+    def unit(name: str) -> str:
+        CALLS.append(name)
+        return name
+
+    @cached(KEPT)
+    def here(self, city: str = "london") -> str:
+        CALLS.append(city)
+        return city
+
+
+class Climate(Weather):
+    pass
+
+
+def test_methods() -> None:
+    CALLS.clear()
     assert Weather("uk").at("london") == Weather("uk").at(city="london") == "uk/london"
     assert Weather("ca").at("london") == "ca/london"
-    assert Weather.name() == Weather("x").name() == "Weather"
-    assert Weather.unit("C") == Weather("x").unit("C") == "C"
-    assert len(calls) == 4
+    names: list[Any] = [Weather.name, Weather("x").name, Climate.name]  # mypy takes "cls" for an argument
+    assert [name() for name in names] == ["Weather", "Weather", "Climate"]
+    units: list[Any] = [Weather.unit, Weather("x").unit]
+    assert [unit("C") for unit in units] == ["C", "C"]
+    assert len(CALLS) == 5
+
+
+def test_methods_are_invalidated_with_their_object() -> None:
+    CALLS.clear()
+    here = Weather("uk")
+    for _ in range(2):
+        here.here("paris")
+        assert Weather.here.invalidate(here, "paris") is True
+        assert Weather.here.invalidate(here, city="paris") is False
+    assert CALLS == ["paris"] * 2
+    assert Weather.unit("F") == "F"
+    assert Weather.unit.invalidate("F") is True
+    bound: Any = here.here
+    with pytest.raises(InvalidInput, match=r"Weather\.here\.invalidate\(weather") as caught:
+        bound.invalidate("paris")
+    assert caught.value.field == "self"
 
 
 def test_methods_of_objects_without_a_value_need_a_key(cache: CacheRepository) -> None:
     class Service:
-        @cached(cache)
+        @cached(cache, namespace=("n",))
         def ask(self, question: str) -> str:
             return question
 
-        @cached(cache, key=lambda self, question: question)
+        @cached(cache, namespace=("n",), key=lambda self, question: question)
         def ask_any(self, question: str) -> str:
             return question
 
@@ -275,7 +334,7 @@ def test_the_wrapper_looks_like_the_function(cache: CacheRepository) -> None:
         """Says so."""
         return str(a)
 
-    wrapper = cached(cache)(documented)
+    wrapper = cached(cache, namespace=("n",))(documented)
     assert wrapper.__doc__ == "Says so."
     assert wrapper.__name__ == "documented"
     assert inspect.signature(wrapper) == inspect.signature(documented)
@@ -343,7 +402,7 @@ def together(count: int, function: Callable[[], Any]) -> list[Any]:
 def test_threads_share_one_run(cache: CacheRepository) -> None:
     calls = []
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def slow(x: int) -> list[int]:
         calls.append(x)
         time.sleep(0.2)
@@ -360,7 +419,7 @@ def test_threads_share_one_run(cache: CacheRepository) -> None:
 def test_threads_share_an_exception_that_is_not_kept(cache: CacheRepository) -> None:
     calls = []
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def fails() -> None:
         calls.append(1)
         time.sleep(0.2)
@@ -379,7 +438,7 @@ def test_what_ends_one_thread_does_not_end_the_others(cache: CacheRepository, ki
     calls = []
     first = threading.Event()
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def interrupted() -> str:
         calls.append(1)
         first.set()
@@ -403,7 +462,7 @@ def test_what_ends_one_thread_does_not_end_the_others(cache: CacheRepository, ki
 async def test_tasks_share_one_run(acache: AsyncCacheRepository) -> None:
     calls = []
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow(x: int) -> list[int]:
         calls.append(x)
         await asyncio.sleep(0.05)
@@ -418,7 +477,7 @@ async def test_tasks_share_one_run(acache: AsyncCacheRepository) -> None:
 async def test_tasks_share_an_exception(acache: AsyncCacheRepository) -> None:
     calls = []
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def fails() -> None:
         calls.append(1)
         await asyncio.sleep(0.05)
@@ -432,7 +491,7 @@ async def test_tasks_share_an_exception(acache: AsyncCacheRepository) -> None:
 async def test_a_cancelled_leader_leaves_the_run_to_another(acache: AsyncCacheRepository) -> None:
     calls = []
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow() -> str:
         calls.append(1)
         await asyncio.sleep(0.1)
@@ -453,7 +512,7 @@ async def test_a_cancelled_leader_leaves_the_run_to_another(acache: AsyncCacheRe
 
 
 async def test_a_cancelled_follower_is_alone(acache: AsyncCacheRepository) -> None:
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow() -> str:
         await asyncio.sleep(0.1)
         return "done"
@@ -467,7 +526,7 @@ async def test_a_cancelled_follower_is_alone(acache: AsyncCacheRepository) -> No
 
 
 async def test_all_cancelled(acache: AsyncCacheRepository) -> None:
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow() -> str:
         await asyncio.sleep(0.1)
         return "done"
@@ -484,7 +543,7 @@ async def test_all_cancelled(acache: AsyncCacheRepository) -> None:
 def test_event_loops_share_one_run(acache: AsyncCacheRepository) -> None:
     calls = []
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow() -> str:
         calls.append(1)
         await asyncio.sleep(0.2)
@@ -497,7 +556,7 @@ def test_event_loops_share_one_run(acache: AsyncCacheRepository) -> None:
 def test_a_loop_that_ends_leaves_the_run_to_others(acache: AsyncCacheRepository) -> None:
     begun = threading.Event()
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def slow() -> str:
         begun.set()
         await asyncio.sleep(0.3)
@@ -518,7 +577,7 @@ def test_a_loop_that_ends_leaves_the_run_to_others(acache: AsyncCacheRepository)
 def test_recursion(cache: CacheRepository) -> None:
     calls = []
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def fibonacci(n: int) -> int:
         calls.append(n)
         return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
@@ -529,7 +588,7 @@ def test_recursion(cache: CacheRepository) -> None:
 
 @pytest.mark.usefixtures("no_collection")
 def test_a_call_never_waits_for_itself(cache: CacheRepository, acache: AsyncCacheRepository) -> None:
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def endless(x: int) -> int:
         return endless(x)
 
@@ -544,7 +603,7 @@ def test_a_call_never_waits_for_itself(cache: CacheRepository, acache: AsyncCach
 
     depth = contextvars.ContextVar("depth", default=0)
 
-    @cached(acache)
+    @cached(acache, namespace=("n",))
     async def in_tasks() -> int:
         depth.set(depth.get() + 1)
         if depth.get() > 3:
@@ -563,7 +622,7 @@ def test_a_call_never_waits_for_itself(cache: CacheRepository, acache: AsyncCach
 def test_a_child_process_does_not_wait_for_its_parent(cache: CacheRepository) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    @cached(cache)
+    @cached(cache, namespace=("n",))
     def slow() -> str:
         begun.set()
         go_on.wait(10)
@@ -635,7 +694,7 @@ def test_other_errors_are_never_a_miss() -> None:
 
 
 def test_an_outage_of_one_is_an_outage_of_all_that_wait() -> None:
-    @cached(CacheRepository(Outage(Unavailable("away"), "set")))
+    @cached(CacheRepository(Outage(Unavailable("away"), "set")), namespace=("n",))
     def slow() -> int:
         time.sleep(0.2)
         return 1
@@ -663,3 +722,290 @@ def test_attrs_and_models_as_arguments(cache: CacheRepository) -> None:
         function(argument)
         function(argument)
     assert len(counter.calls) == 6
+
+
+# -- names
+
+
+def in_a_function(model: str) -> Callable[[str], str]:
+    def ask(question: str) -> str:
+        return f"{model}:{question}"
+
+    return ask
+
+
+class Client:
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+
+    def __repr__(self) -> str:
+        return f"Client({self.tenant})"
+
+    def fetch(self, key: str) -> str:
+        return f"{self.tenant}/{key}"
+
+    @classmethod
+    def of(cls, key: str) -> str:
+        return f"{cls.__name__}/{key}"
+
+
+NAMELESS: dict[str, Callable[[], Any]] = {
+    "closure": lambda: in_a_function("haiku"),
+    "lambda": lambda: lambda x: x,
+    "bound": lambda: Client("acme").fetch,
+    "of a class": lambda: Client.of,
+    "of a list": lambda: [].append,
+    "object": Counter,
+    "partial": lambda: functools.partial(pow, 2),
+}
+
+
+@pytest.mark.parametrize("kind", NAMELESS)
+def test_what_has_no_name_of_its_own_needs_a_namespace(cache: CacheRepository, kind: str) -> None:
+    function = NAMELESS[kind]()
+    with pytest.raises(InvalidInput, match="pass namespace=") as caught:
+        cached(cache)(function)
+    assert caught.value.field == "namespace"
+    assert "acme" not in str(caught.value)
+    if kind != "of a list":  # it says nothing of its parameters
+        assert callable(cached(cache, namespace=("n",))(function))
+
+
+def test_namespaces_tell_closures_and_tenants_apart(cache: CacheRepository) -> None:
+    asks = [cached(cache, namespace=("ask", model))(in_a_function(model)) for model in ("haiku", "opus")]
+    assert [ask("hi") for ask in asks] == ["haiku:hi", "opus:hi"]
+    fetches = [cached(cache, namespace=("fetch", name))(Client(name).fetch) for name in ("acme", "globex")]
+    assert [fetch("plan") for fetch in fetches] == ["acme/plan", "globex/plan"]
+
+
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_functions_of_scripts_need_a_namespace(tmp_path: Path, how: str) -> None:
+    source = """
+import statekeep
+keep = statekeep.connect("memory:")
+try:
+    @statekeep.cached(keep.cache)
+    def summary(text: str) -> str:
+        return text
+    summary("a")
+    print(keep.cache.clear([("billing.summary",)]))
+except statekeep.InvalidInput as error:
+    print(error.field)
+"""
+    (tmp_path / "billing.py").write_text(source)
+    command = [sys.executable, *(["billing.py"] if how == "script" else ["-m", "billing"])]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout == {"script": "namespace\n", "module": "1\n"}[how]
+
+
+# -- invalidate and clear
+
+
+def square(x: int, *, scale: int = 1) -> int:
+    CALLS.append(x)
+    return x * x * scale
+
+
+def test_invalidate_and_clear(cache: CacheRepository) -> None:
+    CALLS.clear()
+    kept = cached(cache)(square)
+    assert kept.invalidate(2) is False
+    assert [kept(2), kept(3), kept(3, scale=2)] == [4, 9, 18]
+    assert kept.invalidate(x=2, scale=1) is True
+    assert [kept(2), kept(3)] == [4, 9]
+    assert CALLS == [2, 3, 3, 2]
+    assert kept.clear() == 3
+    assert kept.clear() == 0
+    assert kept(2) == 4
+    assert len(CALLS) == 5
+    with pytest.raises(TypeError):
+        kept.invalidate()  # type: ignore[call-arg]
+
+
+async def asquare(x: int) -> int:
+    CALLS.append(x)
+    return x * x
+
+
+async def test_invalidate_and_clear_of_coroutine_functions(
+    cache: CacheRepository, acache: AsyncCacheRepository
+) -> None:
+    for repository in (cache, acache):
+        CALLS.clear()
+        kept = cached(repository)(asquare)
+        assert [await kept(2), await kept(2)] == [4, 4]
+        assert await kept.invalidate(2) is True
+        assert [await kept(2), await kept(3)] == [4, 9]
+        assert CALLS == [2, 2, 3]
+        assert await kept.clear() == 2
+
+
+def one_text(url: str) -> str:
+    return url
+
+
+def test_invalidate_goes_by_the_key(cache: CacheRepository) -> None:
+    kept = cached(cache, namespace=("n",), key=str.lower)(one_text)
+    kept("A")
+    assert kept.invalidate("a") is True
+
+
+def test_outages_of_invalidate_are_errors() -> None:
+    class Away(MemoryCacheEntries):
+        def delete(self, keys: Any) -> Any:
+            raise Unavailable("away")
+
+    kept = cached(CacheRepository(Away()), on_error="miss")(square)
+    with pytest.raises(Unavailable):
+        kept.invalidate(1)
+
+
+# -- results as they are annotated
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Answer(BaseModel):
+    text: str
+    data: bytes = b"\xff"
+    places: tuple[int, ...] = (1, 2)
+    _hidden: str = PrivateAttr("")
+
+
+class Longer(Answer):
+    more: int = 1
+
+
+@dataclasses.dataclass
+class Report:
+    answers: list[Answer]
+    colour: Colour = Colour.RED
+    other: Any = (1, {2})
+
+
+def of_model() -> Answer:
+    return Answer(text="a")
+
+
+def of_models() -> list[Answer]:
+    return [Answer(text="a"), Answer(text="b")]
+
+
+def of_dataclass() -> Report:
+    return Report([Answer(text="a")])
+
+
+def of_maybe() -> dict[str, Answer | None]:
+    return {"a": Answer(text="a"), "b": None}
+
+
+def of_enum() -> Colour:
+    return Colour.RED
+
+
+def of_plain() -> tuple[set[int], bytes]:
+    return {1}, b"x"
+
+
+def of_pair() -> tuple[Answer, Later]:
+    return Answer(text="a"), Later()
+
+
+@pytest.mark.parametrize("function", [of_model, of_models, of_dataclass, of_maybe, of_enum, of_plain, of_pair])
+def test_results_come_back_as_they_are_annotated(cache: CacheRepository, function: Callable[[], Any]) -> None:
+    counted = Counter()
+
+    @functools.wraps(function)
+    def counting() -> Any:
+        counted()
+        return function()
+
+    kept = cached(cache, namespace=("n",))(counting)
+    first, second = kept(), kept()
+    assert first == second == function()
+    assert type(first) is type(second)
+    assert len(counted.calls) == 1
+
+
+class Later(BaseModel):
+    """Defined behind the function that returns it."""
+
+
+def hides() -> Answer:
+    found = Answer(text="a")
+    found._hidden = "secret"
+    return found
+
+
+def lengthens() -> Answer:
+    return Longer(text="a")
+
+
+def errs() -> Answer:
+    return {"text": "a"}  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("function", [hides, lengthens, errs])
+def test_what_would_come_back_as_something_else_is_not_kept(
+    cache: CacheRepository, function: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = cached(cache)(function)
+    with caplog.at_level(logging.WARNING, "statekeep.cache"):
+        assert kept() == function()
+        assert kept() == function()
+    assert len(caplog.messages) == 2
+    assert all(f"{__name__}.{function.__name__}" in message for message in caplog.messages)
+    assert "secret" not in caplog.text
+    assert cache.clear() == 0
+
+
+class Opaque:
+    pass
+
+
+def of_opaque() -> Opaque:
+    raise AssertionError("it must not run")
+
+
+def of_opaques() -> dict[str, list[Opaque]]:
+    raise AssertionError("it must not run")
+
+
+@pytest.mark.parametrize("function", [of_opaque, of_opaques])
+def test_results_that_can_never_be_kept_are_refused_at_decoration(
+    cache: CacheRepository, function: Callable[[], Any]
+) -> None:
+    with pytest.raises(InvalidInput, match=f"{function.__name__} cannot be kept.*pass serializer=") as caught:
+        cached(cache)(function)
+    assert caught.value.field == "serializer"
+    assert callable(cached(cache, serializer=ModelSerializer(Answer))(function))
+
+
+def test_annotations_of_what_is_defined_later(cache: CacheRepository) -> None:
+    source = """
+from __future__ import annotations
+from pydantic import BaseModel, PrivateAttr
+
+@keep
+def early() -> Later: return Later()
+
+@keep
+def never() -> Unknown: return 1
+
+class Later(BaseModel): pass
+"""
+    scope: dict[str, Any] = {"__name__": "of_exec", "keep": cached(cache)}
+    exec(source, scope)
+    assert scope["early"]() == scope["early"]() == scope["Later"]()
+    assert scope["never"]() == 1
+    assert cache.clear() == 2
+
+
+def test_models_that_differ_in_private_attributes_are_other_arguments(cache: CacheRepository) -> None:
+    kept = cached(cache, namespace=("n",))(lambda answer: answer._hidden)
+    one, other = Answer(text="a"), Answer(text="a")
+    other._hidden = "other"
+    assert [kept(one), kept(other)] == ["", "other"]

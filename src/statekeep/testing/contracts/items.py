@@ -67,6 +67,12 @@ class Tier(IntEnum):
     GOLD = 1
 
 
+class Version(IntEnum):
+    """A version of an item."""
+
+    SECOND = 2
+
+
 class _Text(str):
     """A kind of text of somebody's own."""
 
@@ -301,12 +307,10 @@ class ItemContract:
         for condition in ({"kind": disguise("fact")}, {disguise("tier"): gold}, {"tier": {disguise("$gte"): gold}}):
             assert places(await keep.search(space[:1], filter=condition)) == [(("a", "b"), "k")]
         assert await keep.list_namespaces(prefix=space[:1], suffix=space[1:]) == [("a", "b")]
-        operations = [
-            PutItem(namespace=space, key=k, value=1),
-            DeleteItem(namespace=space, key=k, expected=Tier.GOLD + 1),
-        ]
-        moved = {"namespace": space, "key": disguise("other")}
-        done = await keep.batch([*operations, operations[0].model_copy(update=moved), GetItem(**moved)])
+        put_one = PutItem(namespace=space, key=k, value=1)
+        delete_one = DeleteItem(namespace=space, key=k, expected=Version.SECOND)
+        moved: dict[str, Any] = {"namespace": space, "key": disguise("other")}
+        done = await keep.batch([put_one, delete_one, put_one.model_copy(update=moved), GetItem(**moved)])
         assert done[1] is True
         assert canonical([done[3].namespace, done[3].key, done[3].value]) == canonical([("a", "b"), "other", 1])
         assert await keep.delete(space, disguise("other"))

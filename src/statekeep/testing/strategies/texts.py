@@ -49,8 +49,8 @@ def member(text: str) -> str:
     >>> member("a") == "a", str(member("a"))
     (True, 'Kind.MEMBER')
     """
-    found: Any = Enum("Kind", {"MEMBER": text}, type=str)
-    return _of(found.MEMBER)
+    made: Any = Enum
+    return _of(made("Kind", {"MEMBER": text}, type=str).MEMBER)
 
 
 def _of(text: str) -> str:
