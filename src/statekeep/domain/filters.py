@@ -50,15 +50,21 @@ def checked(filter: Any) -> dict[str, JsonValue]:
     """Return a filter in its plain form.
 
     Raises:
-        InvalidInput: it is no mapping, holds what JSON cannot (NaN and the infinities may be compared with), or
-            names an operator that does not exist.
+        InvalidInput: it is no mapping, holds what JSON cannot (NaN and the infinities may be compared with), names an
+            operator that does not exist, or one in the place of a field: no field's name begins with ``$`` here.
     """
     if not isinstance(filter, Mapping):
         raise InvalidInput(
             f'filter must be a mapping such as {{"status": "open"}}, got {type(filter).__name__}', field="filter"
         )
     found: dict[str, JsonValue] = normalize(filter, "filter", finite=False)
-    for condition in found.values():
+    for name, condition in found.items():
+        if name.startswith("$"):
+            raise InvalidInput(
+                f"filter: {shown(name, 40)} stands where a field must be; operators go behind one, as in "
+                f'{{"price": {{"$gt": 5}}}}, and there are {", ".join(OPERATORS)}',
+                field="filter",
+            )
         _check(condition)
     return found
 

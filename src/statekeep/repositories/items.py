@@ -327,12 +327,13 @@ class _Operations(Repository[ItemBackend]):
             refresh: as for :meth:`get`.
 
         Raises:
-            InvalidInput: an operator of the filter does not exist, or another argument is wrong.
+            InvalidInput: an operator of the filter does not exist or stands in the place of a field, or another argument
+                is wrong.
             EmbeddingFailed: no vector was made of the query.
         """
         search = ItemSearch(
             labels("namespace_prefix", namespace_prefix),
-            checked(filter) if filter else None,
+            None if filter is None else checked(filter) or None,
             None,
             count("limit", limit),
             count("offset", offset),

@@ -141,6 +141,7 @@ BAD: Any = [
     (SearchOp(N, query=3), InvalidInput, "query"),  # type: ignore[arg-type]
     (SearchOp(N, filter=["a"]), InvalidInput, "filter"),  # type: ignore[arg-type]
     (SearchOp(N, filter={"a": {"$regex": "b"}}), ValueError, "filter"),
+    (SearchOp(N, filter={"$or": [{"a": 1}]}), ValueError, "filter"),
     (ListNamespacesOp(limit=-1), InvalidInput, "limit"),
     (ListNamespacesOp(max_depth=0), InvalidInput, "max_depth"),
     (ListNamespacesOp(offset="1"), InvalidInput, "offset"),  # type: ignore[arg-type]

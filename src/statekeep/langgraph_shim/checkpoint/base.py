@@ -90,7 +90,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         Args:
             config: which thread; without ``checkpoint_ns`` all its namespaces, with ``checkpoint_id`` only that
                 one. ``None`` for all threads.
-            filter: pairs that must be equal in the metadata.
+            filter: pairs that must be equal in the metadata. There are no operators, as in LangGraph's savers.
             before: only checkpoints with a smaller id than this config's, which need not exist.
             limit: at most so many.
 

@@ -88,9 +88,10 @@ def conditions(serde: Serializer, filter: Any) -> dict[str, Any] | None:
     Raises:
         InvalidInput: it is not a mapping from text.
     """
-    if not filter:
+    if filter is None:
         return None
-    return {
+    found = {
         plain_text(key): item if type(item) in _SIMPLE else _Wanted(item, serde)
         for key, item in _checked(filter, "filter").items()
     }
+    return found or None

@@ -146,7 +146,7 @@ def _get(op: GetOp) -> GetItem:
 def _search(op: SearchOp) -> Search:
     return {
         "namespace_prefix": _labels(op, "namespace_prefix", op.namespace_prefix),
-        "filter": checked(op.filter) if op.filter else None,
+        "filter": None if op.filter is None else checked(op.filter) or None,
         "query": None if op.query is None else text("query", op.query, empty=True, is_id=False),
         "limit": count("limit", op.limit),
         "offset": count("offset", op.offset),
