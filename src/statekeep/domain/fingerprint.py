@@ -112,7 +112,10 @@ def _parts(value: Any) -> Payload:
 
 
 def _others(value: Any, fields: Collection[str]) -> dict[str, Any]:
-    """Return the attributes of an object that are no fields, but for what follows from the others, such as a cached property."""
+    """Return the attributes of an object that are no fields.
+
+    What follows from the others, such as a cached property, is left out.
+    """
     return {
         name: item
         for name, item in getattr(value, "__dict__", {}).items()

@@ -184,7 +184,7 @@ def decode(value: Any) -> Any:
     try:
         kind, *parts = value[TAG]
         return _DECODERS[kind](*parts)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ValueError(f"not exact JSON: {shown(value)}") from error
 
 

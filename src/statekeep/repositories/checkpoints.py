@@ -228,8 +228,8 @@ class _Operations(Repository[CheckpointBackend]):
             checkpoint_id: only this id.
             before: only smaller ids, compared as text; it need not be the id of anything.
             limit: at most so many.
-            metadata: pairs that must be equal in the checkpoint's metadata; ``None`` matches a missing key. There are no
-                operators: ``{"step": {"$gt": 1}}`` finds what has this very dict.
+            metadata: pairs that must be equal in the checkpoint's metadata; ``None`` matches a missing key. There are
+                no operators: ``{"step": {"$gt": 1}}`` finds what has this very dict.
         """
         query = CheckpointQuery(
             thread_id=thread_id,

@@ -327,8 +327,8 @@ class _Operations(Repository[ItemBackend]):
             refresh: as for :meth:`get`.
 
         Raises:
-            InvalidInput: an operator of the filter does not exist or stands in the place of a field, or another argument
-                is wrong.
+            InvalidInput: an operator of the filter does not exist or stands in the place of a field, or another
+                argument is wrong.
             EmbeddingFailed: no vector was made of the query.
         """
         search = ItemSearch(

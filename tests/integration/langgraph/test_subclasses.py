@@ -1,4 +1,4 @@
-"""Ids, keys and metadata of subclasses of ``str`` and ``int``, such as members of enumerations, are plain in every store."""
+"""Ids, keys and metadata of subclasses of ``str`` and ``int``, such as members of enums, are plain wherever kept."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def test_a_checkpoint_and_its_writes(
 
 FILTERS: list[dict[str, Any]] = [
     {"tier": 1}, {"tier": Tier.GOLD}, {"tier": 1.0}, {"tier": True}, {"kind": "fact"}, {"kind": member("fact")},
-    {"kind": Disguised("fact"), member("tier"): Tier.GOLD}, {"score": 0.5}, {"all": [Tier.GOLD, "x"]}, {"all": [1, member("x")]},
-    {"none": None}, {"tier": 2}, {"kind": member("rule")}, {"kind": Tier.GOLD}, {"all": (1, "x")}, {"$or": [{"tier": 1}]},
-    {"tier": {"$gt": 0}}, {"$gt": 5},
+    {"kind": Disguised("fact"), member("tier"): Tier.GOLD}, {"score": 0.5}, {"all": [Tier.GOLD, "x"]},
+    {"all": [1, member("x")]}, {"none": None}, {"tier": 2}, {"kind": member("rule")}, {"kind": Tier.GOLD},
+    {"all": (1, "x")}, {"$or": [{"tier": 1}]}, {"tier": {"$gt": 0}}, {"$gt": 5},
 ]  # fmt: skip
 
 

@@ -143,7 +143,20 @@ def test_damaged_fields_of_records(repository: CheckpointRepository, client: Any
         assert reported >= {("head", "header"), ("checkpoint", "header"), ("checkpoint", "created_at")}
 
 
-@pytest.mark.parametrize("channels", [b"? ", b"! ", b"?! constant:i1 ", b"?constant:i1 ! "])
+@pytest.mark.parametrize(
+    "channels",
+    [
+        b"? ",
+        b"! ",
+        b"?! constant:i1 ",
+        b"?constant:i1 ! ",
+        b"!a:i1_0 ",
+        b"!a:i+1 ",
+        b"!a:fnan ",
+        b"?a:finf ",
+        b"!a:f1 ",
+    ],
+)
 def test_marks_without_a_channel(repository: CheckpointRepository, client: Any, prefix: str, channels: bytes) -> None:
     record = namespace_keys(prefix, THREAD, "").checkpoint("00001")
     client.hset(record, "channels", channels)

@@ -157,6 +157,34 @@ def test_bad_numbers(items: ItemRepository, client: Any, prefix: str, value: str
     assert items.search(limit=1)[0].key == "later"
 
 
+@pytest.mark.parametrize("number", ["x", "", "inf", "nan", "-5", "1.5", "1e17", "9" * 400])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_sequence_that_is_no_number_begins_anew(
+    items: ItemRepository, client: Any, prefix: str, number: str, is_known: bool
+) -> None:
+    keys = item_keys(prefix, ("a", "log"))
+    client.set(keys.sequence, number)
+    appending = items if is_known else ItemRepository(ValkeyItems(client_for(client), prefix=prefix, index=INDEX))
+    assert appending.append(("a", "log"), [3, 4]) == [item.key for item in items.list(("a", "log"))][2:]
+    assert [item.value for item in items.list(("a", "log"))] == [texts(1), 2, 3, 4]
+    assert not audit_items(client, prefix).problems
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("value", "NaN"), ("value", '{"a":[-Infinity]}'), ("version", "1_0"), ("version", " 5"), ("version", "+5")],
+)
+def test_what_only_python_reads_is_damage(
+    items: ItemRepository, client: Any, prefix: str, field: str, text: str
+) -> None:
+    record = item_keys(prefix, SPACE).record("1")
+    client.hset(record, field, text)
+    for read in (lambda: items.get(SPACE, "1"), lambda: list(items.list(SPACE)), items.search):
+        with pytest.raises(CorruptRecord) as caught:
+            read()
+        assert caught.value.key == record
+
+
 TYPES = ["string", "hash", "list", "set", "sorted set"]
 
 

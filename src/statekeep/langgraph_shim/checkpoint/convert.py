@@ -227,6 +227,8 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     if not isinstance(header, dict):
         raise CorruptRecord(f"the header of {_where(saved)} is not a LangGraph checkpoint but {type(header).__name__}")
     values = header.pop("channel_values", {})
+    if not isinstance(values, dict) or not isinstance(header.get("v", _SENDS_IN_A_CHANNEL), int):
+        raise CorruptRecord(f"the header of {_where(saved)} is not that of a LangGraph checkpoint")
     versions = {}
     for name, channel in saved.channels.items():
         if name == NEEDS_PARENT:

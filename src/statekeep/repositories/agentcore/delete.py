@@ -23,7 +23,7 @@ from .ids import Lane
 from .index import Indexed, IndexReader, drain
 from .lanes import ABREAST
 from .layout import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
-from .records import actor_record, orphan_record, run_record, update_record
+from .records import actor_of, actor_record, orphan_record, run_record, thread_of, update_record
 
 
 @define
@@ -101,9 +101,10 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
     threads: dict[str, set[str]] = {}
     lists = yield from settings.lanes.read_all([run_lane(run_id) for run_id in names])
     for run_id, found in zip(names, lists, strict=True):
+        lane = run_lane(run_id)
         for record in found:
-            if record.head["actor"] == settings.actor:
-                threads.setdefault(record.head["thread_id"], set()).add(run_id)
+            if actor_of(record, lane) == settings.actor:
+                threads.setdefault(thread_of(record, lane), set()).add(run_id)
     for thread_id, runs in threads.items():
         place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
         settings.recent.forget(place.key)

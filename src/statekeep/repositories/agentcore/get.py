@@ -16,7 +16,7 @@ from .ids import Lane
 from .index import Indexed, IndexReader, advance, drain, open_readers
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
-from .records import Known, known
+from .records import Known, actor_of, known
 
 ItemT = TypeVar("ItemT")
 
@@ -227,11 +227,13 @@ def read_indexes(settings: Settings, place: ThreadPlace) -> Operation[tuple[dict
 
 def actors_of_thread(settings: Settings, thread_id: str) -> Operation[list[str]]:
     """Return the actors that have a thread of this id, in order."""
-    found = yield from settings.lanes.read(actors_lane(thread_id))
-    return sorted({str(record.head["actor"]) for record in found})
+    lane = actors_lane(thread_id)
+    found = yield from settings.lanes.read(lane)
+    return sorted({actor_of(record, lane) for record in found})
 
 
 def actors_of_run(settings: Settings, run_id: str) -> Operation[list[str]]:
     """Return the actors in whose threads a run put checkpoints, in order."""
-    found = yield from settings.lanes.read(run_lane(run_id))
-    return sorted({str(record.head["actor"]) for record in found})
+    lane = run_lane(run_id)
+    found = yield from settings.lanes.read(lane)
+    return sorted({actor_of(record, lane) for record in found})

@@ -10,9 +10,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ...domain import tagged_json
+from ...domain import CorruptRecord, tagged_json
+from ...domain.shown import shown
 from ..records.checkpoints import Head, decoded, stamp_of
 from ..records.framing import Record
+from ..validation import text, texts
 from .ids import Lane
 
 INDEXED: int = 4_096
@@ -35,7 +37,12 @@ class IndexEntry:
     values: Sequence[str]
 
     def may_match(self, fits: Callable[[Mapping[str, Any]], bool]) -> bool:
-        return self.metadata is None or fits(tagged_json.loads(self.metadata))
+        if self.metadata is None:
+            return True
+        try:
+            return fits(tagged_json.loads(self.metadata))
+        except (ValueError, AttributeError, RecursionError):
+            return True  # the checkpoint's own record says what there is
 
 
 # -- to records
@@ -94,15 +101,29 @@ def index_entry(record: Record, lane: Lane) -> IndexEntry:
         record,
         str(lane),
         lambda head: IndexEntry(
-            head["namespace"],
-            head["checkpoint_id"],
-            head["order"],
+            text("namespace", head["namespace"], empty=True),
+            text("checkpoint_id", head["checkpoint_id"]),
+            text("order", head["order"]),
             stamp_of(head),
-            head["run_id"],
-            head["metadata"],
-            head["values"],
+            None if head["run_id"] is None else text("run_id", head["run_id"]),
+            None if head["metadata"] is None else text("metadata", head["metadata"], is_id=False),
+            texts("values", head["values"]),
         ),
     )
+
+
+def actor_of(record: Record, lane: Lane) -> str:
+    """Return the actor that an entry of a registry names."""
+    return decoded(record, str(lane), lambda head: text("actor", head["actor"]))
+
+
+def thread_of(record: Record, lane: Lane) -> str:
+    """Return the thread that an entry of a run names."""
+    return decoded(record, str(lane), lambda head: text("thread_id", head["thread_id"]))
+
+
+def _order(head: Mapping[str, Any]) -> tuple[str, str]:
+    return text("namespace", head["namespace"], empty=True), text("order", head["order"])
 
 
 @frozen
@@ -125,10 +146,13 @@ def known(records: Iterable[Record], lane: Lane) -> Known:
     thread_id, stamp = None, -1
     orders: dict[str, set[str]] = {}
     for record in records:
-        thread_id = decoded(record, str(lane), lambda head: str(head["thread_id"]))
-        if record.head["type"] == "namespace":
-            namespace, order = decoded(record, str(lane), lambda head: (head["namespace"], head["order"]))
+        thread_id = decoded(record, str(lane), lambda head: text("thread_id", head["thread_id"]))
+        kind = record.head.get("type")
+        if kind == "namespace":
+            namespace, order = decoded(record, str(lane), _order)
             orders.setdefault(namespace, set()).add(order)
+        elif kind != "update":
+            raise CorruptRecord(f"a record of a list is of type {shown(kind, 40)}", key=str(lane))
         else:
             stamp = max(stamp, decoded(record, str(lane), stamp_of))
     return Known(thread_id, {name: frozenset(found) for name, found in orders.items()}, stamp)

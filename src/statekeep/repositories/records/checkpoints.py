@@ -7,9 +7,10 @@ stamps decide which of two is the later one.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -28,9 +29,13 @@ from ...domain.checkpoints import encoded_metadata
 from ...domain.ids import new_stamp
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
+from ..validation import count, text
 from .framing import Record
 
 ResultT = TypeVar("ResultT")
+
+_STORED: Final = (ValueSource.VALUE, ValueSource.EMPTY, ValueSource.REPLAYED)
+"""Where values of stored channels can be."""
 
 
 @frozen
@@ -249,8 +254,51 @@ def stamp_of(found: Mapping[str, Any]) -> int:
     return stamp
 
 
+def _metadata(value: Any) -> str:
+    found = text("metadata", value, is_id=False)
+    if not isinstance(tagged_json.loads(found), dict):
+        raise ValueError("metadata is no object")
+    return found
+
+
+def _time(value: Any) -> dt.datetime:
+    time = dt.datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError(f"a time without a zone: {shown(value)}")
+    return time
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"not an integer: {shown(value)}")
+    return value
+
+
+def _version(value: Any) -> str | int | float:
+    if type(value) is str:
+        return text("version", value, empty=True)
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        number: int | float = value
+        return number
+    raise ValueError(f"not a version: {shown(value)}")
+
+
+def _channel(record: Record, version: Any, carry: Any, place: Any) -> StoredChannel:
+    source = ValueSource(carry)
+    if isinstance(place, dict):
+        found = StoredChannel(_version(version), source, None, text("value", place["value"]), stamp_of(place))
+    else:
+        found = StoredChannel(_version(version), source, _payload(record, place))
+    if (place is not None) is not (source is ValueSource.VALUE) or source not in _STORED:
+        raise ValueError(f"a channel is {source.value} and has {'no ' if place is None else ''}value")
+    return found
+
+
 def _payload(record: Record, place: Any) -> Payload | None:
-    return None if place is None else Payload.trusted(encoding=place[0], data=record.blobs[place[1]])
+    if place is None:
+        return None
+    encoding, position = place
+    return Payload.trusted(encoding=text("encoding", encoding), data=record.blobs[count("position", position)])
 
 
 def _certain_payload(record: Record, place: Any) -> Payload:
@@ -262,16 +310,14 @@ def _certain_payload(record: Record, place: Any) -> Payload:
 
 def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
     return lambda head: Head(
-        namespace=head["namespace"],
-        checkpoint_id=head["checkpoint_id"],
-        parent_id=head["parent_id"],
-        created_at=dt.datetime.fromisoformat(head["created_at"]),
-        metadata=head["metadata"],
+        namespace=text("namespace", head["namespace"], empty=True),
+        checkpoint_id=text("checkpoint_id", head["checkpoint_id"]),
+        parent_id=None if head["parent_id"] is None else text("parent_id", head["parent_id"]),
+        created_at=_time(head["created_at"]),
+        metadata=_metadata(head["metadata"]),
         header=_payload(record, head["header"]),
         channels={
-            name: StoredChannel(version, ValueSource(carry), None, place["value"], stamp_of(place))
-            if isinstance(place, dict)
-            else StoredChannel(version, ValueSource(carry), _payload(record, place))
+            text("channel", name, empty=True): _channel(record, version, carry, place)
             for name, version, carry, place in head["channels"]
         },
         stamp=stamp_of(head),
@@ -280,11 +326,15 @@ def _head(record: Record) -> Callable[[Mapping[str, Any]], Head]:
 
 def _writes(record: Record) -> Callable[[Mapping[str, Any]], StoredWrites]:
     return lambda head: StoredWrites(
-        head["namespace"],
-        head["checkpoint_id"],
+        text("namespace", head["namespace"], empty=True),
+        text("checkpoint_id", head["checkpoint_id"]),
         [
             PendingWrite.trusted(
-                task_id=task_id, task_path=path, idx=idx, channel=channel, payload=_certain_payload(record, place)
+                task_id=text("task_id", task_id),
+                task_path=text("task_path", path, empty=True),
+                idx=_integer(idx),
+                channel=text("channel", channel, empty=True),
+                payload=_certain_payload(record, place),
             )
             for task_id, path, idx, channel, place in head["writes"]
         ],
@@ -345,7 +395,7 @@ def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWri
 
 def value_of(record: Record, where: str) -> Payload:
     """Return the payload of a value's record."""
-    return decoded(record, where, lambda head: Payload.trusted(encoding=head["encoding"], data=record.blobs[0]))
+    return decoded(record, where, lambda head: _certain_payload(record, [head["encoding"], 0]))
 
 
 def history(chain: Sequence[Stored], name: str, seed: StoredChannel | None, value: Payload | None) -> ChannelHistory:

@@ -148,9 +148,14 @@ def _record(name: str, parts: Sequence[re.Match[str]], where: str) -> Record:
     lengths, _, body = data.partition(b"\n")
     try:
         sizes = json.loads(lengths)
+        if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) != len(body):
+            raise ValueError("the lengths of its parts do not fit")
         ends = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
         head, *blobs = (body[start:end] for start, end in pairwise(ends))
-        return Record(json.loads(head), blobs, hash=name)
+        found = json.loads(head)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        return Record(found, blobs, hash=name)
     except (TypeError, ValueError, RecursionError) as error:
         raise CorruptRecord(f"a record is damaged: {type(error).__name__}: {error}", key=where) from error
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ....domain import CacheEntry, CorruptRecord, Payload
 from ....domain.cache import CacheKey
+from ....domain.model import LONGEST_ID
 from ..codecs import belongs, decode_bytes, decode_time
 
 READ_FIELDS: Final = ("item_key", "encoding", "value", "created_at", "expires_at", "pk")
@@ -37,6 +38,8 @@ def decode_entry(cache_key: CacheKey, record: str, row: Sequence[bytes | None]) 
     try:
         if item_key is None or not encoding or value is None or created_at is None:
             raise ValueError("a field is missing")
+        if len(encoding) > LONGEST_ID:
+            raise ValueError("its encoding is too long")
         if item_key.decode() != key or not belongs(pk, record):
             raise ValueError("it is that of another entry")
         payload = _payload(encoding=encoding.decode(), data=decode_bytes(value, record))

@@ -26,7 +26,7 @@ from ....domain import (
 )
 from ....domain.checkpoints import encoded_metadata
 from ....domain.lineage import run_of
-from ....domain.model import SHORT
+from ....domain.model import LONGEST_ID, SHORT
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
 from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
@@ -84,10 +84,10 @@ def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
     found: str | int | float
     if kind == "s":
         found = decode_part(number)
-    elif kind == "i":
-        found = int(number)
-    elif kind == "f":
-        found = float(number)
+    elif kind in ("i", "f"):
+        found = int(number) if kind == "i" else float(number)
+        if repr(found) != number or number in ("nan", "inf", "-inf"):  # as "1_0" and "+1" are not
+            raise ValueError(f"not a channel version: {text!r:.80}")
     else:
         raise ValueError(f"not a channel version: {text!r:.80}")
     carry = _VALUELESS.get(text[0])
@@ -228,6 +228,8 @@ def decode_checkpoint(
             raise ValueError("a field is missing")
         if header and not encoding:
             raise ValueError("the header has no encoding")
+        if len(encoding) > LONGEST_ID or len(parent_id or b"") > LONGEST_ID:
+            raise ValueError("a name is too long")
         if encode_part(checkpoint_id.decode()) != encoded_id or not belongs(pk, f":{keys.encoded}:{encoded_id}"):
             raise ValueError("it is that of another checkpoint")
         found = tagged_json.loads(metadata.decode())
@@ -316,6 +318,8 @@ def decode_write(keys: NamespaceKeys, name: str, row: Sequence[bytes | None]) ->
         _, task_id, idx, _ = name.split(":")
         if not belongs(pk, keys.write(name)):
             raise ValueError("it is that of another pending write")
+        if max(len(task_path), len(channel), len(encoding)) > LONGEST_ID:
+            raise ValueError("a name is too long")
         data = pybase64.b64decode(value, validate=True)
         return PendingWrite.trusted(
             task_id=decode_part(task_id),

@@ -1,6 +1,6 @@
 #!lua
 -- use: now_us, number, decoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, leave, extend_expiry
--- use: forget_namespaces, enter_namespace, sane, next_time, advance, vectors_in
+-- use: forget_namespaces, enter_namespace, sane, next_time, advance, vectors_in, last_appended
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
 --   time: microseconds, or absent for now; names: the first of the three indexes of namespaces, and clock: the key of
@@ -36,7 +36,7 @@ end
 local present = now_us()
 local us, now = tonumber(plan.time), math.floor(present / 1000)
 if plan.call and (now > plan['until'] or now + 4 * plan.kept < plan['until']) then return {'late', number(now)} end
-local deleted = plan.deletion and tonumber(call('GET', KEYS[plan.deletion]) or nil)
+local deleted = plan.deletion and sane(tonumber(call('GET', KEYS[plan.deletion]) or nil))
 -- The deletion may have removed from the indexes above what was announced before, too; a later time tells the caller.
 if deleted and us <= deleted then us = deleted + 1 end
 
@@ -82,7 +82,7 @@ end
 local last_number = nil
 if plan.append then
   local sequence = KEYS[plan.spaces[1].sequence]
-  last_number = tonumber(call('GET', sequence) or nil)
+  last_number = last_appended(sequence)
   if not last_number then
     -- Later than all that were appended here, and removed, before.
     last_number = us

@@ -109,6 +109,12 @@ local function sane(us)
   return us and us >= 0 and us < 253370764800000000 and us or nil
 end
 
+-- The number of the last value that was appended, if it is one: others may have stored anything.
+local function last_appended(sequence)
+  local found = tonumber(call('GET', sequence) or nil)
+  return found and found >= 0 and found < 9007199254740000 and found % 1 == 0 and found or nil
+end
+
 -- The latest time that an item was ever created at, be it gone by now. `clock` may be absent.
 -- use: sane
 local function last_creation(clock)

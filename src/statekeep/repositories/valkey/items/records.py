@@ -23,6 +23,14 @@ VECTORS: Final = READ_FIELDS.index("vectors")
 _item = Item.trusted
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# json.loads would make a decoder for each call.
+_loads = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def is_there(row: Row) -> bool:
     """Return whether a row was read from a record at all."""
     return row.count(None) != len(row)
@@ -44,14 +52,13 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
             raise ValueError("a field is missing")
         if item_key.decode() != key or not belongs(pk, keys.record(key)):
             raise ValueError("it is that of another item")
-        number = int(version)
-        if number < 1:
-            raise ValueError("version is not positive")
+        if not version.isdigit() or (number := int(version)) < 1:
+            raise ValueError("version is no positive integer")
         created = decode_time(created_at.decode())
         return _item(
             namespace=keys.namespace,
             key=key,
-            value=json.loads(value.decode()),
+            value=_loads(value.decode()),
             created_at=created,
             updated_at=created if updated_at == created_at else decode_time(updated_at.decode()),
             version=number,
