@@ -52,7 +52,7 @@ class CheckpointBackend(Protocol):
         ...
 
     def ping(self) -> Operation[None]:
-        """Ask for a sign of life with one request, that any user of the backend is permitted."""
+        """Ask for a sign of life, with one request that any user is permitted."""
         ...
 
     def close(self) -> None:

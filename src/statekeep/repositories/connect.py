@@ -283,7 +283,8 @@ _OPENERS: Final[Mapping[str, Callable[[_Request], Backends]]] = {
 """Functions that open URLs, by scheme. They read the part behind a ``+`` themselves."""
 
 _FORMS: Final = (
-    "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, unix://, "
+    "memory:, embedded:, embedded:DIR, valkey://, valkeys://, valkey+cluster://, valkeys+cluster://, "
+    "valkey+sentinel://, unix://, "
     "redis://, rediss://, agentcore:// or bedrock-sessions://"
 )
 
@@ -340,7 +341,8 @@ def connect(
         url: ``memory:`` (in this process, gone when it is closed), ``embedded:`` or ``embedded:DIR`` (a Valkey
             server of our own, in memory or in a directory), ``valkey://user:password@host:port/db``,
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
-            ``unix:///path``; ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
+            ``valkey+sentinel://host:port,host:port/service/db``, ``valkeys+sentinel://``, ``unix:///path``;
+            ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
             ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only);
             ``bedrock-sessions://?region=us-west-2`` (sessions of Amazon Bedrock, checkpoints only: a thread is a
             session, see :class:`~statekeep.repositories.bedrock_sessions.BedrockSessionCheckpoints`).

@@ -165,7 +165,7 @@ class ItemBackend(Protocol):
         ...
 
     def ping(self) -> Operation[None]:
-        """Ask for a sign of life with one request, that any user of the backend is permitted."""
+        """Ask for a sign of life, with one request that any user is permitted."""
         ...
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ CredentialProvider = Callable[[], Any]
 
 
 class ProviderObject(Protocol):
-    """What valkey-py calls a ``CredentialProvider``."""
+    """A ``CredentialProvider`` of valkey-py."""
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]: ...
 
@@ -40,6 +40,8 @@ class _ValkeyOptions(TypedDict, total=False):
     username: str | None
     password: str | None
     credential_provider: AnyProvider | None
+    sentinel_username: str | None
+    sentinel_password: str | None
     client_name: str | None
     pool_size: int | None
     pool_timeout: float | None

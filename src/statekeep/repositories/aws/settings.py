@@ -221,7 +221,11 @@ def _of_fields(given: dict[str, Any]) -> AwsSettings:
 
 
 def with_defaults(config: Any, defaults: Mapping[str, Any]) -> Any:
-    """Return a ``botocore.config.Config`` of defaults with the user's, which may be ``None``, over it.
+    """Return a ``botocore.config.Config`` of defaults, with the user's over it.
+
+    Args:
+        config: the user's; ``None``, if there is none.
+        defaults: its arguments.
 
     Raises:
         MissingDependency: boto3 is not installed.

@@ -23,7 +23,9 @@ class ProviderFailed(Portable):
 
 
 def ask(provider: CredentialProvider) -> Credentials:
-    """Return credentials, blocking. An asynchronous provider is asked in an event loop of its own.
+    """Return credentials, blocking.
+
+    An asynchronous provider is asked in an event loop of its own.
 
     Raises:
         ProviderFailed: there are none.

@@ -147,7 +147,8 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
 
     Args:
         url: ``valkey://user:password@host:port/db``, ``valkeys://`` for TLS, ``valkey+cluster://host1,host2``,
-            ``valkeys+cluster://``, ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. Options may be
+            ``valkeys+cluster://``, ``valkey+sentinel://host1,host2/service/db``, ``valkeys+sentinel://``,
+            ``unix:///path``; ``redis://`` and ``rediss://`` mean the same. Options may be
             parameters in its query, too.
         options: the keywords below, or what valkey-py's ``from_url`` takes: other names of them
             (``max_connections``, ``timeout``, ``socket_timeout``, ``socket_connect_timeout``, ``ssl_ca_certs``,
@@ -162,6 +163,8 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
         db: number of the database, default 0.
         username: for servers with more users than the default one.
         password: of the user.
+        sentinel_username: for sentinels that ask for one.
+        sentinel_password: for sentinels that ask for one; ``password`` is the servers'.
         credential_provider: a function, blocking or async, that returns a user (or ``None``) and a password; valkey-py
             asks it for each connection, glide for each client and when its connections fail. Also valkey-py's
             ``CredentialProvider``. See :class:`~statekeep.repositories.valkey.IamCredentials`.
@@ -225,7 +228,9 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
 
 
 def embedded_settings(url: str, options: Mapping[str, Any]) -> tuple[str | None, Settings]:
-    """Return the directory of ``embedded:DIR?parameters`` and the settings; ``None`` is in memory.
+    """Return the directory of ``embedded:DIR?parameters``, and the settings.
+
+    The directory is ``None`` for a server in memory.
 
     Raises:
         InvalidInput: a parameter is wrong, or there is a host.

@@ -1,4 +1,4 @@
-"""Credentials for caches of Amazon ElastiCache, and for Amazon MemoryDB, whose users log in by IAM."""
+"""Credentials for users of ElastiCache and MemoryDB that log in by IAM."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ URL                                     server
 ``valkeys://...``                       the same over TLS
 ``valkey+cluster://h1:p1,h2:p2``        a cluster; any of its nodes will do
 ``valkeys+cluster://...``               the same over TLS
+``valkey+sentinel://h1,h2/service/db``  the primary that sentinels name, at ``h1`` and ``h2``
+``valkeys+sentinel://...``              the same over TLS, sentinels included
 ``unix:///path?db=N``                   one server, through a unix socket; also ``valkey+unix://``
 ``redis://``, ``rediss://``             other names of ``valkey://``, ``valkeys://``
 ======================================  ==========================================================
@@ -23,7 +25,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import field, frozen
@@ -36,22 +38,29 @@ from ...options import CredentialProvider, Driver
 from ...validation import seconds
 from .valkey_py_options import FALSE, TRUE, settle
 
-SCHEMES: Final = {
-    # scheme: (TLS, cluster, unix socket)
-    "valkey": (False, False, False),
-    "redis": (False, False, False),
-    "valkeys": (True, False, False),
-    "rediss": (True, False, False),
-    "valkey+cluster": (False, True, False),
-    "redis+cluster": (False, True, False),
-    "valkeys+cluster": (True, True, False),
-    "rediss+cluster": (True, True, False),
-    "unix": (False, False, True),
-    "valkey+unix": (False, False, True),
-    "redis+unix": (False, False, True),
+Kind = Literal["server", "cluster", "unix", "sentinel"]
+
+SCHEMES: Final[Mapping[str, tuple[bool, Kind]]] = {
+    # by scheme: whether TLS is used, and what is there
+    "valkey": (False, "server"),
+    "redis": (False, "server"),
+    "valkeys": (True, "server"),
+    "rediss": (True, "server"),
+    "valkey+cluster": (False, "cluster"),
+    "redis+cluster": (False, "cluster"),
+    "valkeys+cluster": (True, "cluster"),
+    "rediss+cluster": (True, "cluster"),
+    "valkey+sentinel": (False, "sentinel"),
+    "redis+sentinel": (False, "sentinel"),
+    "valkeys+sentinel": (True, "sentinel"),
+    "rediss+sentinel": (True, "sentinel"),
+    "unix": (False, "unix"),
+    "valkey+unix": (False, "unix"),
+    "redis+unix": (False, "unix"),
 }
 
 PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
 
 
 @frozen(kw_only=True)
@@ -59,12 +68,15 @@ class Target:
     """A server or cluster, credentials and settings. ``repr`` hides the password."""
 
     addresses: tuple[tuple[str, int], ...] = ()
+    service: str | None = None
     unix_socket: str | None = None
     cluster: bool = False
     tls: bool = False
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     credential_provider: CredentialProvider | None = field(default=None, repr=lambda found: "..." if found else "None")
     client: Driver | None = None
     client_name: str = "statekeep"
@@ -88,11 +100,14 @@ class Target:
         """Return the address, without credentials."""
         if self.unix_socket is not None:
             return self.unix_socket
-        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        return hosts if self.service is None else f"{self.service} of {hosts}"
 
     @property
     def only_valkey_py(self) -> str | None:
-        """The option that asks for what glide cannot do, if there is one."""
+        """Something that glide cannot do, if it is asked for."""
+        if self.service is not None:
+            return "+sentinel"
         if not self.tls_check_hostname:
             return "ssl_check_hostname"
         if self.tls_min_version is not None:
@@ -113,7 +128,7 @@ def embedded_target(url: str, settings: Settings) -> Target:
 
     It has no password and no TLS, so that settings of these mean nothing.
     """
-    mute = ("username", "password", "credential", "tls")
+    mute = ("username", "password", "sentinel", "credential", "tls")
     values = {name: value for name, value in settings.values.items() if not name.startswith(mute)}
     return Target(unix_socket=unquote(urlsplit(url).path), **values)
 
@@ -155,6 +170,7 @@ def _driver(name: str, value: Any) -> Driver:
     raise InvalidInput(f"{name} must be 'glide' or 'valkey-py', got {shown(value)}", field=name)
 
 
+_SERVICE: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)  # as sentinels have it
 _MOST: Final = 2**31 - 1
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 
@@ -255,6 +271,8 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "username": ("username", _text),
     "password": ("password", _secret),
     "credential_provider": ("credential_provider", _provider),
+    "sentinel_username": ("sentinel_username", _text),
+    "sentinel_password": ("sentinel_password", _secret),
     "client": ("client", _driver),
     "client_name": ("client_name", _word),
     "pool_size": ("pool_size", _integer(1)),
@@ -338,7 +356,7 @@ class Settings:
         self._said_by.setdefault(attribute, f"{name} in {where}")
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str, usual: int) -> tuple[str, int]:
     # No message shows the text: of a URL whose password is not percent-encoded it may be a part of the password.
     hint = "the URL must be scheme://user:password@host:port with user and password percent-encoded"
     if text.startswith("["):
@@ -353,7 +371,7 @@ def _address(text: str) -> tuple[str, int]:
         if ":" in port:
             raise InvalidInput(f"an IPv6 address is written [address]:port; {hint}", field="url")
     if not port:
-        return unquote(host) or "localhost", PORT
+        return unquote(host) or "localhost", usual
     if not (_DIGITS.fullmatch(port) and 0 < int(port) < 65536):
         raise InvalidInput(f"the port must be a number from 1 to 65535; {hint}", field="url")
     return unquote(host) or "localhost", int(port)
@@ -389,7 +407,7 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
         raise InvalidInput(f"url must start with one of {', '.join(f'{name}://' for name in SCHEMES)}", field="url")
     if parts.fragment:
         raise InvalidInput("url must have no '#' part; percent-encode a '#' in the password", field="url")
-    tls, cluster, unix = SCHEMES[parts.scheme]
+    tls, kind = SCHEMES[parts.scheme]
 
     settings = Settings()
     settings.say("ssl", tls, "the scheme (valkeys:// means TLS)")
@@ -400,17 +418,28 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
     if password:
         settings.say("password", unquote(password), "the URL")
     path = unquote(parts.path)
+    service: str | None = None
     addresses: tuple[tuple[str, int], ...] = ()
-    if unix:
+    if kind == "unix":
         if not hasattr(socket, "AF_UNIX"):
             raise Unsupported("there are no unix sockets on this platform; use valkey://host:port")
         if hosts or len(path) < 2:
             raise InvalidInput("the URL of a unix socket is unix:///path, with an absolute path", field="url")
     else:
-        addresses = tuple(_address(host) for host in hosts.split(","))
-        if len(addresses) > 1 and not cluster:
-            raise InvalidInput("several hosts need a URL with +cluster://", field="url")
+        usual = SENTINEL_PORT if kind == "sentinel" else PORT
+        addresses = tuple(_address(host, usual) for host in hosts.split(","))
+        if len(addresses) > 1 and kind == "server":
+            raise InvalidInput("several hosts need a URL with +cluster:// or +sentinel://", field="url")
         number = path.strip("/")
+        if kind == "sentinel":
+            service, _, number = path.removeprefix("/").partition("/")
+            if not _SERVICE.fullmatch(service):
+                # Not shown: behind an unencoded "/" it is a part of the password.
+                raise InvalidInput(
+                    "the URL of a service is valkey+sentinel://user:password@host:port,host:port/SERVICE/DB, with the "
+                    "name that the sentinels know; percent-encode a '/' in the password",
+                    field="url",
+                )
         if number:
             if not (number.isascii() and number.isdecimal()):
                 # Not shown: behind an unencoded "/" it is a part of the password.
@@ -420,7 +449,9 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
                 )
             settings.say("db", number, "the URL")
     values = settings.read(parts.query, keywords).values
-    found = Target(addresses=addresses, unix_socket=path if unix else None, cluster=cluster, **values)
+    is_unix, is_cluster = kind == "unix", kind == "cluster"
+    socket_path = path if is_unix else None
+    found = Target(addresses=addresses, service=service, unix_socket=socket_path, cluster=is_cluster, **values)
     _check(found)
     return found
 
@@ -428,6 +459,9 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
 def _check(found: Target) -> None:
     if found.cluster and found.database:
         raise InvalidInput("db must be 0 in a cluster", field="db")
+    for name in () if found.service else ("sentinel_username", "sentinel_password"):
+        if getattr(found, name) is not None:
+            raise InvalidInput(f"{name} needs a URL with +sentinel://", field=name)
     for name in ("username", "password") if found.credential_provider else ():
         if getattr(found, name) is not None:
             raise InvalidInput(f"{name} cannot be given beside credential_provider, which brings it", field=name)

@@ -277,8 +277,9 @@ def driver_for(target: Target) -> Driver:
     if target.only_valkey_py is not None:
         if wanted == "glide":
             name = target.only_valkey_py
-            raise InvalidInput(f"{name} needs client='valkey-py'; glide cannot do that", field=name)
-        wanted, why = "valkey-py", f"{target.only_valkey_py} is an option of it alone"
+            field = "client" if name.startswith("+") else name
+            raise InvalidInput(f"{name} needs client='valkey-py'; glide cannot do that", field=field)
+        wanted, why = "valkey-py", f"{target.only_valkey_py} is for it alone"
     elif wanted is None and target.credential_provider is not None and valkey_py:
         wanted, why = "valkey-py", "it asks the credential provider for each connection"
     elif wanted is None:

@@ -1,4 +1,4 @@
-"""Options of valkey-py's ``from_url`` that have no use here, and what is done instead."""
+"""Options of valkey-py's ``from_url`` that have no use here."""
 
 from __future__ import annotations
 

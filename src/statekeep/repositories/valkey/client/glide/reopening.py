@@ -38,7 +38,7 @@ def _is_unanswered(error: Exception) -> bool:
 
 
 def _needs_login(target: Target, error: Exception) -> bool:
-    """Return whether connections may have failed because the credentials are no longer valid."""
+    """Return whether the credentials may have become invalid."""
     return target.credential_provider is not None and meaning_of(error) in (DENIED, DOWN, CLUSTER_DOWN)
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 from .base import Async, Sync, address_of
 from .cluster import AsyncCluster, NodeConnection, NodeConnectionTLS, NodePool, SyncCluster
 from .login import aasking, asking
-from .pool import AsyncOwn, Pool, SyncOwn
+from .pool import AsyncOwn, AsyncPooled, Pool, SyncOwn
+from .sentinel import LONGEST_QUESTION, AsyncPrimary, AsyncPrimaryOwn, PrimaryPool, Sentinels, ato_primary, to_primary
 
 SHORTEST_PATIENCE: Final = 5.0
 
@@ -61,7 +62,7 @@ def _tls(target: Target) -> dict[str, Any]:
     }
 
 
-def _pool(target: Target, module: Any) -> dict[str, Any]:
+def _pool(target: Target, module: Any, sentinels: Sentinels | None) -> dict[str, Any]:
     settings = {**_common(target), **_tls(target), "max_connections": target.pool_size, "timeout": target.attempt}
     if target.unix_socket is not None:
         # Its connections have no connect timeout of their own in the blocking client.
@@ -70,16 +71,39 @@ def _pool(target: Target, module: Any) -> dict[str, Any]:
     else:
         connection = module.SSLConnection if target.tls else module.Connection
         settings["host"], settings["port"] = target.addresses[0]
-    wrap = asking if module is valkey else aasking
-    return {**settings, "connection_class": wrap(connection, target.credential_provider)}
+    if module is valkey:
+        connection = asking(to_primary(connection, sentinels), target.credential_provider)
+    else:
+        connection = aasking(ato_primary(connection, sentinels), target.credential_provider)
+    return {**settings, "connection_class": connection}
+
+
+def _sentinels(target: Target) -> Sentinels | None:
+    if target.service is None:
+        return None
+    settings = {
+        **_common(target),
+        **_tls(target),
+        "db": 0,
+        "username": target.sentinel_username,
+        "password": target.sentinel_password,
+        "socket_timeout": min(target.attempt, LONGEST_QUESTION),
+        "socket_connect_timeout": min(target.connect_timeout, LONGEST_QUESTION),
+    }
+    return Sentinels(target.addresses, target.service, settings, is_tls=target.tls)
 
 
 def open_sync(target: Target) -> Sync:
     """Open a blocking client; the cluster client connects at once."""
     if not target.cluster:
-        settings = {**_pool(target, valkey), "retry": Retry(NoBackoff(), 0)}
+        sentinels = _sentinels(target)
+        settings = {**_pool(target, valkey, sentinels), "retry": Retry(NoBackoff(), 0)}
         del settings["timeout"]
-        return SyncOwn(Pool(**settings))
+        if sentinels is None:
+            return SyncOwn(Pool(**settings))
+        driver = SyncOwn(PrimaryPool(sentinels, **settings))
+        driver.server = str(target)
+        return driver
     node: Any = valkey.cluster.ClusterNode
     (host, port), *others = target.addresses
     node_connection, tls = NodeConnectionTLS if target.tls else NodeConnection, _tls(target)
@@ -97,24 +121,34 @@ def open_sync(target: Target) -> Sync:
     return SyncCluster(client)
 
 
-def _own(target: Target, settings: dict[str, Any], patience: float) -> AsyncOwn:
+def _own(target: Target, settings: dict[str, Any], patience: float, sentinels: Sentinels | None) -> AsyncOwn:
     from .pipelined import DEPTH, Connections
 
     server = address_of(settings)
     kind, most = settings.pop("connection_class"), settings.pop("max_connections")
     del settings["timeout"]
     connections = Connections(lambda: kind(**settings), most, target.attempt)
-    return AsyncOwn(connections, server, patience, most * DEPTH)
+    if sentinels is None:
+        return AsyncOwn(connections, server, patience, most * DEPTH)
+    driver = AsyncPrimaryOwn(connections, str(target), patience, most * DEPTH)
+    driver.sentinels = sentinels
+    return driver
 
 
 def open_async(target: Target) -> Async:
     """Make a client for the running event loop; it connects with the first request."""
     patience = target.attempt + target.connect_timeout + 1
     if not target.cluster:
-        settings = {**_pool(target, valkey.asyncio), "retry": AsyncRetry(NoBackoff(), 0)}
+        sentinels = _sentinels(target)
+        settings = {**_pool(target, valkey.asyncio, sentinels), "retry": AsyncRetry(NoBackoff(), 0)}
         if LIBVALKEY_AVAILABLE:
-            return _own(target, settings, patience)
-        return Async(valkey.asyncio.Valkey.from_pool(valkey.asyncio.BlockingConnectionPool(**settings)), patience)
+            return _own(target, settings, patience, sentinels)
+        own = valkey.asyncio.Valkey.from_pool(valkey.asyncio.BlockingConnectionPool(**settings))
+        if sentinels is None:
+            return AsyncPooled(own, patience)
+        following = AsyncPrimary(own, patience)
+        following.sentinels, following.server = sentinels, str(target)
+        return following
     nodes = [valkey.asyncio.cluster.ClusterNode(host, port) for host, port in target.addresses]
     client = valkey.asyncio.cluster.ValkeyCluster(
         startup_nodes=nodes,

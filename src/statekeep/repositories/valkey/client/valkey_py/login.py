@@ -1,4 +1,4 @@
-"""Connections of valkey-py that ask a provider for credentials before they connect."""
+"""Connections of valkey-py that ask a provider for credentials."""
 
 from __future__ import annotations
 

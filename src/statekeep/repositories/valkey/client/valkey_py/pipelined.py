@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import libvalkey
 from valkey.asyncio.connection import DefaultParser
-from valkey.exceptions import ConnectionError, InvalidResponse, TimeoutError
+from valkey.exceptions import ConnectionError, InvalidResponse, ReadOnlyError, TimeoutError
 
 from ...requests import Arg, Reply
 from ..driver import joined
@@ -31,6 +31,7 @@ DEPTH: Final = 64
 """Requests under way on each connection at which another one is opened."""
 
 CLOSED: Final = "the connection was closed here"
+DEMOTED: Final = "the server is a replica now; another connection may lead to the primary"
 INTERRUPTED: Final = "an exception interrupted the work of the connection or of its event loop"
 
 LONGEST_CLOSE: Final = 2.0
@@ -92,6 +93,18 @@ class Connection(asyncio.Protocol):
     def load(self) -> int:
         """Requests that one would wait for here; one that may take long counts as many."""
         return len(self._answers) + self._long * DEPTH
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The server's; of TCP connections alone."""
+        return self._connected.host, self._connected.port
+
+    def leave(self) -> None:
+        """End the connection to a server that is the wrong one now.
+
+        Requests that are under way fail, and are tried again.
+        """
+        self._give_up(ConnectionError, DEMOTED)
 
     @property
     def is_occupied(self) -> bool:
@@ -198,15 +211,20 @@ class Connection(asyncio.Protocol):
         if self._end is not None:
             return
         self._heard = self._loop.time()
+        is_replica = False
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets(False)) is not _INCOMPLETE:
                 answer = self._answers[0]
                 answer.replies.append(reply)
+                if type(reply) is ReadOnlyError:
+                    is_replica = True
                 if len(answer.replies) == answer.count:
                     if not answer.future.done():  # nobody waits for the answer to a request that was cancelled
                         answer.future.set_result(answer.replies)
                     self._answers.popleft()
+            if is_replica:
+                self._give_up(ConnectionError, DEMOTED)
         except InvalidResponse as error:
             self._give_up(InvalidResponse, str(error))
         except IndexError:
@@ -263,6 +281,11 @@ class Connections:
         if best is None or (best.load and self._may_open()):
             best = await self._opened()
         return await best.occupy(commands)
+
+    def leave_others(self, address: tuple[str, int] | None) -> None:
+        """Leave all connections to other servers."""
+        for connection in [one for one in self._open if one.address != address]:
+            connection.leave()
 
     def _best(self) -> Connection | None:
         if self._run is not _run():

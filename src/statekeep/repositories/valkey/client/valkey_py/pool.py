@@ -13,10 +13,12 @@ import valkey.asyncio.cluster
 import valkey.cluster
 from valkey.exceptions import (
     ConnectionError,
+    ReadOnlyError,
     ResponseError,
 )
 
-from ...requests import Arg, Reply
+from ...requests import Arg, Reply, Request
+from ..errors import cause_of
 
 if TYPE_CHECKING:
     from .pipelined import Connections
@@ -124,7 +126,11 @@ class SyncOwn(Sync):
         except BaseException:
             pool.drop(connection)
             raise
-        pool.release(connection)
+        if ReadOnlyError in map(type, replies):
+            # The server is a replica now; the same name, or a sentinel, may lead to the primary.
+            pool.drop(connection)
+        else:
+            pool.release(connection)
         return replies
 
     def close(self) -> None:
@@ -161,3 +167,15 @@ class AsyncOwn(Async):
 
     async def close(self) -> None:
         await self._client.close()
+
+
+class AsyncPooled(Async):
+    """A client with a pool that was opened here, where libvalkey is missing."""
+
+    async def perform(self, request: Request) -> Reply:
+        try:
+            return await super().perform(request)
+        except Exception as error:
+            if isinstance(cause_of(error), ReadOnlyError):
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            raise
