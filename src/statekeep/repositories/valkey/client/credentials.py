@@ -78,7 +78,10 @@ def _checked(found: Any) -> Credentials:
 
 
 def logged_in(target: Target) -> Target:
-    """Return the target with credentials of its provider, if it has one. Raises as :func:`ask`."""
+    """Return the target with credentials of its provider, if it has one.
+
+    Raises as :func:`ask`.
+    """
     if target.credential_provider is None:
         return target
     username, password = ask(target.credential_provider)

@@ -319,7 +319,9 @@ class Settings:
         self._said_by: dict[str, str] = {}
 
     def read(self, query: str, keywords: Mapping[str, Any] | None) -> Self:
-        """Add those of a URL's query and of keywords; ``None`` values of these are as if absent.
+        """Add those of a URL's query and of keywords.
+
+        ``None`` values of keywords are as if absent.
 
         Raises:
             InvalidInput: a parameter is wrong, unknown or contradicts another; ``field`` names it.

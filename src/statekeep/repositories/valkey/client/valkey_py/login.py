@@ -9,7 +9,10 @@ from .. import credentials
 
 
 def asking(kind: Any, provider: CredentialProvider | None) -> Any:
-    """Return a class of blocking connections that asks a provider, or ``kind`` without one."""
+    """Return a class of blocking connections that asks a provider.
+
+    Without one that is ``kind``.
+    """
     if provider is None:
         return kind
     chosen = provider
