@@ -109,9 +109,8 @@ class SqliteCheckpoints:
         def copy_all(db: Database) -> None:
             for saved in list(read(db, source_id)):
                 store(db, saved.model_copy(update={"thread_id": target_id}))
-            places = db.execute("SELECT DISTINCT namespace, id FROM writes WHERE thread = ?", [source_id]).fetchall()
-            for place in places:
-                store_writes(db, (target_id, *place), read_writes(db, source_id, *place))
+            for at in db.execute("SELECT DISTINCT namespace, id FROM writes WHERE thread = ?", [source_id]).fetchall():
+                store_writes(db, (target_id, *at), read_writes(db, source_id, *at))
 
         if source_id != target_id:
             yield copy_all

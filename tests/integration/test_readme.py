@@ -93,13 +93,14 @@ def test_the_table_of_urls_is_complete_and_right() -> None:
                 assert "actor_id='ACTOR'" in repr(keep)
         elif "://" in url:
             real = url.replace("host:port/db", "host:6379/1").replace(":port", ":6379").replace("=N", "=2")
+            real = real.replace("/SERVICE/db", "/main/1").replace("+sentinel://...", "+sentinel://host/main")
             real = real.removesuffix("...") + ("host" if real.endswith(("://", "://...")) else "")
             assert target(real).tls is real.startswith(("valkeys", "rediss"))
 
 
 def test_the_table_of_parameters_is_complete_and_its_defaults_are_right() -> None:
     table = rows("Parameter")
-    aliases = re.search(r"valkey-py's names (.*?) mean the same", TEXT, re.DOTALL)
+    aliases = re.search(r"valkey-py's names (.*?) mean what they mean there", TEXT, re.DOTALL)
     assert aliases
     assert {*names(aliases[1])} | {name for first, *_ in table for name in names(first)} == PARAMETERS.keys()
     defaults: Any = Target()

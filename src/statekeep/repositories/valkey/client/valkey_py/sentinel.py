@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any, Final
 
 import valkey
@@ -21,6 +20,9 @@ LOOK_EVERY: Final = 1.0
 
 A primary that was replaced learns of that last, some seconds later, and takes writes until then, which are lost.
 """
+
+LOOK_AFTER_FAILURE: Final = 10.0
+"""Seconds until the next question when no sentinel answered."""
 
 LONGEST_QUESTION: Final = 1.0
 """Seconds that one sentinel may take to connect, and to answer; then the next one is asked."""
@@ -73,14 +75,22 @@ class Sentinels:
     def look(self) -> None:
         """Ask again, if it is due. Without an answer the primary is the one of before."""
         if self.is_due():
-            with suppress(ValkeyError, OSError):
+            try:
                 self.find()
+            except (ValkeyError, OSError):
+                self._put_off()
 
     async def alook(self) -> None:
         """As :meth:`look`, from an event loop."""
         if self.is_due():
-            with suppress(ValkeyError, OSError):
+            try:
                 await self.afind()
+            except (ValkeyError, OSError):
+                self._put_off()
+
+    def _put_off(self) -> None:
+        # Whoever asks waits for sentinels that do not answer, and the primary may be well.
+        self._due = time.monotonic() + LOOK_AFTER_FAILURE
 
     def _finding(self) -> Operation[Address]:
         failed: list[str] = []
