@@ -264,11 +264,11 @@ class ValkeyCluster:
             for other in self.ports[: self.ports.index(port)]:  # quicker than to wait for the gossip
                 bus = int(self.nodes[other].settings["cluster-port"])
                 self._ask(port, "CLUSTER MEET", "127.0.0.1", other, bus)
-        _until(lambda: all(self._info(port)["cluster_known_nodes"] == len(self.nodes) for port in self.ports))
+        self._until(lambda: all(self._info(port)["cluster_known_nodes"] == len(self.nodes) for port in self.ports))
         for index, port in enumerate(replicas):
             primary = _text(self._ask(primaries[index % self._primaries], "CLUSTER MYID"))
             self._ask(port, "CLUSTER REPLICATE", primary)
-        _until(self._healthy)
+        self._until(self._healthy)
 
     def stop(self) -> None:
         """Stop all nodes and remove their directories."""
@@ -310,7 +310,7 @@ class ValkeyCluster:
                 for other in self._living()
             )
 
-        _until(accepted, timeout)
+        self._until(accepted, timeout)
 
     def role(self, port: int) -> str:
         """``"master"`` or ``"slave"``, in the words of the ROLE command."""
@@ -366,6 +366,9 @@ class ValkeyCluster:
         with self.nodes[port].client() as client:
             client.response_callbacks.clear()  # replies as the server sends them
             return client.execute_command(*command)
+
+    def _until(self, condition: Callable[[], bool], timeout: float = READY_TIMEOUT) -> None:
+        _settled(condition, timeout)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -449,7 +452,7 @@ class ValkeySentinels:
         try:
             for one in (*self.nodes.values(), *self.sentinels.values()):
                 one.start()
-            _until(self._ready)
+            _settled(self._ready)
         except BaseException:
             self.stop()
             raise
@@ -480,7 +483,7 @@ class ValkeySentinels:
             port: of the primary before.
             timeout: seconds, after which ``Unavailable`` is raised.
         """
-        _until(lambda: self.primary() != port, timeout)
+        _settled(lambda: self.primary() != port, timeout)
         return self.primary()
 
     def _ask(self, *command: Any) -> Any:
@@ -511,7 +514,7 @@ class ValkeySentinels:
         self.stop()
 
 
-def _until(condition: Callable[[], bool], timeout: float = READY_TIMEOUT) -> None:
+def _settled(condition: Callable[[], bool], timeout: float = READY_TIMEOUT) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

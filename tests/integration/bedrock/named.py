@@ -34,6 +34,7 @@ class NamedThreads:
         self._names = {session: name for name, session in self.sessions.items()}
         self.execute = backend.execute
         self.aexecute = backend.aexecute
+        self.ping = backend.ping
         self.close = backend.close
         self.aclose = backend.aclose
 

@@ -33,6 +33,7 @@ from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.bedrock_sessions.ids import invocation_of, session_of
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.testing.aws import AwsEmulator, SessionRules, conflict, cut_after, cut_before, refuse, session_arn, slow
+from tests.notices import all_notices
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -601,10 +602,11 @@ def test_bad_urls(url: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("option", [{"ttl": 5}, {"prefix": "x"}, {"refresh_on_read": True}])
-def test_options_without_a_use(option: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        statekeep.connect("bedrock-sessions://?region=us-west-2", **option)
-    assert caught.value.field == next(iter(option))
+def test_options_without_a_use(option: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with all_notices(), statekeep.connect("bedrock-sessions://?region=us-west-2", **option):
+        pass
+    [record] = [record for record in caplog.records if record.name == "statekeep.aws"]
+    assert record.message.startswith(f"{next(iter(option))} has no effect with bedrock-sessions://: ")
 
 
 def test_a_url(aws: AwsEmulator, boto_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

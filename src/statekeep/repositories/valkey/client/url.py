@@ -396,7 +396,7 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
 
     Example:
         >>> target("valkey://ada:s3cret@db.example:6380/2?pool_size=4")  # doctest: +ELLIPSIS
-        Target(addresses=(('db.example', 6380),), ..., database=2, username='ada', client=None, ...)
+        Target(addresses=(('db.example', 6380),), ..., database=2, username='ada', ..., pool_size=4, ...)
     """
     if not isinstance(url, str):
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
