@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ import pytest
 import valkey.exceptions
 
 from statekeep.domain import Unavailable
+from statekeep.repositories.valkey.client import clock
 from statekeep.repositories.valkey.client import retry as attempts
+from statekeep.repositories.valkey.client.clock import within
 from statekeep.repositories.valkey.client.retry import AsyncLimiter, SyncLimiter
 from statekeep.repositories.valkey.requests import Commands, Reply, Request
 
@@ -171,6 +174,83 @@ async def test_a_queue_that_moves_too_slowly_for_the_pool_timeout() -> None:
             blocking.execute(GET)
         assert [future.result() for future in futures] == [[b"x"]] * 2
     assert blocking.execute(GET) == [b"x"]
+
+
+class BlockingDriver(AsyncDriver):
+    """Blocks the event loop in its first calls, which fail, or answer after the block."""
+
+    blocks: float = 1
+
+    async def perform(self, request: Request) -> Reply:
+        fails = self.begin()
+        loop = asyncio.get_running_loop()
+        if self.calls <= self.blocks:
+            loop.call_soon(time.sleep, 0.6)
+        await asyncio.sleep(0.01)
+        return self.end(fails)
+
+
+async def test_an_attempt_in_which_the_loop_was_blocked_is_followed_by_one_more() -> None:
+    for deadline in (0, 0.2):
+        driver = BlockingDriver(failures=1)
+        assert await AsyncLimiter(driver, deadline).execute(GET) == [b"x"]
+        assert driver.calls == 2
+    driver = BlockingDriver(failures=1e9)
+    driver.blocks = 1e9
+    with pytest.raises(Unavailable):
+        await AsyncLimiter(driver, 0).execute(GET)
+    assert driver.calls == 2  # and no more than one
+
+
+def test_an_attempt_in_which_the_process_was_frozen_is_followed_by_one_more() -> None:
+    driver = SyncDriver(seconds=0.2, failures=1)
+    driver.patience = 0.1
+    assert SyncLimiter(driver, 0).execute(GET) == [b"x"]
+    driver = SyncDriver(seconds=0.2, failures=1e9)
+    driver.patience = 0.1
+    with pytest.raises(Unavailable):
+        SyncLimiter(driver, 0).execute(GET)
+    assert driver.calls == 2
+
+
+async def test_a_queue_behind_a_blocked_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "SLACK", 0.2)
+    for pool_timeout in (60, 0.2):
+        limiter = AsyncLimiter(AsyncDriver(seconds=0.01), 0.2, pool_timeout)
+        asking = [asyncio.ensure_future(limiter.execute(GET)) for _ in range(10)]
+        await asyncio.sleep(0)
+        time.sleep(1)  # noqa: ASYNC251
+        assert await asyncio.gather(*asking) == [[b"x"]] * 10
+
+
+async def test_an_answer_that_arrived_while_the_loop_was_blocked_is_read() -> None:
+    for seconds in (0.01, 0.3):
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        answer = b"x" * 1_000_000
+        threading.Thread(target=theirs.sendall, args=[answer], daemon=True).start()
+        async with within(seconds):
+            asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+            await asyncio.sleep(0)
+            assert await reader.readexactly(len(answer)) == answer
+        with pytest.raises(TimeoutError):
+            async with within(seconds):
+                await reader.read(1)
+        writer.close()
+        theirs.close()
+
+
+async def test_the_clock_of_a_loop_that_lost_a_tick_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of a signal handler may lose it."""
+    monkeypatch.setattr(clock, "RENEWAL", 0.2)
+    with clock.loop_clock() as here:
+        for handle in asyncio.get_running_loop()._scheduled:  # type: ignore[attr-defined]
+            handle.cancel()
+        began = here.time()
+        await asyncio.sleep(0.5)
+        here.time()
+        await asyncio.sleep(0.3)
+        assert 0.3 < here.time() - began < 0.75
 
 
 class Interrupt(BaseException):

@@ -28,6 +28,8 @@ class SyncDriver(Protocol):
     """Requests that may be under way at the same time."""
     server: str
     """The address, for messages."""
+    patience: float
+    """Seconds that one attempt takes at most while the process runs."""
 
     def perform(self, request: Request) -> Reply:
         """Answer a request, or raise the driver's error."""

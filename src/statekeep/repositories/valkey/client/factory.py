@@ -87,22 +87,25 @@ def client_for(client: object, *, deadline: float = DEADLINE) -> Client:
     wait = seconds("deadline", deadline, zero=True)
     if isinstance(client, UserSyncClient | UserAsyncClient | UrlClient):
         return client
+    own: Any
     if _is(client, "glide_sync", "GlideClient", "GlideClusterClient"):
         from .glide import driver as glide
 
-        return UserSyncClient(glide.Sync(client), wait)
+        own = client
+        config = own._config  # noqa: SLF001 - told nowhere else
+        return UserSyncClient(glide.Sync(own, glide.patience_of(config, wait)), wait)
     if _is(client, "glide", "GlideClient", "GlideClusterClient"):
         from .glide import driver as glide
 
-        own: Any = client
+        own = client
         loop = own._loop  # noqa: SLF001 - told nowhere else
-        return UserAsyncClient(glide.Async(own, glide.patience_of(own, wait)), wait, loop)
+        return UserAsyncClient(glide.Async(own, glide.patience_of(own.config, wait)), wait, loop)
     if _is(client, "valkey.client", "Pipeline", "PubSub") or _is(client, "valkey.asyncio.client", "Pipeline", "PubSub"):
         raise InvalidInput(f"client must be a client, not its {type(client).__name__}", field="client")
     if "valkey" in sys.modules:
         from .valkey_py import factory
 
-        if (sync := factory.sync_driver(client)) is not None:
+        if (sync := factory.sync_driver(client, wait)) is not None:
             return UserSyncClient(sync, wait)
         if (driver := factory.async_driver(client, wait)) is not None:
             return UserAsyncClient(driver, wait, None)

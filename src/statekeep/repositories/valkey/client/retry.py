@@ -1,6 +1,7 @@
 """Attempts at a request: how many at a time, how often, and for how long.
 
-A request is idempotent, so it is tried again until it succeeds or ``deadline`` seconds have passed since it began.
+A request is idempotent, so it is tried again until it succeeds or ``deadline`` seconds have passed since it began. Only
+those count in which the process, and the event loop, ran; see :mod:`.clock`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 
 from ....domain import StatekeepError, Unavailable
 from ..requests import Call, Divided, Reply, Request
+from .clock import TICK, LoopClock, Watch, loop_clock
 from .driver import AsyncDriver, SyncDriver
 from .errors import MIGRATING, ErrorRule, cause_of, failure, meaning_of
 
@@ -37,49 +39,89 @@ class RetryState:
 
     The time runs from the first attempt: a request that waits for its turn behind others, as the last of a large
     fan-out does, loses none of it.
+
+    Args:
+        request: what is tried.
+        deadline: seconds for all attempts.
+        clock: that of the event loop; ``None`` for blocking code, which notices when something took longer than it can.
     """
 
-    def __init__(self, request: Request, deadline: float) -> None:
+    def __init__(self, request: Request, deadline: float, clock: LoopClock | None = None) -> None:
         self._request = request
-        self._began = time.monotonic()
         self._deadline = deadline
+        self._time = time.monotonic if clock is None else clock.time
+        self._began = self._time()
         self._pause = FIRST_PAUSE
 
         self._is_begun = False
+        self._is_extended = False
+        self._attempt = (0.0, 0.0)
 
     def begin(self) -> None:
         """Note that an attempt begins."""
+        now = self._time()
+        self._attempt = (now, time.monotonic())
         if not self._is_begun:
             self._is_begun = True
-            self._began = time.monotonic()
+            self._began = now
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self._began
+        return self._time() - self._began
 
     def seconds_left(self, progress: float, end: float) -> float:
         """Return how many more seconds to wait for a slot, until ``end`` at the latest.
 
         When no other request has succeeded for long, the last one at ``progress``, it is over sooner.
         """
-        return min(max(self._began, progress) + max(self._deadline, SLACK), end) - time.monotonic()
+        return min(max(self._began, progress) + max(self._deadline, SLACK), end) - self._time()
 
     def left(self) -> float:
         return self._deadline - self.seconds
 
-    def failed(self, error: Exception, server: str, *, cluster: bool) -> float:
-        """Return seconds to pause before the next attempt, or raise the translated error."""
+    def failed(self, error: Exception, server: str, *, cluster: bool, patience: float = math.inf) -> float:
+        """Return seconds to pause before the next attempt, or raise the translated error.
+
+        Args:
+            error: what ended the attempt.
+            server: its address, for messages.
+            cluster: whether the driver is one for clusters.
+            patience: seconds that a blocking attempt may take; in what it took beyond, the process did not run.
+        """
         meaning = meaning_of(error, cluster=cluster)
         if meaning is None:
             raise error
+        stood = self._stood(patience)
         left = self.left()
         if meaning is MIGRATING and isinstance(self._request, Call) and not self._request.is_whole:
             raise Divided(self._request) from error
+        if meaning.retry and left <= 0 < stood and not self._is_extended:
+            # Whatever the deadline says: it was no attempt.
+            self._is_extended = True
+            left = FIRST_PAUSE
         if not meaning.retry or left <= 0:
             raise self.translated(meaning, error, server) from cause_of(error)
         pause = min(self._pause * random.uniform(0.5, 1.0), left)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return pause
+
+    def _stood(self, patience: float) -> float:
+        """Return for how many seconds of the last attempt nothing ran; they do not count any more."""
+        if not self._is_begun:
+            return 0.0
+        began, since = self._attempt
+        took = self._time() - began
+        if took > patience:
+            self._began += took - patience
+            return took - patience
+        stood = time.monotonic() - since - took
+        return stood if stood > TICK else 0.0
+
+    def rest(self, pause: float) -> None:
+        """Sleep, blocking."""
+        began = time.monotonic()
+        time.sleep(pause)
+        self._began += time.monotonic() - began - pause
 
     def translated(self, meaning: ErrorRule, error: Exception, server: str) -> StatekeepError:
         return failure(meaning, error, self._request, server, self.seconds)
@@ -147,20 +189,27 @@ class SyncLimiter:
     def _queue(self, slots: _Slots, held: list[None], state: RetryState) -> None:
         end = time.monotonic() + self._pool_timeout
         while True:
+            began = time.monotonic()
+            once = min(max(state.seconds_left(self._progress, end), 0.001), TICK)
             try:
-                return slots.wait(held, max(state.seconds_left(self._progress, end), 0.001))
+                return slots.wait(held, once)
             except Empty:
-                if state.seconds_left(self._progress, end) <= 0:
-                    raise state.pool_exhausted(self.driver.server, self.driver.limit) from None
+                late = time.monotonic() - began - once
+            if late > TICK:  # the process was frozen, and nobody could succeed
+                self._progress = time.monotonic()
+                end += late
+            if state.seconds_left(self._progress, end) <= 0:
+                raise state.pool_exhausted(self.driver.server, self.driver.limit)
 
     def execute(self, request: Request) -> Reply:
+        driver = self.driver
         state = RetryState(request, self._deadline)
         while True:
             try:
                 return self.perform(request, state)
             except Exception as error:
-                pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
-            time.sleep(pause)
+                pause = state.failed(error, driver.server, cluster=driver.cluster, patience=driver.patience)
+            state.rest(pause)
 
 
 class AsyncLimiter:
@@ -188,7 +237,7 @@ class AsyncLimiter:
                 held.extend(islice(self._now, 1))
             state.begin()
             reply = await self.driver.perform(request)
-            self._progress = time.monotonic()
+            self._progress = loop_clock().time()
         finally:
             if held:
                 self._free.append(None)
@@ -204,21 +253,12 @@ class AsyncLimiter:
 
     async def _queue(self, held: list[None], state: RetryState) -> None:
         loop = asyncio.get_running_loop()
-        end = time.monotonic() + self._pool_timeout
-        timer: asyncio.TimerHandle | None = None
-
-        def look() -> None:
-            nonlocal timer
-            left = state.seconds_left(self._progress, end)
-            if left > 0:
-                timer = loop.call_later(left, look)
-            else:
-                bound.reschedule(loop.time())
-
+        end = loop_clock().time() + self._pool_timeout
+        watch: Watch | None = None
         turn = loop.create_future()
         try:
             async with asyncio.timeout(None) as bound:
-                look()
+                watch = Watch(lambda: state.seconds_left(self._progress, end), lambda: bound.reschedule(loop.time()))
                 self._waiting.append(turn)
                 self._call()
                 await turn
@@ -229,14 +269,15 @@ class AsyncLimiter:
             if turn in self._waiting:
                 self._waiting.remove(turn)
             self._call()
-            if timer is not None:
-                timer.cancel()
+            if watch is not None:
+                watch.cancel()
 
     async def execute(self, request: Request) -> Reply:
-        state = RetryState(request, self._deadline)
-        while True:
-            try:
-                return await self.perform(request, state)
-            except Exception as error:
-                pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
-            await asyncio.sleep(pause)
+        with loop_clock() as clock:
+            state = RetryState(request, self._deadline, clock)
+            while True:
+                try:
+                    return await self.perform(request, state)
+                except Exception as error:
+                    pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
+                await asyncio.sleep(pause)

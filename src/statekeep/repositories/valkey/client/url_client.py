@@ -6,8 +6,8 @@ import asyncio
 import concurrent.futures
 import importlib.util
 import logging
+import math
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ...notices import notice, valkey_logger
 from ...options import Driver
 from ...workers import Workers
 from ..requests import Reply, Request
+from .clock import loop_clock
 from .credentials import alogged_in, logged_in
 from .driver import AsyncDriver, SyncDriver, closed, joined, running_loop
 from .errors import TooFewReplicas
@@ -116,10 +117,10 @@ class UrlClient:
         self._asking = weakref.WeakKeyDictionary()
         self._sync = None
 
-    def _pause(self, state: RetryState, error: Exception) -> float:
+    def _pause(self, state: RetryState, error: Exception, patience: float = math.inf) -> float:
         """Return seconds to pause before the next attempt, or raise the translated error."""
         try:
-            return state.failed(error, str(self._target), cluster=self.cluster)
+            return state.failed(error, str(self._target), cluster=self.cluster, patience=patience)
         except TooFewReplicas as refused:
             if self._server is None or self._server.directory is None:
                 raise
@@ -131,12 +132,14 @@ class UrlClient:
     def execute(self, request: Request) -> Reply:
         state = RetryState(request, self._target.deadline)
         while True:
+            patience = math.inf
             try:
                 limiter = self._sync or self._open_sync()
+                patience = limiter.driver.patience
                 return limiter.perform(request, state)
             except Exception as error:
-                pause = self._pause(state, error)
-            time.sleep(pause)
+                pause = self._pause(state, error, patience)
+            state.rest(pause)
 
     def _open_sync(self) -> SyncLimiter:
         with self._opening:
@@ -157,16 +160,17 @@ class UrlClient:
 
     async def aexecute(self, request: Request) -> Reply:
         loop = asyncio.get_running_loop()
-        state = RetryState(request, self._target.deadline)
-        while True:
-            try:
-                here = self._loops.get(loop) or await self._open_async(loop)
-                if here is None:
-                    return await self._workers.run(self.execute, request)
-                return await here.limiter.perform(request, state)
-            except Exception as error:
-                pause = self._pause(state, error)
-            await asyncio.sleep(pause)
+        with loop_clock() as clock:
+            state = RetryState(request, self._target.deadline, clock)
+            while True:
+                try:
+                    here = self._loops.get(loop) or await self._open_async(loop)
+                    if here is None:
+                        return await self._workers.run(self.execute, request)
+                    return await here.limiter.perform(request, state)
+                except Exception as error:
+                    pause = self._pause(state, error)
+                await asyncio.sleep(pause)
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:
         """Open a client for the running loop; ``None`` if worker threads serve it."""

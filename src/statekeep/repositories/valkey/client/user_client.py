@@ -13,6 +13,7 @@ from ... import fork as forks
 from ...copies import refuse
 from ...workers import Workers
 from ..requests import Reply, Request
+from .clock import wait_for
 from .driver import AsyncDriver, SyncDriver, closed, running_loop
 from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter
 
@@ -125,7 +126,7 @@ class UserAsyncClient(_UserClient):
 
 def _wait(future: Future[ResultT], seconds: float) -> ResultT:
     try:
-        return future.result(seconds)
+        return wait_for(future, seconds)
     except FutureTimeoutError:
         if future.done():  # the request's own error
             raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
+from ..clock import within
 from ..driver import as_resp2
 from ..errors import CommandError, meaning_of
 
@@ -130,13 +130,14 @@ def _limit(config: Any) -> int:
 class Sync:
     """A ``glide_sync.GlideClient`` or ``GlideClusterClient``."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, patience: float) -> None:
         import glide_sync
 
         self._client = client
         self._package: Any = glide_sync
         self.cluster = isinstance(client, glide_sync.GlideClusterClient)
         config = client._config  # noqa: SLF001 - told nowhere else
+        self.patience = patience
         self.limit = _limit(config)
         self.server = _where(config)
 
@@ -222,20 +223,20 @@ class Async:
     async def perform(self, request: Request) -> Reply:
         match request:
             case Call(script, keys, args):
-                async with asyncio.timeout(self.patience):
+                async with within(self.patience):
                     return await self._call(script, keys, args)
             case Commands(commands):
                 if not commands:
                     return []
                 batch = _batch(self._package, self.cluster, commands)
-                async with asyncio.timeout(self.patience):
+                async with within(self.patience):
                     replies = await self._client.exec(batch, raise_on_error=False)
                 return _replies(commands, replies)
             case Scan(pattern):
                 return await (self._scan_cluster(pattern) if self.cluster else self._scan(pattern))
             case Ask(command, near):
                 route = _route(self._package, self.cluster, near)
-                async with asyncio.timeout(self.patience):
+                async with within(self.patience):
                     return as_resp2(await self._client.custom_command(list(command), **route))
 
     async def _call(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
@@ -250,7 +251,7 @@ class Async:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
-            async with asyncio.timeout(self.patience):
+            async with within(self.patience):
                 reply = await self._client.custom_command(_scan(cursor, pattern))
             cursor, keys = as_resp2(reply)
             found.update(dict.fromkeys(keys))
@@ -261,7 +262,7 @@ class Async:
         found: dict[bytes, None] = {}
         cursor = self._package.ClusterScanCursor()
         while not cursor.is_finished():
-            async with asyncio.timeout(self.patience):
+            async with within(self.patience):
                 cursor, keys = await self._client.scan(
                     cursor, match=pattern, count=int(SCAN_COUNT), type=self._package.ObjectType.HASH
                 )
@@ -273,7 +274,7 @@ class Async:
         batch, options = _who(self._package)
         for _ in range(TRIES):
             try:
-                async with asyncio.timeout(self.patience):
+                async with within(self.patience):
                     slots, me = await self._client.exec(batch, raise_on_error=True, options=options)
                 return _address(as_resp2(slots), as_resp2(me))
             except (self._package.GlideError, TimeoutError):
@@ -284,7 +285,7 @@ class Async:
         """Return whether the nodes that ``request`` is for answer."""
         batch, options = _probe(self._package, self.cluster, request, seconds)
         try:
-            async with asyncio.timeout(seconds + SLACK):
+            async with within(seconds + SLACK):
                 replies = await self._client.exec(batch, raise_on_error=False, options=options)
             return _are_answers(replies)
         except (self._package.GlideError, TimeoutError):
@@ -294,6 +295,6 @@ class Async:
         await self._client.close()
 
 
-def patience_of(client: Any, deadline: float) -> float:
+def patience_of(config: Any, deadline: float) -> float:
     """Return the seconds to wait for an answer of a client that the user made."""
-    return max(deadline, (client.config.request_timeout or 250) / 1000) + SLACK
+    return max(deadline, (config.request_timeout or 250) / 1000) + SLACK

@@ -70,6 +70,10 @@ def _read(path: str | None) -> bytes | None:
     return None if path is None else Path(path).read_bytes()
 
 
+def _patience(target: Target) -> float:
+    return target.attempt + target.connect_timeout + SLACK
+
+
 def open_sync(target: Target) -> Sync:
     """Return a driver over a new blocking client of the target."""
     import glide_sync
@@ -77,7 +81,7 @@ def open_sync(target: Target) -> Sync:
     _quiet(glide_sync)
     kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
     client = kind.create(_config(glide_sync, target))
-    driver = Sync(client)
+    driver = Sync(client, _patience(target))
     weakref.finalize(driver, _end_sync, client, os.getpid()).atexit = False
     return driver
 
@@ -101,7 +105,7 @@ def open_async(target: Target) -> Async | None:
         if getattr(state, "_async_pipe_loop", loop) is not loop:
             _at_once(client.close())
             return None
-    driver = Async(client, target.attempt + target.connect_timeout + SLACK)
+    driver = Async(client, _patience(target))
     weakref.finalize(driver, _end_async, client, os.getpid()).atexit = False
     return driver
 

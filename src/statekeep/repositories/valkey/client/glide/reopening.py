@@ -25,7 +25,7 @@ from ..credentials import alogged_in, logged_in
 from ..errors import CLUSTER_DOWN, DENIED, DOWN, cause_of, meaning_of
 from ..url import Target
 from . import opening
-from .driver import SLACK, Address, Async, Sync
+from .driver import SLACK, TRIES, TRY, Address, Async, Sync
 
 REOPEN_AFTER: Final = 1.0
 """Seconds between two trials with another client at least, whatever the timeout."""
@@ -74,6 +74,7 @@ class SyncReopening:
         self.cluster = self._driver.cluster
         self.limit = self._driver.limit
         self.server = self._driver.server
+        self.patience = self._driver.patience + TRIES * TRY + _trial(target)
 
     def perform(self, request: Request) -> Reply:
         driver = self._driver

@@ -17,6 +17,7 @@ from valkey.exceptions import (
 )
 
 from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan
+from ..clock import within
 from ..driver import as_resp2
 from ..errors import CommandError
 
@@ -94,8 +95,9 @@ class Sync:
 
     cluster = False
 
-    def __init__(self, client: valkey.Valkey) -> None:
+    def __init__(self, client: valkey.Valkey, patience: float) -> None:
         self._client: Any = client
+        self.patience = patience
         self.limit = limit_of(client)
         self.server = address_of(client.connection_pool.connection_kwargs)
 
@@ -200,15 +202,15 @@ class Async:
     # Clients made without socket_timeout would wait for ever for a server that hangs, hence the timeouts.
 
     async def _evaluate(self, *command: Arg) -> Reply:
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             return as_resp2(await self._client.execute_command(*command, **RAW))
 
     async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             return as_resp2(await self._client.execute_command(*raw_command(command), **RAW))
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        async with asyncio.timeout(self.patience), self._client.pipeline(transaction=False) as pipeline:
+        async with within(self.patience), self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*raw_command(command), **RAW)
             replies = await pipeline.execute(raise_on_error=False)
@@ -224,7 +226,7 @@ class Async:
                 return found
 
     async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             return as_resp2(await node.execute_command(*raw_command(command), **RAW))
 
     async def close(self) -> None:

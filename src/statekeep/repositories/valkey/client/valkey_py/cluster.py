@@ -21,6 +21,7 @@ from valkey.exceptions import (
 )
 
 from ...requests import Arg, Reply, Request, Scan
+from ..clock import within
 from ..driver import as_resp2, joined
 from .base import MOST, RAW, Async, Sync, disconnect_idle, raw_command, replies_of
 from .pool import Pool
@@ -117,8 +118,9 @@ class SyncCluster(Sync):
 
     cluster = True
 
-    def __init__(self, client: valkey.cluster.ValkeyCluster) -> None:
+    def __init__(self, client: valkey.cluster.ValkeyCluster, patience: float) -> None:
         self._client = client
+        self.patience = patience
         self._topology = _Topology(client, valkey.cluster.ClusterNode)
         kwargs = self._client.get_connection_kwargs()
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
@@ -179,7 +181,7 @@ class AsyncCluster(Async):
             return await super()._answer(request)
 
     async def _scan(self, node: Any, pattern: str) -> dict[bytes, None]:
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             await self._client.initialize()
         found: dict[bytes, None] = {}
         for primary in self._client.get_primaries():
@@ -187,7 +189,7 @@ class AsyncCluster(Async):
         return found
 
     async def _ask(self, command: Sequence[Arg], near: str) -> Reply:
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             await self._client.initialize()
             try:
                 node = self._client.get_node_from_key(near)
@@ -201,7 +203,7 @@ class AsyncCluster(Async):
         # Cancelled in its midst, a cluster pipeline loses the connections that it uses.
         task = asyncio.ensure_future(self._pipeline(commands))
         task.add_done_callback(_seen)
-        async with asyncio.timeout(self.patience):
+        async with within(self.patience):
             return await joined(task)
 
     async def _pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:

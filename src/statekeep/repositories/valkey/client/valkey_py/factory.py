@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,6 +94,10 @@ def _sentinels(target: Target) -> Sentinels | None:
     return Sentinels(target.addresses, target.service, settings, is_tls=target.tls)
 
 
+def _patience(target: Target) -> float:
+    return target.attempt + target.connect_timeout + 1
+
+
 def open_sync(target: Target) -> Sync:
     """Open a blocking client; the cluster client connects at once."""
     if not target.cluster:
@@ -100,8 +105,8 @@ def open_sync(target: Target) -> Sync:
         settings = {**_pool(target, valkey, sentinels), "retry": Retry(NoBackoff(), 0)}
         del settings["timeout"]
         if sentinels is None:
-            return SyncOwn(Pool(**settings))
-        driver = SyncOwn(PrimaryPool(sentinels, **settings))
+            return SyncOwn(Pool(**settings), _patience(target))
+        driver = SyncOwn(PrimaryPool(sentinels, **settings), _patience(target))
         driver.server = str(target)
         return driver
     node: Any = valkey.cluster.ClusterNode
@@ -118,7 +123,8 @@ def open_sync(target: Target) -> Sync:
         connection_class=partial(asking(node_connection, target.credential_provider), **tls),
         **_common(target),
     )
-    return SyncCluster(client)
+    # An attempt may have to ask for the topology, too.
+    return SyncCluster(client, 2 * _patience(target))
 
 
 def _own(target: Target, settings: dict[str, Any], patience: float, sentinels: Sentinels | None) -> AsyncOwn:
@@ -137,7 +143,7 @@ def _own(target: Target, settings: dict[str, Any], patience: float, sentinels: S
 
 def open_async(target: Target) -> Async:
     """Make a client for the running event loop; it connects with the first request."""
-    patience = target.attempt + target.connect_timeout + 1
+    patience = _patience(target)
     if not target.cluster:
         sentinels = _sentinels(target)
         settings = {**_pool(target, valkey.asyncio, sentinels), "retry": AsyncRetry(NoBackoff(), 0)}
@@ -170,14 +176,25 @@ def open_async(target: Target) -> Async:
     return driver
 
 
-def sync_driver(client: object) -> Sync | None:
+def _waits(deadline: float) -> float:
+    return max(deadline, SHORTEST_PATIENCE) + 1
+
+
+def sync_driver(client: object, deadline: float) -> Sync | None:
     """Return a driver over a blocking client that the user made.
 
     ``None`` if it is none.
     """
     if isinstance(client, valkey.cluster.ValkeyCluster):
-        return SyncCluster(client)
-    return Sync(client) if isinstance(client, valkey.Valkey) else None
+        return SyncCluster(client, _longest(client.get_connection_kwargs(), deadline))
+    if isinstance(client, valkey.Valkey):
+        return Sync(client, _longest(client.connection_pool.connection_kwargs, deadline))
+    return None
+
+
+def _longest(settings: Mapping[str, Any], deadline: float) -> float:
+    reading = settings.get("socket_timeout") or 0.0
+    return max(_waits(deadline), reading + (settings.get("socket_connect_timeout") or reading))
 
 
 def async_driver(client: object, deadline: float) -> Async | None:
@@ -185,7 +202,7 @@ def async_driver(client: object, deadline: float) -> Async | None:
 
     ``None`` if it is none.
     """
-    patience = max(deadline, SHORTEST_PATIENCE) + 1
+    patience = _waits(deadline)
     if isinstance(client, valkey.asyncio.cluster.ValkeyCluster):
         return AsyncCluster(client, patience)
     return Async(client, patience) if isinstance(client, valkey.asyncio.Valkey) else None

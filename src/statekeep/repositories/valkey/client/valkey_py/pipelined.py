@@ -25,6 +25,7 @@ from valkey.asyncio.connection import DefaultParser
 from valkey.exceptions import ConnectionError, InvalidResponse, ReadOnlyError, TimeoutError
 
 from ...requests import Arg, Reply
+from ..clock import Watch, loop_clock
 from ..driver import joined
 
 DEPTH: Final = 64
@@ -80,9 +81,10 @@ class Connection(asyncio.Protocol):
         )
         self._answers: deque[_Answer] = deque()
         self._unsent: list[bytes] = []
+        self._clock = loop_clock()
         self._heard = 0.0
         self._run = _run()
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: Watch | None = None
         self._end: tuple[type[Exception], str] | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._long = 0
@@ -126,15 +128,16 @@ class Connection(asyncio.Protocol):
         try:
             self._answers.append(answer)
             if is_first:
-                self._heard = self._loop.time()
+                self._heard = self._clock.time()
                 self._transport.write(packed)
             else:
                 # The server is at work for others: what comes until the event loop looks again is sent at once.
                 if not self._unsent:
                     self._loop.call_soon(self._flush, context=self._context)
                 self._unsent.append(packed)
-            if self._watch is None:
-                self._watch = self._loop.call_later(self._patience, self._look, context=self._context)
+            if self._watch is None or self._watch.is_over:
+                # One for all, and none while nothing is under way.
+                self._watch = Watch(self._left, self._fell_silent, self._context)
         except BaseException:
             answer.future.cancel()  # nobody will ask for it
             self._give_up(ConnectionError, INTERRUPTED)
@@ -166,16 +169,11 @@ class Connection(asyncio.Protocol):
             self._give_up(ConnectionError, INTERRUPTED)
             raise
 
-    def _look(self) -> None:
-        # One timer for all, and none while nothing is under way.
-        self._watch = None
-        if not self._answers:
-            return
-        left = self._heard + self._patience - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._look, context=self._context)
-        else:
-            self._give_up(TimeoutError, f"the server said nothing for {self._patience:g} seconds")
+    def _left(self) -> float | None:
+        return self._heard + self._patience - self._clock.time() if self._answers else None
+
+    def _fell_silent(self) -> None:
+        self._give_up(TimeoutError, f"the server said nothing for {self._patience:g} seconds")
 
     def _give_up(self, kind: type[Exception], why: str) -> None:
         self._end = self._end or (kind, why)
@@ -210,7 +208,7 @@ class Connection(asyncio.Protocol):
             self.enter_again()
         if self._end is not None:
             return
-        self._heard = self._loop.time()
+        self._heard = self._clock.time()
         is_replica = False
         try:
             self._reader.feed(data)

@@ -94,8 +94,9 @@ def _received(connection: Any) -> Any:
 class SyncOwn(Sync):
     """Connections that were opened here."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, patience: float) -> None:
         self._client = pool
+        self.patience = patience
         self.limit = min(pool.max_connections, MOST)
         self.server = address_of(pool.connection_kwargs)
 
