@@ -568,6 +568,44 @@ print("fine")
     run(program, valkey_server.url)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of a process")
+@pytest.mark.parametrize("shape", ["server", "cluster"])
+def test_loops_that_nobody_closes_are_freed(
+    shape: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    """Nor those that were closed without finishing what was begun in them."""
+    program = """
+client = client_from_url(sys.argv[1], client="valkey-py")
+
+def ask_in_a_new_loop():
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(client.aexecute(call("a"))) == b"a"
+    return loop
+
+def files():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+kept = ask_in_a_new_loop()
+before = files()
+for number in range(20):
+    loop = ask_in_a_new_loop()
+    if number % 2:
+        loop.close()
+del loop
+assert files() <= before, (before, files())
+gc.collect()
+assert kept.run_until_complete(client.aexecute(call("b"))) == b"b"
+assert files() <= before  # over the connection of before
+client.close()
+kept.run_until_complete(kept.shutdown_asyncgens())
+assert files() < before
+kept.close()
+print("fine")
+"""
+    run(program, (valkey_server if shape == "server" else valkey_cluster).url)
+
+
 @pytest.mark.parametrize("driver", ["glide", "valkey-py"])
 def test_clients_that_nobody_closes(driver: Any, valkey_server: ValkeyServer) -> None:
     program = """

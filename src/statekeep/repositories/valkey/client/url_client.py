@@ -10,6 +10,7 @@ import math
 import threading
 import weakref
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -25,6 +26,7 @@ from .clock import loop_clock
 from .credentials import alogged_in, logged_in
 from .driver import AsyncDriver, SyncDriver, closed, joined, running_loop
 from .errors import TooFewReplicas
+from .loops import Loops
 from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
 from .url import Target
 
@@ -87,12 +89,11 @@ class UrlClient:
         self._opening = threading.Lock()
         self._lock = threading.Lock()
         self._sync: SyncLimiter | None = None
-        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
-        # Weakly: nothing needs to be closed in them, and a loop that nobody closes is to be freed when it is dropped.
+        self._loops: Loops[_Loop] = Loops()
+        weakref.finalize(self, _end_all, self._loops).atexit = False
+        # Weakly, as those in _loops: a loop that nobody closes is to be freed when it is dropped.
         self._served_by_workers: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-        self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Target]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._asking: Loops[asyncio.Task[Target]] = Loops()
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
 
@@ -111,10 +112,9 @@ class UrlClient:
         self._opening = threading.Lock()
         self._lock = threading.Lock()
         # An asyncio client of the parent is of no use here, and closing it would disturb the parent's event loop.
-        forks.abandon(self._loops)
-        self._loops = {}
+        forks.abandon(self._loops.take_all())
         self._served_by_workers = weakref.WeakSet()
-        self._asking = weakref.WeakKeyDictionary()
+        self._asking.take_all()
         self._sync = None
 
     def _pause(self, state: RetryState, error: Exception, patience: float = math.inf) -> float:
@@ -179,13 +179,14 @@ class UrlClient:
         target = self._target
         if self._name == "glide" and target.credential_provider is not None:
             target = await self._logged_in(loop)
-            if loop in self._loops:  # another task was faster
-                return self._loops[loop]
+            if (here := self._loops.get(loop)) is not None:  # another task was faster
+                return here
         with self._lock:
             if self._is_closed:
                 raise closed(str(self._target))
-            for other in [other for other in self._loops if other.is_closed()]:
-                del self._loops[other]
+            for other in self._loops.all():
+                if other.is_closed():
+                    self._loops.drop(other)
             driver = _async_driver(self._name, target)
             if driver is None:
                 self._served_by_workers.add(loop)
@@ -193,29 +194,22 @@ class UrlClient:
         here = _Loop(AsyncLimiter(driver, self._target.deadline, self._target.pool_timeout))
         # asyncio.run and the like finish the asynchronous generators that were begun in a loop before they close
         # it: the moment to close what can be closed only in there.
-        here.guard = self._until_the_loop_ends(loop, here)
+        here.guard = _until_the_loop_ends(loop, here, self._loops)
         await anext(here.guard)
         with self._lock:
             if self._is_closed:
                 raise closed(str(self._target))
-            self._loops[loop] = here
+            self._loops.keep(loop, here)
         return here
 
     async def _logged_in(self, loop: asyncio.AbstractEventLoop) -> Target:
         """Ask for credentials, once for all tasks that open a client at the same time."""
         asking = self._asking.get(loop)
         if asking is None or asking.done():
-            asking = self._asking[loop] = loop.create_task(alogged_in(self._target))
-            asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # whoever waits is told
+            asking = loop.create_task(alogged_in(self._target))
+            self._asking.keep(loop, asking)
+            asking.add_done_callback(partial(_asked, self._asking, loop))
         return await joined(asking)
-
-    async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop, here: _Loop) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            if self._loops.get(loop) is here:
-                del self._loops[loop]
-            await here.end()
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -223,7 +217,7 @@ class UrlClient:
         with self._lock:
             self._is_closed = True
             sync, self._sync = self._sync, None
-            loops, self._loops = self._loops, {}
+            loops = self._loops.take_all()
         self._workers.close()
         return sync, loops
 
@@ -254,6 +248,30 @@ class UrlClient:
     def _leave_server(self) -> None:
         if self._server is not None:
             self._server.stop()
+
+
+async def _until_the_loop_ends(
+    loop: asyncio.AbstractEventLoop, here: _Loop, loops: Loops[_Loop]
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        if loops.get(loop) is here:
+            loops.drop(loop)
+        await here.end()
+
+
+def _asked(asking: Loops[asyncio.Task[Target]], loop: asyncio.AbstractEventLoop, task: asyncio.Task[Target]) -> None:
+    if asking.get(loop) is task:
+        asking.drop(loop)
+    if not task.cancelled():
+        task.exception()  # whoever waits is told
+
+
+def _end_all(loops: Loops[_Loop]) -> None:
+    """End what a client leaves behind that nobody closed."""
+    for loop, here in loops.take_all().items():
+        _begin(here, loop)
 
 
 def _begin(state: _Loop, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[None] | None:
