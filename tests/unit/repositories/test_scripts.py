@@ -44,3 +44,9 @@ def test_only_what_is_used_is_sent_along() -> None:
 def test_a_name_that_no_shared_function_has_is_an_error() -> None:
     with pytest.raises(LookupError, match="'tow'"):
         with_used(SHARED, "-- use: one, tow\n")
+
+
+def test_all_files_are_read_on_import() -> None:
+    here = Path(str(scripts.__file__)).parent
+    found = {str(file.relative_to(here).with_suffix("")) for file in here.rglob("*.lua")}
+    assert set(scripts._TEXTS) == found

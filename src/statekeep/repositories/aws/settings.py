@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
+from ...version import VERSION
 from ..copies import refuse
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, rule_for
@@ -245,7 +245,7 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _config(config_class: Any, given: Any, session: Any) -> Any:
     """Merge a caller's ``Config`` over ours."""
-    extra = [_product(), given.user_agent_extra if given is not None else None]
+    extra = [f"statekeep/{VERSION}", given.user_agent_extra if given is not None else None]
     ours = config_class(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -272,10 +272,3 @@ def _retries(given: Mapping[str, Any] | None, session: Any) -> dict[str, Any]:
     if not counts and not os.environ.get("AWS_MAX_ATTEMPTS") and "max_attempts" not in profile:
         retries["total_max_attempts"] = ATTEMPTS
     return retries
-
-
-def _product() -> str:
-    try:
-        return f"statekeep/{version('statekeep')}"
-    except PackageNotFoundError:
-        return "statekeep"

@@ -1,4 +1,4 @@
-"""Lua scripts, loaded from beside the modules that run them.
+"""Lua scripts, read from beside the modules that run them when this one is imported: an event loop must not wait for disks.
 
 A script names the shared functions that it calls in lines `-- use: a, b`, and so does a shared function. No others are
 sent along: the server makes all that are there anew each time.
@@ -6,11 +6,39 @@ sent along: the server makes all that are there anew each time.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from functools import cache
-from importlib import resources
+from typing import Final
 
 from .requests import Script
+
+FILES: Final = {
+    "": "common read",
+    "cache": "adopt common delete get set",
+    "checkpoints": (
+        "add_run adopt clear_parent collect common contents erase extend_values fields forget get ids lineage "
+        "mark_empty members page put put_writes rebuild_head records refresh steps touch_thread unindex_threads writes"
+    ),
+    "items": (
+        "adopt announce apply begin common count erase_vectors extend_expiry forget names recent reconcile renew rows "
+        "sizes sweep unlist"
+    ),
+}
+"""Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""
+
+
+def _read(path: str) -> str:
+    data = pkgutil.get_data(__package__, f"{path}.lua")
+    assert data is not None
+    return data.decode()
+
+
+_TEXTS: Final = {
+    path: _read(path)
+    for folder, names in FILES.items()
+    for path in (f"{folder}/{name}".lstrip("/") for name in names.split())
+}
 
 
 @cache
@@ -22,15 +50,13 @@ def script(path: str, *, when_full: bool = False) -> Script:
         when_full: run it on a server whose memory is full, too. The flags in most files say so already.
 
     Raises:
-        LookupError: a ``use`` names no shared function.
+        LookupError: a ``use`` names no shared function, or :data:`FILES` not this script.
     """
     folder, _, name = path.rpartition("/")
-    scripts = resources.files(__package__)
-    flags, _, body = (scripts / folder / f"{name}.lua").read_text("utf-8").partition("\n")
+    flags, _, body = _TEXTS[path].partition("\n")
     if when_full:
         flags = "#!lua flags=allow-oom"
-    files = dict.fromkeys((scripts / "common.lua", scripts / folder / "common.lua"))
-    shared = "".join(file.read_text("utf-8") for file in files if file.is_file())
+    shared = _TEXTS["common"] + (_TEXTS[f"{folder}/common"] if folder else "")
     return Script(name, f"{flags}\n{with_used(shared, body)}")
 
 

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import metadata
 from typing import Protocol, TypeVar
 
 from ....domain import Unavailable
 from ..requests import Reply, Request
 
 ResultT = TypeVar("ResultT")
-
-
-def version() -> str:
-    """Return the version of this package, which servers show in ``CLIENT LIST``."""
-    try:
-        return metadata.version("statekeep")
-    except metadata.PackageNotFoundError:  # used from a source tree
-        return "0"
 
 
 class SyncDriver(Protocol):

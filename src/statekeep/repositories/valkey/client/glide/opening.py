@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .....domain import StatekeepError
-from ..driver import version
+from .....version import VERSION
 from ..url import Target
 from .driver import SLACK, Async, Sync, milliseconds
 
@@ -46,7 +46,7 @@ def _config(package: Any, target: Target) -> Any:
         "credentials": credentials,
         "request_timeout": milliseconds(target.attempt),
         "client_name": target.client_name,
-        "client_info_tag": f"statekeep:{version()}",
+        "client_info_tag": f"statekeep:{VERSION}",
         # Otherwise making the client connects: an asyncio client would block its event loop meanwhile.
         "lazy_connect": True,
         "reconnect_strategy": package.BackoffStrategy(num_of_retries=4, factor=50, exponent_base=2, jitter_percent=20),

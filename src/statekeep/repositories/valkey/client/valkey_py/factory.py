@@ -15,7 +15,7 @@ from valkey.backoff import NoBackoff
 from valkey.retry import Retry
 from valkey.utils import LIBVALKEY_AVAILABLE
 
-from ..driver import version
+from .....version import VERSION
 from ..url import Target
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _common(target: Target) -> dict[str, Any]:
         "password": target.password,
         "client_name": target.client_name,
         "lib_name": "statekeep",
-        "lib_version": version(),
+        "lib_version": VERSION,
         "socket_timeout": target.attempt,
         "socket_connect_timeout": target.connect_timeout,
     }

@@ -1,0 +1,5 @@
+"""The version of this package, in code: its metadata are files, which an event loop must not wait for."""
+
+from typing import Final
+
+VERSION: Final = "0.1.0"
