@@ -14,6 +14,14 @@ from . import fork
 ResultT = TypeVar("ResultT")
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class Workers:
     """A bounded number of threads, started when they are needed. Survives a fork.
 

@@ -1,4 +1,4 @@
-"""Event loops that a task blocks, and processes that are frozen, for longer than any limit: the server is fine all the time."""
+"""Event loops that a task blocks, and processes that are frozen, for longer than any limit. The server is fine."""
 
 from __future__ import annotations
 

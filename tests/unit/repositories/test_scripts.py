@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from statekeep.repositories.valkey import scripts
 from statekeep.repositories.valkey.scripts import FUNCTION, script, uses, with_used
+from statekeep.version import VERSION
 
 ROOT = Path(scripts.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.lua"))
@@ -47,6 +49,8 @@ def test_a_name_that_no_shared_function_has_is_an_error() -> None:
 
 
 def test_all_files_are_read_on_import() -> None:
-    here = Path(str(scripts.__file__)).parent
-    found = {str(file.relative_to(here).with_suffix("")) for file in here.rglob("*.lua")}
-    assert set(scripts._TEXTS) == found
+    assert set(scripts._TEXTS) == {path.with_suffix("").as_posix() for path in FILES}
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert metadata.version("statekeep") == VERSION

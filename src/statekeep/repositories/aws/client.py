@@ -6,7 +6,6 @@ It does so blocking, or from an event loop.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from ...domain import InvalidInput, Unavailable
 from ...domain.shown import once_made
+from .. import fork
 from ..copies import refuse
 from ..workers import Workers
 from .calls import AwsCall, AwsCalls, Reply, Request
@@ -30,24 +30,33 @@ class AwsClient:
     In a forked process a client of our own is made anew.
 
     Args:
-        client: a boto3 client of ``service``.
+        client: a boto3 client of ``service``; ``None`` to make one with the first call, in a thread, because boto3
+            reads files for that.
         service: boto3's name of the service.
-        remake: makes the client again after a fork, and says that it is ours to close; ``None`` for one of the user's,
+        remake: makes the client, also after a fork, and says that it is ours to close; ``None`` for one of the user's,
             which is never closed.
+        workers: threads at most, while there is no client that could say it.
 
     Raises:
         InvalidInput: ``client`` is none of boto3's, or of another service.
     """
 
-    def __init__(self, client: Any, service: str, remake: Callable[[], Any] | None = None) -> None:
-        check_client(client, service)
+    def __init__(
+        self, client: Any, service: str, remake: Callable[[], Any] | None = None, *, workers: int = WORKERS
+    ) -> None:
+        if client is not None or remake is None:
+            check_client(client, service)
+            workers = client.meta.config.max_pool_connections
         self.service = service
-        self._client = client
+        self._client: Any = None
+        self._methods: dict[str, str] = {}
+        if client is not None:
+            self._use(client)
         self._remake = remake
-        self._pid = os.getpid()
-        self._workers = Workers(min(WORKERS, client.meta.config.max_pool_connections), "statekeep-aws")
-        self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
+        self._making = threading.Lock()
+        self._workers = Workers(min(WORKERS, workers), "statekeep-aws")
         self._is_closed = False
+        fork.follow(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._remake is None:
@@ -59,18 +68,27 @@ class AwsClient:
 
     @once_made
     def __repr__(self) -> str:
+        if self._client is None:
+            return f"{type(self).__name__}({self.service!r})"
         return f"{type(self).__name__}({self.service!r}, region={self.region!r}, {self._client.meta.endpoint_url!r})"
 
     @property
     def client(self) -> Any:
         """The client of boto3."""
-        return self._own_client()
+        return self._client or self._made()
 
     @property
     def region(self) -> str | None:
-        """The client's region."""
-        region: str | None = self._client.meta.region_name
+        """The client's region; ``None`` as long as there is no client."""
+        region: str | None = self._client and self._client.meta.region_name
         return region
+
+    def after_fork(self) -> None:
+        self._making = threading.Lock()
+        if self._remake is not None:
+            # The parent goes on using the connections that this process inherited.
+            fork.abandon(self._client)
+            self._client = None
 
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking.
@@ -103,7 +121,7 @@ class AwsClient:
         """Close the client, unless it is the user's, and let the threads end."""
         self._is_closed = True
         self._workers.close()
-        if self._remake is not None:
+        if self._remake is not None and self._client is not None:
             self._client.close()
 
     async def aclose(self) -> None:
@@ -114,7 +132,7 @@ class AwsClient:
         return [self._workers.submit(self._call, call) for call in request.calls]
 
     def _call(self, call: AwsCall) -> Any:
-        client = self._own_client()
+        client = self._client or self._made()
         method = self._methods.get(call.operation)
         if method is None:
             raise InvalidInput(f"{self.service} has no operation {call.operation}", field="operation")
@@ -134,25 +152,25 @@ class AwsClient:
         if self._is_closed:
             raise Unavailable(f"{self.service}: the client is closed")
 
-    def _own_client(self) -> Any:
-        if self._pid != os.getpid() and self._remake is not None:
-            # The parent goes on using the connections that this process inherited.
-            self._after_fork()
-        return self._client
+    def _made(self) -> Any:
+        with self._making:
+            if self._client is None:
+                self._check_open()
+                assert self._remake is not None
+                made = self._remake()
+                self._use(made)
+                if self._is_closed:  # meanwhile, by another thread
+                    made.close()
+                    self._check_open()
+            return self._client
 
-    def _after_fork(self) -> None:
-        assert self._remake is not None
-        with _forked:
-            if self._pid != os.getpid():
-                self._client = self._remake()
-                self._pid = os.getpid()
-
-
-_forked = threading.Lock()
+    def _use(self, client: Any) -> None:
+        self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
+        self._client = client
 
 
 def _made_again(service: str, remake: Callable[[], Any], is_closed: bool) -> AwsClient:
-    client = AwsClient(remake(), service, remake)
+    client = AwsClient(None, service, remake)
     if is_closed:
         client.close()
     return client

@@ -14,6 +14,7 @@ from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
 from ...version import VERSION
 from ..copies import refuse
+from ..workers import running_loop
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, rule_for
 
@@ -187,6 +188,9 @@ class AwsSettings(Model):
 def open_client(service: str, settings: AwsSettings | None = None, **options: Any) -> AwsClient:
     """Return a client that answers requests of operations.
 
+    If an event loop runs here, boto3's own client is made with the first request, in a worker thread, and that raises
+    what ``make_client`` does.
+
     Args:
         service: boto3's name of the service.
         settings: how to reach it.
@@ -210,10 +214,12 @@ def open_client(service: str, settings: AwsSettings | None = None, **options: An
             f"settings are given, so {next(iter(options))} cannot be given too", field=next(iter(options))
         )
     chosen = settings if settings is not None else AwsSettings(**options)
-    client = chosen.make_client(service)
     if chosen.client is not None:
-        return AwsClient(client, service)
-    return AwsClient(client, service, partial(chosen.make_client, service))
+        return AwsClient(chosen.make_client(service), service)
+    make = partial(chosen.make_client, service)
+    if running_loop() is not None:
+        return AwsClient(None, service, make, workers=getattr(chosen.config, "max_pool_connections", WORKERS))
+    return AwsClient(make(), service, make)
 
 
 def _of_fields(given: dict[str, Any]) -> AwsSettings:

@@ -1,4 +1,7 @@
-"""Lua scripts, read from beside the modules that run them when this one is imported: an event loop must not wait for disks.
+"""Lua scripts, read from beside the modules that run them.
+
+They are read when this module is imported: an event loop must not wait for disks.
+
 
 A script names the shared functions that it calls in lines `-- use: a, b`, and so does a shared function. No others are
 sent along: the server makes all that are there anew each time.

@@ -68,14 +68,6 @@ def as_resp2(reply: Reply) -> Reply:
     return reply
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, ``None`` if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 async def joined(task: asyncio.Task[ResultT]) -> ResultT:
     """Wait for a shared task, which goes on if this wait is cancelled."""
     try:

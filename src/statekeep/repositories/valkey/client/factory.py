@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Protocol, Unpack, runtime_checkable
 
 from ....domain import InvalidInput
@@ -204,7 +205,8 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
     Args:
         url: ``embedded:`` (a private server in memory), ``embedded:DIR`` (a server that keeps its data in the
             directory DIR, which stands there literally, up to a ``?`` and parameters), or a URL for
-            :func:`client_from_url`. An embedded server ends with its last client.
+            :func:`client_from_url`. An embedded server ends with its last client. If an event loop runs here it is
+            started with the first request, by a worker thread, and that raises what goes wrong.
         options: as for :func:`client_from_url`.
 
     Raises:
@@ -221,13 +223,8 @@ def open_client(url: str, **options: Unpack[ValkeyOptions]) -> Client:
     directory, settings = embedded_settings(url, options)
     from ..embedded.server import EmbeddedServer
 
-    server = EmbeddedServer(directory).start()
-    try:
-        found = embedded_target(server.url, settings)
-        return UrlClient(found, driver_for(found), server=server)
-    except BaseException:
-        server.stop()
-        raise
+    found = embedded_target("unix:///embedded", settings)  # its own path takes the place when it is started
+    return UrlClient(found, driver_for(found), embedded=partial(EmbeddedServer, directory))
 
 
 def embedded_settings(url: str, options: Mapping[str, Any]) -> tuple[str | None, Settings]:

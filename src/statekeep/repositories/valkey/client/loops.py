@@ -1,7 +1,7 @@
 """What a client keeps for each event loop, as long as both live.
 
-Connections of asyncio know their event loop. Would the client keep them, a loop that nobody closes would stay for ever, with
-all its open files. So the loop keeps them, and the client knows them weakly.
+Connections of asyncio know their event loop. Would the client keep them, a loop that nobody closes would stay for ever,
+with all its open files. So the loop keeps them, and the client knows them weakly.
 """
 
 from __future__ import annotations

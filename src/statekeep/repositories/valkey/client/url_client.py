@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import importlib
 import importlib.util
 import logging
 import math
 import threading
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,11 @@ from ....domain.shown import once_made
 from ... import fork as forks
 from ...notices import notice, valkey_logger
 from ...options import Driver
-from ...workers import Workers
+from ...workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import loop_clock
 from .credentials import alogged_in, logged_in
-from .driver import AsyncDriver, SyncDriver, closed, joined, running_loop
+from .driver import AsyncDriver, SyncDriver, closed, joined
 from .errors import TooFewReplicas
 from .loops import Loops
 from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
@@ -49,13 +50,18 @@ class _Loop:
         await asyncio.shield(self._ending)
 
 
-def _reopened(target: Target, driver: Driver, server: EmbeddedServer | None, is_closed: bool) -> UrlClient:
-    if server is not None and not is_closed:
-        target = evolve(target, unix_socket=server.start().socket_path)
-    client = UrlClient(target, driver, server=server)
+def _reopened(
+    target: Target, driver: Driver, embedded: EmbeddedServer | Callable[[], EmbeddedServer] | None, is_closed: bool
+) -> UrlClient:
+    make = embedded if embedded is None or callable(embedded) else partial(_itself, embedded)
+    client = UrlClient(target, driver, embedded=None if is_closed else make)
     if is_closed:
         client.close()
     return client
+
+
+def _itself(server: EmbeddedServer) -> EmbeddedServer:
+    return server
 
 
 class UrlClient:
@@ -63,11 +69,14 @@ class UrlClient:
 
     There is a blocking one, and one for each event loop.
 
+    What may block is done at once, or by a worker thread before the first request if an event loop runs here: to import
+    the driver, and to start an embedded server.
+
     Args:
-        target: the server.
+        target: the server; its unix socket is known when an embedded one is started.
         driver: the client library.
-        server: the embedded one that the target is, stopped when the drivers are closed; its disk is full while it says
-            that it has too few replicas.
+        embedded: makes the embedded server that the target is; ``None`` if it is none. It is stopped when the drivers
+            are closed. Its disk is full while it says that it has too few replicas.
 
     A copy, also by pickle, opens connections of its own; one of a closed client is closed.
     """
@@ -77,14 +86,16 @@ class UrlClient:
         target: Target,
         driver: Driver,
         *,
-        server: EmbeddedServer | None = None,
+        embedded: Callable[[], EmbeddedServer] | None = None,
     ) -> None:
         self.cluster = target.cluster
         self.deadline = target.deadline
         self._target = target
-        self._server = server
+        self._make_server = embedded
+        self._server: EmbeddedServer | None = None
         self._name: Driver = driver
         self._is_closed = False
+        self._is_prepared = False
         # Two locks: opening may take seconds, and no event loop waits for that.
         self._opening = threading.Lock()
         self._lock = threading.Lock()
@@ -96,13 +107,38 @@ class UrlClient:
         self._asking: Loops[asyncio.Task[Target]] = Loops()
         self._workers = Workers(min(WORKERS, self._most))
         forks.follow(self)
+        if running_loop() is None:
+            with self._opening:
+                self._prepare()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._target, self._name, self._server, self._is_closed)
+        return _reopened, (self._target, self._name, self._server or self._make_server, self._is_closed)
 
     @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r})"
+
+    def _prepare(self) -> None:
+        """Do what may block, but for connecting. Call it with ``_opening`` held."""
+        if self._is_prepared:
+            return
+        if self._is_closed:
+            raise closed(str(self._target))
+        _import_driver(self._name)
+        if self._make_server is not None:
+            server = self._make_server().start()
+            self._target = evolve(self._target, unix_socket=server.socket_path)
+            with self._lock:
+                if not self._is_closed:
+                    self._server = server
+            if self._server is None:
+                server.stop()
+                raise closed(str(self._target))
+        self._is_prepared = True
+
+    def _prepare_apart(self) -> None:
+        with self._opening:
+            self._prepare()
 
     @property
     def _most(self) -> int:
@@ -122,9 +158,10 @@ class UrlClient:
         try:
             return state.failed(error, str(self._target), cluster=self.cluster, patience=patience)
         except TooFewReplicas as refused:
-            if self._server is None or self._server.directory is None:
+            directory = self._server and self._server.directory
+            if directory is None:
                 raise
-            message = f"the disk of {self._server.directory} is full; its server takes no writes until there is room"
+            message = f"the disk of {directory} is full; its server takes no writes until there is room"
             raise QuotaExceeded(message, key=refused.key) from refused.__cause__
 
     # -- blocking ------------------------------------------------------------------------------------------------
@@ -147,6 +184,7 @@ class UrlClient:
                 return self._sync
             if self._is_closed:
                 raise closed(str(self._target))
+            self._prepare()
             driver = _sync_driver(self._name, self._target)
             limiter = SyncLimiter(driver, self._target.deadline, self._target.pool_timeout)
             with self._lock:
@@ -164,6 +202,8 @@ class UrlClient:
             state = RetryState(request, self._target.deadline, clock)
             while True:
                 try:
+                    if not self._is_prepared:
+                        await self._workers.run(self._prepare_apart)
                     here = self._loops.get(loop) or await self._open_async(loop)
                     if here is None:
                         return await self._workers.run(self.execute, request)
@@ -221,6 +261,12 @@ class UrlClient:
         self._workers.close()
         return sync, loops
 
+    def _stop_server(self) -> None:
+        with self._lock:
+            server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
     def close(self) -> None:
         sync, loops = self._take()
         here = running_loop()
@@ -231,7 +277,7 @@ class UrlClient:
                 concurrent.futures.wait([future], SLACK)
         if sync is not None:
             sync.driver.close()
-        self._leave_server()
+        self._stop_server()
 
     async def aclose(self) -> None:
         sync, loops = self._take()
@@ -243,11 +289,9 @@ class UrlClient:
                 await asyncio.wait([asyncio.wrap_future(future)], timeout=SLACK)
         if sync is not None:
             sync.driver.close()
-        self._leave_server()
-
-    def _leave_server(self) -> None:
         if self._server is not None:
-            self._server.stop()
+            await self._workers.run(self._stop_server)
+            self._workers.close()
 
 
 async def _until_the_loop_ends(
@@ -329,6 +373,18 @@ def _best(glide: bool, valkey_py: bool, cluster: bool) -> tuple[Driver, str]:
     if _installed("libvalkey"):
         return "valkey-py", "with libvalkey it takes less time"
     return "glide", "libvalkey, with which valkey-py would take less time, is not installed"
+
+
+def _import_driver(name: Driver) -> None:
+    """Import what an event loop must not, nor a forked child, whose parent may have been at it in another thread."""
+    if name == "valkey-py":
+        from .valkey_py import factory  # noqa: F401
+    else:
+        from .glide import reopening  # noqa: F401
+
+        for package in ("glide", "glide_sync"):
+            if _installed(package):
+                importlib.import_module(package)
 
 
 def _sync_driver(name: Driver, target: Target) -> SyncDriver:

@@ -11,10 +11,10 @@ from ....domain import WrongEventLoop
 from ....domain.shown import once_made
 from ... import fork as forks
 from ...copies import refuse
-from ...workers import Workers
+from ...workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import wait_for
-from .driver import AsyncDriver, SyncDriver, closed, running_loop
+from .driver import AsyncDriver, SyncDriver, closed
 from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter
 
 ResultT = TypeVar("ResultT")

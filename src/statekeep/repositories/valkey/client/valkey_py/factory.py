@@ -26,6 +26,9 @@ from .login import aasking, asking
 from .pool import AsyncOwn, AsyncPooled, Pool, SyncOwn
 from .sentinel import LONGEST_QUESTION, AsyncPrimary, AsyncPrimaryOwn, PrimaryPool, Sentinels, ato_primary, to_primary
 
+if LIBVALKEY_AVAILABLE:
+    from .pipelined import DEPTH, Connections
+
 SHORTEST_PATIENCE: Final = 5.0
 
 
@@ -128,8 +131,6 @@ def open_sync(target: Target) -> Sync:
 
 
 def _own(target: Target, settings: dict[str, Any], patience: float, sentinels: Sentinels | None) -> AsyncOwn:
-    from .pipelined import DEPTH, Connections
-
     server = address_of(settings)
     kind, most = settings.pop("connection_class"), settings.pop("max_connections")
     del settings["timeout"]
