@@ -18,6 +18,7 @@ from attrs import frozen
 
 from statekeep.domain import InvalidInput, Unavailable
 from statekeep.repositories.valkey.client.factory import client_from_url
+from statekeep.repositories.valkey.client.glide import opening
 from statekeep.repositories.valkey.requests import Call, Commands, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
@@ -128,6 +129,30 @@ def misnamed(authority: trustme.CA, valkey_server: ValkeyServer) -> Iterator[int
     """A server with a good certificate for another name."""
     with TlsProxy(valkey_server.port, context(authority, "db.example.org", mutual=False)) as proxy:
         yield proxy.port
+
+
+async def test_files_are_read_apart(files: Files, mutual: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the thread of the event loop."""
+    read = Path.read_bytes
+    threads: list[threading.Thread] = []
+
+    def read_bytes(path: Path) -> bytes:
+        threads.append(threading.current_thread())
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(opening, "_files", {})
+    client = client_from_url(
+        f"valkeys://127.0.0.1:{mutual}",
+        client="glide",
+        tls_ca_certs=files.ca,
+        tls_cert=files.cert,
+        tls_key=files.key,
+    )
+    assert await client.aexecute(CALL) == b"\xff"
+    await client.aclose()
+    assert len(threads) == 3
+    assert threading.current_thread() not in threads
 
 
 async def works(url: str, **keywords: Any) -> None:

@@ -124,7 +124,7 @@ class UrlClient:
             return
         if self._is_closed:
             raise closed(str(self._target))
-        _import_driver(self._name)
+        _import_driver(self._name, self._target)
         if self._make_server is not None:
             server = self._make_server().start()
             self._target = evolve(self._target, unix_socket=server.socket_path)
@@ -375,16 +375,17 @@ def _best(glide: bool, valkey_py: bool, cluster: bool) -> tuple[Driver, str]:
     return "glide", "libvalkey, with which valkey-py would take less time, is not installed"
 
 
-def _import_driver(name: Driver) -> None:
+def _import_driver(name: Driver, target: Target) -> None:
     """Import what an event loop must not, nor a forked child, whose parent may have been at it in another thread."""
     if name == "valkey-py":
         from .valkey_py import factory  # noqa: F401
     else:
-        from .glide import reopening  # noqa: F401
+        from .glide import opening, reopening  # noqa: F401
 
         for package in ("glide", "glide_sync"):
             if _installed(package):
                 importlib.import_module(package)
+        opening.read_files(target)
 
 
 def _sync_driver(name: Driver, target: Target) -> SyncDriver:

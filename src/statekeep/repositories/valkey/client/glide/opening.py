@@ -14,6 +14,7 @@ from typing import Any
 
 from .....domain import StatekeepError
 from .....version import VERSION
+from ....workers import running_loop
 from ..url import Target
 from .driver import SLACK, Async, Sync, milliseconds
 
@@ -66,8 +67,21 @@ def _authorities(target: Target) -> bytes | None:
     return b"\n".join(filter(None, (_read(target.tls_ca_certs), more))) or None
 
 
+_files: dict[str, bytes] = {}
+
+
 def _read(path: str | None) -> bytes | None:
-    return None if path is None else Path(path).read_bytes()
+    if path is None:
+        return None
+    if path not in _files or running_loop() is None:  # an event loop must not wait for disks
+        _files[path] = Path(path).read_bytes()
+    return _files[path]
+
+
+def read_files(target: Target) -> None:
+    """Read what a client for an event loop needs of files. Call it in another thread."""
+    for path in (target.tls_ca_certs, target.tls_cert, target.tls_key):
+        _read(path)
 
 
 def _patience(target: Target) -> float:
