@@ -426,3 +426,26 @@ async def test_scripts_that_the_server_forgets_are_sent_again(cluster: ValkeyClu
             forgetting.join()
         newest = await keep.checkpoints.get("t")
         assert [found.payload.data for found in newest.pending_writes if found.idx < 0] == [b"199"]
+
+
+def refusals(cluster: ValkeyCluster) -> int:
+    """How often the nodes sent somebody elsewhere, or asked him to try again."""
+    total = 0
+    for port in cluster.ports:
+        with cluster.nodes[port].client() as raw:
+            errors: Any = raw.info("errorstats")
+        for name in ("errorstat_ASK", "errorstat_TRYAGAIN"):
+            found = errors.get(name, "count=0")
+            total += int(found["count"] if isinstance(found, dict) else found.partition("=")[2])
+    return total
+
+
+async def test_a_read_meanwhile_is_not_sent_around(opened: Opener, cluster: ValkeyCluster) -> None:
+    async with opened() as keep:
+        await put_thread(keep)
+        with SlotMigration(cluster, "t") as slot:
+            slot.move(*slot.keys()[:2])
+            before = refusals(cluster)
+            assert await keep.checkpoints.get("t")
+            # Each of a few requests is sent on once, and tried again twice.
+            assert refusals(cluster) - before <= 10

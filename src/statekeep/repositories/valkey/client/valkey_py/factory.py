@@ -31,6 +31,10 @@ if LIBVALKEY_AVAILABLE:
 
 SHORTEST_PATIENCE: Final = 5.0
 
+# Of one attempt: to the node that has the slot now, and to the one it moves to. By default there are 16, with pauses,
+# while the slot moves; other ways through are ours, see ..errors.MIGRATING.
+REDIRECTIONS: Final = 3
+
 
 def _common(target: Target) -> dict[str, Any]:
     settings: dict[str, Any] = {
@@ -126,6 +130,7 @@ def open_sync(target: Target) -> Sync:
         connection_class=partial(asking(node_connection, target.credential_provider), **tls),
         **_common(target),
     )
+    client.ValkeyClusterRequestTTL = REDIRECTIONS  # type: ignore[misc]
     # An attempt may have to ask for the topology, too.
     return SyncCluster(client, 2 * _patience(target))
 
@@ -171,6 +176,7 @@ def open_async(target: Target) -> Async:
         client.connection_kwargs["connection_class"] = kind
         for startup_node in client.nodes_manager.startup_nodes.values():
             startup_node.connection_class = kind
+    client.ValkeyClusterRequestTTL = REDIRECTIONS  # type: ignore[misc]
     driver = AsyncCluster(client, patience)
     # Not a limit of the client: it loses count of connections that failed, and would refuse all in the end.
     driver.limit = target.pool_size
