@@ -21,7 +21,7 @@ from langgraph.graph import StateGraph
 from langgraph.types import CachePolicy
 
 import statekeep
-from statekeep import Checkpoint, Unavailable
+from statekeep import Checkpoint, ClientClosed, Unavailable
 from statekeep.langgraph_shim import (
     AgentCoreMemorySaver,
     AsyncValkeySaver,
@@ -227,7 +227,7 @@ class TestDeepCopies:
     def test_what_is_closed_stays_closed(self, valkey_server: ValkeyServer) -> None:
         saver = ValkeySaver.from_conn_string(valkey_server.url)
         saver.close()
-        with pytest.raises(Exception, match="this client is closed"):
+        with pytest.raises(ClientClosed, match="this client is closed"):
             copy.deepcopy(saver).get_tuple(CONFIG)
 
     def test_of_serializers(self, valkey_server: ValkeyServer, prefix: str) -> None:

@@ -18,6 +18,7 @@ from .checkpoints import (
 )
 from .errors import (
     AccessDenied,
+    ClientClosed,
     Conflict,
     CorruptRecord,
     EmbeddingFailed,
@@ -47,6 +48,7 @@ __all__ = [
     "ChannelHistory",
     "Checkpoint",
     "CheckpointQuery",
+    "ClientClosed",
     "Conflict",
     "CorruptRecord",
     "DeleteItem",

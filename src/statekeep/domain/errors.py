@@ -9,12 +9,13 @@
      +-- Throttled             the service asks to slow down
      +-- QuotaExceeded         out of memory, storage or another limit
      +-- ThreadClosed          the service takes no more writes to the thread
-     +-- AccessDenied          wrong credentials or missing permission
+     +-- AccessDenied          wrong credentials, a certificate that is refused, or missing permission
      +-- Conflict              somebody else changed the record first
      +-- EmbeddingFailed       no vectors were made of texts
      +-- MissingChannels       a checkpoint refers to channel values that are not stored
      +-- CorruptRecord         stored bytes are not what Statekeep wrote
      +-- Unsupported           this backend cannot do that
+     +-- ClientClosed          (also a RuntimeError)  used after it was closed
      +-- WrongEventLoop        (also a RuntimeError)  called from a thread or loop that must not wait
 
 A missing record is ``None``, never an exception. A failure is an exception, never ``None``.
@@ -25,6 +26,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from .shown import shown
 
 
 class Portable(Exception):
@@ -99,9 +102,14 @@ class StatekeepError(Portable):
     Attributes:
         operation: name of the repository operation that failed (``"put"``), if known.
         key: the stored key that the error is about, if there is one.
+        place: what it is the key of, as you named it: ``{"thread_id": "chat-1", "namespace": ""}``, if that is known.
+            The text of the error shows it instead of the key, unless the stored record itself is damaged.
 
     The driver's own error, if any, is the ``__cause__``.
     """
+
+    place: Mapping[str, object] | None = None
+    _shows_key = False
 
     def __init__(self, message: str, *, operation: str | None = None, key: str | None = None) -> None:
         super().__init__(message)
@@ -109,8 +117,10 @@ class StatekeepError(Portable):
         self.key = key
 
     def __str__(self) -> str:
+        where = {"key": self.key} if self._shows_key or not self.place else self.place
+        named = {"operation": self.operation, **where}
         about = ", ".join(
-            f"{name}={value!r}" for name, value in (("operation", self.operation), ("key", self.key)) if value
+            f"{name}={repr(value) if name == 'key' else shown(value)}" for name, value in named.items() if value
         )
         message = super().__str__()
         return f"{message} ({about})" if about else message
@@ -158,7 +168,10 @@ class ThreadClosed(StatekeepError):
 
 
 class AccessDenied(StatekeepError):
-    """The credentials are wrong, or they do not permit this operation."""
+    """The credentials are wrong, or they do not permit this operation.
+
+    Or the TLS certificate of the server, or yours, is refused.
+    """
 
 
 class Conflict(StatekeepError):
@@ -206,6 +219,8 @@ class MissingChannels(StatekeepError):
 class CorruptRecord(StatekeepError):
     """Stored bytes are damaged, or not Statekeep's; ``key`` says where."""
 
+    _shows_key = True
+
 
 class Unsupported(StatekeepError):
     """The backend, server or client cannot do that."""
@@ -213,3 +228,7 @@ class Unsupported(StatekeepError):
 
 class WrongEventLoop(StatekeepError, RuntimeError):
     """Called from an event loop or thread in which waiting would block for ever."""
+
+
+class ClientClosed(StatekeepError, RuntimeError):
+    """A client, or what was built on it, was used after it was closed."""

@@ -158,7 +158,9 @@ def _describe(method: Any, body: Callable[..., Any], iterator: Any = None) -> No
         body: returns ``Operation[X]`` or ``Pages[X]``, as an annotation in text.
         iterator: ``method`` returns one of X; ``None`` for X itself.
     """
+    # What is wrong with arguments is said of the body, by the name that the caller knows.
     method.__name__ = name = body.__name__.removeprefix("_")
+    method.__qualname__ = body.__qualname__ = name
     method.__code__ = method.__code__.replace(co_name=name)
     returned = body.__annotations__["return"].partition("[")[2].removesuffix("]")
     shown = returned if iterator is None else f"{iterator.__name__}[{returned}]"

@@ -7,17 +7,21 @@ import contextvars
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trustme
 from botocore.config import Config
 
 from statekeep.domain import (
     AccessDenied,
+    ClientClosed,
     Conflict,
     InvalidInput,
     QuotaExceeded,
@@ -38,6 +42,7 @@ from statekeep.testing.aws import (
     slow,
     throttle,
 )
+from tests.integration.tls_proxy import TlsProxy
 
 from .emulated import START
 
@@ -206,9 +211,9 @@ async def test_a_client_of_ours_is_closed_and_one_of_the_user_is_not(aws: AwsEmu
     for client in (open_client(AGENTCORE, client=boto), opened(aws)):
         client.execute(AwsCalls([read(memory_id)] * 2))
         await client.aclose()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(ClientClosed, match="closed"):
             client.execute(read(memory_id))
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(ClientClosed, match="closed"):
             await client.aexecute(read(memory_id))
     assert boto.list_events(**read(memory_id).arguments)["events"] == []
 
@@ -372,3 +377,28 @@ async def test_what_is_missing_may_be_none(client: AwsClient, memory_id: str) ->
         client.execute(AwsCall("DeleteEvent", where))
     with pytest.raises(InvalidInput, match="no such memory"):
         client.execute(AwsCall("DeleteEvent", {**where, "memoryId": "nobody-0123456789"}, missing_ok=True))
+
+
+# -- TLS
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(aws: AwsEmulator, memory_id: str) -> None:
+    handshakes = []
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(made)
+    made.sni_callback = lambda *_: handshakes.append(1)
+    options: Any = {"region_name": "us-east-1", "aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
+    with TlsProxy(int(aws.endpoint_url.rpartition(":")[2]), made) as proxy:
+        client = open_client(AGENTCORE, endpoint_url=f"https://127.0.0.1:{proxy.port}", **options)
+        for _ in range(2):
+            with pytest.raises(
+                AccessDenied, match="the TLS certificate of the endpoint is refused: SSLError"
+            ) as caught:
+                client.execute(read(memory_id))
+            assert "verify=" in str(caught.value)
+        assert len(handshakes) == 2
+        client.close()
+        client = open_client(AGENTCORE, endpoint_url=f"https://127.0.0.1:{proxy.port}", verify=False, **options)
+        with warnings.catch_warnings(action="ignore"):
+            assert client.execute(read(memory_id))["events"] == []
+        client.close()

@@ -14,7 +14,16 @@ import pytest
 from botocore.config import Config
 from pydantic import SecretStr
 
-from statekeep.domain import AccessDenied, Conflict, InvalidInput, QuotaExceeded, StatekeepError, Throttled, Unavailable
+from statekeep.domain import (
+    AccessDenied,
+    ClientClosed,
+    Conflict,
+    InvalidInput,
+    QuotaExceeded,
+    StatekeepError,
+    Throttled,
+    Unavailable,
+)
 from statekeep.langgraph_shim.async_session import AsyncBedrockAgentRuntimeSessionClient
 from statekeep.langgraph_shim.session import BedrockAgentRuntimeSessionClient
 from statekeep.repositories.bedrock_sessions import models
@@ -354,7 +363,7 @@ def test_the_clients_constructor(aws: AwsEmulator, monkeypatch: pytest.MonkeyPat
         assert client.create_session().session_status == "ACTIVE"
         assert client.client.meta.service_model.service_name == "bedrock-agent-runtime"
         assert client.client.meta.region_name == "us-east-1"
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         client.create_session()
 
 

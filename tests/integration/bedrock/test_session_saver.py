@@ -28,11 +28,11 @@ from pydantic import SecretStr
 import statekeep
 from statekeep import langgraph_shim
 from statekeep.domain import (
+    ClientClosed,
     CorruptRecord,
     InvalidInput,
     QuotaExceeded,
     ThreadClosed,
-    Unavailable,
     Unsupported,
     WrongEventLoop,
 )
@@ -188,7 +188,7 @@ def test_savers_with_keys(environment: pytest.MonkeyPatch, aws: AwsEmulator, sec
         assert saver.session_client.client.meta.region_name == "us-east-1"
         assert "secret" not in repr(saver) + repr(saver.session_client)
     for call in (lambda: saver.get_tuple(at(thread)), saver.create_thread, saver.session_client.create_session):
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(ClientClosed, match="closed"):
             call()
 
 
@@ -198,7 +198,7 @@ async def test_an_async_saver_with_keys(environment: pytest.MonkeyPatch, aws: Aw
     async with AsyncBedrockSessionSaver(region_name="us-east-1", **keys) as saver:
         thread = (await saver.session_client.create_session()).session_id
         assert await noting(saver).ainvoke({"log": []}, at(thread)) == {"log": ["note"]}
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         await saver.aget_tuple(at(thread))
     with AsyncBedrockSessionSaver(region_name="us-east-1", **keys) as blocking:
         found = await blocking.aget_tuple(at(thread))

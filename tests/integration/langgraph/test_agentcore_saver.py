@@ -23,6 +23,7 @@ from pydantic import SecretStr
 import statekeep
 from statekeep.domain import (
     AccessDenied,
+    ClientClosed,
     CorruptRecord,
     InvalidInput,
     QuotaExceeded,
@@ -232,7 +233,7 @@ def test_savers_of_actors_live_no_longer_than_their_maker(worlds: Worlds, memory
     saver.get_tuple(at(actor_id="ada"))
     of_ada = weakref.ref(saver._savers["ada"])
     saver.close()
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         saver.get_tuple(at(actor_id="ada"))
     del saver
     assert of_ada() is None
@@ -470,7 +471,7 @@ def test_a_saver_made_as_users_do(environment: pytest.MonkeyPatch, memory: Memor
         assert noting(saver).invoke({"log": []}, at(actor_id="ada")) == {"log": ["note"]}
         assert "secret" not in repr(saver)
         assert (saver.memory_id, saver.actor_id) == (memory.id, "default")
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         saver.get_tuple(at())
     url = f"agentcore://{memory.id}?region=us-west-2&actor_id=ada"
     with statekeep.connect(url, **keys) as keep:

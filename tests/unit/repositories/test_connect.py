@@ -188,7 +188,7 @@ async def test_event_loops_check_when_they_enter() -> None:
             async with made:
                 pytest.fail("there is no server")
         assert caught.value.operation == "ping"
-        with pytest.raises(statekeep.Unavailable, match="closed"):
+        with pytest.raises(statekeep.ClientClosed, match="closed"):
             await (made.ping() if isinstance(made, statekeep.AsyncConnection) else made.aping())
 
 

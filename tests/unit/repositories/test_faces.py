@@ -196,3 +196,14 @@ def test_a_coroutine_has_the_name_of_its_method() -> None:
     coroutine = AsyncCacheRepository(MemoryCacheEntries()).reindex()
     assert repr(coroutine).startswith("<coroutine object AsyncCacheRepository.reindex ")
     coroutine.close()
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), EACH)
+def test_wrong_arguments_are_told_by_the_name_of_the_method(blocking: Method, awaited: Method) -> None:
+    for method in (blocking, awaited):
+        with pytest.raises(TypeError, match=rf"^([A-Z]\w+\.)?{method.__name__}\(\) got an unexpected keyword argument"):
+            if inspect.iscoroutinefunction(method):
+                method(object(), nonsense=1).send(None)
+            else:
+                method(object(), nonsense=1)
+        assert "_" not in method.__qualname__.partition(".")[0]

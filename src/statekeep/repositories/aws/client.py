@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Final
 
-from ...domain import InvalidInput, Unavailable
+from ...domain import ClientClosed, InvalidInput
 from ...domain.shown import once_made
 from .. import fork
 from ..copies import refuse
@@ -150,7 +150,7 @@ class AwsClient:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise Unavailable(f"{self.service}: the client is closed")
+            raise ClientClosed(f"{self.service}: the client is closed")
 
     def _made(self) -> Any:
         with self._making:

@@ -108,6 +108,11 @@ BROKEN: Final = ErrorRule(Unavailable, "the connection broke")
 TLS: Final = ErrorRule(
     Unavailable, "the TLS connection failed", "check the endpoint, a proxy's certificates, and AWS_CA_BUNDLE"
 )
+UNTRUSTED: Final = ErrorRule(
+    AccessDenied,
+    "the TLS certificate of the endpoint is refused",
+    "check endpoint_url, a proxy's certificates, and AWS_CA_BUNDLE or verify=",
+)
 GARBLED: Final = ErrorRule(
     Unavailable, "the answer is not the service's", "check endpoint_url: does something else answer there?"
 )
@@ -258,12 +263,21 @@ STATUSES: Final[Mapping[int, ErrorRule]] = {
 }
 """Rules for codes in no table, such as those of gateways and proxies."""
 
+_CERTIFICATE: Final = re.compile(
+    r"certificate[_ ]verify[_ ]failed|alert[_ ][a-z_ ]*(certificate|unknown ca)", re.IGNORECASE
+)
+
 # AgentCore answers ResourceNotFoundException both for a memory and for what is in it.
 _IN_A_MEMORY: Final = frozenset({"GetEvent", "DeleteEvent", "GetMemoryRecord", "DeleteMemoryRecord"})
 _SIZE: Final = re.compile(r"\b(size|length|bytes)\b.*\b(exceed|larger|limit|too (large|big|long))", re.IGNORECASE)
 # "value: ..." repeats the value to be stored.
 _VALUE: Final = re.compile(r",?\s*value: .*?(?=, (type|valid)|$)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 _PARAMETER: Final = re.compile(r'\b(?:parameter|structure) (?:in input: "?)?([A-Za-z][\w.\[\]]*)')
+
+
+def is_about_a_certificate(error: BaseException | None) -> bool:
+    """Say whether a TLS connection failed because a certificate is not trusted."""
+    return _CERTIFICATE.search(str(error)) is not None
 
 
 def rule_for(error: BaseException, service: str, call: AwsCall | None = None) -> ErrorRule | None:
@@ -273,6 +287,8 @@ def rule_for(error: BaseException, service: str, call: AwsCall | None = None) ->
         return _answer(response, service, call)
     for kind in type(error).__mro__:
         rule = CLASSES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if rule is TLS and is_about_a_certificate(error):
+            return UNTRUSTED
         if rule is BAD_ARGUMENT and service == AGENTCORE and _field(error) == "memoryId":
             return WRONG_MEMORY_ID
         if rule is not None:

@@ -16,7 +16,7 @@ from ...version import VERSION
 from ..copies import refuse
 from ..workers import running_loop
 from .client import WORKERS, AwsClient, check_client
-from .errors import failure, rule_for
+from .errors import failure, is_about_a_certificate, rule_for
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
@@ -170,7 +170,7 @@ class AwsSettings(Model):
                 region_name=self.region_name,
                 **{name: _secret(getattr(self, name)) for name in _KEYS},
             )
-            return session.client(
+            client = session.client(
                 service,
                 region_name=self.region_name,
                 endpoint_url=self.endpoint_url,
@@ -183,6 +183,8 @@ class AwsSettings(Model):
                 raise
             cause = error if rule.shows_text else None
             raise failure(rule, error, service, self.region_name) from cause
+        client.meta.events.register_first(f"needs-retry.{service}", _give_up)
+        return client
 
 
 def open_client(service: str, settings: AwsSettings | None = None, **options: Any) -> AwsClient:
@@ -243,6 +245,14 @@ def with_defaults(config: Any, defaults: Mapping[str, Any]) -> Any:
     if not isinstance(config, Config | None):
         return config  # which is refused as it is
     return Config(**defaults).merge(config) if config is not None else Config(**defaults)
+
+
+def _give_up(caught_exception: BaseException | None = None, **_: Any) -> None:
+    """Have boto3 not try again what cannot change until somebody does something."""
+    from botocore.exceptions import SSLError
+
+    if isinstance(caught_exception, SSLError) and is_about_a_certificate(caught_exception):
+        raise caught_exception
 
 
 def _secret(value: SecretStr | None) -> str | None:

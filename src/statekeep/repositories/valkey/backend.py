@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from attrs import evolve
 
-from ...domain import CorruptRecord, InvalidInput
+from ...domain import CorruptRecord, InvalidInput, StatekeepError
 from ...domain.model import plain_text
 from ...domain.shown import once_made, shown
 from ..operation import Operation, arun, named, run
@@ -36,6 +37,15 @@ class ValkeyBackend:
     piecewise: ClassVar[Mapping[str, Piecewise]] = {}
     """Stand-ins for scripts, by name, while the slot of their keys moves to another node."""
 
+    @staticmethod
+    def place_of(name: str) -> Mapping[str, object]:
+        """Return what a key is about as the caller named it, nothing if it is about all.
+
+        Args:
+            name: the key behind the prefix.
+        """
+        return {}
+
     def __init__(self, client: Client, prefix: str, ttl: float | None) -> None:
         if not isinstance(prefix, str) or not prefix or prefix != prefix.strip(":") or {"{", "}"} & set(prefix):
             raise InvalidInput(
@@ -58,6 +68,26 @@ class ValkeyBackend:
     def execute(self, request: Request) -> Reply:
         """Answer one request of an operation, blocking."""
         try:
+            return self._execute(request)
+        except StatekeepError as error:
+            self._say_where(error)
+            raise
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer one request of an operation, without blocking the event loop."""
+        try:
+            return await self._aexecute(request)
+        except StatekeepError as error:
+            self._say_where(error)
+            raise
+
+    def _say_where(self, error: StatekeepError) -> None:
+        if error.key is not None and error.place is None:
+            with suppress(CorruptRecord):  # the key is none of ours
+                error.place = self.place_of(error.key.removeprefix(f"{self.prefix}:")) or None
+
+    def _execute(self, request: Request) -> Reply:
+        try:
             return self.client.execute(request)
         except Divided as divided:
             return run(named("", self._in_pieces(divided.call)), self.client.execute)
@@ -65,8 +95,7 @@ class ValkeyBackend:
             found = locate_wrong_type(self.prefix, self.types, request, error)
             raise run(found, self.client.execute) from error.__cause__
 
-    async def aexecute(self, request: Request) -> Reply:
-        """Answer one request of an operation, without blocking the event loop."""
+    async def _aexecute(self, request: Request) -> Reply:
         try:
             return await self.client.aexecute(request)
         except Divided as divided:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import field, frozen
@@ -90,3 +91,17 @@ class Ask:
 
 
 Request = Call | Commands | Scan | Ask
+
+
+def size_of(request: Request) -> int:
+    """Return about how many bytes a request sends."""
+    match request:
+        case Call(_, keys, args):
+            words: Iterable[Arg] = (*keys, *args)
+        case Commands(commands):
+            words = chain.from_iterable(commands)
+        case Ask(command):
+            words = command
+        case Scan(pattern):
+            words = (pattern,)
+    return sum(map(len, words))

@@ -12,7 +12,7 @@ from ...cache import Write
 from ...operation import Operation
 from ..backend import ValkeyBackend
 from ..client.factory import Client
-from . import operations
+from . import keys, operations
 from .operations import CacheSettings
 
 
@@ -28,6 +28,7 @@ class ValkeyCacheEntries(ValkeyBackend):
         InvalidInput: an argument is wrong.
     """
 
+    place_of = staticmethod(keys.place_of)
     types: ClassVar[dict[str, bytes]] = {
         "cache_entry": b"hash",
         "cache_entry-index": b"zset",

@@ -7,6 +7,8 @@ knows it: both are written, and both are deleted, by one script.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
@@ -104,3 +106,19 @@ def entry_of(prefix: str, record: str) -> CacheKey | None:
     except CorruptRecord:
         return None
     return entry if keys_of(prefix, entry).record(entry[1]) == record else None
+
+
+_PLACE: Final = re.compile(r"cache_entry(-index)?:\{[^{}]*\}:(?P<namespace>[^:]*)(:(?P<key>[^:]*))?")
+
+
+def place_of(name: str) -> Mapping[str, object]:
+    """Return what a key is about, by its name behind the prefix.
+
+    >>> place_of("cache_entry:{00}:users.ada:theme")
+    {'namespace': ('users', 'ada'), 'key': 'theme'}
+    """
+    found = _PLACE.match(name)
+    if found is None:
+        return {}
+    place: dict[str, object] = {"namespace": decode_namespace(found["namespace"])}
+    return place if found["key"] is None else {**place, "key": decode_part(found["key"])}

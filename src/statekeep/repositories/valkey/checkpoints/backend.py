@@ -10,7 +10,7 @@ from ...checkpoints import Supply
 from ...operation import Operation, Page
 from ..backend import ValkeyBackend
 from ..client.factory import Client
-from . import ancestors, copy, delete, get, listing, put, reindex, threads
+from . import ancestors, copy, delete, get, keys, listing, put, reindex, threads
 from .piecewise import PIECEWISE
 from .recent_ids import RecentIds
 from .settings import CheckpointSettings
@@ -31,6 +31,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         InvalidInput: an argument is wrong.
     """
 
+    place_of = staticmethod(keys.place_of)
     types: ClassVar[dict[str, bytes]] = {
         "checkpoint": b"hash",
         "pending_write": b"hash",

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 from attrs import field, frozen
 
 from ....domain.model import SHORT
-from ..keys import encode_part
+from ..keys import decode_part, encode_part
 
 
 @frozen(eq=False)
@@ -90,3 +93,23 @@ def thread_index_keys(prefix: str) -> tuple[str, str, str]:
     """Return the indexes of threads by the last put, by name, and by their ends; in one slot."""
     start = f"{prefix}:thread-index:{{threads}}"
     return f"{start}:time", f"{start}:name", f"{start}:end"
+
+
+_PLACE: Final = re.compile(
+    r"(?!thread-index:)[a-z_-]+:\{(?P<thread_id>[^{}]*)\}(:(?P<namespace>[^:]*))?(:(?P<checkpoint_id>[^:]*))?"
+    r"|run-index:(?P<run_id>[^:{}]*)$"
+)
+
+
+def place_of(name: str) -> Mapping[str, object]:
+    """Return what a key is about, by its name behind the prefix.
+
+    >>> place_of("checkpoint:{chat-1}::7")
+    {'thread_id': 'chat-1', 'namespace': '', 'checkpoint_id': '7'}
+    """
+    found = _PLACE.match(name)
+    return (
+        {}
+        if found is None
+        else {part: decode_part(text) for part, text in found.groupdict().items() if text is not None}
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, TypeVar
 
-from ....domain import Unavailable
+from ....domain import ClientClosed
 from ..requests import Reply, Request
 
 ResultT = TypeVar("ResultT")
@@ -80,8 +80,8 @@ async def joined(task: asyncio.Task[ResultT]) -> ResultT:
         raise
 
 
-def closed(server: str) -> Unavailable:
+def closed(server: str) -> ClientClosed:
     """Return the error of a request through a client that was closed."""
-    return Unavailable(
+    return ClientClosed(
         f"{server}: this client is closed; use it (and what was built on it) inside its 'with' block, or before close()"
     )

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from ....domain import (
     AccessDenied,
+    ClientClosed,
     CorruptRecord,
     InvalidInput,
     QuotaExceeded,
@@ -18,7 +19,7 @@ from ....domain import (
     Unsupported,
 )
 from ....domain.errors import Portable
-from ..requests import Arg, Ask, Call, Commands, Request
+from ..requests import Arg, Ask, Call, Commands, Request, size_of
 
 
 class CommandError(Portable):
@@ -67,8 +68,13 @@ CLUSTER_DOWN: Final = ErrorRule(Unavailable, "the cluster is down or changing", 
 MIGRATING: Final = ErrorRule(Unavailable, "the slot of the keys is on its way to another node", retry=True)
 CROWDED: Final = ErrorRule(Unavailable, "too many connections or requests", retry=True)
 GARBLED: Final = ErrorRule(Unavailable, "the connection is broken", retry=True)
-CLOSED: Final = ErrorRule(Unavailable, "the client is closed")
+CLOSED: Final = ErrorRule(ClientClosed, "the client is closed")
 DENIED: Final = ErrorRule(AccessDenied, "the server refuses the credentials or the command")
+UNTRUSTED: Final = ErrorRule(
+    AccessDenied,
+    "a TLS certificate is refused",
+    advice="check the name of the host, tls_ca_certs, tls_cert and tls_key, and the dates of the certificates",
+)
 FULL: Final = ErrorRule(QuotaExceeded, "the server is out of memory")
 WRONG_TYPE: Final = ErrorRule(CorruptRecord, "the key holds another type of value")
 NEEDS_CLUSTER: Final = ErrorRule(
@@ -181,6 +187,15 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
             ),
             DENIED,
         ),
+        (
+            (
+                r"certificate[_ ]verify[_ ]failed",
+                r"invalid peer certificate",
+                r"alert[_ ][a-z_ ]*(certificate|unknown[_ ]ca)",
+                r"received fatal alert: \w*(certificate|unknownca)",
+            ),
+            UNTRUSTED,
+        ),
         ((r"\boom\b", r"\bout of memory\b", r"used memory > 'maxmemory'"), FULL),
         ((r"client is closed", r"client created before fork"), CLOSED),
         ((r"\bloading\b", r"busyloadingerror"), LOADING),
@@ -261,7 +276,13 @@ def _key(error: Exception, request: Request) -> str | None:
     return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
 
 
-def failure(meaning: ErrorRule, error: Exception, request: Request, server: str, seconds: float) -> StatekeepError:
+LARGE: Final = 1_000_000
+"""Bytes of a request of which a timeout may be the fault."""
+
+
+def failure(
+    meaning: ErrorRule, error: Exception, request: Request, server: str, seconds: float, timeout: float | None = None
+) -> StatekeepError:
     """Make the exception to raise from the driver's ``error``.
 
     Args:
@@ -270,6 +291,7 @@ def failure(meaning: ErrorRule, error: Exception, request: Request, server: str,
         request: what was asked.
         server: the server's address, without credentials.
         seconds: how long it was tried.
+        timeout: seconds that one attempt may take; ``None`` if your own client knows.
     """
     cause = cause_of(error)
     # A driver's text can repeat the command with all its values, hence the limit.
@@ -279,6 +301,11 @@ def failure(meaning: ErrorRule, error: Exception, request: Request, server: str,
         message = f"{message}; {meaning.advice}"
     if meaning.retry:
         message = f"{message} (tried for {seconds:.1f} seconds)"
+    limit = "the timeout of your client" if timeout is None else f"request_timeout, which is {timeout:g} seconds"
+    if meaning in (SLOW, DOWN) and (size := size_of(request)) >= LARGE:
+        message = f"{message}; the request has {size:,} bytes: store less at a time, or raise {limit}"
+    elif meaning is SLOW:
+        message = f"{message}; if what is read is large, raise {limit}"
     return meaning.error(message, key=_key(error, request))
 
 
@@ -290,7 +317,7 @@ def cause_of(error: BaseException) -> BaseException:
         # It says that no node can be reached, or is none, whatever a node answered when it was asked for the others.
         before = error.__cause__ or error.__context__
         while before is not None:
-            if _meaning_of(before) in (DENIED, NO_CREDENTIALS, NO_CLUSTER):
+            if _meaning_of(before) in (DENIED, NO_CREDENTIALS, NO_CLUSTER, UNTRUSTED):
                 return before
             before = before.__cause__ or before.__context__
     return error

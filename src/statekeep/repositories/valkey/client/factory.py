@@ -38,7 +38,8 @@ class Client(Protocol):
         """Answer a request, blocking.
 
         Raises:
-            Unavailable: no answer until the deadline, or the client is closed.
+            Unavailable: no answer until the deadline.
+            ClientClosed: the client was closed.
             AccessDenied: the credentials are wrong or do not suffice.
             QuotaExceeded: the server is out of memory, or its disk is full.
             CorruptRecord: a key holds another type of value.

@@ -43,11 +43,15 @@ class RetryState:
     Args:
         request: what is tried.
         deadline: seconds for all attempts.
+        timeout: seconds for one attempt, to be named in errors; ``None`` where the client was given.
         clock: that of the event loop; ``None`` for blocking code, which notices when something took longer than it can.
     """
 
-    def __init__(self, request: Request, deadline: float, clock: LoopClock | None = None) -> None:
+    def __init__(
+        self, request: Request, deadline: float, timeout: float | None = None, *, clock: LoopClock | None = None
+    ) -> None:
         self._request = request
+        self._timeout = timeout
         self._deadline = deadline
         self._time = time.monotonic if clock is None else clock.time
         self._began = self._time()
@@ -124,7 +128,7 @@ class RetryState:
         self._began += time.monotonic() - began - pause
 
     def translated(self, meaning: ErrorRule, error: Exception, server: str) -> StatekeepError:
-        return failure(meaning, error, self._request, server, self.seconds)
+        return failure(meaning, error, self._request, server, self.seconds, self._timeout)
 
     def pool_exhausted(self, server: str, limit: int) -> Unavailable:
         return Unavailable(
@@ -274,7 +278,7 @@ class AsyncLimiter:
 
     async def execute(self, request: Request) -> Reply:
         with loop_clock() as clock:
-            state = RetryState(request, self._deadline, clock)
+            state = RetryState(request, self._deadline, clock=clock)
             while True:
                 try:
                     return await self.perform(request, state)

@@ -167,7 +167,7 @@ class UrlClient:
     # -- blocking ------------------------------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
-        state = RetryState(request, self._target.deadline)
+        state = RetryState(request, self._target.deadline, self._target.attempt)
         while True:
             patience = math.inf
             try:
@@ -199,7 +199,7 @@ class UrlClient:
     async def aexecute(self, request: Request) -> Reply:
         loop = asyncio.get_running_loop()
         with loop_clock() as clock:
-            state = RetryState(request, self._target.deadline, clock)
+            state = RetryState(request, self._target.deadline, self._target.attempt, clock=clock)
             while True:
                 try:
                     if not self._is_prepared:

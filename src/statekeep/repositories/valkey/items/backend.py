@@ -14,7 +14,7 @@ from ...operation import Operation, Page
 from ...validation import ms_of
 from ..backend import ValkeyBackend
 from ..client.factory import DEADLINE, Client
-from . import append, clear, listing, reindex, search, search_index, write
+from . import append, clear, keys, listing, reindex, search, search_index, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 
@@ -41,6 +41,7 @@ class ValkeyItems(ValkeyBackend):
         InvalidInput: an argument is wrong.
     """
 
+    place_of = staticmethod(keys.place_of)
     types: ClassVar[dict[str, bytes]] = {
         "item": b"hash",
         "item-vector": b"hash",

@@ -6,14 +6,16 @@ empty, so the empty namespace may be ``{.}``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Final
 
 from attrs import field, frozen
 
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ..keys import decode_part, encode_namespace, encode_part
+from ..keys import decode_namespace, decode_part, encode_namespace, encode_part
 
 
 def ordered(namespace: Sequence[str]) -> str:
@@ -125,3 +127,21 @@ def namespace_index_keys(prefix: str) -> tuple[str, ...]:
     They are in the slot of ``()``.
     """
     return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))
+
+
+_PLACE: Final = re.compile(
+    r"(?!item-namespace-index:)item(-[a-z-]+)?:([^:{]*:)?\{(?P<namespace>[^{}]*)\}(:(?P<key>[^:]*))?"
+)
+
+
+def place_of(name: str) -> Mapping[str, object]:
+    """Return what a key is about, by its name behind the prefix.
+
+    >>> place_of("item:{users.ada}:theme")
+    {'namespace': ('users', 'ada'), 'key': 'theme'}
+    """
+    found = _PLACE.match(name)
+    if found is None:
+        return {}
+    place: dict[str, object] = {"namespace": decode_namespace(found["namespace"])}
+    return place if found["key"] is None else {**place, "key": decode_part(found["key"])}
