@@ -11,19 +11,20 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from statekeep.langgraph_shim import AsyncValkeySaver, RepositorySaver, ValkeySaver
+from statekeep.langgraph_shim import AsyncValkeySaver, BedrockSessionSaver, RepositorySaver, ValkeySaver
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.repositories.valkey import client_from_url
 from statekeep.testing.aws import AwsEmulator
+from tests.integration.bedrock.named import named
 
 Open = Callable[[], BaseCheckpointSaver[str]]
 Storages = Callable[[], Open]
 """Makes an empty storage, of which any number of savers can be opened."""
 
-KINDS = ("memory", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster", "async glide", "agentcore")
+KINDS = ("memory", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster", "async glide", "agentcore", "sessions")
 
 
 @contextmanager
@@ -47,6 +48,15 @@ def storages(kind: str, request: pytest.FixtureRequest, prefix: str, runner: asy
 
             yield agentcore
             client.close()
+    elif kind == "sessions":
+        with AwsEmulator() as aws:
+            boto_client = aws.client("bedrock-agent-runtime")
+
+            def sessions() -> Open:
+                known: dict[str, str] = {}
+                return lambda: named(BedrockSessionSaver(boto_client, inline=200), known)
+
+            yield sessions
     else:
         make: Any = AsyncValkeySaver if kind.startswith("async ") else ValkeySaver
         driver: Any = kind.removeprefix("async ").removesuffix("-cluster")
