@@ -41,6 +41,8 @@ class Differences:
             without a value, though others stored one.
         forks_are_ambiguous: where forks stored several values under one version, ``earlier`` without a parent that has
             the version may find any of them.
+        prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep`` it raises
+            :class:`~statekeep.Unsupported`, and changes nothing.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
             nothing; some of :data:`OPTIONAL`.
 
@@ -65,6 +67,7 @@ class Differences:
     replayed_finds_parents_only: bool = False
     optional_stops_at_parent: bool = False
     forks_are_ambiguous: bool = False
+    prunes_whole_threads_only: bool = False
     unsupported: frozenset[str] = field(default=frozenset(), converter=_names)
 
 

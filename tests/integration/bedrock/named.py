@@ -37,6 +37,7 @@ class NamedThreads:
         self.ping = backend.ping
         self.close = backend.close
         self.aclose = backend.aclose
+        self.ping = backend.ping
 
     def __repr__(self) -> str:
         return f"NamedThreads({self.backend!r})"
@@ -127,7 +128,7 @@ SaverT = TypeVar("SaverT", bound=Saver)
 def named(saver: SaverT, sessions: dict[str, str] | None = None) -> SaverT:
     """Let a saver of sessions take threads of any name."""
     assert isinstance(saver._backend, BedrockSessionCheckpoints)
-    saver._backend = NamedThreads(saver._backend, sessions)
+    saver._plain = saver._backend = NamedThreads(saver._backend, sessions)
     return saver
 
 

@@ -16,6 +16,7 @@ from ...repositories.bedrock_sessions import (
     open_checkpoints,
 )
 from ...repositories.bedrock_sessions.backend import INLINE
+from ...repositories.encrypted_metadata import Encrypt
 from ..faces import Blocking
 from ..serializers import Strict, chosen_serde
 from .base import AsyncRepositorySaver, RepositorySaver, Saver
@@ -49,7 +50,7 @@ def _not_there(method: MethodT) -> MethodT:
 class _BedrockSessions(Saver):
     """The constructor of both savers, and their own methods."""
 
-    _backend: BedrockSessionCheckpoints
+    _plain: BedrockSessionCheckpoints
     _session_client: ClassVar[type[BedrockAgentRuntimeSessionClient] | type[AsyncBedrockAgentRuntimeSessionClient]]
     session_client: Any
 
@@ -67,6 +68,7 @@ class _BedrockSessions(Saver):
         *,
         serde: SerializerProtocol | None = None,
         strict: Strict = False,
+        encrypt_metadata: Encrypt = False,
         inline: int = INLINE,
     ) -> None:
         serde = chosen_serde(serde, strict)
@@ -82,7 +84,11 @@ class _BedrockSessions(Saver):
             endpoint_url=endpoint_url,
             config=config,
         )
-        Saver.__init__(self, backend, serde, False)
+        try:
+            Saver.__init__(self, backend, serde, False, encrypt_metadata)
+        except BaseException:
+            backend.close()
+            raise
         self.session_client = self._session_client.sharing(backend)
 
     def create_thread(
@@ -101,7 +107,7 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: the service refuses one of them.
         """
-        return self._run(self._backend.creating(metadata, tags, encryption_key))
+        return self._run(self._plain.creating(metadata, tags, encryption_key))
 
     async def acreate_thread(
         self,
@@ -110,7 +116,7 @@ class _BedrockSessions(Saver):
         encryption_key: str | None = None,
     ) -> str:
         """As :meth:`create_thread`."""
-        return await self._arun(self._backend.creating(metadata, tags, encryption_key))
+        return await self._arun(self._plain.creating(metadata, tags, encryption_key))
 
     def continue_thread(self, thread_id: str) -> str:
         """Go on from a thread whose session is expired, ended or full.
@@ -125,11 +131,11 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: there is no such session.
         """
-        return self._run(self._backend.continuing(identifier(thread_id, "thread_id")))
+        return self._run(self._plain.continuing(identifier(thread_id, "thread_id")))
 
     async def acontinue_thread(self, thread_id: str) -> str:
         """As :meth:`continue_thread`."""
-        return await self._arun(self._backend.continuing(identifier(thread_id, "thread_id")))
+        return await self._arun(self._plain.continuing(identifier(thread_id, "thread_id")))
 
     def steps_left(self, thread_id: str) -> int:
         """Return how many of its 1,000 steps the session of a thread has left: one call.
@@ -139,11 +145,11 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: there is no such session.
         """
-        return self._run(self._backend.counting(identifier(thread_id, "thread_id")))
+        return self._run(self._plain.counting(identifier(thread_id, "thread_id")))
 
     async def asteps_left(self, thread_id: str) -> int:
         """As :meth:`steps_left`."""
-        return await self._arun(self._backend.counting(identifier(thread_id, "thread_id")))
+        return await self._arun(self._plain.counting(identifier(thread_id, "thread_id")))
 
     # The service deletes no steps of a session.
 
@@ -189,10 +195,13 @@ class BedrockSessionSaver(_BedrockSessions, RepositorySaver):
         aws_session_token: text or ``SecretStr``, for temporary credentials.
         endpoint_url: another address of the service, such as an emulator's.
         config: of botocore.
-        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata is stored in clear text, to be
-            filtered by, even if the serializer encrypts.
+        serde: serializes values; LangGraph's JsonPlusSerializer by default. Metadata, with what configs have under
+            ``configurable``, is stored in clear text even if it encrypts, to be filtered by: see ``encrypt_metadata``.
         strict: only objects of known types are made of what is stored: ``True``, or a list of types to allow; see
             :class:`~statekeep.langgraph_shim.StrictSerializer`. Recommended. Not with ``serde``.
+        encrypt_metadata: encrypt metadata, too, with ``serde``: ``True``, or a list of names that stay readable, by
+            which alone ``list`` can filter then. See
+            :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         inline: bytes up to which a channel value is stored within each checkpoint that has it.
 
     Attributes:

@@ -30,6 +30,7 @@ from ...domain import (
     PendingWrite,
     PrunePolicy,
     SavedCheckpoint,
+    Unsupported,
     ValueSource,
 )
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
@@ -288,11 +289,14 @@ class CheckpointMachine(ComparingMachine):
         older_than=st.none() | st.sampled_from([dt.timedelta(), dt.timedelta(days=365 * 20)]),
     )
     def prune(self, thread_ids: list[str], keep: int, older_than: dt.timedelta | None) -> None:
+        policy = PrunePolicy(keep=keep, older_than=older_than)
+
         def expected() -> None:
+            if self.differences.prunes_whole_threads_only and not policy.is_deletion:
+                raise Unsupported("prune")
             for thread_id in thread_ids:
                 self.oracle.prune(thread_id, keep, older_than)
 
-        policy = PrunePolicy(keep=keep, older_than=older_than)
         self.compare(lambda: self.repository.prune(thread_ids, policy), expected)
 
     @rule(thread_id=some.thread_ids())
