@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypedDict
 
@@ -19,11 +19,14 @@ from statekeep.langgraph_shim import (
     AgentCoreMemorySaver,
     AgentCoreValkeySaver,
     AsyncValkeySaver,
+    BedrockSessionSaver,
     RepositorySaver,
     ValkeySaver,
 )
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+
+from .bedrock.named import named
 
 pytestmark = pytest.mark.anyio
 
@@ -102,16 +105,26 @@ class _Sent(list[bytes]):
 
 
 @contextmanager
-def _agentcore(**options: Any) -> Iterator[tuple[Any, _Sent]]:
+def _on_aws(service: str, make: Callable[[AwsEmulator, Any], Any]) -> Iterator[tuple[Any, _Sent]]:
     """Make a saver that compresses nothing, so that what is sent can be looked through."""
     sent = _Sent()
     with AwsEmulator() as aws, pytest.MonkeyPatch.context() as patches:
         patches.setattr("statekeep.repositories.records.framing._PLAIN", 10**9)
-        client = aws.client("bedrock-agentcore")
-        client.meta.events.register("provide-client-params.bedrock-agentcore.*", sent)
-        with AgentCoreMemorySaver(aws.memory_id, client=client, **options) as saver:
+        client = aws.client(service)
+        client.meta.events.register(f"provide-client-params.{service}.*", sent)
+        with make(aws, client) as saver:
             yield saver, sent
         client.close()
+
+
+def _agentcore(**options: Any) -> Any:
+    return _on_aws(
+        "bedrock-agentcore", lambda aws, client: AgentCoreMemorySaver(aws.memory_id, client=client, **options)
+    )
+
+
+def _sessions(**options: Any) -> Any:
+    return _on_aws("bedrock-agent-runtime", lambda aws, client: named(BedrockSessionSaver(client, **options)))
 
 
 def _use(saver: Any, *, encrypts: bool = True) -> None:
@@ -182,6 +195,20 @@ def test_on_agentcore() -> None:
         assert not _shows(b"".join(sent))
         saver.delete_for_runs(["run-1"])
         assert list(saver.list({"configurable": {"thread_id": "t1", "actor_id": "ada", "checkpoint_ns": ""}})) == []
+
+
+def test_in_sessions_of_bedrock() -> None:
+    with _sessions(**OPTIONS) as (saver, sent):
+        _use(saver)
+        assert len(sent) > 20
+        assert not _shows(b"".join(sent))
+        after = saver.continue_thread("t1")
+        found = saver.get_tuple({"configurable": {"thread_id": after}})
+        assert found.metadata["user"] == SECRET
+        assert not _shows(b"".join(sent))
+    with _sessions(serde=SERDE) as (saver, sent):
+        _graph(saver).invoke({"parts": []}, _config())
+        assert _shows(b"".join(sent))
 
 
 def test_in_memory() -> None:

@@ -17,6 +17,7 @@ from statekeep.domain import (
 from statekeep.langgraph_shim.checkpoint.base import Saver
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.checkpoints import Supply
+from statekeep.repositories.encrypted_metadata import EncryptedMetadata
 from statekeep.repositories.operation import Operation, Page
 
 
@@ -127,8 +128,13 @@ SaverT = TypeVar("SaverT", bound=Saver)
 
 def named(saver: SaverT, sessions: dict[str, str] | None = None) -> SaverT:
     """Let a saver of sessions take threads of any name."""
-    assert isinstance(saver._backend, BedrockSessionCheckpoints)
-    saver._plain = saver._backend = NamedThreads(saver._backend, sessions)
+    plain = saver._plain
+    assert isinstance(plain, BedrockSessionCheckpoints)
+    saver._plain = NamedThreads(plain, sessions)
+    if isinstance(saver._backend, EncryptedMetadata):
+        saver._backend.backend = saver._plain
+    else:
+        saver._backend = saver._plain
     return saver
 
 
