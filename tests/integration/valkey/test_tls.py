@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -95,9 +95,10 @@ Request = Call | Commands | Scan | Ask
 
 def size_of(request: Request) -> int:
     """Return about how many bytes a request sends."""
+    words: Iterable[Arg] = ()
     match request:
         case Call(_, keys, args):
-            words: Iterable[Arg] = (*keys, *args)
+            words = (*keys, *args)
         case Commands(commands):
             words = chain.from_iterable(commands)
         case Ask(command):

@@ -130,7 +130,7 @@ def open_sync(target: Target) -> Sync:
         connection_class=partial(asking(node_connection, target.credential_provider), **tls),
         **_common(target),
     )
-    client.ValkeyClusterRequestTTL = REDIRECTIONS  # type: ignore[misc]
+    client.ValkeyClusterRequestTTL = REDIRECTIONS
     # An attempt may have to ask for the topology, too.
     return SyncCluster(client, 2 * _patience(target))
 
@@ -176,7 +176,7 @@ def open_async(target: Target) -> Async:
         client.connection_kwargs["connection_class"] = kind
         for startup_node in client.nodes_manager.startup_nodes.values():
             startup_node.connection_class = kind
-    client.ValkeyClusterRequestTTL = REDIRECTIONS  # type: ignore[misc]
+    client.ValkeyClusterRequestTTL = REDIRECTIONS
     driver = AsyncCluster(client, patience)
     # Not a limit of the client: it loses count of connections that failed, and would refuse all in the end.
     driver.limit = target.pool_size
