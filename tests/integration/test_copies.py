@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,12 @@ class Cipher:
         return flip(ciphertext)
 
 
+STATE: Any = int
+
+
 def _graph(saver: Any = None, store: Any = None, cache: Any = None) -> Any:
-    builder = StateGraph(int).add_node("add_one", add_one, cache_policy=CachePolicy())
+    builder: Any = StateGraph(STATE)
+    builder = builder.add_node("add_one", add_one, cache_policy=CachePolicy())
     builder = builder.set_entry_point("add_one").set_finish_point("add_one")
     return builder.compile(checkpointer=saver, store=store, cache=cache)
 
@@ -121,7 +126,7 @@ class TestInAnotherProcess:
         with (
             ValkeySaver.from_conn_string(valkey_server.url, ttl_seconds=60, strict=True, **options) as saver,
             ValkeyStore.from_conn_string(valkey_server.url, index=index, ttl={"default_ttl": 5}, **options) as store,
-            ValkeyCache.from_conn_string(valkey_server.url, ttl_seconds=60, **options) as cache,
+            ValkeyCache[Any].from_conn_string(valkey_server.url, ttl_seconds=60, **options) as cache,
         ):
             _graph(saver, store, cache).invoke(1, CONFIG)
             store.put(("notes",), "a", {"text": "hello"})
@@ -209,7 +214,7 @@ class TestDeepCopies:
         with (
             ValkeySaver.from_conn_string(valkey_server.url, **options) as saver,
             ValkeyStore.from_conn_string(valkey_server.url, **options) as store,
-            ValkeyCache.from_conn_string(valkey_server.url, **options) as cache,
+            ValkeyCache[Any].from_conn_string(valkey_server.url, **options) as cache,
         ):
             graph = _graph(saver, store, cache)
             graph.invoke(1, CONFIG)
@@ -284,5 +289,5 @@ class TestWhatCannotTravel:
             client = session.client("bedrock-agentcore")
             for options in ({"client": client}, {"session": session}):
                 given: Any = options
-                _refused(lambda given=given: AgentCoreMemorySaver(aws.memory_id, **given), "pass region_name")
+                _refused(partial(AgentCoreMemorySaver, aws.memory_id, **given), "pass region_name")
             client.close()

@@ -224,7 +224,9 @@ def test_threads_with_both_kinds(valkey_server: ValkeyServer, prefix: str) -> No
     ):
         for run, saver in enumerate((plain, encrypting, naming)):
             _graph(saver).invoke({"parts": []}, _config(run))
-        seen = [[found.metadata for found in saver.list(_config())] for saver in (plain, encrypting, naming)]
+        seen: list[list[Any]] = [
+            [found.metadata for found in saver.list(_config())] for saver in (plain, encrypting, naming)
+        ]
         assert seen[0] == seen[1] == seen[2]
         assert {metadata["email"] for metadata in seen[0]} == {SECRET}
         # What was encrypted cannot be found by it.

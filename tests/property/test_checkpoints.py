@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import InvalidInput, PendingWrite
+from statekeep.domain import InvalidInput, PendingWrite, PrunePolicy
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.repositories.operation import Page
 from statekeep.testing.differences import Differences
@@ -29,8 +29,8 @@ class ForgetsSpecialWrites(MemoryCheckpoints):
 class PrunesTooMuch(MemoryCheckpoints):
     """Wrong: keeps one less."""
 
-    def prune(self, thread_ids: Any, keep: int) -> Any:
-        return super().prune(thread_ids, max(keep - 1, 0))
+    def prune(self, thread_ids: Any, policy: PrunePolicy) -> Any:
+        return super().prune(thread_ids, policy.model_copy(update={"keep": max(policy.keep - 1, 0)}))
 
 
 class CopiesNothing(MemoryCheckpoints):

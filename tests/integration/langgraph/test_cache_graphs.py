@@ -38,7 +38,8 @@ def made(backend: str, request: pytest.FixtureRequest, prefix: str) -> Repositor
     if backend == "embedded":
         return ValkeyCache.from_conn_string("embedded:")
     server: Any = request.getfixturevalue("valkey_cluster" if backend.endswith("-cluster") else "valkey_server")
-    return ValkeyCache.from_conn_string(server.url, client=backend.removesuffix("-cluster"), prefix=prefix)
+    client: Any = backend.removesuffix("-cluster")
+    return ValkeyCache.from_conn_string(server.url, client=client, prefix=prefix)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -24,9 +24,12 @@ def saver(valkey_server: ValkeyServer, prefix: str) -> Iterator[AgentCoreValkeyS
         yield saver
 
 
+STATE: Any = int
+
+
 def _graph(saver: Any) -> Any:
-    inner = StateGraph(int).add_node("double", lambda x: 2 * x).set_entry_point("double").compile(checkpointer=True)
-    builder = StateGraph(int).add_node("inner", inner).add_node("add_one", lambda x: x + 1)
+    inner = StateGraph(STATE).add_node("double", lambda x: 2 * x).set_entry_point("double").compile(checkpointer=True)
+    builder = StateGraph(STATE).add_node("inner", inner).add_node("add_one", lambda x: x + 1)
     return builder.add_edge(START, "inner").add_edge("inner", "add_one").compile(checkpointer=saver)
 
 
@@ -96,6 +99,7 @@ def test_nobody_is_taken_for_somebody(saver: AgentCoreValkeySaver) -> None:
 
 @pytest.mark.parametrize("name", ["max_retries", "retry_delay", "nonsense"])
 def test_what_it_does_not_take(name: str) -> None:
+    options: Any = {name: 1}
     with pytest.raises(InvalidInput, match=name) as caught:
-        AgentCoreValkeySaver(object(), **{name: 1})
+        AgentCoreValkeySaver(object(), **options)
     assert caught.value.field == name

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from statekeep import Channel, Checkpoint, CorruptRecord
+from statekeep import Channel, Checkpoint, CorruptRecord, PrunePolicy
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.checkpoints import delete as deletion
@@ -417,7 +417,7 @@ def test_a_value_that_is_referred_to_just_now_is_not_collected(client: Any, pref
     repository.put(Checkpoint(thread_id="t", checkpoint_id="1", channels={"x": Channel.of(1, old)}))
     repository.put(Checkpoint(thread_id="t", checkpoint_id="2", channels={"x": Channel.of(2, new)}))
 
-    operation = backend.prune(["t"], 1)
+    operation = backend.prune(["t"], PrunePolicy(keep=1))
     request = next(operation)
     while not (isinstance(request, Call) and request.script.name == pause):
         request = operation.send(backend.execute(request))

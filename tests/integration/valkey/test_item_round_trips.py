@@ -272,7 +272,7 @@ def test_cut_namespaces_are_not_all_read(valkey_server: ValkeyServer, prefix: st
     with valkey.Valkey(port=valkey_server.port) as client:
         watched = Watched(client)
         items = ItemRepository(ValkeyItems(watched, prefix=prefix))
-        spaces = [("big", f"{n % 2}", f"{n:04}", "x") for n in range(3000)]
+        spaces: list[tuple[str, ...]] = [("big", f"{n % 2}", f"{n:04}", "x") for n in range(3000)]
         spaces += [(), ("big",), ("big", "\0"), ("big", "\1"), ("big\0",), ("big\1", "a"), ("bih", "a", "b")]
         for first in range(0, len(spaces), 500):
             items.batch([PutItem(namespace=space, key="k", value=1) for space in spaces[first : first + 500]])

@@ -64,7 +64,7 @@ class OneNamespaceForAllCalls(RepositorySaver):
 
 
 class PrunedToTheBone(RepositorySaver):
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(self, thread_ids: Sequence[str], **policy: Any) -> None:
         for thread_id in thread_ids:
             [*kept] = self.list({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}, limit=1)
             self.delete_thread(thread_id)

@@ -99,7 +99,7 @@ def test_module_paths(module: str, name: str) -> None:
 
 def test_an_import_says_what_to_use() -> None:
     with pytest.raises(ImportError, match="use ValkeyStore"):
-        from statekeep.langgraph_shim import AgentCoreMemoryStore  # type: ignore[attr-defined]  # noqa: F401
+        from statekeep.langgraph_shim import AgentCoreMemoryStore  # noqa: F401
     with pytest.raises(AttributeError, match="has no attribute 'ValkeySavor'"):
         getattr(shim, "ValkeySavor")  # noqa: B009 - mypy would find it
     assert shim.valkey_available is True

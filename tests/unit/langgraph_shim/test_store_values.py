@@ -69,6 +69,12 @@ class _NoOffset(dt.tzinfo):
     def utcoffset(self, when: dt.datetime | None) -> dt.timedelta | None:
         return None
 
+    def dst(self, when: dt.datetime | None) -> dt.timedelta | None:
+        return None
+
+    def tzname(self, when: dt.datetime | None) -> str | None:
+        return None
+
 
 def _with_more_than_its_fields() -> Note:
     note = Note("a")
