@@ -37,8 +37,8 @@ from ...repositories.encrypted_metadata import check_names, decrypted
 from .config import Address, config_of
 from .metadata import pack, unpack
 
-# Since this format a step's Sends are an ordinary channel, no longer pending writes of the parent.
-_SENDS_IN_A_CHANNEL = 4
+_WITHOUT_SENDS = range(4)
+"""The formats in which a step's Sends are pending writes of the parent, and not an ordinary channel."""
 
 _COUNTERS = "counters_since_delta_snapshot"
 
@@ -153,7 +153,7 @@ def to_domain(
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
     make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
     channels = _channels(serde, versions, values, new_versions, deltas)
-    if _is_old(checkpoint) and _has_no_sends(checkpoint):
+    if checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint):
         channels[NEEDS_PARENT] = Channel.replayed(1)
     return make(
         thread_id=address.thread_id,
@@ -165,11 +165,6 @@ def to_domain(
         header=dump(serde, header, "the checkpoint's header"),
         channels=channels,
     )
-
-
-def _is_old(checkpoint: Mapping[str, Any]) -> bool:
-    version = checkpoint.get("v", _SENDS_IN_A_CHANNEL)
-    return isinstance(version, int) and version < _SENDS_IN_A_CHANNEL
 
 
 def _has_no_sends(checkpoint: Mapping[str, Any]) -> bool:
@@ -266,7 +261,11 @@ def lacks_sends(found: CheckpointTuple) -> bool:
 
     They are in formats before 4.
     """
-    return found.parent_config is not None and _is_old(found.checkpoint) and _has_no_sends(found.checkpoint)
+    return (
+        found.parent_config is not None
+        and found.checkpoint.get("v") in _WITHOUT_SENDS
+        and _has_no_sends(found.checkpoint)
+    )
 
 
 def attach_sends(serde: Serializer, found: CheckpointTuple, parent: SavedCheckpoint | None) -> None:
