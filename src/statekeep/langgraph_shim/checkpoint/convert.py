@@ -37,8 +37,9 @@ from ...repositories.encrypted_metadata import check_names, decrypted
 from .config import Address, config_of
 from .metadata import pack, unpack
 
-_WITHOUT_SENDS = range(4)
-"""The formats in which a step's Sends are pending writes of the parent, and not an ordinary channel."""
+# Since this format a step's Sends are an ordinary channel, no longer pending writes of the parent.
+_SENDS_IN_A_CHANNEL = 4
+_WITHOUT_SENDS = range(_SENDS_IN_A_CHANNEL)
 
 _COUNTERS = "counters_since_delta_snapshot"
 
