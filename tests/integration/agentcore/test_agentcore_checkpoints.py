@@ -448,3 +448,19 @@ def test_bad_arguments(field: str, value: Any, connect: Open) -> None:
     with pytest.raises(InvalidInput) as caught:
         connect(**{field: value})
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("operation", ["prune", "reindex"])
+def test_late_writes_are_deleted_unless_they_are_young(connect: Open, memory: Memory, operation: str) -> None:
+    keep = connect()
+    for number in ("1", "3"):
+        keep.put(Checkpoint(thread_id="t", checkpoint_id=number))
+    write = PendingWrite(task_id="task", idx=0, channel="c", payload=Payload(encoding="raw", data=b"x"))
+    keep.put_writes("t", "2", [write])
+    for grace, expected in ((60, (write,)), (0, ())):
+        other = connect(grace=grace)
+        (other.prune(["t"], keep=2) if operation == "prune" else other.reindex("t"))
+        keep.copy_thread("t", f"copy {grace}")
+        keep.put(Checkpoint(thread_id=f"copy {grace}", checkpoint_id="2"))
+        assert (saved := keep.get(f"copy {grace}", checkpoint_id="2"))
+        assert saved.pending_writes == expected

@@ -30,7 +30,7 @@ class TestAgentCoreContract(CheckpointContract):
     @pytest.fixture
     def backend(self, worlds: Worlds, world: str) -> AgentCoreCheckpoints:
         client = open_client("bedrock-agentcore", client=worlds.client(world))
-        return AgentCoreCheckpoints(client, worlds.emulator(world).agentcore.create_memory(), inline=1000)
+        return AgentCoreCheckpoints(client, worlds.emulator(world).agentcore.create_memory(), inline=1000, grace=0)
 
     @pytest.fixture
     def repository(self, backend: AgentCoreCheckpoints) -> Iterator[CheckpointRepository]:

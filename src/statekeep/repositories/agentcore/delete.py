@@ -166,14 +166,18 @@ def _created_at(heads: Mapping[str, Head], checkpoint_id: str) -> dt.datetime:
 def _remove_late_writes(sweep: _Sweep, place: ThreadPlace, stored: Mapping[str, Collection[str]]) -> Operation[None]:
     """Delete the pending writes of checkpoints that are not stored and would be older than the newest.
 
-    The index does not know of them, and those of new sessions may not be listed yet: these stay until they expire.
+    Young ones are spared: the put of their checkpoint may be under way. The index does not know of them, and those of
+    new sessions may not be listed yet: these stay until they expire.
     """
+    young = new_stamp() - sweep.settings.grace
     lanes = set(filter(is_checkpoint, (yield from sweep.settings.lanes.sessions(place.own_actor))))
     lanes -= {place.checkpoint(namespace, id_) for namespace, ids in stored.items() for id_ in ids}
     late: list[Lane] = []
     for some in chunks(sorted(lanes), ABREAST):
         for lane, one in zip(some, (yield from read_lanes(sweep.settings, some)), strict=True):
-            if one is not None and one.head is None and too_late([one.checkpoint_id], stored.get(one.namespace, ())):
+            if one is None or one.head is not None or one.written > young:
+                continue
+            if too_late([one.checkpoint_id], stored.get(one.namespace, ())):
                 late.append(lane)
     sweep.expect(len(late))
     yield from sweep.clear(late)

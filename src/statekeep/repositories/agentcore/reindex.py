@@ -30,6 +30,8 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
         for lane, one in zip(some, (yield from read_lanes(settings, some)), strict=True):
             if one is None:
                 continue
+            if one.head is None and one.written > now - settings.grace:
+                continue
             if one.head is None:
                 alone.append((lane, one.namespace, one.checkpoint_id))
                 continue

@@ -133,13 +133,14 @@ class StoredWrites:
 class Stored:
     """The records of a checkpoint.
 
-    ``head`` is ``None`` when there are pending writes only.
+    ``head`` is ``None`` when there are pending writes only; ``written`` is the stamp of the last of these, -1 without.
     """
 
     namespace: str
     checkpoint_id: str
     head: Head | None
     writes: tuple[PendingWrite, ...] = ()
+    written: int = -1
 
     def saved(self, thread_id: str, values: Mapping[str, Payload]) -> SavedCheckpoint:
         """Return the checkpoint, with the values that are stored elsewhere by their names."""
@@ -376,7 +377,8 @@ def stored(records: Iterable[Record], where: str) -> Stored | None:
     if newest is not None and orphaned > newest.stamp:
         newest = evolve(newest, parent_id=None)
     some = newest or writes[0][2]
-    return Stored(some.namespace, some.checkpoint_id, newest, _merged(writes))
+    written = max((stamp for stamp, *_ in writes), default=-1)
+    return Stored(some.namespace, some.checkpoint_id, newest, _merged(writes), written)
 
 
 def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWrite, ...]:
