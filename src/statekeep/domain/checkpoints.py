@@ -264,7 +264,9 @@ def _age(value: Any) -> Any:
 
 
 class PrunePolicy(Model):
-    """The choice of the checkpoints of a namespace that a prune keeps, besides those that they need.
+    """The choice of the checkpoints of a namespace that a prune keeps.
+
+    Those that these need stay, too.
 
     Attributes:
         keep: the newest so many stay, however old they are.

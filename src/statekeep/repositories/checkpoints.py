@@ -326,7 +326,7 @@ class _Operations(Repository[CheckpointBackend]):
     def _prune(
         self, thread_ids: Sequence[str], policy: PrunePolicy | None = None, *, keep: int | None = None
     ) -> Operation[None]:
-        """Keep the newest checkpoints of each namespace and delete the others, or those of a certain age.
+        """Keep the newest checkpoints of each namespace, and delete others.
 
         Pending writes go with their checkpoint; those go, too, whose checkpoint is not there and would be older than
         the newest. Ancestors from whose writes a kept checkpoint rebuilds a ``replayed`` channel are kept too; a kept

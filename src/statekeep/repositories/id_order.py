@@ -16,7 +16,7 @@ THREADS: Final = 1024
 
 
 def check_order(checkpoint: Checkpoint) -> None:
-    """Log a warning, once per thread, if the id of a checkpoint is not greater than that of its parent.
+    """Warn, once per thread, of an id that is not greater than the parent's.
 
     Args:
         checkpoint: one that is to be put.

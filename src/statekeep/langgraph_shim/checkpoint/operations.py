@@ -88,7 +88,10 @@ def get(backend: CheckpointBackend, serde: Serializer, config: RunnableConfig) -
 def complete(
     backend: CheckpointBackend, serde: Serializer, saved: SavedCheckpoint, page: Sequence[SavedCheckpoint] = ()
 ) -> Operation[CheckpointTuple]:
-    """Deserialize a checkpoint; one of an old format needs its parent, which is read if it is not on the same page."""
+    """Deserialize a checkpoint.
+
+    One of an old format needs its parent, which is read if it is not on the same page.
+    """
     found = to_tuple(serde, saved)
     if lacks_sends(found):
         place = (saved.thread_id, saved.namespace, saved.parent_id)

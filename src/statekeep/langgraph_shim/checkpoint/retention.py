@@ -57,7 +57,9 @@ class Retention:
         return True
 
     def apply(self, backend: CheckpointBackend, thread_id: str) -> Operation[None]:
-        """Prune a thread. As the put is done, a failure is logged, and the next prune makes up for it.
+        """Prune a thread.
+
+        As the put is done, a failure is logged, and the next prune makes up for it.
 
         Raises:
             Unsupported: the backend cannot prune.

@@ -123,7 +123,7 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
 
 
 def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
-    """Keep the checkpoints of each namespace that a policy chooses, and their sources."""
+    """Keep the checkpoints that a policy chooses, and their sources."""
     if policy.is_deletion:
         yield from delete_thread(settings, thread_id)
         return
@@ -164,7 +164,7 @@ def _created_at(heads: Mapping[str, Head], checkpoint_id: str) -> dt.datetime:
 
 
 def _remove_late_writes(sweep: _Sweep, place: ThreadPlace, stored: Mapping[str, Collection[str]]) -> Operation[None]:
-    """Delete the pending writes of checkpoints that are not stored and would be older than the newest.
+    """Delete pending writes that came too late for their checkpoint.
 
     Young ones are spared: the put of their checkpoint may be under way. The index does not know of them, and those of
     new sessions may not be listed yet: these stay until they expire.

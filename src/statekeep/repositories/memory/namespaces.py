@@ -223,7 +223,7 @@ class Namespace:
             entries[key] = evolve(entry, expires_at=max(entry.expires_at, expires_at))
 
     def forget_late_writes(self) -> None:
-        """Remove the writes of checkpoints that are not here and would be older than the newest."""
+        """Remove writes that came too late for their checkpoint."""
         for checkpoint_id in too_late(self.writes, self.records.keys()):
             del self.writes[checkpoint_id]
 

@@ -32,7 +32,9 @@ def report(kind: str, index: str, members: Sequence[bytes]) -> None:
 
 
 def report_index(index: str, thread_id: str) -> None:
-    """Log a warning about an index that is gone, so that nothing tells which records it named.
+    """Log a warning about an index that is gone.
+
+    Nothing tells which records it named.
 
     Args:
         index: its key.

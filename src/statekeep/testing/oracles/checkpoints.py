@@ -273,7 +273,7 @@ class Oracle:
         return len(self.list_thread(thread_id))
 
     def _forget_late_writes(self, thread_id: str) -> None:
-        """Delete the writes of checkpoints that are not there, unless they would be the newest."""
+        """Delete the writes of checkpoints that are gone or never came."""
         for key in list(self.writes):
             stored = self.checkpoints.get(key[:2], {})
             if key[0] == thread_id and stored and key[2] not in stored and key[2] < max(stored):

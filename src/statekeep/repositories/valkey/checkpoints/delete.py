@@ -102,7 +102,7 @@ def _node(name: str, key: str, row: Row) -> Node:
 
 
 def _nodes(settings: CheckpointSettings, keys: NamespaceKeys) -> Operation[dict[str, Node]]:
-    """Read the links of all checkpoints as :func:`_read_nodes` does, and find them if their index was evicted."""
+    """Read the links of all checkpoints; find them if their index was evicted."""
     nodes, is_incomplete = yield from _read_nodes(keys)
     if is_incomplete:
         yield from restore_indexes(settings, keys.thread_id)
@@ -171,7 +171,7 @@ def _remove(
 
 
 def remove_late_writes(settings: CheckpointSettings, keys: NamespaceKeys, stored: Collection[str]) -> Operation[None]:
-    """Delete the pending writes of checkpoints that are not stored and would be older than the newest."""
+    """Delete pending writes that came too late for their checkpoint."""
     after = ""
     while stored:
         found = yield Call(script("checkpoints/members"), [keys.writes, keys.pending], ["after", after, str(CHUNK)])
@@ -286,7 +286,10 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
 
 
 def _forget_in_cluster(settings: CheckpointSettings, thread_id: str, entry: Thread | None) -> Operation[bool]:
-    """Drop a thread from the thread index, which is in another slot, unless it was put to meanwhile."""
+    """Drop a thread from the thread index, unless it was put to meanwhile.
+
+    Returns whether it was not.
+    """
     if entry is not None:
         yield from drop_threads(settings, [entry], 0)
     if (yield Call(script("read"), [thread_key(settings.prefix, thread_id)], ["ZCOUNT", "1", "1"])):
@@ -342,7 +345,7 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
 
 
 def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
-    """Keep the checkpoints of each namespace that a policy chooses, and those that they need."""
+    """Keep the checkpoints that a policy chooses, and those that they need."""
     if policy.is_deletion:
         yield from delete_thread(settings, thread_id)
         return

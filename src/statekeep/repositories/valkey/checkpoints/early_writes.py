@@ -1,4 +1,7 @@
-"""Pending writes that this process put before their checkpoint; knowing them saves ``put`` a round trip."""
+"""Pending writes that this process put before their checkpoint.
+
+Knowing them saves ``put`` a round trip.
+"""
 
 from __future__ import annotations
 

@@ -38,9 +38,10 @@ def adopt_writes(keys: NamespaceKeys, members: Sequence[str]) -> Operation[int]:
 
 
 def rebuild_head(keys: NamespaceKeys, *, replace: bool = False) -> Operation[str | None]:
-    """Rebuild the copy of the newest checkpoint if it is gone; return its id, ``None`` without one.
+    """Rebuild the copy of the newest checkpoint if it is gone; return its id.
 
-    The index may name checkpoints that expired or were removed by others: they are dropped on the way.
+    It is ``None`` if there is none. The index may name checkpoints that expired or were removed by others: they are
+    dropped on the way.
 
     Args:
         keys: of the namespace.

@@ -90,7 +90,7 @@ def run_key(prefix: str, run_id: str) -> str:
 
 @lru_cache(maxsize=16)
 def thread_index_keys(prefix: str) -> tuple[str, str, str]:
-    """Return the indexes of threads by the last put, by name, and by their ends; in one slot."""
+    """Return the indexes of threads by last put, name and end; in one slot."""
     start = f"{prefix}:thread-index:{{threads}}"
     return f"{start}:time", f"{start}:name", f"{start}:end"
 

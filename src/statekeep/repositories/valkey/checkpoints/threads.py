@@ -140,7 +140,7 @@ def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us
 
 
 def drop_ended(settings: CheckpointSettings, ended: Sequence[bytes]) -> Operation[None]:
-    """Drop those threads that have ended from the index, and note when the others will.
+    """Drop threads that have ended from the index; note when the others will.
 
     Args:
         settings: of the repository.
