@@ -237,9 +237,8 @@ def keep_only(db: Database, thread: str, namespace: str, wanted: Texts) -> None:
 def delete_late_writes(db: Database, thread: str) -> None:
     """Delete pending writes whose checkpoint is not there and would be older than the newest."""
     places = db.execute("SELECT DISTINCT namespace, id FROM writes WHERE thread = ?", [thread]).fetchall()
-    for namespace in {namespace for namespace, _ in places}:
-        stored = [saved.checkpoint_id for saved in read(db, thread, namespace)]
-        for id_ in too_late([id_ for name, id_ in places if name == namespace], stored):
+    for namespace, id_ in places:
+        if too_late([id_], [saved.checkpoint_id for saved in read(db, thread, namespace)]):
             delete(db, thread, namespace, id_)
 
 
