@@ -172,10 +172,29 @@ def thread(graph: Any, saver: BaseCheckpointSaver[str], config: Any) -> dict[str
     for found in saver.list({"configurable": {"thread_id": config["configurable"]["thread_id"]}}):
         spaces.setdefault(found.config["configurable"]["checkpoint_ns"], []).append(found)
     while spaces:
-        # The tasks of one namespace name those of the namespaces within; what nobody names comes last.
-        space = min(spaces, key=lambda space: (not names.knows(space), _outline(names, space)))
+        space = _next(names, spaces)
         seen[f"stored {names(space)}"] = [_read(names, saver, found) for found in spaces.pop(space)]
     return seen
+
+
+def _next(names: Names, spaces: Mapping[str, list[CheckpointTuple]]) -> str:
+    """Choose the namespace to look at next, whatever the order of the listing, which goes by time.
+
+    The tasks of one namespace name those of the namespaces within; what nobody names comes last. Of several that nobody
+    names, what is in them decides: those in which all is the same may change places.
+    """
+    outlines = {space: (not names.knows(space), _outline(names, space)) for space in spaces}
+    first = min(outlines.values())
+    tied = [space for space in spaces if outlines[space] == first]
+    return tied[0] if len(tied) == 1 else min(tied, key=lambda space: _contents(names, spaces, space))
+
+
+def _contents(names: Names, spaces: Mapping[str, list[CheckpointTuple]], space: str) -> str:
+    """Return what is at or below a namespace as text, with names as if it were the next one."""
+    trial = Names(dict(names.known))
+    own = repr((trial(space), [stored(trial, found) for found in spaces[space]]))
+    inner = [below for below in spaces if below.startswith(f"{space}|")]
+    return "\n".join([own, *sorted(_contents(trial, spaces, below) for below in inner)])
 
 
 def _outline(names: Names, space: str) -> str:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import permutations
+from typing import Any, cast
 
 import pytest
 from hypothesis import Phase, given, settings
 from langgraph.channels.named_barrier_value import NamedBarrierValue
 from langgraph.channels.topic import Topic
+from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import StateGraph
 
 from statekeep.langgraph_shim import BedrockSessionSaver, RepositorySaver
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 
 from .mistakes import MISTAKES
-from .observation import differences
+from .observation import differences, thread
 from .plans import PLANS, Plan
 from .savers import KINDS, Open, Storages, storages
 from .scripts import CLOSING, SCRIPTS, Action, Player
@@ -134,3 +138,35 @@ def test_mistakes_are_noticed(mistake: type[RepositorySaver], runner: asyncio.Ru
 
     with pytest.raises(Noticed):
         search()
+
+
+class ListsTheOldestFirst(InMemorySaver):
+    """The order of checkpoints of different namespaces is that of time, and so of the load of the machine."""
+
+    def list(self, *args: Any, **kwargs: Any) -> Iterator[CheckpointTuple]:
+        return iter(list(super().list(*args, **kwargs))[::-1])
+
+
+def test_what_nobody_names_is_observed_alike_in_any_order() -> None:
+    one, other, inner, twin = (str(uuid.UUID(int=number)) for number in (7, 3, 9, 1))
+    spaces = {
+        f"child:{one}": "x",
+        f"child:{other}": "y",
+        f"child:{other}|grand:{inner}": "z",
+        f"child:{twin}": "x",
+    }
+
+    def observed(saver: InMemorySaver, order: list[str]) -> dict[str, Any]:
+        for number, space in enumerate(order):
+            config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": space}}
+            checkpoint = empty_checkpoint() | {"id": str(uuid.UUID(int=number + 100))}
+            checkpoint |= {"channel_values": {"a": spaces[space]}, "channel_versions": {"a": 1}}
+            saver.put(config, cast(Any, checkpoint), {}, {"a": 1})
+        builder = StateGraph(int).add_node("n", lambda x: x).set_entry_point("n").set_finish_point("n")
+        return thread(builder.compile(checkpointer=saver), saver, {"configurable": {"thread_id": "t"}})
+
+    wanted = observed(InMemorySaver(), list(spaces))
+    assert len(wanted) == 1 + len(spaces)
+    for order in permutations(spaces):
+        for saver in (InMemorySaver(), ListsTheOldestFirst()):
+            assert not differences(observed(saver, list(order)), wanted), order
