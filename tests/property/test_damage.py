@@ -200,6 +200,11 @@ class World:
             else:
                 client.zrem(key, *([member] if how < 8 else []), b"")
                 client.zadd(key, {data.draw(damaged(member, others)): score})
+        elif kind == b"set":
+            member = data.draw(st.sampled_from(sorted(client.smembers(key))))
+            client.sadd(key, data.draw(damaged(member, others)))
+            if how < 6:
+                client.srem(key, member)
         else:
             client.set(key, data.draw(damaged(client.get(key), others)))
 

@@ -136,7 +136,9 @@ class ModelSerializer(Generic[ModelT]):
 
 
 class TypeSerializer:
-    """Values of one type as Pydantic reads annotations: models, dataclasses, enumerations, and containers of such.
+    """Values of one type, as Pydantic reads annotations.
+
+    These are models, dataclasses, enumerations, and containers of such.
 
     Args:
         annotation: the type.

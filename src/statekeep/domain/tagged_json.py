@@ -57,7 +57,9 @@ def _reject(value: Any) -> Any:
 
 
 def as_builtin(value: Any) -> Any:
-    """Return the value of a builtin type that an object of a subclass holds: text, a number, bytes, or a container.
+    """Return an object of a subclass of a builtin type as one of that type.
+
+    It is text, a number, bytes, or a container.
 
     Raises:
         InvalidInput: it is of no such type.

@@ -49,7 +49,10 @@ _UNKEPT: Final = object()
 
 
 class CachedFunction(Protocol[P, ResultT_co]):
-    """A function that :func:`cached` decorated. What it and its methods return is awaited if it is ``async def``."""
+    """A function that :func:`cached` decorated.
+
+    What it and its methods return is awaited if it is ``async def``.
+    """
 
     __name__: str
     __qualname__: str
@@ -82,7 +85,7 @@ class CachedFunction(Protocol[P, ResultT_co]):
 
 
 class Decorator(Protocol):
-    """What :func:`cached` returns."""
+    """A decorator, made by :func:`cached`."""
 
     def __call__(self, function: Callable[P, ResultT], /) -> CachedFunction[P, ResultT]: ...
 
@@ -240,7 +243,10 @@ class _Cached:
             self.in_flight.finish(key, shared)
 
     def _made(self, key: str) -> Operation[tuple[_Outcome, Payload | None]]:
-        """Return the outcome, and its payload if it can be kept; callers that wait load objects of their own."""
+        """Return the outcome, and its payload if it can be kept.
+
+        Callers that wait load objects of their own.
+        """
         serializer = self.serializer()  # before the function runs: it may refuse what the function returns
         place: CacheKey = (self.namespace, key)
         entries = yield from self._kept(lambda keep: keep.get([place]), {})
@@ -401,7 +407,10 @@ def cached(
 
 
 def _checked(function: Any) -> tuple[str, str | None]:
-    """Return the name of a function whose results can be kept, and why it is no name of its own, if so."""
+    """Return the name of a function whose results can be kept.
+
+    And why it is no name of its own, if so.
+    """
     if not callable(function):
         raise InvalidInput(
             f"only functions can be cached, got {type(function).__name__}; @cached goes below @classmethod, "
@@ -437,7 +446,10 @@ def _described(wrapper: Any, function: Any, invalidate: Callable[..., Any], clea
 
 
 def _check_object(function: Any, args: Sequence[Any]) -> None:
-    """Refuse to invalidate a call of a method without its object: ``weather.at.invalidate`` does not get it."""
+    """Refuse to invalidate a call of a method without its object.
+
+    ``weather.at.invalidate`` does not get it.
+    """
     around, _, name = str(getattr(function, "__qualname__", "")).rpartition("<locals>.")[2].rpartition(".")
     if not around or next(iter(inspect.signature(function).parameters), "") not in ("self", "cls"):
         return

@@ -101,7 +101,9 @@ class CheckpointBackend(Protocol):
 
 
 def _builtin(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint whose ids and metadata are of builtin types, and not of subclasses of those.
+    """Return a checkpoint whose ids and metadata are of builtin types.
+
+    They are not of subclasses of those.
 
     Raises:
         InvalidInput: an id is wrong, of a copy that was not checked, or the metadata holds what exact JSON cannot.

@@ -77,7 +77,9 @@ def canonical(value: Any) -> Any:
 
 
 def expected_form(value: Any) -> Any:
-    """Return the form of a value that was given to a repository, which returns it as one of a builtin type.
+    """Return the form of a value that was given to a repository.
+
+    It comes back as one of a builtin type.
 
     Example:
         >>> from enum import IntEnum

@@ -83,7 +83,9 @@ class _Wanted:
 
 
 def conditions(serde: Serializer, filter: Any) -> dict[str, Any] | None:
-    """Return a filter as the ``metadata`` of a query; ``None`` if it has no conditions.
+    """Return a filter as the ``metadata`` of a query.
+
+    It is ``None`` if there are no conditions.
 
     Raises:
         InvalidInput: it is not a mapping from text.

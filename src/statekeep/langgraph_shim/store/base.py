@@ -108,7 +108,13 @@ class Store(Faces, BaseStore):
     # LangGraph takes str(key), which of a subclass may be another text.
 
     def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
-        """Return an item, or ``None``. ``refresh_ttl``: whether its TTL begins anew; ``None`` for that of the store."""
+        """Return an item, or ``None``.
+
+        Args:
+            namespace: labels.
+            key: any text; what is no text is made one.
+            refresh_ttl: whether its TTL begins anew; ``None`` for what the store's ``ttl`` says.
+        """
         return super().get(namespace, operations.key_of(key), refresh_ttl=refresh_ttl)
 
     async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:

@@ -29,7 +29,7 @@ HOSTILE_TEXTS = (*NASTY_TEXTS, *LOOK_ALIKES)
 
 
 class Disguised(str):
-    """A text that writes itself as another one, as the members of many enumerations do."""
+    """A text that writes itself as another one, as members of enumerations do."""
 
     __slots__ = ()
 
@@ -61,7 +61,9 @@ _DISGUISES: tuple[Callable[[str], str], ...] = (_of, _of, _of, Disguised, member
 
 
 def disguised(texts: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[str]:
-    """Draw some of these texts as objects of subclasses of ``str``, which write themselves as other texts.
+    """Draw some of these texts as objects of subclasses of ``str``.
+
+    They write themselves as other texts.
 
     Args:
         texts: of which; ``HOSTILE_TEXTS`` if there are none.
