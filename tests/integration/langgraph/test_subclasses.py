@@ -93,7 +93,7 @@ FILTERS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", SAVERS)
+@pytest.mark.parametrize("backend", [*SAVERS, "sessions, plain"])
 def test_filters_find_what_those_of_langgraph_find(backend: str, request: pytest.FixtureRequest, prefix: str) -> None:
     def found(saver: Any) -> list[int]:
         where = config("t", tier=Tier.GOLD, kind=member("fact"), score=0.5)
