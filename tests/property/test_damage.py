@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -29,6 +26,7 @@ from statekeep.repositories.records.checkpoints import stored, value_of
 from statekeep.repositories.records.framing import Record, records
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
+from tests.integration.agentcore.emulated import framed
 from tests.integration.valkey.item_kinds import INDEX, texts
 from tests.integration.valkey.valkey_kinds import chain, payload, write
 
@@ -300,7 +298,7 @@ def _damaged_text(data: st.DataObject, text: str, others: list[str]) -> Any:
     [[record], _] = records([text], "here")
     head = data.draw(damaged_json(dict(record.head)))
     blobs = data.draw(st.sampled_from([record.blobs, record.blobs, record.blobs[:-1], [*record.blobs, b"x"]]))
-    return _text_of(Record(head, blobs))
+    return framed(Record(head, blobs))
 
 
 @frozen
@@ -403,20 +401,12 @@ def test_records_of_agentcore(agents: Agents) -> None:
         blobs = data.draw(st.sampled_from([record.blobs, record.blobs, record.blobs[:-1]]))
 
         def read() -> Any:
-            [[again], _] = records([_text_of(Record(head, blobs))], "here")
+            [[again], _] = records([framed(Record(head, blobs))], "here")
             return _decoded(again, kind)
 
         attempt(read)
 
     survives()
-
-
-def _text_of(record: Record) -> str:
-    """Frame a record as ours are, also one that the package would not write."""
-    head = json.dumps(record.head).encode()
-    lengths = json.dumps([len(head), *map(len, record.blobs)]).encode()
-    content = b"".join([lengths, b"\n", head, *record.blobs])
-    return f"statekeep/1 {sha256(content).hexdigest()[:32]} 0 1 raw {b64encode(content).decode()}"
 
 
 def test_the_checks_notice() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from statekeep.domain import InvalidInput
+from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,3 +166,11 @@ def refused(code: str, status: int, match: str = ".") -> Iterator[pytest.Excepti
         yield caught
     response = caught.value.response
     assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+
+
+def framed(record: Record) -> str:
+    """Frame a record as ours are, also one that the package would not write."""
+    head = json.dumps(record.head).encode()
+    lengths = json.dumps([len(head), *map(len, record.blobs)]).encode()
+    content = b"".join([lengths, b"\n", head, *record.blobs])
+    return f"statekeep/1 {sha256(content).hexdigest()[:32]} 0 1 raw {b64encode(content).decode()}"

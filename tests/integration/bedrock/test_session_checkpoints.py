@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 from botocore.config import Config
 
 import statekeep
@@ -32,8 +33,11 @@ from statekeep.repositories.aws import open_client
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.bedrock_sessions.ids import invocation_of, session_of
 from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.records.framing import records
 from statekeep.testing.aws import AwsEmulator, SessionRules, conflict, cut_after, cut_before, refuse, session_arn, slow
 from tests.notices import all_notices
+
+from ..agentcore.emulated import framed
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -265,9 +269,31 @@ def test_steps_of_other_programs_are_left_alone(keep: CheckpointRepository, thre
     assert keep.reindex(thread) == 2
 
 
+def with_head(**fields: Any) -> Callable[[list[str]], list[str]]:
+    """Change fields of a checkpoint's record, whose hash stays right."""
+
+    def change(texts: list[str]) -> list[str]:
+        found, _ = records(texts, "here")
+        return [
+            framed(evolve(one, head={**one.head, **fields})) if "channels" in one.head else framed(one) for one in found
+        ]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
+        (with_head(checkpoint_id="\ud800"), "damaged"),
+        (with_head(checkpoint_id=["1"]), "damaged"),
+        (with_head(namespace=5), "damaged"),
+        (with_head(parent_id={"a": 1}), "damaged"),
+        (with_head(metadata=1.5), "damaged"),
+        (with_head(metadata="[1]"), "metadata is no object"),
+        (with_head(created_at="2024-01-01T00:00:00"), "without a zone"),
+        (with_head(channels=[["c", True, "empty", None]]), "not a version"),
+        (with_head(channels=[["c", 1, "value", None]]), "has no value"),
+        (with_head(channels=[["c", 1, "value", ["raw", -1]]]), "damaged"),
         (lambda texts: [texts[0], texts[1][:-4]], "step"),
         (lambda texts: [texts[0].replace("/1 ", "/9 "), texts[1]], "step"),
         (lambda texts: [texts[0]], "channel 'c' is gone"),

@@ -12,10 +12,11 @@ from ...domain import CorruptRecord, Payload, SavedCheckpoint
 from ...domain.ids import time_of
 from ...domain.shown import shown
 from ..operation import Operation
-from ..records.checkpoints import Head, Stored, stored, value_of
+from ..records.checkpoints import Head, Stored, decoded, stored, value_of
 from ..records.framing import Record, records
 from ..records.local_cache import Recent
 from ..records.ordering import TEXT
+from ..validation import text
 from .ids import Step, checkpoint_digits, invocation_of, session_of
 from .steps import Steps
 
@@ -199,9 +200,11 @@ def read_heads(
 
 def _owner(content: Content) -> tuple[str, str]:
     """Return namespace and id of the checkpoint that a record is of, in full."""
-    namespace, checkpoint_id = content.record.head.get("namespace"), content.record.head.get("checkpoint_id")
-    if not isinstance(namespace, str) or not isinstance(checkpoint_id, str):
-        raise CorruptRecord("a record does not say whose it is", key=f"step {content.step.id}")
+    namespace, checkpoint_id = decoded(
+        content.record,
+        f"step {content.step.id}",
+        lambda head: (text("namespace", head["namespace"], empty=True), text("checkpoint_id", head["checkpoint_id"])),
+    )
     if content.step.checkpoint != (invocation_of(namespace), checkpoint_digits(namespace, checkpoint_id)):
         raise CorruptRecord("the step holds another checkpoint", key=f"step {content.step.id}")
     return namespace, checkpoint_id
