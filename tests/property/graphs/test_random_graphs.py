@@ -162,7 +162,7 @@ def test_what_nobody_names_is_observed_alike_in_any_order() -> None:
             checkpoint = empty_checkpoint() | {"id": str(uuid.UUID(int=number + 100))}
             checkpoint |= {"channel_values": {"a": spaces[space]}, "channel_versions": {"a": 1}}
             saver.put(config, cast(Any, checkpoint), {}, {"a": 1})
-        builder = StateGraph(int).add_node("n", lambda x: x).set_entry_point("n").set_finish_point("n")
+        builder = StateGraph(cast(Any, int)).add_node("n", lambda x: x).set_entry_point("n").set_finish_point("n")
         return thread(builder.compile(checkpointer=saver), saver, {"configurable": {"thread_id": "t"}})
 
     wanted = observed(InMemorySaver(), list(spaces))
