@@ -704,6 +704,25 @@ print("fine")
     run(program, valkey_server.url, prefix)
 
 
+@pytest.mark.parametrize("driver", ["glide", "valkey-py"])
+def test_drivers_are_imported_with_the_client(driver: Any, valkey_server: ValkeyServer) -> None:
+    """A child of a fork waits for ever for a module that a thread of its parent was importing."""
+    program = """
+url, driver = sys.argv[1:]
+client = client_from_url(url, client=driver)
+names = {"glide": ("glide", "glide_sync"), "valkey-py": ("libvalkey", "valkey.asyncio.cluster")}[driver]
+assert all(name in sys.modules for name in names)
+before = set(sys.modules)
+assert client.execute(call("a")) == b"a"
+assert asyncio.run(client.aexecute(call("b"))) == b"b"
+client.close()
+new = {name for name in set(sys.modules) - before if name.startswith(("glide", "statekeep", "valkey"))}
+assert not new, new
+print("fine")
+"""
+    run(program, valkey_server.url, driver)
+
+
 @pytest.mark.parametrize("kind", ["async glide", "async valkey"])
 async def test_an_asyncio_client_serves_other_threads(kind: str, valkey_server: ValkeyServer, prefix: str) -> None:
     request = Call(ECHO, [f"{prefix}:k"], ["x"])

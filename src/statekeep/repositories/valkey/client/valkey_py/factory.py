@@ -102,7 +102,8 @@ def _sentinels(target: Target) -> Sentinels | None:
 
 
 def _patience(target: Target) -> float:
-    return target.attempt + target.connect_timeout + 1
+    sentinels = 0 if target.service is None else len(target.addresses)
+    return target.attempt + target.connect_timeout + 1 + sentinels * 2 * LONGEST_QUESTION
 
 
 def open_sync(target: Target) -> Sync:
