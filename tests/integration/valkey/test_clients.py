@@ -704,6 +704,32 @@ print("fine")
     run(program, valkey_server.url, prefix)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads of a process")
+@pytest.mark.parametrize("shape", ["server", "cluster"])
+def test_a_child_has_nothing_of_its_parents_clients(
+    shape: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    """By itself glide makes them anew in native code, whose locks a thread of the parent may hold."""
+    program = """
+clients = [client_from_url(sys.argv[1], client="glide") for _ in range(3)]
+for client in clients:
+    assert client.execute(call("a")) == b"a"
+clients.pop().close()
+child = fork()
+if child == 0:
+    assert len(os.listdir("/proc/self/task")) == 1
+    assert clients[0].execute(call("b")) == b"b"
+    gc.collect()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+for client in clients:
+    assert client.execute(call("c")) == b"c"
+    client.close()
+print("fine")
+"""
+    run(program, (valkey_server if shape == "server" else valkey_cluster).url)
+
+
 @pytest.mark.parametrize("driver", ["glide", "valkey-py"])
 def test_drivers_are_imported_with_the_client(driver: Any, valkey_server: ValkeyServer) -> None:
     """A child of a fork waits for ever for a module that a thread of its parent was importing."""

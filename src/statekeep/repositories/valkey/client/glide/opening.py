@@ -9,6 +9,7 @@ import asyncio
 import os
 import threading
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,33 @@ def _patience(target: Target) -> float:
     return target.attempt + target.connect_timeout + SLACK
 
 
+@cache
+def _of_one_process(kind: Any) -> Any:
+    """Return a class of clients that are left alone in a forked child.
+
+    By itself glide makes each client anew there, in use or not, with threads of its own and before anything else runs.
+    Here nobody uses them: a child opens its own one when it needs one.
+    """
+
+    class OfOneProcess(kind):  # type: ignore[misc]
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self._process = os.getpid()
+
+        def _create_core_client(self) -> None:
+            if os.getpid() == self._process:
+                super()._create_core_client()
+
+    return OfOneProcess
+
+
 def open_sync(target: Target) -> Sync:
     """Return a driver over a new blocking client of the target."""
     import glide_sync
 
     _quiet(glide_sync)
     kind = glide_sync.GlideClusterClient if target.cluster else glide_sync.GlideClient
-    client = kind.create(_config(glide_sync, target))
+    client = _of_one_process(kind).create(_config(glide_sync, target))
     driver = Sync(client, _patience(target))
     weakref.finalize(driver, _end_sync, client, os.getpid()).atexit = False
     return driver
