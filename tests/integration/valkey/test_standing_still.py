@@ -97,11 +97,12 @@ async def test_a_blocked_loop(
 
 FROZEN = """
 import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
 from statekeep.repositories.valkey import client_from_url
 from statekeep.repositories.valkey.requests import Call, Script
 
 url, driver, face = sys.argv[1:]
-client = client_from_url(url, client=driver, deadline=0.3, request_timeout=0.3, connect_timeout=0.3)
+client = client_from_url(url, client=driver, pool_size=1, deadline=0.3, request_timeout=0.3, connect_timeout=0.3)
 request = Call(Script("return", "#!lua\\nreturn ARGV[1]"), ["k"], ["x"])
 
 def stop():
@@ -120,12 +121,15 @@ if face == "async":
 else:
     assert client.execute(request) == b"x"
     stop()
-    print(client.execute(request), flush=True)
+    with ThreadPoolExecutor(4) as threads:
+        # With face "threads", all but one wait for the only connection.
+        for answer in list(threads.map(client.execute, [request] * (4 if face == "threads" else 1)))[:1]:
+            print(answer, flush=True)
     client.close()
 """
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@pytest.mark.parametrize("face", ["sync", "async", "threads"])
 @pytest.mark.parametrize("driver", ["glide", "valkey-py"])
 def test_a_frozen_process(driver: str, face: str) -> None:
     """It is stopped while it waits for an answer, as a laptop or a Lambda function is, and its connection breaks."""

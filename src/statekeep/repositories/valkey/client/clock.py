@@ -19,10 +19,13 @@ from typing import Final, Self, TypeVar
 ResultT = TypeVar("ResultT")
 
 TICK: Final = 0.1
-"""Seconds after which a loop or process that stands still is noticed; no more are counted."""
+"""Seconds after which a loop that stands still is noticed; no more are counted."""
 
 RENEWAL: Final = 1.0
 """Seconds after which a tick that did not come is begun anew."""
+
+SLICE: Final = 1.0
+"""Seconds of a blocking wait, after which it is looked whether the process was frozen; no more are counted."""
 
 LAST_LOOK: Final = 0.05
 """Seconds of an event loop, in which it reads what has arrived before anybody gives up."""
@@ -181,7 +184,7 @@ def wait_for(future: Future[ResultT], seconds: float) -> ResultT:
         TimeoutError: there is none yet, or it is the future's own error.
     """
     while True:
-        once = min(seconds, TICK)
+        once = min(seconds, SLICE)
         try:
             return future.result(once)
         except FutureTimeoutError:

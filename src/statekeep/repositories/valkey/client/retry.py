@@ -18,7 +18,7 @@ from typing import Final
 
 from ....domain import StatekeepError, Unavailable
 from ..requests import Call, Divided, Reply, Request
-from .clock import TICK, LoopClock, Watch, loop_clock
+from .clock import SLICE, TICK, LoopClock, Watch, loop_clock
 from .driver import AsyncDriver, SyncDriver
 from .errors import MIGRATING, ErrorRule, cause_of, failure, meaning_of
 
@@ -194,7 +194,7 @@ class SyncLimiter:
         end = time.monotonic() + self._pool_timeout
         while True:
             began = time.monotonic()
-            once = min(max(state.seconds_left(self._progress, end), 0.001), TICK)
+            once = min(max(state.seconds_left(self._progress, end), 0.001), SLICE)
             try:
                 return slots.wait(held, once)
             except Empty:
