@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from statekeep.testing.aws import AwsEmulator
-from statekeep.testing.servers import ValkeyCluster, ValkeyServer
+from statekeep.testing.servers import ValkeyCluster, ValkeySentinels, ValkeyServer
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("blockbuster") is None, reason="needs blockbuster")
 
@@ -115,6 +115,11 @@ def run(program: str, *arguments: str, directory: Path | None = None) -> None:
 @pytest.mark.parametrize("shape", ["server", "cluster"])
 def test_valkey(client: str, shape: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster) -> None:
     run(URLS, (valkey_server if shape == "server" else valkey_cluster).url, f"client={client}", f"prefix={client}")
+
+
+def test_sentinels() -> None:
+    with ValkeySentinels() as watched:
+        run(URLS, watched.url)
 
 
 @pytest.mark.parametrize("client", ["glide", "valkey-py"])
