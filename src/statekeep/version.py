@@ -1,4 +1,7 @@
-"""The version of this package, in code: its metadata are files, which an event loop must not wait for."""
+"""The version of this package.
+
+It is in code: the package's metadata are files, which an event loop must not wait for.
+"""
 
 from typing import Final
 

@@ -84,6 +84,7 @@ class AwsClient:
         return region
 
     def after_fork(self) -> None:
+        """Leave the client of the parent alone, and make another one when it is needed."""
         self._making = threading.Lock()
         if self._remake is not None:
             # The parent goes on using the connections that this process inherited.

@@ -32,9 +32,9 @@ LAST_LOOK: Final = 0.05
 
 
 class LoopClock:
-    """A clock that stands still while its event loop does. It is watched while somebody waits.
+    """A clock that stands still while its event loop does.
 
-    Make one with :func:`loop_clock`.
+    That is noticed while somebody waits, in a ``with`` block of it. Get one with :func:`loop_clock`.
     """
 
     def __init__(self) -> None:
@@ -101,11 +101,11 @@ def loop_clock() -> LoopClock:
 
 
 class Watch:
-    """Calls ``give_up`` when no time is left, and a last look at what has arrived changed nothing.
+    """A timer that looks at what has arrived before it gives up.
 
     Args:
         left: returns how many seconds are left on the loop's clock; ``None`` ends the watch, nobody waits any more.
-        give_up: is called once.
+        give_up: is called once, when no time is left after the last look.
         context: for the timers; that of the caller by default.
     """
 
@@ -148,7 +148,10 @@ class Watch:
 
 
 class within:  # noqa: N801  used as asyncio.timeout
-    """Bound the time of a block as ``asyncio.timeout``, but count only seconds in which the event loop ran."""
+    """Bound the time of a block, as ``asyncio.timeout`` does.
+
+    Only seconds in which the event loop ran count.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -178,7 +181,9 @@ class within:  # noqa: N801  used as asyncio.timeout
 
 
 def wait_for(future: Future[ResultT], seconds: float) -> ResultT:
-    """Return the result of a future, blocking, and count only seconds in which the process ran.
+    """Return the result of a future, blocking.
+
+    Only seconds in which the process ran count.
 
     Raises:
         TimeoutError: there is none yet, or it is the future's own error.

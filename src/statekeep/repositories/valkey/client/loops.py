@@ -1,4 +1,4 @@
-"""What a client keeps for each event loop, as long as both live.
+"""Objects that a client has for each event loop, as long as both live.
 
 Connections of asyncio know their event loop. Would the client keep them, a loop that nobody closes would stay for ever,
 with all its open files. So the loop keeps them, and the client knows them weakly.
@@ -16,7 +16,10 @@ ATTRIBUTE: Final = "_statekeep"
 
 
 class Loops(Generic[KeptT]):
-    """An object for each event loop. Drop what is in here when the client is dropped: the loops keep it."""
+    """An object for each event loop.
+
+    The loops keep it, so drop what is in here when the client is dropped.
+    """
 
     def __init__(self) -> None:
         self._known: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[KeptT]] = (

@@ -110,7 +110,10 @@ class RetryState:
         return pause
 
     def _stood(self, patience: float) -> float:
-        """Return for how many seconds of the last attempt nothing ran; they do not count any more."""
+        """Return for how many seconds of the last attempt nothing ran.
+
+        They do not count any more.
+        """
         if not self._is_begun:
             return 0.0
         began, since = self._attempt

@@ -376,7 +376,10 @@ def _best(glide: bool, valkey_py: bool, cluster: bool) -> tuple[Driver, str]:
 
 
 def _import_driver(name: Driver, target: Target) -> None:
-    """Import what an event loop must not, nor a forked child, whose parent may have been at it in another thread."""
+    """Import the driver, and read its files.
+
+    An event loop must not, nor a forked child, whose parent may have been at it in another thread.
+    """
     if name == "valkey-py":
         from .valkey_py import factory  # noqa: F401
     else:
