@@ -356,8 +356,8 @@ def connect(
             alone ``list`` can filter then; see :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         metadata_serializer: encrypts and decrypts it.
         options: of the client, see :class:`~statekeep.repositories.options.ConnectOptions`. For Valkey: ``pool_size``;
-            ``pool_timeout``, ``request_timeout``, ``connect_timeout`` and ``deadline`` in seconds; ``client``
-            (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
+            ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline`` and ``slow_request`` in seconds;
+            ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
             ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too. For ``agentcore://``:
             arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and fields of
             :class:`~statekeep.repositories.aws.AwsSettings`; for ``bedrock-sessions://``: ``inline`` and the latter.

@@ -1,12 +1,16 @@
-"""Log messages of which a process needs one."""
+"""Loggers, and messages that several modules log."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
+from ..domain import CorruptRecord
+from ..domain.shown import shown
+
 valkey_logger: Final = logging.getLogger("statekeep.valkey")
 aws_logger: Final = logging.getLogger("statekeep.aws")
+records_logger: Final = logging.getLogger("statekeep.records")
 
 _given: set[tuple[str, str]] = set()
 
@@ -23,3 +27,12 @@ def notice(logger: logging.Logger, level: int, topic: str, message: str) -> None
     if (logger.name, topic) not in _given:
         _given.add((logger.name, topic))
         logger.log(level, "%s", message)
+
+
+def damaged(error: CorruptRecord) -> None:
+    """Log that a damaged record was found.
+
+    Not the error's text, nor that of its cause, which may show what is stored.
+    """
+    where = shown(error.key, 400) if error.key else "no key of its own"
+    records_logger.error("%s found a damaged record: %s", error.operation, where)

@@ -19,7 +19,8 @@ from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
-from ..domain import StatekeepError
+from ..domain import CorruptRecord, StatekeepError
+from .notices import damaged
 
 __all__ = ["Operation", "Page", "arun", "run"]
 
@@ -63,6 +64,8 @@ def nested(operation: Operation[ResultT]) -> Operation[ResultT]:
 def _name(operation: Operation[Any], error: StatekeepError) -> None:
     if error.operation is None:
         error.operation = getattr(operation, "__name__", None) or None
+        if error.operation is not None and isinstance(error, CorruptRecord):
+            damaged(error)
 
 
 def run(operation: Operation[ResultT], execute: Callable[[Any], Any]) -> ResultT:

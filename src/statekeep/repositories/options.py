@@ -48,6 +48,7 @@ class _ValkeyOptions(TypedDict, total=False):
     deadline: float | None
     request_timeout: float | None
     connect_timeout: float | None
+    slow_request: float | None
     tls_ca_certs: str | None
     tls_cert: str | None
     tls_key: str | None

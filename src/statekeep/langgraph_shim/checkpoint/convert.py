@@ -33,7 +33,7 @@ from ...domain import (
 from ...domain.lineage import NEEDS_PARENT
 from ...domain.model import is_plain, plain_text
 from ...domain.shown import shown
-from ...repositories.encrypted_metadata import check_names, decrypted
+from ...repositories.encrypted_metadata import ENCRYPTED, check_names, decrypted
 from .config import Address, config_of
 from .metadata import pack, unpack
 
@@ -146,7 +146,8 @@ def to_domain(
     if not values.keys() <= versions.keys():
         header["channel_values"] = {name: value for name, value in values.items() if name not in versions}
     merged = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
-    check_names(merged)
+    if ENCRYPTED in merged:
+        check_names(merged)
     deltas = merged.get(_COUNTERS) or {}
     if deltas:
         # The one value that does not come back as it is: LangGraph documents these pairs as stored in lists.
@@ -211,6 +212,10 @@ def _where(place: Checkpoint | Address) -> str:
     return f"thread {place.thread_id!r}, namespace {place.namespace!r}, checkpoint {place.checkpoint_id!r}"
 
 
+def _decrypted(serde: Serializer, saved: SavedCheckpoint) -> dict[str, Any]:
+    return decrypted(saved.metadata, serde, _where(saved))
+
+
 def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
     """Return what ``BaseCheckpointSaver.get_tuple`` answers for ``saved``.
 
@@ -233,7 +238,7 @@ def to_tuple(serde: Serializer, saved: SavedCheckpoint) -> CheckpointTuple:
         if channel.payload is not None:
             values[name] = _load(serde, channel.payload, saved, "channel {!r}", name)
     try:
-        metadata = unpack(serde, decrypted(saved.metadata, serde, _where(saved)))
+        metadata = unpack(serde, _decrypted(serde, saved) if ENCRYPTED in saved.metadata else saved.metadata)
     except CorruptRecord:
         raise
     except Exception as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -15,6 +16,7 @@ from ...domain import ClientClosed, InvalidInput
 from ...domain.shown import once_made
 from .. import fork
 from ..copies import refuse
+from ..notices import aws_logger
 from ..workers import Workers
 from .calls import AwsCall, AwsCalls, Reply, Request
 from .errors import NotFound, failure, rule_for
@@ -36,13 +38,20 @@ class AwsClient:
         remake: makes the client, also after a fork, and says that it is ours to close; ``None`` for one of the user's,
             which is never closed.
         workers: threads at most, while there is no client that could say it.
+        slow_request: seconds from which on a warning tells of a call that took so long; ``None`` for never.
 
     Raises:
         InvalidInput: ``client`` is none of boto3's, or of another service.
     """
 
     def __init__(
-        self, client: Any, service: str, remake: Callable[[], Any] | None = None, *, workers: int = WORKERS
+        self,
+        client: Any,
+        service: str,
+        remake: Callable[[], Any] | None = None,
+        *,
+        workers: int = WORKERS,
+        slow_request: float | None = None,
     ) -> None:
         if client is not None or remake is None:
             check_client(client, service)
@@ -55,6 +64,7 @@ class AwsClient:
         self._remake = remake
         self._making = threading.Lock()
         self._workers = Workers(min(WORKERS, workers), "statekeep-aws")
+        self._slow_request = slow_request
         self._is_closed = False
         fork.follow(self)
 
@@ -64,7 +74,7 @@ class AwsClient:
                 "a boto3 client that you made, and savers and repositories around it,",
                 "pass region_name and the like instead: a copy then makes a client of its own",
             )
-        return _made_again, (self.service, self._remake, self._is_closed)
+        return _made_again, (self.service, self._remake, self._slow_request, self._is_closed)
 
     @once_made
     def __repr__(self) -> str:
@@ -137,8 +147,11 @@ class AwsClient:
         method = self._methods.get(call.operation)
         if method is None:
             raise InvalidInput(f"{self.service} has no operation {call.operation}", field="operation")
+        began = time.monotonic()
         try:
-            return getattr(client, method)(**call.arguments)
+            reply = getattr(client, method)(**call.arguments)
+            self._note(call, reply, time.monotonic() - began)
+            return reply
         except Exception as error:
             rule = rule_for(error, self.service, call)
             if rule is None:
@@ -148,6 +161,19 @@ class AwsClient:
             # A cause is printed with the traceback, so what must not be shown is no cause.
             cause = error if rule.shows_text else None
             raise failure(rule, error, self.service, self.region, call) from cause
+
+    def _note(self, call: AwsCall, reply: Any, seconds: float) -> None:
+        metadata = reply.get("ResponseMetadata", {}) if isinstance(reply, dict) else {}
+        if failures := metadata.get("RetryAttempts"):
+            aws_logger.info(
+                "%s %s is answered after %d failed attempts and %.1f seconds",
+                self.service,
+                call.operation,
+                failures,
+                seconds,
+            )
+        if self._slow_request is not None and seconds >= self._slow_request:
+            aws_logger.warning("%s: slow: %s took %.3f seconds", self.service, call.operation, seconds)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -170,8 +196,8 @@ class AwsClient:
         self._client = client
 
 
-def _made_again(service: str, remake: Callable[[], Any], is_closed: bool) -> AwsClient:
-    client = AwsClient(None, service, remake)
+def _made_again(service: str, remake: Callable[[], Any], slow_request: float | None, is_closed: bool) -> AwsClient:
+    client = AwsClient(None, service, remake, slow_request=slow_request)
     if is_closed:
         client.close()
     return client

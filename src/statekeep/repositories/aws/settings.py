@@ -42,6 +42,8 @@ class AwsSettings(Model):
         endpoint_url: another address of the service, such as an emulator's.
         verify: false to not check TLS certificates, or the path of a CA bundle.
         config: a ``botocore.config.Config``. It is merged over ours, its ``retries`` entry by entry.
+        slow_request: seconds from which on the logger ``statekeep.aws`` warns of a call that took so long, its
+            repetitions included; ``None`` for never. It may be given beside ``client``.
 
     Raises:
         InvalidInput: fields contradict each other, or one is wrong; ``field`` names it.
@@ -63,6 +65,7 @@ class AwsSettings(Model):
     endpoint_url: str | None = None
     verify: bool | str | None = None
     config: Any = None
+    slow_request: float | None = Field(None, gt=0, allow_inf_nan=False, strict=True)
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -115,7 +118,7 @@ class AwsSettings(Model):
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
-        given = self._given()
+        given = {name: value for name, value in self._given().items() if name != "slow_request"}
         if self.client is not None and len(given) > 1:
             other = next(name for name in given if name != "client")
             raise InvalidInput(f"client is ready already, so {other} cannot be given too", field=other)
@@ -217,11 +220,12 @@ def open_client(service: str, settings: AwsSettings | None = None, **options: An
         )
     chosen = settings if settings is not None else AwsSettings(**options)
     if chosen.client is not None:
-        return AwsClient(chosen.make_client(service), service)
-    make = partial(chosen.make_client, service)
+        return AwsClient(chosen.make_client(service), service, slow_request=chosen.slow_request)
+    make, slow = partial(chosen.make_client, service), chosen.slow_request
     if running_loop() is not None:
-        return AwsClient(None, service, make, workers=getattr(chosen.config, "max_pool_connections", WORKERS))
-    return AwsClient(make(), service, make)
+        workers = getattr(chosen.config, "max_pool_connections", WORKERS)
+        return AwsClient(None, service, make, workers=workers, slow_request=slow)
+    return AwsClient(make(), service, make, slow_request=slow)
 
 
 def _of_fields(given: dict[str, Any]) -> AwsSettings:

@@ -68,41 +68,30 @@ class ValkeyBackend:
     def execute(self, request: Request) -> Reply:
         """Answer one request of an operation, blocking."""
         try:
-            return self._execute(request)
-        except StatekeepError as error:
-            self._say_where(error)
-            raise
+            return self.client.execute(request)
+        except (Divided, StatekeepError) as failed:
+            return run(named("", self._after(request, failed)), self.client.execute)
 
     async def aexecute(self, request: Request) -> Reply:
         """Answer one request of an operation, without blocking the event loop."""
         try:
-            return await self._aexecute(request)
-        except StatekeepError as error:
-            self._say_where(error)
-            raise
-
-    def _say_where(self, error: StatekeepError) -> None:
-        if error.key is not None and error.place is None:
-            with suppress(CorruptRecord):  # the key is none of ours
-                error.place = self.place_of(error.key.removeprefix(f"{self.prefix}:")) or None
-
-    def _execute(self, request: Request) -> Reply:
-        try:
-            return self.client.execute(request)
-        except Divided as divided:
-            return run(named("", self._in_pieces(divided.call)), self.client.execute)
-        except CorruptRecord as error:
-            found = locate_wrong_type(self.prefix, self.types, request, error)
-            raise run(found, self.client.execute) from error.__cause__
-
-    async def _aexecute(self, request: Request) -> Reply:
-        try:
             return await self.client.aexecute(request)
-        except Divided as divided:
-            return await arun(named("", self._in_pieces(divided.call)), self.client.aexecute)
-        except CorruptRecord as error:
-            found = locate_wrong_type(self.prefix, self.types, request, error)
-            raise await arun(found, self.client.aexecute) from error.__cause__
+        except (Divided, StatekeepError) as failed:
+            return await arun(named("", self._after(request, failed)), self.client.aexecute)
+
+    def _after(self, request: Request, failed: Divided | StatekeepError) -> Operation[Reply]:
+        """Answer a request that failed in another way, or raise an error that says what it is about."""
+        try:
+            if isinstance(failed, Divided):
+                return (yield from self._in_pieces(failed.call))
+            if isinstance(failed, CorruptRecord):
+                raise (yield from locate_wrong_type(self.prefix, self.types, request, failed)) from failed.__cause__
+            raise failed
+        except StatekeepError as error:
+            if error.key is not None and error.place is None:
+                with suppress(CorruptRecord):  # the key is none of ours
+                    error.place = self.place_of(error.key.removeprefix(f"{self.prefix}:")) or None
+            raise
 
     def _in_pieces(self, call: Call) -> Operation[Reply]:
         """Answer a call whose keys may be on two nodes.

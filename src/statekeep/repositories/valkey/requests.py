@@ -10,6 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ...domain.errors import Portable
+from ...domain.shown import shown
 
 Arg = str | bytes
 """A command argument; text is sent as UTF-8."""
@@ -106,3 +107,25 @@ def size_of(request: Request) -> int:
         case Scan(pattern):
             words = (pattern,)
     return sum(map(len, words))
+
+
+def name_of(request: Request) -> str:
+    """Return what a request does, for logs: its script or commands, and its first key; no values."""
+    match request:
+        case Call(script, keys):
+            return f"the script {script.name} of {shown(keys[0], 200)}" if keys else f"the script {script.name}"
+        case Commands(commands) if commands:
+            first = [
+                word if isinstance(word, str) else word.decode(errors="backslashreplace") for word in commands[0][:2]
+            ]
+            more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
+            return f"{first[0]} of {shown(first[1], 200)}{more}" if len(first) > 1 else f"{first[0]}{more}"
+        case Ask(command):
+            return command[0] if isinstance(command[0], str) else command[0].decode(errors="backslashreplace")
+        case Scan(pattern):
+            return f"SCAN of {shown(pattern, 200)}"
+    return "nothing"
+
+
+def _text(word: Arg) -> str:
+    return word if isinstance(word, str) else word.decode(errors="backslashreplace")

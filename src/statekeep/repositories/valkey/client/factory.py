@@ -182,6 +182,8 @@ def client_from_url(url: str, **options: Unpack[ValkeyOptions]) -> Client:
             An attempt that has begun by then may take ``request_timeout`` more. With glide, ``connect_timeout`` and
             4 seconds may be added, in which another connection is tried after an attempt without an answer.
         request_timeout: how long one attempt may take, in seconds, default 5.
+        slow_request: seconds from which on the logger ``statekeep.valkey`` warns of a request that took so long, its
+            repetitions included; by default it never does.
         connect_timeout: how long connecting may take, in seconds, default 2.
         tls_ca_certs: file with the certificates of the authorities to trust; by default those of the system.
         tls_cert: file with the client's certificate.

@@ -7,6 +7,7 @@ those count in which the process, and the event loop, ran; see :mod:`.clock`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -17,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from ....domain import StatekeepError, Unavailable
-from ..requests import Call, Divided, Reply, Request
+from ...notices import valkey_logger
+from ..requests import Call, Divided, Reply, Request, name_of, size_of
 from .clock import SLICE, TICK, LoopClock, Watch, loop_clock
 from .driver import AsyncDriver, SyncDriver
 from .errors import MIGRATING, ErrorRule, cause_of, failure, meaning_of
@@ -48,10 +50,20 @@ class RetryState:
     """
 
     def __init__(
-        self, request: Request, deadline: float, timeout: float | None = None, *, clock: LoopClock | None = None
+        self,
+        request: Request,
+        deadline: float,
+        timeout: float | None = None,
+        slow: float | None = None,
+        *,
+        clock: LoopClock | None = None,
     ) -> None:
         self._request = request
         self._timeout = timeout
+        self._slow = slow
+        self._failures = 0
+        self.is_notable = slow is not None
+        """Whether an answer may be worth a word: an attempt failed, or somebody wants to know what is slow."""
         self._deadline = deadline
         self._time = time.monotonic if clock is None else clock.time
         self._began = self._time()
@@ -107,6 +119,18 @@ class RetryState:
             raise self.translated(meaning, error, server) from cause_of(error)
         pause = min(self._pause * random.uniform(0.5, 1.0), left)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._failures += 1
+        self.is_notable = True
+        # Not the driver's text, which may repeat values.
+        valkey_logger.log(
+            logging.INFO if self._failures == 1 else logging.DEBUG,
+            "%s: %s (%s); %s is tried again, for up to %.1f seconds",
+            server,
+            meaning.summary,
+            type(cause_of(error)).__name__,
+            name_of(self._request),
+            left,
+        )
         return pause
 
     def _stood(self, patience: float) -> float:
@@ -129,6 +153,26 @@ class RetryState:
         began = time.monotonic()
         time.sleep(pause)
         self._began += time.monotonic() - began - pause
+
+    def answered(self, server: str) -> None:
+        """Log that an answer came late: after failed attempts, or so many seconds that it counts as slow."""
+        taken = self.seconds
+        if self._failures:
+            valkey_logger.info(
+                "%s: %s is answered after %d failed attempts and %.1f seconds",
+                server,
+                name_of(self._request),
+                self._failures,
+                taken,
+            )
+        if self._slow is not None and taken >= self._slow:
+            valkey_logger.warning(
+                "%s: slow: %s took %.3f seconds, for %d bytes sent",
+                server,
+                name_of(self._request),
+                taken,
+                size_of(self._request),
+            )
 
     def translated(self, meaning: ErrorRule, error: Exception, server: str) -> StatekeepError:
         return failure(meaning, error, self._request, server, self.seconds, self._timeout)
@@ -213,9 +257,13 @@ class SyncLimiter:
         state = RetryState(request, self._deadline)
         while True:
             try:
-                return self.perform(request, state)
+                reply = self.perform(request, state)
             except Exception as error:
                 pause = state.failed(error, driver.server, cluster=driver.cluster, patience=driver.patience)
+            else:
+                if state.is_notable:
+                    state.answered(driver.server)
+                return reply
             state.rest(pause)
 
 
@@ -284,7 +332,11 @@ class AsyncLimiter:
             state = RetryState(request, self._deadline, clock=clock)
             while True:
                 try:
-                    return await self.perform(request, state)
+                    reply = await self.perform(request, state)
                 except Exception as error:
                     pause = state.failed(error, self.driver.server, cluster=self.driver.cluster)
+                else:
+                    if state.is_notable:
+                        state.answered(self.driver.server)
+                    return reply
                 await asyncio.sleep(pause)

@@ -95,6 +95,7 @@ class Target:
     request_timeout: float = 5.0
     connect_timeout: float = 2.0
     deadline: float = 10.0
+    slow_request: float | None = None
 
     def __str__(self) -> str:
         """Return the address, without credentials."""
@@ -280,6 +281,7 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "request_timeout": ("request_timeout", _seconds(zero=False)),
     "connect_timeout": ("connect_timeout", _seconds(zero=False)),
     "deadline": ("deadline", _seconds(zero=True)),
+    "slow_request": ("slow_request", _seconds(zero=False)),
     "tls_ca_certs": ("tls_ca_certs", _file),
     "tls_cert": ("tls_cert", _file),
     "tls_key": ("tls_key", _file),

@@ -90,6 +90,7 @@ class UrlClient:
     ) -> None:
         self.cluster = target.cluster
         self.deadline = target.deadline
+        self._attempt = target.attempt
         self._target = target
         self._make_server = embedded
         self._server: EmbeddedServer | None = None
@@ -167,15 +168,19 @@ class UrlClient:
     # -- blocking ------------------------------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
-        state = RetryState(request, self._target.deadline, self._target.attempt)
+        state = RetryState(request, self._target.deadline, self._attempt, self._target.slow_request)
         while True:
             patience = math.inf
             try:
                 limiter = self._sync or self._open_sync()
                 patience = limiter.driver.patience
-                return limiter.perform(request, state)
+                reply = limiter.perform(request, state)
             except Exception as error:
                 pause = self._pause(state, error, patience)
+            else:
+                if state.is_notable:
+                    state.answered(str(self._target))
+                return reply
             state.rest(pause)
 
     def _open_sync(self) -> SyncLimiter:
@@ -199,7 +204,7 @@ class UrlClient:
     async def aexecute(self, request: Request) -> Reply:
         loop = asyncio.get_running_loop()
         with loop_clock() as clock:
-            state = RetryState(request, self._target.deadline, self._target.attempt, clock=clock)
+            state = RetryState(request, self._target.deadline, self._attempt, self._target.slow_request, clock=clock)
             while True:
                 try:
                     if not self._is_prepared:
@@ -207,9 +212,13 @@ class UrlClient:
                     here = self._loops.get(loop) or await self._open_async(loop)
                     if here is None:
                         return await self._workers.run(self.execute, request)
-                    return await here.limiter.perform(request, state)
+                    reply = await here.limiter.perform(request, state)
                 except Exception as error:
                     pause = self._pause(state, error)
+                else:
+                    if state.is_notable:
+                        state.answered(str(self._target))
+                    return reply
                 await asyncio.sleep(pause)
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> _Loop | None:

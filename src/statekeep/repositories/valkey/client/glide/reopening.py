@@ -20,6 +20,7 @@ from typing import Final
 
 from attrs import evolve
 
+from ....notices import valkey_logger
 from ...requests import Reply, Request
 from ..credentials import alogged_in, logged_in
 from ..errors import CLUSTER_DOWN, DENIED, DOWN, cause_of, meaning_of
@@ -107,6 +108,7 @@ class SyncReopening:
         with self._lock:
             if self._driver is driver:
                 self._driver, self._other = other, _nobody
+                valkey_logger.info("%s: another client took over; connections gave no answers", self.server)
         if self._is_closed:
             self._driver.close()
         return True
@@ -164,6 +166,7 @@ class AsyncReopening:
         async with self._lock:
             if self._driver is driver:
                 self._driver, self._other = other, _nobody
+                valkey_logger.info("%s: another client took over; connections gave no answers", self.server)
         if self._is_closed:
             await self._driver.close()
         return True

@@ -140,7 +140,7 @@ def _own(target: Target, settings: dict[str, Any], patience: float, sentinels: S
     server = address_of(settings)
     kind, most = settings.pop("connection_class"), settings.pop("max_connections")
     del settings["timeout"]
-    connections = Connections(lambda: kind(**settings), most, target.attempt)
+    connections = Connections(lambda: kind(**settings), most, target.attempt, server)
     if sentinels is None:
         return AsyncOwn(connections, server, patience, most * DEPTH)
     driver = AsyncPrimaryOwn(connections, str(target), patience, most * DEPTH)

@@ -24,6 +24,7 @@ import libvalkey
 from valkey.asyncio.connection import DefaultParser
 from valkey.exceptions import ConnectionError, InvalidResponse, ReadOnlyError, TimeoutError
 
+from ....notices import valkey_logger
 from ...requests import Arg, Reply
 from ..clock import Watch, loop_clock
 from ..driver import joined
@@ -250,15 +251,18 @@ class Connections:
         make: returns a connection of valkey-py that has not connected yet.
         most: how many there are at most.
         patience: see :class:`Connection`.
+        server: its address, for logs.
     """
 
-    def __init__(self, make: Callable[[], Any], most: int, patience: float) -> None:
+    def __init__(self, make: Callable[[], Any], most: int, patience: float, server: str = "the server") -> None:
         self._make = make
+        self._server = server
         self._most = most
         self._patience = patience
         self._open: list[Connection] = []
         self._opening: asyncio.Task[Connection] | None = None
         self._run = _run()
+        self._is_lost = False
         self._is_closed = False
 
     async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
@@ -337,11 +341,15 @@ class Connections:
         except BaseException:
             connected._close()
             raise
+        if self._is_lost:
+            self._is_lost = False
+            valkey_logger.info("%s: connected again", self._server)
         return connection
 
     def _lose(self, connection: Connection) -> None:
         if connection in self._open:
             self._open.remove(connection)
+            self._is_lost = True
 
     async def close(self) -> None:
         """End all connections, with all that is under way."""

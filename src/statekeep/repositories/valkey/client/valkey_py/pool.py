@@ -17,6 +17,7 @@ from valkey.exceptions import (
     ResponseError,
 )
 
+from ....notices import valkey_logger
 from ...requests import Arg, Reply, Request
 from ..errors import cause_of
 
@@ -42,6 +43,7 @@ class Pool(valkey.ConnectionPool):
         super().reset()
         self._idle: list[tuple[Any, float]] = []  # with the time at which each was known to be as it should
         self._doubted = 0.0
+        self._is_lost = False
         self._is_closed = False
 
     def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:
@@ -62,6 +64,9 @@ class Pool(valkey.ConnectionPool):
         except BaseException:
             self.drop(connection)
             raise
+        if self._is_lost:
+            self._is_lost = False
+            valkey_logger.info("%s: connected again", address_of(self.connection_kwargs))
         return connection
 
     def release(self, connection: Any) -> None:
@@ -74,6 +79,7 @@ class Pool(valkey.ConnectionPool):
         """Close a broken connection."""
         # If the server has gone, it has closed all of them.
         self._doubted = time.monotonic()
+        self._is_lost = True
         connection.disconnect()
 
     def disconnect(self, inuse_connections: bool = True) -> None:
