@@ -27,6 +27,7 @@ from statekeep.langgraph_shim import (
     AgentCoreMemorySaver,
     AsyncValkeySaver,
     AsyncValkeyStore,
+    BedrockSessionSaver,
     RepositorySaver,
     ValkeyCache,
     ValkeySaver,
@@ -98,6 +99,10 @@ def read_connection(keep: statekeep.Connection) -> tuple[dict[str, Any], Any, di
         assert saved is not None
         assert item is not None
         return saved.metadata, item.value, keep.cache.get([((), "k")])
+
+
+def value_of(saver: Any, config: Any) -> Any:
+    return saver.get_tuple(config).checkpoint["channel_values"]["__root__"]
 
 
 def count_checkpoints(saver: Any) -> int:
@@ -192,6 +197,23 @@ class TestInAnotherProcess:
                 assert spawned.submit(count_checkpoints, saver).result(60) == 3
                 assert count_checkpoints(copy.deepcopy(saver)) == 3
                 assert len(list(saver.list(CONFIG))) == 3
+
+    def test_bedrock_sessions(self, spawned: ProcessPoolExecutor) -> None:
+        with AwsEmulator() as aws:
+            options: Any = {
+                "region_name": "us-east-1",
+                "endpoint_url": aws.endpoint_url,
+                "aws_access_key_id": "AKIAEXAMPLE",
+                "aws_secret_access_key": "secret",
+            }
+            with BedrockSessionSaver(**options) as saver:
+                config: Any = {"configurable": {"thread_id": saver.session_client.create_session().session_id}}
+                _graph(saver).invoke(1, config)
+                assert spawned.submit(value_of, saver, config).result(60) == 2
+                with copy.deepcopy(saver) as twin:
+                    assert value_of(twin, config) == 2
+                    with copy.deepcopy(twin.session_client) as client:
+                        assert client.create_session().session_id
 
     def test_errors_of_the_other_process(self, spawned: ProcessPoolExecutor) -> None:
         with ValkeyServer() as server:

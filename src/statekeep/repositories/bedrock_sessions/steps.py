@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attrs import define, field, frozen
 
@@ -65,6 +65,12 @@ class Recollection:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, _Met] = OrderedDict()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()  # another process has put nothing yet
 
     def _met(self, session: str) -> _Met:
         met = self._sessions.setdefault(session, _Met())
