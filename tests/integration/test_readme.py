@@ -91,6 +91,9 @@ def test_the_table_of_urls_is_complete_and_right() -> None:
         if url.startswith("agentcore:"):
             with statekeep.connect(url.replace("MEMORY_ID", "notes-Ab12Cd34Ef").replace("REGION", "us-west-2")) as keep:
                 assert "actor_id='ACTOR'" in repr(keep)
+        elif url.startswith("bedrock-sessions:"):
+            with statekeep.connect(url.replace("REGION", "us-west-2")) as keep:
+                assert "region='us-west-2'" in repr(keep)
         elif "://" in url:
             real = url.replace("host:port/db", "host:6379/1").replace(":port", ":6379").replace("=N", "=2")
             real = real.replace("/SERVICE/db", "/main/1").replace("+sentinel://...", "+sentinel://host/main")
