@@ -81,7 +81,7 @@ def test_what_graphs_need() -> None:
     assert len(allowed) == 5
     with AwsEmulator() as everything:
         thread = everything.client("bedrock-agent-runtime").create_session()["sessionId"]
-        everything.application._allowed = allowed
+        everything.application._allowed = tuple(allowed)
         with BedrockSessionSaver(session=everything.session()) as saver:
             graph = adding(saver)
             assert graph.invoke(1, {"configurable": {"thread_id": thread}}) == 2
