@@ -516,6 +516,23 @@ def test_a_full_session_goes_on_in_another() -> None:
         assert used == 7
 
 
+def test_nested_graphs_of_former_turns_do_not_go_along() -> None:
+    """With them a thread could go on a few times only, as each turn has a nested graph of its own."""
+    with lives() as aws, BedrockSessionSaver(session=aws.session()) as saver:
+        inner = StateGraph(State).add_node("deep", lambda state: {"log": ["deep"]}).add_edge(START, "deep").compile()
+        builder = StateGraph(State).add_node("inner", inner).add_edge(START, "inner")
+        graph = builder.compile(checkpointer=saver)
+        thread = saver.create_thread()
+        for _ in range(5):
+            graph.invoke({"log": []}, at(thread))
+        namespaces = {found.config["configurable"]["checkpoint_ns"] for found in saver.list(at(thread))}
+        after = saver.continue_thread(thread)
+        assert len(namespaces) == 1 + 5
+        assert [found.config["configurable"]["checkpoint_ns"] for found in saver.list(at(after))] == [""]
+        assert saver.steps_left(after) == 1000 - 1
+        assert graph.get_state(at(after)).values == graph.get_state(at(thread)).values
+
+
 # -- writers side by side
 
 

@@ -132,7 +132,8 @@ class BedrockSessionCheckpoints:
         Make another one, and return its id.
 
         The new session has the newest checkpoint of each namespace, its pending writes, and what channels that are
-        replayed need. Metadata and key are those of the former session; tags are not copied.
+        replayed need; of nested graphs those that ran under the newest checkpoint of the root. Metadata and key are
+        those of the former session; tags are not copied.
 
         Args:
             thread_id: id or ARN of the former session.

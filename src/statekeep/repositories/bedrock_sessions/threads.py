@@ -13,12 +13,12 @@ from attrs import evolve
 
 from ...domain import Conflict, CorruptRecord, Payload
 from ...domain.ids import new_stamp
-from ...domain.lineage import with_sources
+from ...domain.lineage import is_under_root, root_of, with_sources
 from ..aws import AwsCall
 from ..operation import Operation
 from ..records.checkpoints import Head, stored
 from .get import Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
-from .ids import Step, session_of
+from .ids import Step, checkpoint_digits, invocation_of, session_of
 from .put import put_writes, store
 from .steps import STEPS, closed
 
@@ -127,15 +127,12 @@ def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
     """Make a session that goes on from a thread, and return its id.
 
     It has the newest checkpoint of each namespace, those that their replayed channels need, and their pending writes.
+    Nested graphs that ran under an earlier checkpoint are left out, as ``prune`` deletes them elsewhere: a thread that
+    goes on again and again would have more and more of them.
     """
     session_of(thread_id)
     former = yield from settings.steps.session(thread_id)
-    by_invocation: dict[str, list[Step]] = {}
-    for step in (yield from settings.steps.listing(thread_id)):
-        by_invocation.setdefault(step.invocation, []).append(step)
-    kept: list[Found] = []
-    for steps in by_invocation.values():
-        kept += yield from _newest_with_sources(settings, thread_id, steps)
+    kept = yield from _to_go_on_from(settings, thread_id)
     metadata = former.get("sessionMetadata") or None
     target_id = yield from create_thread(metadata, None, former.get("encryptionKeyArn"))
     ids = {(one.head.namespace, one.head.checkpoint_id) for one in kept}
@@ -154,6 +151,32 @@ def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
         yield from _store(settings, target_id, head, payloads, moved)
         yield from put_writes(settings, target_id, head.namespace, head.checkpoint_id, whole.writes)
     return target_id
+
+
+def _to_go_on_from(settings: Settings, thread_id: str) -> Operation[list[Found]]:
+    """Return the checkpoints that a thread needs to go on."""
+    by_invocation: dict[str, list[Step]] = {invocation_of(""): []}
+    for step in (yield from settings.steps.listing(thread_id)):
+        by_invocation.setdefault(step.invocation, []).append(step)
+    kept: list[Found] = []
+    gone: set[tuple[str, str]] = set()
+    for steps in by_invocation.values():  # the root comes first
+        found = yield from _newest_with_sources(settings, thread_id, steps)
+        if not found:
+            continue
+        newest = max((one.head for one in found), key=lambda head: head.checkpoint_id)
+        if newest.namespace == "":
+            needed = {_digits(one.head.checkpoint_id) for one in found}
+            gone = {group.heads[0].checkpoint for group in grouped(steps)} - needed
+        caller = root_of(newest.decoded_metadata()) if is_under_root(newest.namespace) else None
+        if caller is None or _digits(caller) not in gone:
+            kept += found
+    return kept
+
+
+def _digits(checkpoint_id: str) -> tuple[str, str]:
+    """Return what stands for a checkpoint of the root namespace in listings."""
+    return invocation_of(""), checkpoint_digits("", checkpoint_id)
 
 
 def _newest_with_sources(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[list[Found]]:
