@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from statekeep.domain import CorruptRecord, Unavailable
+from statekeep.domain import CorruptRecord, InvalidInput, Unavailable
 from statekeep.repositories.agentcore.ids import Lane
 from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.aws import AwsClient, open_client
 from statekeep.repositories.operation import arun, run
 from statekeep.repositories.records.framing import Record
-from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, server_error, slow, throttle
+from statekeep.testing.aws import (
+    AgentCoreRules,
+    AwsEmulator,
+    cut_after,
+    cut_before,
+    refuse,
+    server_error,
+    slow,
+    throttle,
+)
 
 from .emulated import START, Memory, hurry
 
@@ -154,6 +163,16 @@ def test_faults_are_retried_and_double_nothing(
     aws.faults = [cut_after("DeleteEvent", rate=0.3)]
     assert run(lanes.clear([A]), client.execute) == 20
     assert memory.events("a", "ada") == []
+
+
+def test_an_event_that_is_gone_is_no_memory_that_is_gone(aws: AwsEmulator, client: AwsClient, lanes: Lanes) -> None:
+    append(client, lanes, A, note(1))
+    text = f"There is no such event in the memory {lanes.memory_id}"
+    aws.faults = [refuse("ResourceNotFoundException", "DeleteEvent", message=text, status=404)]
+    assert run(lanes.clear([A]), client.execute) == 1
+    missing = Lanes("nobody-0123456789")
+    with pytest.raises(InvalidInput, match="no such memory"):
+        run(missing.clear([A]), client.execute)
 
 
 def test_events_of_others_are_noticed(aws: AwsEmulator, client: AwsClient, lanes: Lanes) -> None:

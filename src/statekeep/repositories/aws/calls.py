@@ -17,7 +17,8 @@ class AwsCall:
     Attributes:
         operation: the API's name of it, as in its documentation and in IAM policies: ``"CreateEvent"``.
         arguments: keyword arguments of the client's method; they may hold what is not to be logged.
-        missing_ok: the reply is ``None``, instead of an error, when what the call names is not there.
+        missing_ok: the reply is ``None``, instead of an error, when what the call names is not there. For an event or a
+            record in a memory of AgentCore, that may be the memory: ask it something else before.
     """
 
     operation: str

@@ -267,7 +267,8 @@ _CERTIFICATE: Final = re.compile(
     r"certificate[_ ]verify[_ ]failed|alert[_ ][a-z_ ]*(certificate|unknown ca)", re.IGNORECASE
 )
 
-# AgentCore answers ResourceNotFoundException both for a memory and for what is in it.
+# AgentCore answers ResourceNotFoundException both for a memory and for what is in it, and its words may change. Whether
+# the memory is there is told by the answer to another operation, such as the ListEvents that found the event.
 _IN_A_MEMORY: Final = frozenset({"GetEvent", "DeleteEvent", "GetMemoryRecord", "DeleteMemoryRecord"})
 _SIZE: Final = re.compile(r"\b(size|length|bytes)\b.*\b(exceed|larger|limit|too (large|big|long))", re.IGNORECASE)
 # "value: ..." repeats the value to be stored.
@@ -303,7 +304,7 @@ def _answer(response: Mapping[str, Any], service: str, call: AwsCall | None) -> 
     if rule is None:
         return FAILED if status >= 500 else UNEXPECTED
     if rule is NO_MEMORY and call is not None and call.operation in _IN_A_MEMORY:
-        return NO_MEMORY if re.search(r"\bmemory\b(?! record)", text, re.IGNORECASE) else NO_THING
+        return NO_THING
     if rule is REFUSED:
         if response.get("reason") == "IdempotentParameterMismatchException":
             return TOKEN_REUSED
