@@ -23,8 +23,12 @@ from statekeep.domain import (
     new_checkpoint_id,
 )
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.agentcore.entries import namespace_entry
 from statekeep.repositories.agentcore.get import Progress
+from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.agentcore.layout import ThreadPlace, actors_lane, run_lane, threads_actor
+from statekeep.repositories.agentcore.listed import Listed, ListedReader, read_on
+from statekeep.repositories.agentcore.registry import note
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.operation import run
@@ -114,7 +118,7 @@ def test_calls_of_writing(aws: AwsEmulator, keep: CheckpointRepository) -> None:
     with aws.record() as calls:
         keep.put(first)
     # Of a thread that was not met before, the lists are read and written.
-    assert calls.operations == {"ListEvents": 2, "CreateEvent": 5}
+    assert calls.operations == {"ListEvents": 2, "CreateEvent": 6}
     parent = first
     for number, changed in ((1, 0), (2, 1), (3, 2)):
         channels = {
@@ -145,10 +149,10 @@ def test_a_put_after_a_get_reads_no_parent(aws: AwsEmulator, keep: CheckpointRep
     other.get("t")
     with aws.record() as calls:
         other.put(step(1, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
-    # The lists of the thread's namespaces and actors.
-    assert calls.operations == {"ListEvents": 2, "CreateEvent": 2}
+    assert calls.operations == {"CreateEvent": 2}
     with aws.record() as calls:
         connect().put(step(2, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
+    # What the lists name, whether there is an index, and the parent.
     assert calls.operations == {"ListEvents": 3, "CreateEvent": 2}
 
 
@@ -165,7 +169,7 @@ def test_calls_of_reading(length: int, aws: AwsEmulator, keep: CheckpointReposit
         newest = connect().get("t")
     assert newest is not None
     assert (newest.checkpoint_id, newest.channels) == (last.checkpoint_id, last.channels)
-    # The index beside the list of namespaces, the checkpoint, its large value.
+    # The index beside what the lists name, the checkpoint, its large value.
     assert (calls.operations, calls.rounds) == ({"ListEvents": 4}, 3)
     with aws.record() as calls:
         assert connect().get("t", checkpoint_id=last.checkpoint_id) == newest
@@ -187,14 +191,122 @@ def test_bytes_of_a_hundred_steps(aws: AwsEmulator, keep: CheckpointRepository, 
             for task in ("a", "b"):
                 keep.put_writes("t", put.checkpoint_id, [write(f"{number}", task)])
             parent = put.checkpoint_id
-    # 84 values of the messages are larger than 16 KiB, and the document; two are of the lists.
-    assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 2, "ListEvents": 2}
+    # 84 values of the messages are larger than 16 KiB, and the document; three are of the lists.
+    assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 3, "ListEvents": 2}
     assert calls.request_bytes <= 5_500_000
     with aws.record() as calls:
         saved = connect().get("t")
     assert saved is not None
     assert saved.channels["messages"].payload == letters(100_000, "messages")
     assert calls.response_bytes <= 250_000
+
+
+def test_the_number_of_namespaces_costs_nothing(
+    aws: AwsEmulator, keep: CheckpointRepository, connect: Open, memory: Memory
+) -> None:
+    newest = step(0)
+    for number in range(7):
+        newest = step(number)
+        keep.put(newest)
+    place = ThreadPlace("ada", "t")
+    entries = [namespace_entry(place, f"sub:{number}", "uuid7", 0) for number in range(950)]
+    backend: Any = keep.backend
+    appends = [(entry.lane, entry.record, datetime.now(UTC)) for entry in entries]
+    run(Lanes(memory.id).append(appends), backend.execute)
+    with aws.record() as calls:
+        found = connect().get("t")
+    assert found is not None
+    assert found.checkpoint_id == newest.checkpoint_id
+    assert calls.operations == {"ListEvents": 3}
+    assert calls.response_bytes < 10_000
+    with aws.record() as calls:
+        for number in range(20):
+            keep.put(step(0, namespace=f"new:{number}"))
+    assert calls.operations == {"ListEvents": 40, "CreateEvent": 80}
+    assert calls.response_bytes < 100_000
+    with aws.record() as calls:
+        connect().put(step(0, namespace="new:0"))
+    # The actor's list is not read either: what the root's lane says is enough.
+    assert calls.operations == {"ListEvents": 3, "CreateEvent": 2}
+    assert len(list(connect().list("t", limit=30))) == 28
+
+
+def forget_what_is_listed(memory: Memory) -> None:
+    """Leave a thread as a former version stored it."""
+    actor = ThreadPlace("ada", "t").own_actor
+    for session in memory.sessions(actor):
+        if session.startswith("statekeep-listed-"):
+            for event in memory.events(session, actor):
+                memory.delete(event["eventId"], session, actor)
+
+
+def test_threads_of_a_former_version(
+    aws: AwsEmulator, keep: CheckpointRepository, connect: Open, memory: Memory
+) -> None:
+    greatest = Checkpoint(thread_id="t", checkpoint_id="zz", metadata={"step": -1})
+    keep.put(greatest)
+    later = [step(number) for number in range(12)]
+    for one in later:
+        keep.put(one)
+    forget_what_is_listed(memory)
+    count = sum(sessions(memory).values())
+
+    def newest(keep: CheckpointRepository) -> str:
+        found = keep.get("t")
+        assert found is not None
+        assert [one.checkpoint_id for one in keep.list("t", namespace="", limit=1)] == [found.checkpoint_id]
+        return found.checkpoint_id
+
+    # The last of the index are of one order, and the greatest is of another.
+    assert newest(connect()) == "zz"
+    other = connect()
+    other.put(step(12))
+    # Checkpoint and index, the note, and the entry of the actor once more: its list is not read.
+    assert sum(sessions(memory).values()) == count + 4
+    assert newest(connect()) == "zz"
+    for number in range(13, 20):
+        other.put(step(number))
+    assert newest(connect()) == "zz"
+    keep.put(Checkpoint(thread_id="t", checkpoint_id="zzz"))
+    assert newest(connect()) == "zzz"
+    forget_what_is_listed(memory)
+    assert connect().reindex("t") == 22
+    assert newest(connect()) == "zzz"
+    connect().delete_thread("t")
+    assert sessions(memory) == {}
+
+
+def test_what_is_listed_is_said_again_each_day(aws: AwsEmulator, connect: Open, memory: Memory) -> None:
+    place, lanes = ThreadPlace("ada", "t"), Lanes(memory.id)
+    backend: Any = connect().backend
+
+    def read(calls: int) -> Listed:
+        reader = ListedReader(place.listed(""))
+        with aws.record() as recorded:
+            reader.take(backend.execute(reader.call(lanes)))
+            found = run(read_on(lanes, reader), backend.execute)
+        assert len(recorded) == calls
+        return found
+
+    def append(listed: Listed, order: str, hours: float) -> None:
+        one = note(place, "", listed, {order: int(hours)}, 10**18 + int(hours * 3_600_000) * 10**6)
+        run(lanes.append([one]), backend.execute)
+
+    append(Listed(), "text", 0)
+    birth = read(1).births
+    for day in range(1, 40):
+        append(read(1), "uuid7", 24 * day)
+    assert read(1).orders == {"text": frozenset({0}), "uuid7": frozenset(range(24 * 30, 24 * 40, 24))}
+    assert read(1).births == birth
+    # Programs that wrote in the same hour may not have seen what the others wrote, so all of these are read.
+    seen = read(1)
+    append(seen, "uuid6", 24 * 40)
+    for number in range(25):
+        append(seen, "uuid7", 24 * 40 + number / 100)
+    assert read(3).orders.keys() == {"text", "uuid6", "uuid7"}
+    # A clock that is behind.
+    append(read(3), "uuid7", 1)
+    assert read(3).orders["uuid7"] >= {1}
 
 
 # -- where it may be cut off

@@ -11,7 +11,7 @@ from ...domain import ChannelHistory, ValueSource
 from ..operation import Operation
 from ..records.checkpoints import Stored, StoredChannel, history
 from .get import Settings, newest_of, read_stored, read_values
-from .index import IndexReader, drain, open_readers
+from .index import IndexReader, drain, open_reader
 from .lanes import ABREAST, PAGE
 
 
@@ -26,9 +26,7 @@ def ancestors(
         return {}
     place = settings.place(thread_id)
     if checkpoint_id is None:
-        [reader], _ = yield from open_readers(
-            settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PAGE
-        )
+        reader, _ = yield from open_reader(settings.lanes, place, namespace, PAGE)
         found = yield from newest_of(settings, place, reader)
     else:
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])

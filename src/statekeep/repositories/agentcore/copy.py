@@ -11,7 +11,8 @@ from ..records.checkpoints import Stored, StoredWrites, writes_record
 from .get import Settings, chunks, read_indexes, read_lanes, read_values
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
-from .put import missing_entries, registry_entries, store
+from .put import store
+from .registry import look
 
 
 def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation[None]:
@@ -46,6 +47,6 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
     ]
     values: dict[str, Payload] = yield from read_values(settings, source, wanted)
     run_id = head.run_id
-    entries = yield from missing_entries(settings, target, registry_entries(settings, target, head, run_id, stamp))
-    yield from store(settings, target, head, run_id, values, entries)
+    registration, _ = yield from look(settings, target, head, run_id)
+    yield from store(settings, target, head, run_id, values, registration)
     sent.update(f"{head.namespace}/{value}" for value in values)

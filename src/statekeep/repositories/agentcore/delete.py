@@ -1,7 +1,7 @@
 """Deleting checkpoints without breaking those that stay.
 
 The service deletes one event at a time, so a deletion may be cut off anywhere. Records that name others go after them:
-pending writes, then checkpoints, then values, then the index, then the lists of threads.
+pending writes, then checkpoints, then values, then the index, then what the lists have, then the lists of threads.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     lanes = set((yield from settings.lanes.sessions(place.own_actor)))
     lanes |= {place.checkpoint(entry.namespace, entry.checkpoint_id) for entry in entries}
     lanes |= {place.value(entry.namespace, value) for entry in entries for value in entry.values}
+    lanes |= {place.listed(namespace) for namespace in indexes}
     checkpoints, values = set(filter(is_checkpoint, lanes)), set(filter(is_value, lanes))
     others = lanes - checkpoints - values
     sweep.expect(len(lanes) + (listed.thread_id is not None))

@@ -12,8 +12,9 @@ from ...domain.shown import shown
 from ..operation import Operation
 from ..records.checkpoints import Head, Stored, StoredChannel, stored, value_of
 from ..records.local_cache import Recent
+from .entries import learn
 from .ids import Lane
-from .index import Indexed, IndexReader, advance, drain, open_readers
+from .index import Indexed, IndexReader, advance, drain, open_reader
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
 from .records import Known, actor_of, known
@@ -190,7 +191,8 @@ def get(
 
 def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[Stored | None]:
     """Read the newest checkpoint of a namespace, without large values."""
-    [reader], _ = yield from open_readers(settings.lanes, place.namespaces, {namespace: place.index(namespace)}, PEEK)
+    reader, listed = yield from open_reader(settings.lanes, place, namespace, PEEK)
+    learn(settings.recent, place, namespace, listed)
     return (yield from newest_of(settings, place, reader))
 
 

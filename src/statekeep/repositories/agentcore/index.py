@@ -14,7 +14,9 @@ from ..records.framing import records
 from ..records.ordering import TEXT
 from .ids import Lane
 from .lanes import ABREAST, PAGE, Lanes
-from .records import IndexEntry, Known, index_entry, known
+from .layout import ThreadPlace
+from .listed import Listed, ListedReader, read_on
+from .records import IndexEntry, index_entry, known
 
 OURS: Final = "statekeep/1 "
 
@@ -111,27 +113,27 @@ def _is_ours(text: Any) -> bool:
     return isinstance(text, str) and text.startswith(OURS)
 
 
-def open_readers(
-    lanes: Lanes, namespaces: Lane, places: dict[str, Lane], size: int, before: str | None = None
-) -> Operation[tuple[list[IndexReader], Known]]:
-    """Read the first pages of some indexes, and the list of namespaces.
+def open_reader(
+    lanes: Lanes, place: ThreadPlace, namespace: str, size: int, before: str | None = None
+) -> Operation[tuple[IndexReader, Listed]]:
+    """Read the first page of an index, and what the lists name of the namespace.
 
-    They are read side by side: one round.
+    They are read side by side: one round. There is another one only if a former version stored the namespace, and it
+    has more than a page.
     """
-    readers = [IndexReader(namespace, lane) for namespace, lane in places.items()]
-    calls = [lanes.listing(namespaces, PAGE), *(reader.call(lanes, size) for reader in readers)]
-    replies = yield AwsCalls(calls)
-    texts = [item.get("blob") for event in replies[0]["events"] for item in event["payload"]]
-    token = replies[0].get("nextToken")
-    while token is not None:
-        reply = yield lanes.listing(namespaces, PAGE, token)
-        texts += [item.get("blob") for event in reply["events"] for item in event["payload"]]
-        token = reply.get("nextToken")
-    listed = known(records(texts, f"{namespaces.actor} {namespaces.session}")[0], namespaces)
-    for reader, reply in zip(readers, replies[1:], strict=True):
-        reader.take(reply, before)
-        reader.orders_are(listed.orders.get(reader.namespace, frozenset()))
-    return readers, listed
+    reader, own = IndexReader(namespace, place.index(namespace)), ListedReader(place.listed(namespace))
+    replies = yield AwsCalls([own.call(lanes), reader.call(lanes, size)])
+    own.take(replies[0])
+    reader.take(replies[1], before)
+    listed = own.listed()
+    if not reader.is_read:
+        listed = yield from read_on(lanes, own)
+        orders = frozenset(listed.orders)
+        if listed.latest is None:
+            known_ = known((yield from lanes.read(place.namespaces)), place.namespaces)
+            orders = known_.orders.get(namespace, frozenset())
+        reader.orders_are(orders)
+    return reader, listed
 
 
 def advance(

@@ -6,7 +6,7 @@ maybe later. Order is that of the events' own timestamps; events of one millisec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,6 +29,10 @@ DELETIONS: Final = 8
 
 PATIENCE: Final = 20
 """Attempts at deletions that the service throttles."""
+
+
+Append = tuple[Lane, Record, datetime]
+"""Where to append what, and what orders the lane, to the millisecond."""
 
 
 @frozen
@@ -59,7 +63,7 @@ class Lanes:
         where = self._where(lane) | {"eventTimestamp": at.astimezone(UTC), "extractionMode": "SKIP"}
         return [AwsCall("CreateEvent", where | {"payload": [{"blob": text}]}) for text in pieces(record, self.piece)]
 
-    def append(self, appends: Sequence[tuple[Lane, Record, datetime]]) -> Operation[None]:
+    def append(self, appends: Sequence[Append]) -> Operation[None]:
         """Append records side by side; when it fails, some of them may be there."""
         calls = [call for append in appends for call in self.appends(*append)]
         for start in range(0, len(calls), ABREAST):
@@ -79,17 +83,26 @@ class Lanes:
 
     def read_all(self, lanes: Sequence[Lane], *, newest: int | None = None) -> Operation[list[list[Record]]]:
         """Read several lanes side by side: as many rounds as the longest has pages."""
-        texts: list[list[Any]] = [[] for _ in lanes]
-        for number, event in (yield from self._events(lanes, newest, payloads=True)):
-            texts[number] += [item.get("blob") for item in event["payload"]]
-        return [records(found, str(lane))[0] for lane, found in zip(lanes, texts, strict=True)]
+        _, events = yield from self._events(lanes, newest, payloads=True)
+        return _records(lanes, events)
+
+    def read_beside(
+        self, calls: Sequence[AwsCall], lanes: Sequence[Lane]
+    ) -> Operation[tuple[list[Any], list[list[Record]]]]:
+        """Make some calls, of which there are few, and read lanes side by side with them.
+
+        Returns:
+            The replies, and the records of each lane.
+        """
+        replies, events = yield from self._events(lanes, None, payloads=True, beside=calls)
+        return replies, _records(lanes, events)
 
     def clear(self, lanes: Sequence[Lane]) -> Operation[int]:
         """Delete every event of some lanes, and return how many there were.
 
         What is gone already is no error.
         """
-        events = yield from self._events(lanes, None, payloads=False)
+        _, events = yield from self._events(lanes, None, payloads=False)
         yield from self.delete([(lanes[number], event["eventId"]) for number, event in events])
         return len(events)
 
@@ -113,22 +126,22 @@ class Lanes:
                 else:
                     break
 
-    def listing(self, lane: Lane, size: int, token: str | None = None) -> AwsCall:
-        """Return the call that reads a page of a lane, with the events themselves.
+    def listing(self, lane: Lane, size: int, token: str | None = None, *, payloads: bool = True) -> AwsCall:
+        """Return the call that reads a page of a lane.
 
         Args:
             lane: what to read.
             size: events at most; more than 100 are 100.
             token: where the page before ended.
+            payloads: whether to read the events themselves.
         """
+        request = {"maxResults": min(size, PAGE), "includePayloads": payloads}
         more = {"nextToken": token} if token else {}
-        return AwsCall(
-            "ListEvents", self._where(lane) | {"maxResults": min(size, PAGE), "includePayloads": True, **more}
-        )
+        return AwsCall("ListEvents", self._where(lane) | request | more)
 
     def events(self, lanes: Sequence[Lane]) -> Operation[list[tuple[Lane, str, list[Any]]]]:
         """Return the events of some lanes with their ids, and the texts that they carry."""
-        found = yield from self._events(lanes, None, payloads=True)
+        _, found = yield from self._events(lanes, None, payloads=True)
         return [
             (lanes[number], event["eventId"], [item.get("blob") for item in event["payload"]])
             for number, event in found
@@ -157,30 +170,41 @@ class Lanes:
             more = {"nextToken": reply["nextToken"]}
 
     def _events(
-        self, lanes: Sequence[Lane], newest: int | None, *, payloads: bool
-    ) -> Operation[list[tuple[int, dict[str, Any]]]]:
-        """Return (position of the lane, event), each lane's newest first."""
+        self, lanes: Sequence[Lane], newest: int | None, *, payloads: bool, beside: Sequence[AwsCall] = ()
+    ) -> Operation[tuple[list[Any], list[tuple[int, dict[str, Any]]]]]:
+        """Return the replies to calls beside, and (position of the lane, event), each lane's newest first."""
+        answers: list[Any] = []
         found: list[tuple[int, dict[str, Any]]] = []
         counts = [0] * len(lanes)
-        pending: list[tuple[int, dict[str, Any]]] = [(number, {}) for number in range(len(lanes))]
-        while pending:
-            now, pending = pending[:ABREAST], pending[ABREAST:]
-            calls = []
-            for number, more in now:
+        pending: list[tuple[int, str | None]] = [(number, None) for number in range(len(lanes))]
+        while pending or len(answers) < len(beside):
+            calls = list(beside[len(answers) :])
+            room = ABREAST - len(calls)
+            now, pending = pending[:room], pending[room:]
+            for number, token in now:
                 size = PAGE if newest is None else min(PAGE, newest - counts[number])
-                request = {"maxResults": size, "includePayloads": payloads, **more}
-                calls.append(AwsCall("ListEvents", self._where(lanes[number]) | request))
-            replies = yield _request(calls)
-            for (number, _), reply in zip(now, replies if len(calls) > 1 else [replies], strict=True):
+                calls.append(self.listing(lanes[number], size, token, payloads=payloads))
+            reply = yield _request(calls)
+            replies = reply if len(calls) > 1 else [reply]
+            answers += replies[: len(calls) - len(now)]
+            for (number, _), reply in zip(now, replies[len(calls) - len(now) :], strict=True):
                 found += [(number, event) for event in reply["events"]]
                 counts[number] += len(reply["events"])
                 # A page may be short, or empty, and have another one behind it.
                 if reply.get("nextToken") and (newest is None or counts[number] < newest):
-                    pending.append((number, {"nextToken": reply["nextToken"]}))
-        return found
+                    pending.append((number, reply["nextToken"]))
+        return answers, found
 
     def _where(self, lane: Lane) -> dict[str, Any]:
         return {"memoryId": self.memory_id, "actorId": lane.actor, "sessionId": lane.session}
+
+
+def _records(lanes: Sequence[Lane], events: Iterable[tuple[int, Mapping[str, Any]]]) -> list[list[Record]]:
+    """Return the records of each lane from the events of all."""
+    texts: list[list[Any]] = [[] for _ in lanes]
+    for number, event in events:
+        texts[number] += [item.get("blob") for item in event["payload"]]
+    return [records(found, str(lane))[0] for lane, found in zip(lanes, texts, strict=True)]
 
 
 def _request(calls: Sequence[AwsCall]) -> AwsCall | AwsCalls:

@@ -4,6 +4,7 @@
 
     ACTOR                     THREAD                     the root's index: one event for each checkpoint
     ACTOR:statekeep-HASH      statekeep-namespace-NS     the index of another namespace
+                              statekeep-listed-NS        what the lists below name of a namespace
                               statekeep-checkpoint-NS-ID one checkpoint, and its pending writes
                               statekeep-value-NS-VALUE   one channel value that is too large to be in checkpoints
     ACTOR:statekeep-threads   THREAD                     the thread's namespaces
@@ -79,6 +80,10 @@ class ThreadPlace:
         if namespace == "":
             return Lane(actor_name(self.actor), session_name(self.thread_id, "thread"))
         return Lane(self.own_actor, f"{OURS}namespace-{digest(namespace)}")
+
+    def listed(self, namespace: str) -> Lane:
+        """Return the lane that says what the lists name of a namespace."""
+        return Lane(self.own_actor, f"{OURS}listed-{digest(namespace)}")
 
     def checkpoint(self, namespace: str, checkpoint_id: str) -> Lane:
         """Return the lane of a checkpoint."""

@@ -13,7 +13,7 @@ from ..operation import Operation, Page
 from ..records.checkpoints import Stored
 from .get import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
 from .ids import actor_name
-from .index import IndexReader, advance, open_readers
+from .index import IndexReader, advance, open_reader
 from .lanes import ABREAST, PAGE
 from .layout import ThreadPlace, owner_of_threads, threads_actor
 from .records import Known, known
@@ -101,10 +101,8 @@ def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id
         cursor.ready = [(name, query.checkpoint_id) for name in names]
         return
     if query.namespace is not None:
-        places = {query.namespace: place.index(query.namespace)}
-        cursor.readers, _ = yield from open_readers(
-            settings.lanes, place.namespaces, places, _size(query, cursor), query.before
-        )
+        reader, _ = yield from open_reader(settings.lanes, place, query.namespace, _size(query, cursor), query.before)
+        cursor.readers = [reader]
         return
     listed = yield from read_known(settings, place)
     readers = [IndexReader(name, place.index(name)) for name in sorted(listed.orders)]

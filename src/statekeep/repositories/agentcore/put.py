@@ -1,15 +1,15 @@
 """Writing checkpoints and pending writes.
 
-A put appends values, the index's event and whatever the lists lack, side by side, and then the checkpoint itself.
+A put appends values, the index's event and whatever the lists lack, side by side, and then the checkpoint itself; with
+it the note that the lists have what they lacked.
 That is the commit: until then readers that follow the index find no checkpoint there, and skip it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite
 from ...domain.ids import new_stamp, time_of
@@ -18,50 +18,15 @@ from ..checkpoints import Supply
 from ..operation import Operation
 from ..records.channels import Resolved, find_earlier, inherit, needs_parent, placed, supplied, valueless
 from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, value_record, writes_record
-from ..records.framing import Record
 from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
-from .layout import ThreadPlace, actors_lane, run_lane, value_name
-from .records import actor_record, index_record, namespace_record, run_record
-
-Append = tuple[Lane, Record, datetime]
-
-
-@frozen
-class RegistryEntry:
-    """An entry that a list must have before a checkpoint is put.
-
-    Each period has its own, since events do not live for ever.
-    """
-
-    lane: Lane
-    record: Record
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The key under which :class:`~..records.local_cache.Recent` remembers it."""
-        return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
-
-
-def registry_entries(
-    settings: Settings, place: ThreadPlace, head: Head, run_id: str | None, now: int
-) -> list[RegistryEntry]:
-    """Return the entries that the lists must have of a checkpoint.
-
-    The time is given as a stamp.
-    """
-    order, _ = order_and_time(head.checkpoint_id, head.stamp)
-    entries = [
-        (place.namespaces, namespace_record(place.thread_id, head.namespace, order)),
-        (actors_lane(place.thread_id), actor_record(place.actor)),
-    ]
-    if run_id is not None:
-        entries.append((run_lane(run_id), run_record(place.actor, place.thread_id)))
-    period = {"period": now // settings.renewal}
-    return [RegistryEntry(lane, Record({**record.head, **period})) for lane, record in entries]
+from .lanes import Append
+from .layout import ThreadPlace, value_name
+from .records import index_record
+from .registry import Registration, look
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
@@ -74,8 +39,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     place = settings.place(checkpoint.thread_id)
     head = Head.of(checkpoint)
     run_id = run_of(checkpoint.metadata)
-    entries = registry_entries(settings, place, head, run_id, head.stamp)
-    inherited, lacking = yield from _look(settings, place, checkpoint, entries)
+    inherited, registration = yield from _look(settings, place, checkpoint, head, run_id)
     resolved, missing = inherit(checkpoint.channels, inherited)
     if missing:
         resolved |= yield from _earlier(settings, place, checkpoint, missing)
@@ -83,7 +47,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     if lacking_values := valueless(resolved):
         resolved |= supplied(checkpoint, lacking_values, supply, str(place.index(checkpoint.namespace)))
     channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
-    yield from store(settings, place, evolve(head, channels=channels), run_id, values, lacking)
+    yield from store(settings, place, evolve(head, channels=channels), run_id, values, registration)
 
 
 def store(
@@ -92,7 +56,7 @@ def store(
     head: Head,
     run_id: str | None,
     values: Mapping[str, Payload],
-    entries: Sequence[RegistryEntry],
+    registration: Registration,
 ) -> Operation[None]:
     """Store a checkpoint whose channels say where their values are.
 
@@ -102,64 +66,40 @@ def store(
         head: the checkpoint.
         run_id: its run, which is in its metadata.
         values: those to store first, by the names of their lanes.
-        entries: those that the lists lack.
+        registration: what the lists lack.
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
-    appends: list[Append] = [(entry.lane, entry.record, now) for entry in entries]
+    appends: list[Append] = [(entry.lane, entry.record, now) for entry in registration.entries]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
     appends.append((place.index(head.namespace), index_record(head, run_id, order), moment))
     yield from settings.lanes.append(appends)
-    yield from settings.lanes.append([(place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)])
-    for entry in entries:
-        settings.recent.learn(place.key, entry.key)
+    commit = (place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)
+    yield from settings.lanes.append([commit, *registration.notes])
+    for key in registration.keys:
+        settings.recent.learn(place.key, key)
     settings.recent.keep(place.key, head.namespace, head.checkpoint_id, head.channels)
 
 
-def missing_entries(
-    settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry]
-) -> Operation[list[RegistryEntry]]:
-    """Return the entries that the lists lack.
-
-    It takes one round of reading, or none if all were met lately.
-    """
-    unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
-    found = yield from settings.lanes.read_all([entry.lane for entry in unknown])
-    return _lacking(settings, place, unknown, found)
-
-
-def _lacking(
-    settings: Settings, place: ThreadPlace, entries: Sequence[RegistryEntry], found: Sequence[Sequence[Record]]
-) -> list[RegistryEntry]:
-    lacking = []
-    for entry, records in zip(entries, found, strict=True):
-        if entry.record in records:
-            settings.recent.learn(place.key, entry.key)
-        else:
-            lacking.append(entry)
-    return lacking
-
-
 def _look(
-    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, entries: Sequence[RegistryEntry]
-) -> Operation[tuple[Channels, list[RegistryEntry]]]:
-    """Return the parent's channels and the entries that the lists lack.
+    settings: Settings, place: ThreadPlace, checkpoint: Checkpoint, head: Head, run_id: str | None
+) -> Operation[tuple[Channels, Registration]]:
+    """Return the parent's channels and what the lists lack.
 
     It takes one round of reading at most.
     """
-    unknown = [entry for entry in entries if not settings.recent.knows(place.key, entry.key)]
-    lanes = [entry.lane for entry in unknown]
     namespace, parent_id = checkpoint.namespace, checkpoint.parent_id
     inherited: Channels | None = {}
+    lanes: list[Lane] = []
     if parent_id is not None and needs_parent(checkpoint):
         inherited = settings.recent.channels(place.key, namespace, parent_id)
         if inherited is None:
             lanes.append(place.checkpoint(namespace, parent_id))
-    found = yield from settings.lanes.read_all(lanes)
+    registration, found = yield from look(settings, place, head, run_id, lanes)
     if inherited is None:
-        parent = stored(found.pop(), str(lanes[-1]))
+        parent = stored(found[0], str(lanes[0]))
         inherited = parent.head.channels if parent is not None and parent.head is not None else {}
-    return inherited, _lacking(settings, place, unknown, found)
+    return inherited, registration
 
 
 def _earlier(

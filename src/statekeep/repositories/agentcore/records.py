@@ -74,6 +74,17 @@ def namespace_record(thread_id: str, namespace: str, order: str) -> Record:
     return Record({"type": "namespace", "thread_id": thread_id, "namespace": namespace, "order": order})
 
 
+def listing_record(namespace: str, orders: Mapping[str, int], birth: int) -> Record:
+    """Return the record that says: the lists name the namespace with ids of these orders, each in a period.
+
+    Args:
+        namespace: of the checkpoints.
+        orders: the last period of each order.
+        birth: the stamp of the first such record, by which threads of one id are told apart.
+    """
+    return Record({"type": "listed", "namespace": namespace, "orders": dict(sorted(orders.items())), "birth": birth})
+
+
 def update_record(thread_id: str, stamp: int) -> Record:
     """Return the record that says when a thread was updated.
 
@@ -124,6 +135,28 @@ def thread_of(record: Record, lane: Lane) -> str:
 
 def _order(head: Mapping[str, Any]) -> tuple[str, str]:
     return text("namespace", head["namespace"], empty=True), text("order", head["order"])
+
+
+@frozen
+class Listing:
+    """A record of :func:`listing_record`.
+
+    Attributes:
+        orders: the last period in which the lists got each order of ids.
+        birth: the stamp of the first such record.
+    """
+
+    orders: Mapping[str, int]
+    birth: int
+
+
+def listing_of(record: Record, lane: Lane) -> Listing:
+    """Read what the lists name of a namespace."""
+    return decoded(
+        record,
+        str(lane),
+        lambda head: Listing({str(order): int(period) for order, period in head["orders"].items()}, int(head["birth"])),
+    )
 
 
 @frozen

@@ -1,0 +1,55 @@
+"""Entries of the lists of namespaces, actors and runs, and what this process knows of them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ..records.framing import Record
+from ..records.local_cache import Recent
+from .ids import Lane
+from .layout import ThreadPlace, actors_lane, run_lane
+from .listed import Listed
+from .records import actor_record, namespace_record, run_record
+
+
+@frozen
+class RegistryEntry:
+    """An entry that a list must have before a checkpoint is put.
+
+    Each period has its own, since events do not live for ever.
+    """
+
+    lane: Lane
+    record: Record
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The key under which :class:`~..records.local_cache.Recent` remembers it."""
+        return (self.lane.actor, self.lane.session, *map(str, self.record.head.values()))
+
+
+def namespace_entry(place: ThreadPlace, namespace: str, order: str, period: int) -> RegistryEntry:
+    """Return the entry of a namespace with ids of this order, in the list of its thread."""
+    return RegistryEntry(place.namespaces, _of(period, namespace_record(place.thread_id, namespace, order)))
+
+
+def actor_entry(place: ThreadPlace, period: int) -> RegistryEntry:
+    """Return the entry of a thread's actor."""
+    return RegistryEntry(actors_lane(place.thread_id), _of(period, actor_record(place.actor)))
+
+
+def run_entry(place: ThreadPlace, run_id: str, period: int) -> RegistryEntry:
+    """Return the entry of a thread in the list of a run."""
+    return RegistryEntry(run_lane(run_id), _of(period, run_record(place.actor, place.thread_id)))
+
+
+def _of(period: int, record: Record) -> Record:
+    return Record({**record.head, "period": period})
+
+
+def learn(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> None:
+    """Remember what the lists name of a namespace."""
+    for order, periods in listed.orders.items():
+        for period in periods:
+            recent.learn(place.key, namespace_entry(place, namespace, order, period).key)
+            recent.learn(place.key, actor_entry(place, period).key)

@@ -1,0 +1,113 @@
+"""What the lists must name before a checkpoint is put: its namespace, its thread's actor, and its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from attrs import frozen
+
+from ...domain.ids import time_of
+from ..operation import Operation
+from ..records.checkpoints import Head
+from ..records.framing import Record
+from ..records.ordering import order_and_time
+from .entries import RegistryEntry, actor_entry, learn, namespace_entry, run_entry
+from .get import Settings
+from .ids import Lane
+from .lanes import Append
+from .layout import ThreadPlace
+from .listed import Listed, ListedReader, read_on
+from .records import known, listing_record
+
+UNKNOWN = -1
+"""The period of what the list of namespaces has had for some time."""
+
+
+@frozen
+class Registration:
+    """What the lists lack of a checkpoint.
+
+    Attributes:
+        entries: to append before the checkpoint.
+        notes: to append with it, in the namespace's own lane: the entries are there.
+        keys: what this process knows then.
+    """
+
+    entries: Sequence[RegistryEntry]
+    notes: Sequence[Append]
+    keys: Sequence[tuple[str, ...]]
+
+
+def look(
+    settings: Settings, place: ThreadPlace, head: Head, run_id: str | None, beside: Sequence[Lane] = ()
+) -> Operation[tuple[Registration, list[list[Record]]]]:
+    """Find out what the lists lack of a checkpoint.
+
+    One round of reading, or none if all was met lately; one more for a namespace that a former version stored.
+
+    Args:
+        settings: of the backend.
+        place: the thread.
+        head: the checkpoint.
+        run_id: its run.
+        beside: other lanes to read in the same round.
+
+    Returns:
+        What the lists lack, and the records of the other lanes.
+    """
+    namespace, stamp = head.namespace, head.stamp
+    order, _ = order_and_time(head.checkpoint_id, stamp)
+    period = stamp // settings.renewal
+    of_namespace, of_actor = namespace_entry(place, namespace, order, period), actor_entry(place, period)
+    needed = [of_namespace, of_actor, *([run_entry(place, run_id, period)] if run_id is not None else [])]
+    unknown = [entry for entry in needed if not settings.recent.knows(place.key, entry.key)]
+    # That of the root says whether the actor is listed.
+    asked = {namespace: of_namespace in unknown, "": of_actor in unknown or (not namespace and of_namespace in unknown)}
+    readers = {name: ListedReader(place.listed(name)) for name, is_asked in asked.items() if is_asked}
+    calls = [reader.call(settings.lanes) for reader in readers.values()]
+    if namespace in readers:
+        # Is there anything yet? A conversation may be in the root's index, so it is not read itself.
+        calls.append(settings.lanes.listing(place.index(namespace), 1, payloads=False))
+    runs = [entry for entry in unknown if entry not in (of_namespace, of_actor)]
+    replies, found = yield from settings.lanes.read_beside(calls, [*beside, *(entry.lane for entry in runs)])
+    several: dict[str, Listed] = {}
+    for (name, reader), reply in zip(readers.items(), replies, strict=False):
+        reader.take(reply)
+        several[name] = yield from read_on(settings.lanes, reader)
+        learn(settings.recent, place, name, several[name])
+    entries = [entry for entry, records in zip(runs, found[len(beside) :], strict=True) if entry.record not in records]
+    if of_actor in unknown and not any(listed.is_in(period) for listed in several.values()):
+        entries.append(of_actor)
+    notes: list[Append] = []
+    listed = several.get(namespace)
+    if listed is not None and period not in listed.orders.get(order, ()):
+        is_in_list = False
+        if listed.latest is None and (replies[-1]["events"] or replies[-1].get("nextToken")):
+            records = yield from settings.lanes.read(place.namespaces)
+            is_in_list = of_namespace.record in records
+            orders = known(records, place.namespaces).orders.get(namespace, ())
+            listed = Listed({order: frozenset([UNKNOWN]) for order in orders})
+        if not is_in_list:
+            entries.append(of_namespace)
+        notes.append(note(place, namespace, listed, {order: period}, stamp))
+    return Registration(entries, notes, [entry.key for entry in needed]), found[: len(beside)]
+
+
+def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str, int], stamp: int) -> Append:
+    """Return the record that says what the lists name of a namespace.
+
+    Args:
+        place: the thread.
+        namespace: of the checkpoints.
+        listed: what was said before, which is said again.
+        orders: the periods in which the lists got the orders of its ids lately.
+        stamp: the time.
+    """
+    former = {order: max(periods) for order, periods in listed.orders.items()}
+    record = listing_record(namespace, {**former, **orders}, min(listed.births, default=stamp))
+    moment = time_of(stamp)
+    if listed.latest is not None:
+        # Clocks differ, and what is said last has to come first.
+        moment = max(moment, listed.latest + timedelta(milliseconds=1))
+    return place.listed(namespace), record, moment
