@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from statekeep.domain import InvalidInput
+from statekeep.repositories.aws import AwsClient
 from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
 
@@ -152,6 +154,25 @@ class Memory:
         request = {"namespace": "/n", "searchCriteria": criteria, **more}
         pages = self.client.get_paginator("retrieve_memory_records").paginate(memoryId=self.id, **request)
         return [summary for page in pages for summary in page["memoryRecordSummaries"]]
+
+
+def hold_the_first(boto_client: Any, client: AwsClient, others: int, actor: str | None = None) -> Callable[[], None]:
+    """Send the first CreateEvent (of an actor) not before so many calls wait for it.
+
+    Returns a function that ends this.
+    """
+    first = iter([True])
+
+    def hold(params: Any, **_: Any) -> None:
+        if actor in (None, params["actorId"]) and next(first, False):
+            deadline = time.monotonic() + 60
+            while client._joiner.waiting < others:
+                assert time.monotonic() < deadline, f"{client._joiner.waiting} calls wait, not {others}"
+                time.sleep(0.005)
+
+    name = "provide-client-params.bedrock-agentcore.CreateEvent"
+    boto_client.meta.events.register(name, hold)
+    return lambda: boto_client.meta.events.unregister(name, hold)
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:

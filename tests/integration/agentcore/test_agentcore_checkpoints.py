@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import string
 from collections.abc import Callable, Iterator
@@ -30,11 +31,11 @@ from statekeep.repositories.agentcore.layout import ThreadPlace, actors_lane, ru
 from statekeep.repositories.agentcore.listed import Listed, ListedReader, read_on
 from statekeep.repositories.agentcore.registry import note
 from statekeep.repositories.aws import open_client
-from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.repositories.operation import run
-from statekeep.testing.aws import AwsEmulator, cut_after, cut_before, slow
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, slow
 
-from .emulated import Memory
+from .emulated import Memory, hold_the_first
 
 ONCE = Config(retries={"total_max_attempts": 1})
 
@@ -307,6 +308,74 @@ def test_what_is_listed_is_said_again_each_day(aws: AwsEmulator, connect: Open, 
     # A clock that is behind.
     append(read(3), "uuid7", 1)
     assert read(3).orders["uuid7"] >= {1}
+
+
+def test_pending_writes_of_parallel_tasks_share_events() -> None:
+    """The service takes ten events a second for one session."""
+    with AwsEmulator(agentcore=AgentCoreRules(quotas=True)) as aws:
+        boto_client = aws.client("bedrock-agentcore", config=ONCE)
+        client = open_client("bedrock-agentcore", client=boto_client)
+        backend = AgentCoreCheckpoints(client, aws.memory_id, grace=0)
+        keep = CheckpointRepository(backend)
+        first, second = step(0), step(1)
+        keep.put(first)
+        keep.put(second)
+        end = hold_the_first(boto_client, client, 59)
+        with aws.record() as calls, ThreadPoolExecutor(60) as pool:
+            done = [
+                pool.submit(keep.put_writes, "t", first.checkpoint_id, [write(f"{number}", f"task {number}", idx=-1)])
+                for number in range(60)
+            ]
+            assert [future.exception() for future in done] == [None] * 60
+        assert calls.operations == {"CreateEvent": 2}
+        end()
+
+        async def write_side_by_side() -> None:
+            async with AsyncCheckpointRepository(backend) as akeep:
+                end = hold_the_first(boto_client, client, 59)
+                await asyncio.gather(
+                    *(akeep.put_writes("t", second.checkpoint_id, [write(f"{n}", f"task {n}")]) for n in range(60))
+                )
+                end()
+                saved = await akeep.get("t")
+                assert saved is not None
+                assert {one.task_id: one.payload.data for one in saved.pending_writes} == expected
+
+        expected = {f"task {number}": f"{number}".encode() for number in range(60)}
+        saved = keep.get("t", checkpoint_id=first.checkpoint_id)
+        assert saved is not None
+        assert {one.task_id: one.payload.data for one in saved.pending_writes} == expected
+        # Later ones of a task replace it as before.
+        keep.put_writes("t", first.checkpoint_id, [write("later", "task 7", idx=-1)])
+        saved = keep.get("t", checkpoint_id=first.checkpoint_id)
+        assert saved is not None
+        assert [one.payload.data for one in saved.pending_writes if one.task_id == "task 7"] == [b"later"]
+        with aws.record() as calls:
+            asyncio.run(write_side_by_side())
+        assert calls.operations == {"CreateEvent": 2, "ListEvents": 3}
+        assert aws.totals.errors == {}
+
+
+def test_new_namespaces_of_parallel_tasks_share_events_of_their_list() -> None:
+    with AwsEmulator(agentcore=AgentCoreRules(quotas=True)) as aws:
+        boto_client = aws.client("bedrock-agentcore", config=ONCE)
+        client = open_client("bedrock-agentcore", client=boto_client)
+        backend = AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")
+        keep = CheckpointRepository(backend)
+        keep.put(step(0))
+
+        async def put_side_by_side() -> None:
+            akeep = AsyncCheckpointRepository(backend)
+            await asyncio.gather(*(akeep.put(step(1, namespace=f"sub:{n}")) for n in range(25)))
+
+        hold_the_first(boto_client, client, 24, threads_actor("ada"))
+        with aws.record() as calls:
+            asyncio.run(put_side_by_side())
+        # Index, checkpoint and note of each, and two events of the list.
+        assert calls.operations == {"ListEvents": 50, "CreateEvent": 77}
+        assert (
+            len(list(CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")).list("t"))) == 26
+        )
 
 
 # -- where it may be cut off

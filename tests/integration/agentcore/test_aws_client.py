@@ -12,11 +12,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import trustme
+from attrs import evolve
 from botocore.config import Config
 
 from statekeep.domain import (
@@ -30,7 +32,7 @@ from statekeep.domain import (
     Unavailable,
     Unsupported,
 )
-from statekeep.repositories.aws import AwsCall, AwsCalls, AwsClient, NotFound, open_client
+from statekeep.repositories.aws import AwsCall, AwsCalls, AwsClient, Joins, NotFound, Request, open_client
 from statekeep.testing.aws import (
     AwsEmulator,
     Fault,
@@ -44,7 +46,7 @@ from statekeep.testing.aws import (
 )
 from tests.integration.tls_proxy import TlsProxy
 
-from .emulated import START
+from .emulated import START, hold_the_first
 
 pytestmark = pytest.mark.anyio
 
@@ -201,6 +203,142 @@ async def test_cancelling_leaves_the_call_to_its_end(aws: AwsEmulator, client: A
 def test_an_operation_that_there_is_not(client: AwsClient) -> None:
     with pytest.raises(InvalidInput, match="CreateEvents"):
         client.execute(AwsCall("CreateEvents", {}))
+
+
+# -- calls that go out as one
+
+
+def joining(memory_id: str, blob: str, session: str = "s", size: int = 1) -> AwsCall:
+    joins = Joins((memory_id, session), "payload", 1, size, most_items=100, most_size=1000)
+    return evolve(create(memory_id, blob, session), joins=joins)
+
+
+@pytest.fixture
+def held(aws: AwsEmulator) -> Iterator[Callable[[int], AwsClient]]:
+    """Makes a client whose first CreateEvent waits until so many others wait for it."""
+    boto = aws.client(AGENTCORE, config=ONCE)
+    ends = []
+
+    def held(others: int) -> AwsClient:
+        client = open_client(AGENTCORE, client=boto)
+        ends.append(hold_the_first(boto, client, others))
+        return client
+
+    yield held
+    for end in ends:
+        end()
+
+
+def in_threads(client: AwsClient, requests: Sequence[Request]) -> list[Any]:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        futures = [pool.submit(client.execute, request) for request in requests]
+        return [future.exception() or future.result() for future in futures]
+
+
+async def in_tasks(client: AwsClient, requests: Sequence[Request]) -> list[Any]:
+    return await asyncio.gather(*map(client.aexecute, requests), return_exceptions=True)
+
+
+def payloads(client: AwsClient, memory_id: str, session: str = "s") -> list[list[str]]:
+    events = client.execute(read(memory_id, session))["events"]
+    return [[item["blob"] for item in event["payload"]] for event in events]
+
+
+@pytest.mark.parametrize("face", ["threads", "tasks"])
+async def test_calls_that_wait_for_each_other_go_out_as_one(
+    face: str, aws: AwsEmulator, memory_id: str, held: Callable[[int], AwsClient]
+) -> None:
+    client = held(49)
+    requests: list[Request] = [joining(memory_id, f"{number}") for number in range(49)]
+    requests.append(AwsCalls([joining(memory_id, "49"), create(memory_id, "other", "t")]))
+    with aws.record() as calls:
+        replies = in_threads(client, requests) if face == "threads" else await in_tasks(client, requests)
+    assert not [reply for reply in replies if isinstance(reply, BaseException)]
+    assert calls.operations == {"CreateEvent": 3}
+    found = payloads(client, memory_id)
+    assert sorted(map(len, found)) == [1, 49]
+    # Each is answered by the event that it is in.
+    ids = {blob: event["eventId"] for event in client.execute(read(memory_id))["events"] for blob in texts(event)}
+    assert [reply["event"]["eventId"] for reply in replies[:49]] == [ids[f"{number}"] for number in range(49)]
+    assert replies[49][0]["event"]["eventId"] == ids["49"]
+    # And then the next one goes out at once.
+    client.execute(joining(memory_id, "later"))
+    assert ["later"] in payloads(client, memory_id)
+
+
+def texts(event: Any) -> list[str]:
+    return [item["blob"] for item in event["payload"]]
+
+
+async def test_calls_that_are_too_many_or_too_large_for_one(
+    aws: AwsEmulator, memory_id: str, held: Callable[[int], AwsClient]
+) -> None:
+    client = held(209)
+    large = [joining(memory_id, f"large {number}", size=600) for number in range(4)]
+    requests = [joining(memory_id, "first"), *large, *(joining(memory_id, f"{number}") for number in range(205))]
+    with aws.record() as calls:
+        await in_tasks(client, requests)
+    # The first, three of the large ones, the last of them with 99 others, 100, and 6.
+    assert sorted(map(len, payloads(client, memory_id))) == [1, 1, 1, 1, 6, 100, 100]
+    assert len(calls) == 7
+    assert sum(one.count("7") for one in payloads(client, memory_id)) == 1
+
+
+@pytest.mark.parametrize("face", ["threads", "tasks"])
+async def test_an_error_of_a_joined_call_reaches_each_caller(
+    face: str, aws: AwsEmulator, memory_id: str, held: Callable[[int], AwsClient]
+) -> None:
+    client = held(9)
+    aws.faults = [throttle("CreateEvent", skip=1, times=1)]
+    requests = [joining(memory_id, f"{number}") for number in range(10)]
+    replies = in_threads(client, requests) if face == "threads" else await in_tasks(client, requests)
+    errors = [reply for reply in replies if isinstance(reply, Throttled)]
+    assert len(errors) == 9
+    assert len({id(error) for error in errors}) == 9
+    assert len({str(error) for error in errors}) == 1
+    assert all(error.__cause__ is not None for error in errors)
+    assert [len(one) for one in payloads(client, memory_id)] == [1]
+    client.execute(joining(memory_id, "later"))
+
+
+async def test_who_is_cancelled_while_it_waits_is_left_out(
+    aws: AwsEmulator, memory_id: str, held: Callable[[int], AwsClient]
+) -> None:
+    client = held(3)
+    tasks = [asyncio.create_task(client.aexecute(joining(memory_id, f"{number}"))) for number in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]
+    tasks.append(asyncio.create_task(client.aexecute(joining(memory_id, "3"))))
+    await asyncio.gather(tasks[0], tasks[2], tasks[3])
+    assert sorted(payloads(client, memory_id)) == [["0"], ["2", "3"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_calls_of_its_parent(aws: AwsEmulator, memory_id: str) -> None:
+    client = opened(aws)
+    aws.faults = [slow(1.0, "CreateEvent", times=1)]
+    thread = threading.Thread(target=client.execute, args=[joining(memory_id, "parent")])
+    with aws.record() as calls:
+        thread.start()
+        while not client._joiner._queues:
+            time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            status = 1
+            try:
+                client.execute(joining(memory_id, "child"))
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        thread.join()
+    assert len(calls) == 2
+    assert sorted(payloads(client, memory_id)) == [["child"], ["parent"]]
+    client.close()
 
 
 # -- closing and forking

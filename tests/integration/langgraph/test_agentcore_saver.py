@@ -622,7 +622,7 @@ def _fields(fault: Any) -> dict[str, Any]:
 
 
 def test_quotas() -> None:
-    """A fan-out and a deletion exceed what the service takes in a second, and wait."""
+    """A fan-out and a deletion that exceed what the service takes in a second share events, or wait."""
     with AwsEmulator(agentcore=AgentCoreRules(quotas=True)) as aws:
         with AgentCoreMemorySaver(aws.memory_id, session=aws.session()) as saver:
             builder: Any = StateGraph(State).add_node("work", lambda number: {"log": [f"{number}"]})
@@ -631,7 +631,7 @@ def test_quotas() -> None:
             with aws.record() as calls:
                 done = graph.invoke({"log": []}, at(actor_id="ada"))
             assert done["log"] == [f"{number}" for number in range(25)]
-            assert {call.status for call in calls} == {200, 201, 429}
+            assert {call.status for call in calls} <= {200, 201, 429}
             found = saver.get_tuple(at(actor_id="ada"))
             assert found is not None
             assert found.checkpoint["channel_values"]["log"] == done["log"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ...domain import Throttled
-from ..aws import AwsCall, AwsCalls
+from ..aws import AwsCall, AwsCalls, Joins
 from ..operation import Operation
 from ..records.framing import PIECE, Record, pieces, records
 from .ids import Lane
@@ -31,6 +31,15 @@ PATIENCE: Final = 20
 """Attempts at deletions that the service throttles."""
 
 
+EVENT: Final = 9_900_000
+"""Bytes of an event at most, less than the service's 10 MB."""
+
+EVENT_ITEMS: Final = 100
+"""Records of an event, the service's limit."""
+
+ITEM: Final = 16
+"""Bytes of an event around each record, about."""
+
 Append = tuple[Lane, Record, datetime]
 """Where to append what, and what orders the lane, to the millisecond."""
 
@@ -47,7 +56,7 @@ class Lanes:
     memory_id: str
     piece: int = PIECE
 
-    def appends(self, lane: Lane, record: Record, at: datetime) -> list[AwsCall]:
+    def appends(self, lane: Lane, record: Record, at: datetime, *, is_shared: bool = False) -> list[AwsCall]:
         """Return the calls that append a record.
 
         There is one, or more if it is larger than an event may be.
@@ -59,13 +68,30 @@ class Lanes:
             lane: where to.
             record: what to append; the same again does no harm.
             at: what orders the lane, to the millisecond.
+            is_shared: whether an event may have several records of this lane. Then ``at`` is that of one of them, and
+                none can be deleted without the others.
         """
         where = self._where(lane) | {"eventTimestamp": at.astimezone(UTC), "extractionMode": "SKIP"}
-        return [AwsCall("CreateEvent", where | {"payload": [{"blob": text}]}) for text in pieces(record, self.piece)]
+        return [
+            AwsCall(
+                "CreateEvent",
+                where | {"payload": [{"blob": text}]},
+                joins=Joins((self.memory_id, lane), "payload", 1, len(text) + ITEM, EVENT_ITEMS, EVENT)
+                if is_shared
+                else None,
+            )
+            for text in pieces(record, self.piece)
+        ]
 
-    def append(self, appends: Sequence[Append]) -> Operation[None]:
-        """Append records side by side; when it fails, some of them may be there."""
+    def append(self, appends: Sequence[Append], shared: Sequence[Append] = ()) -> Operation[None]:
+        """Append records side by side; when it fails, some of them may be there.
+
+        Args:
+            appends: records with events of their own.
+            shared: those whose events other records of their lanes may share.
+        """
         calls = [call for append in appends for call in self.appends(*append)]
+        calls += [call for append in shared for call in self.appends(*append, is_shared=True)]
         for start in range(0, len(calls), ABREAST):
             yield _request(calls[start : start + ABREAST])
 

@@ -70,10 +70,13 @@ def store(
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
-    appends: list[Append] = [(entry.lane, entry.record, now) for entry in registration.entries]
+    # That of the namespaces has one thread's entries only, and is deleted as a whole.
+    entries = [(entry.lane, entry.record, now) for entry in registration.entries]
+    shared = [entry for entry in entries if entry[0] == place.namespaces]
+    appends: list[Append] = [entry for entry in entries if entry[0] != place.namespaces]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
     appends.append((place.index(head.namespace), index_record(head, run_id, order), moment))
-    yield from settings.lanes.append(appends)
+    yield from settings.lanes.append(appends, shared)
     commit = (place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)
     yield from settings.lanes.append([commit, *registration.notes])
     for key in registration.keys:
@@ -149,4 +152,4 @@ def put_writes(
     stamp = new_stamp()
     lane = settings.place(thread_id).checkpoint(namespace, checkpoint_id)
     record = writes_record(StoredWrites(namespace, checkpoint_id, writes, stamp))
-    yield from settings.lanes.append([(lane, record, time_of(stamp))])
+    yield from settings.lanes.append([], shared=[(lane, record, time_of(stamp))])

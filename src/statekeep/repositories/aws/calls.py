@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
+
+
+@frozen
+class Joins:
+    """How a call may go out as one with others of this process that wait for the same.
+
+    The lists of all are put behind each other; the other arguments are those of the call that came first.
+
+    Attributes:
+        key: equal for calls of one operation that may be joined.
+        argument: the name of the list.
+        items: how many the call's own list has.
+        size: bytes of it.
+        most_items: items of a call at most.
+        most_size: bytes of a call's list at most.
+    """
+
+    key: Hashable
+    argument: str
+    items: int
+    size: int
+    most_items: int
+    most_size: int
 
 
 @frozen
@@ -19,11 +42,13 @@ class AwsCall:
         arguments: keyword arguments of the client's method; they may hold what is not to be logged.
         missing_ok: the reply is ``None``, instead of an error, when what the call names is not there. For an event or a
             record in a memory of AgentCore, that may be the memory: ask it something else before.
+        joins: how it may go out as one with others, ``None`` for never. All of them get its reply, or its error.
     """
 
     operation: str
     arguments: Mapping[str, Any] = field(repr=False)
     missing_ok: bool = field(default=False, kw_only=True)
+    joins: Joins | None = field(default=None, kw_only=True)
 
 
 @frozen

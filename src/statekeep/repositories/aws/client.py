@@ -18,8 +18,9 @@ from .. import fork
 from ..copies import refuse
 from ..notices import aws_logger
 from ..workers import Workers
-from .calls import AwsCall, AwsCalls, Reply, Request
+from .calls import AwsCall, Reply, Request
 from .errors import NotFound, failure, rule_for
+from .joining import Joiner
 
 WORKERS: Final = 16
 """Threads at most; fewer if the client has fewer connections."""
@@ -29,6 +30,7 @@ class AwsClient:
     """Executes :class:`AwsCall` and :class:`AwsCalls` with one boto3 client.
 
     Calls side by side, and those of event loops, run in threads: as many as the client has connections, 16 at most.
+    Calls that may be joined go out as one when they wait for each other, see :mod:`.joining`.
     In a forked process a client of our own is made anew.
 
     Args:
@@ -65,6 +67,7 @@ class AwsClient:
         self._making = threading.Lock()
         self._workers = Workers(min(WORKERS, workers), "statekeep-aws")
         self._slow_request = slow_request
+        self._joiner = Joiner(self._workers, self._call)
         self._is_closed = False
         fork.follow(self)
 
@@ -109,10 +112,10 @@ class AwsClient:
         """
         self._check_open()
         if isinstance(request, AwsCall):
-            return self._call(request)
+            return self._here(request)
         if len(request.calls) == 1:
-            return [self._call(request.calls[0])]
-        futures = self._submitted(request)
+            return [self._here(request.calls[0])]
+        futures = [self._submitted(call) for call in request.calls]
         return _first_error_or_replies([(future.exception(), future) for future in futures])
 
     async def aexecute(self, request: Request) -> Reply:
@@ -122,8 +125,8 @@ class AwsClient:
         """
         self._check_open()
         if isinstance(request, AwsCall):
-            return await self._workers.run(self._call, request)
-        futures = self._submitted(request)
+            return await asyncio.wrap_future(self._submitted(request))
+        futures = [self._submitted(call) for call in request.calls]
         done = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         errors = [one if isinstance(one, BaseException) else None for one in done]
         return _first_error_or_replies(list(zip(errors, futures, strict=True)))
@@ -139,8 +142,13 @@ class AwsClient:
         """As :meth:`close`, from an event loop."""
         self.close()
 
-    def _submitted(self, request: AwsCalls) -> list[Future[Any]]:
-        return [self._workers.submit(self._call, call) for call in request.calls]
+    def _here(self, call: AwsCall) -> Any:
+        return self._call(call) if call.joins is None else self._submitted(call).result()
+
+    def _submitted(self, call: AwsCall) -> Future[Any]:
+        if call.joins is not None:
+            return self._joiner.submit(call, call.joins)
+        return self._workers.submit(self._call, call)
 
     def _call(self, call: AwsCall) -> Any:
         client = self._client or self._made()
