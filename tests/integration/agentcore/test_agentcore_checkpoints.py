@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from statekeep.domain import (
     Checkpoint,
     CorruptRecord,
     InvalidInput,
+    MissingChannels,
     Payload,
     PendingWrite,
     Unavailable,
@@ -133,7 +134,8 @@ def test_calls_of_writing(aws: AwsEmulator, keep: CheckpointRepository) -> None:
         child = step(number, parent.checkpoint_id, channels=channels)
         with aws.record() as calls:
             keep.put(child)
-        assert calls.operations == {"CreateEvent": 2 + changed}
+        # Whether the thread is still there is asked beside.
+        assert calls.operations == {"ListEvents": 1, "CreateEvent": 2 + changed}
         parent = child
     with aws.record() as calls:
         keep.put_writes("t", parent.checkpoint_id, [write("x", idx=n) for n in range(150)])
@@ -150,7 +152,7 @@ def test_a_put_after_a_get_reads_no_parent(aws: AwsEmulator, keep: CheckpointRep
     other.get("t")
     with aws.record() as calls:
         other.put(step(1, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
-    assert calls.operations == {"CreateEvent": 2}
+    assert calls.operations == {"ListEvents": 1, "CreateEvent": 2}
     with aws.record() as calls:
         connect().put(step(2, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
     # What the lists name, whether there is an index, and the parent.
@@ -193,7 +195,7 @@ def test_bytes_of_a_hundred_steps(aws: AwsEmulator, keep: CheckpointRepository, 
                 keep.put_writes("t", put.checkpoint_id, [write(f"{number}", task)])
             parent = put.checkpoint_id
     # 84 values of the messages are larger than 16 KiB, and the document; three are of the lists.
-    assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 3, "ListEvents": 2}
+    assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 3, "ListEvents": 2 + 99}
     assert calls.request_bytes <= 5_500_000
     with aws.record() as calls:
         saved = connect().get("t")
@@ -376,6 +378,89 @@ def test_new_namespaces_of_parallel_tasks_share_events_of_their_list() -> None:
         assert (
             len(list(CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")).list("t"))) == 26
         )
+
+
+# -- threads that another process deletes
+
+
+def test_a_thread_that_another_process_deleted_goes_on(aws: AwsEmulator, connect: Open, memory: Memory) -> None:
+    large = letters(20_000)
+    asked: list[list[str]] = []
+
+    def supply(names: Collection[str]) -> dict[str, Payload]:
+        asked.append(sorted(names))
+        return dict.fromkeys(names, large)
+
+    def child(parent: Checkpoint, number: int) -> Checkpoint:
+        channels = {"large": Channel.earlier(1), "small": Channel.of(number, letters(10))}
+        return step(number, parent.checkpoint_id, channels=channels).model_copy(
+            update={"metadata": {"run_id": "r", "step": number}}
+        )
+
+    here, there = connect(), connect()
+    backend: Any = there.backend
+    first = step(0, channels={"large": Channel.of(1, large)})
+    here.put(first)
+    second = child(first, 1)
+    here.put(second)
+    there.delete_thread("t")
+    third = child(second, 2)
+    with aws.record() as calls:
+        here.put(third, supply=supply)
+    assert asked == [["large"]]
+    # It is noticed beside the first event, and then all is looked up and stored as for a new thread.
+    assert calls.operations["CreateEvent"] <= 1 + 7
+    assert [thread.thread_id for thread in there.list_threads()] == ["t"]
+    [saved] = there.list("t")
+    assert saved.channels["large"].payload == large
+    assert run(backend.actors_of_thread("t"), backend.execute) == ["ada"]
+    assert run(backend.actors_of_run("r"), backend.execute) == ["ada"]
+
+    # Somebody else puts a thread of the same id, and both go on.
+    there.delete_thread("t")
+    there.put(step(10))
+    here.put(child(third, 3), supply=supply)
+    assert asked == [["large"]] * 2
+    assert [one.channels["large"].payload for one in connect().list("t") if one.channels] == [large]
+    assert run(backend.actors_of_run("r"), backend.execute) == ["ada"]
+
+    there.delete_thread("t")
+    assert run(backend.actors_of_thread("t"), backend.execute) == []
+    assert sessions(memory) == {}
+    # Without a function that has the values, nothing is stored that lacks them.
+    with pytest.raises(MissingChannels):
+        here.put(child(third, 4))
+    assert list(here.list("t")) == []
+
+
+def test_nothing_found_is_nothing_known(aws: AwsEmulator, connect: Open) -> None:
+    here, there = connect(), connect()
+    put = step(0, channels={"a": Channel.of(1, letters(20_000))})
+    here.put(put)
+    there.delete_thread("t")
+    assert here.get("t") is None
+    with aws.record() as calls:
+        here.put(put)
+    # As the first put of a thread.
+    assert calls.operations == {"ListEvents": 2, "CreateEvent": 6}
+    assert [one.thread_id for one in there.list_threads()] == ["t"]
+
+
+def test_a_thread_that_was_deleted_and_put_again_is_noticed_when_it_is_read(aws: AwsEmulator, connect: Open) -> None:
+    here, there = connect(), connect()
+    first = step(0, channels={"a": Channel.of(1, letters(20_000))})
+    first.metadata["run_id"] = "r"
+    here.put(first)
+    there.delete_thread("t")
+    there.put(step(1))
+    assert here.get("t") is not None
+    with pytest.raises(MissingChannels):
+        here.put(step(2, first.checkpoint_id, channels={"a": Channel.earlier(1)}))
+    again = step(3)
+    again.metadata["run_id"] = "r"
+    here.put(again)
+    backend: Any = there.backend
+    assert run(backend.actors_of_run("r"), backend.execute) == ["ada"]
 
 
 # -- where it may be cut off

@@ -45,8 +45,8 @@ class AgentCoreCheckpoints:
 
     A backend of :class:`~statekeep.CheckpointRepository`.
 
-    :meth:`put` trusts its cache of a thread for five minutes. If another process deletes a thread on which this one is
-    at work, checkpoints of these five minutes may lack channel values or a place in listings.
+    If another process deletes a thread while this one puts a checkpoint, that one may lack channel values or a place in
+    listings. The next :meth:`put` notices, and stores again what the thread needs.
 
     Args:
         client: see :func:`~statekeep.repositories.aws.open_client`.
@@ -139,7 +139,7 @@ class AgentCoreCheckpoints:
         await self._client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Store a checkpoint: two calls, and one more for each large value.
+        """Store a checkpoint: two calls, one more for each large value, and one to read beside the first.
 
         For a thread that was not met lately there is a round of reading, too.
         """

@@ -11,7 +11,7 @@ from ..records.checkpoints import Stored, StoredWrites, writes_record
 from .get import Settings, chunks, read_indexes, read_lanes, read_values
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
-from .put import store
+from .put import commit, prepare
 from .registry import look
 
 
@@ -48,5 +48,6 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
     values: dict[str, Payload] = yield from read_values(settings, source, wanted)
     run_id = head.run_id
     registration, _ = yield from look(settings, target, head, run_id)
-    yield from store(settings, target, head, run_id, values, registration)
+    yield from prepare(settings, target, head, run_id, values, registration)
+    yield from commit(settings, target, head, registration)
     sent.update(f"{head.namespace}/{value}" for value in values)

@@ -93,6 +93,8 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     yield from _remove_records(sweep, [actors_lane(thread_id)], actor_record(place.actor))
     if listed.thread_id is not None:
         yield from sweep.clear([place.namespaces])
+    # Those who put meanwhile, and found their entries missing, may have added them just before the lists were emptied.
+    yield from settings.lanes.clear([place.listed(namespace) for namespace in indexes])
     settings.recent.forget(place.key)
 
 

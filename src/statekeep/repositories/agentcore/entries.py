@@ -47,9 +47,38 @@ def _of(period: int, record: Record) -> Record:
     return Record({**record.head, "period": period})
 
 
-def learn(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> None:
-    """Remember what the lists name of a namespace."""
+def is_same(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> bool:
+    """Return whether the namespace is the one that this process met.
+
+    It is not when the thread was deleted, even if somebody put a thread of this id since.
+    """
+    return any(recent.knows(place.key, _birth_key(namespace, birth)) for birth in listed.births)
+
+
+def learn(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> bool:
+    """Remember what the lists name of a namespace.
+
+    Returns:
+        Whether what was known of the thread had to be forgotten: it was deleted since.
+    """
+    is_another = recent.knows(place.key, _birth_key(namespace)) and not is_same(recent, place, namespace, listed)
+    if is_another:
+        recent.forget(place.key)
+    learn_birth(recent, place, namespace, *listed.births)
     for order, periods in listed.orders.items():
         for period in periods:
             recent.learn(place.key, namespace_entry(place, namespace, order, period).key)
             recent.learn(place.key, actor_entry(place, period).key)
+    return is_another
+
+
+def learn_birth(recent: Recent, place: ThreadPlace, namespace: str, *births: int) -> None:
+    """Remember by which stamps a namespace is known again."""
+    for birth in births:
+        recent.learn(place.key, _birth_key(namespace, birth))
+        recent.learn(place.key, _birth_key(namespace))
+
+
+def _birth_key(namespace: str, birth: int | None = None) -> tuple[str, ...]:
+    """Return the key under which :class:`~..records.local_cache.Recent` remembers a birth, or that it knows any."""
+    return ("birth", namespace, "" if birth is None else str(birth))

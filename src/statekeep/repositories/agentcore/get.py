@@ -183,6 +183,9 @@ def get(
     else:
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
     if found is None or found.head is None:
+        if namespace == "":
+            # Another process may have deleted the thread. A nested namespace is often looked for before there is one.
+            settings.recent.forget(place.key)
         return None
     settings.recent.keep(place.key, namespace, found.checkpoint_id, found.head.channels)
     [saved] = yield from complete(settings, place, [found])

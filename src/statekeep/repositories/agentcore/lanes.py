@@ -83,17 +83,27 @@ class Lanes:
             for text in pieces(record, self.piece)
         ]
 
-    def append(self, appends: Sequence[Append], shared: Sequence[Append] = ()) -> Operation[None]:
+    def append(
+        self, appends: Sequence[Append], shared: Sequence[Append] = (), beside: Sequence[AwsCall] = ()
+    ) -> Operation[list[Any]]:
         """Append records side by side; when it fails, some of them may be there.
 
         Args:
             appends: records with events of their own.
             shared: those whose events other records of their lanes may share.
+            beside: calls to make side by side with them.
+
+        Returns:
+            The replies to the calls beside.
         """
-        calls = [call for append in appends for call in self.appends(*append)]
+        calls = [*beside, *(call for append in appends for call in self.appends(*append))]
         calls += [call for append in shared for call in self.appends(*append, is_shared=True)]
+        answers: list[Any] = []
         for start in range(0, len(calls), ABREAST):
-            yield _request(calls[start : start + ABREAST])
+            some = calls[start : start + ABREAST]
+            reply = yield _request(some)
+            answers += reply if len(some) > 1 else [reply]
+        return answers[: len(beside)]
 
     def read(self, lane: Lane, *, newest: int | None = None) -> Operation[list[Record]]:
         """Return the records of a lane, the newest first.

@@ -41,6 +41,10 @@ class Listed:
     births: frozenset[int] = frozenset()
     latest: datetime | None = None
 
+    def birth(self, now: int) -> int:
+        """Return the stamp that tells the thread from others of its id; ``now`` for one that is new."""
+        return min(self.births, default=now)
+
     def is_in(self, period: int) -> bool:
         """Return whether the lists got something in a period: the actor of the thread is listed in it, too."""
         return any(period in periods for periods in self.orders.values())

@@ -1,8 +1,11 @@
 """Writing checkpoints and pending writes.
 
-A put appends values, the index's event and whatever the lists lack, side by side, and then the checkpoint itself; with
-it the note that the lists have what they lacked.
-That is the commit: until then readers that follow the index find no checkpoint there, and skip it.
+A put appends values, the index's event and whatever the lists lack, side by side, and then the checkpoint itself.
+That is the commit: until then readers that follow the index find no checkpoint there, and skip it. Between them goes the
+note that the lists have what they lacked, if they lacked something.
+
+What this process remembers of a thread saves reading. Side by side with the appends it asks whether the thread is still
+that one; if another process deleted it, all is looked up again before the commit.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from ..records.channels import Resolved, find_earlier, inherit, needs_parent, pl
 from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, value_record, writes_record
 from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
+from .entries import is_same, learn, learn_birth
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .lanes import Append
 from .layout import ThreadPlace, value_name
+from .listed import ListedReader
 from .records import index_record
-from .registry import Registration, look
+from .registry import Registration, is_remembered, look
 
 
 def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
@@ -39,26 +44,32 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     place = settings.place(checkpoint.thread_id)
     head = Head.of(checkpoint)
     run_id = run_of(checkpoint.metadata)
-    inherited, registration = yield from _look(settings, place, checkpoint, head, run_id)
-    resolved, missing = inherit(checkpoint.channels, inherited)
-    if missing:
-        resolved |= yield from _earlier(settings, place, checkpoint, missing)
-    yield from _renew(settings, place, checkpoint, resolved, head.stamp)
-    if lacking_values := valueless(resolved):
-        resolved |= supplied(checkpoint, lacking_values, supply, str(place.index(checkpoint.namespace)))
-    channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
-    yield from store(settings, place, evolve(head, channels=channels), run_id, values, registration)
+    while True:
+        inherited, registration = yield from _look(settings, place, checkpoint, head, run_id)
+        resolved, missing = inherit(checkpoint.channels, inherited)
+        if missing:
+            resolved |= yield from _earlier(settings, place, checkpoint, missing)
+        yield from _renew(settings, place, checkpoint, resolved, head.stamp)
+        if lacking_values := valueless(resolved):
+            resolved |= supplied(checkpoint, lacking_values, supply, str(place.index(checkpoint.namespace)))
+        channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
+        head = evolve(head, channels=channels)
+        if (yield from prepare(settings, place, head, run_id, values, registration)):
+            break
+        # Another process deleted the thread, so what this one knows of its lists and values is wrong.
+        settings.recent.forget(place.key)
+    yield from commit(settings, place, head, registration)
 
 
-def store(
+def prepare(
     settings: Settings,
     place: ThreadPlace,
     head: Head,
     run_id: str | None,
     values: Mapping[str, Payload],
     registration: Registration,
-) -> Operation[None]:
-    """Store a checkpoint whose channels say where their values are.
+) -> Operation[bool]:
+    """Store all that must be there before a checkpoint whose channels say where their values are.
 
     Args:
         settings: of the backend.
@@ -67,6 +78,9 @@ def store(
         run_id: its run, which is in its metadata.
         values: those to store first, by the names of their lanes.
         registration: what the lists lack.
+
+    Returns:
+        Whether the thread is the one that this process knows. It is read side by side.
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
@@ -76,11 +90,26 @@ def store(
     appends: list[Append] = [entry for entry in entries if entry[0] != place.namespaces]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
     appends.append((place.index(head.namespace), index_record(head, run_id, order), moment))
-    yield from settings.lanes.append(appends, shared)
-    commit = (place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), now)
-    yield from settings.lanes.append([commit, *registration.notes])
+    reader = ListedReader(place.listed(head.namespace))
+    beside = [reader.call(settings.lanes)] if registration.is_remembered else []
+    for reply in (yield from settings.lanes.append(appends, shared, beside)):
+        reader.take(reply)
+        listed = reader.listed()
+        if not is_same(settings.recent, place, head.namespace, listed):
+            return False
+        learn(settings.recent, place, head.namespace, listed)
+    return True
+
+
+def commit(settings: Settings, place: ThreadPlace, head: Head, registration: Registration) -> Operation[None]:
+    """Store a checkpoint for which all is prepared."""
+    record = (place.checkpoint(head.namespace, head.checkpoint_id), head_record(head), time_of(head.stamp))
+    yield from settings.lanes.append(registration.notes)
+    yield from settings.lanes.append([record])
     for key in registration.keys:
         settings.recent.learn(place.key, key)
+    if registration.birth is not None:
+        learn_birth(settings.recent, place, head.namespace, registration.birth)
     settings.recent.keep(place.key, head.namespace, head.checkpoint_id, head.channels)
 
 
@@ -96,13 +125,13 @@ def _look(
     lanes: list[Lane] = []
     if parent_id is not None and needs_parent(checkpoint):
         inherited = settings.recent.channels(place.key, namespace, parent_id)
-        if inherited is None:
+        if inherited is None or not is_remembered(settings, place, head):
             lanes.append(place.checkpoint(namespace, parent_id))
     registration, found = yield from look(settings, place, head, run_id, lanes)
-    if inherited is None:
-        parent = stored(found[0], str(lanes[0]))
+    for records in found:
+        parent = stored(records, str(lanes[0]))
         inherited = parent.head.channels if parent is not None and parent.head is not None else {}
-    return inherited, registration
+    return inherited or {}, registration
 
 
 def _earlier(

@@ -30,13 +30,24 @@ class Registration:
 
     Attributes:
         entries: to append before the checkpoint.
-        notes: to append with it, in the namespace's own lane: the entries are there.
+        notes: to append then, in the namespace's own lane: the entries are there.
         keys: what this process knows then.
+        birth: the stamp by which it knows the namespace then, if the note says it.
+        is_remembered: whether the namespace was met lately, and so nothing was read of it.
     """
 
     entries: Sequence[RegistryEntry]
     notes: Sequence[Append]
     keys: Sequence[tuple[str, ...]]
+    birth: int | None
+    is_remembered: bool
+
+
+def is_remembered(settings: Settings, place: ThreadPlace, head: Head) -> bool:
+    """Return whether the lists had what they must have of a checkpoint's namespace when it was met lately."""
+    order, _ = order_and_time(head.checkpoint_id, head.stamp)
+    entry = namespace_entry(place, head.namespace, order, head.stamp // settings.renewal)
+    return settings.recent.knows(place.key, entry.key)
 
 
 def look(
@@ -75,11 +86,13 @@ def look(
     for (name, reader), reply in zip(readers.items(), replies, strict=False):
         reader.take(reply)
         several[name] = yield from read_on(settings.lanes, reader)
-        learn(settings.recent, place, name, several[name])
+        if learn(settings.recent, place, name, several[name]):
+            return (yield from look(settings, place, head, run_id, beside))
     entries = [entry for entry, records in zip(runs, found[len(beside) :], strict=True) if entry.record not in records]
     if of_actor in unknown and not any(listed.is_in(period) for listed in several.values()):
         entries.append(of_actor)
     notes: list[Append] = []
+    birth = None
     listed = several.get(namespace)
     if listed is not None and period not in listed.orders.get(order, ()):
         is_in_list = False
@@ -91,7 +104,9 @@ def look(
         if not is_in_list:
             entries.append(of_namespace)
         notes.append(note(place, namespace, listed, {order: period}, stamp))
-    return Registration(entries, notes, [entry.key for entry in needed]), found[: len(beside)]
+        birth = listed.birth(stamp)
+    keys = [entry.key for entry in unknown]
+    return Registration(entries, notes, keys, birth, namespace not in readers), found[: len(beside)]
 
 
 def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str, int], stamp: int) -> Append:
@@ -105,7 +120,7 @@ def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str
         stamp: the time.
     """
     former = {order: max(periods) for order, periods in listed.orders.items()}
-    record = listing_record(namespace, {**former, **orders}, min(listed.births, default=stamp))
+    record = listing_record(namespace, {**former, **orders}, listed.birth(stamp))
     moment = time_of(stamp)
     if listed.latest is not None:
         # Clocks differ, and what is said last has to come first.
