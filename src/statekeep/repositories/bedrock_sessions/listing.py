@@ -79,8 +79,11 @@ def _next(settings: Settings, query: CheckpointQuery, cursor: Cursor) -> Operati
         # They were read for the page before: the session may be deleted since.
         yield from settings.steps.session(cursor.thread_id)
     while True:
+        wanted = size - len(cursor.ready)
         while len(cursor.ready) < size and cursor.batches:
-            yield from _read_on(settings, query, cursor, size)
+            yield from _read_on(settings, query, cursor, wanted)
+            # Few fulfil the query: read more at a time.
+            wanted = min(2 * wanted, ABREAST)
         if cursor.ready or not cursor.threads:
             some, cursor.ready = cursor.ready[:size], cursor.ready[size:]
             return some
@@ -101,11 +104,11 @@ def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id
         one = yield from find(settings, thread_id, query.namespace, query.checkpoint_id, steps)
         cursor.ready = [one] if one is not None and _fits(query, one) else []
         return
-    cursor.batches = [batch for batch in batches(grouped(steps)) if _may_fit(query, batch[0].heads[0])]
+    cursor.batches = list(batches([group for group in grouped(steps) if _may_fit(query, group.heads[0])]))
 
 
 def _may_fit(query: CheckpointQuery, step: Step) -> bool:
-    """Return whether a checkpoint, or another of its batch, may fulfil a query."""
+    """Return whether a checkpoint may fulfil a query, as far as the id of its step tells."""
     if step.order == TEXT:
         return True
     for text in (query.before, query.checkpoint_id):
@@ -116,10 +119,10 @@ def _may_fit(query: CheckpointQuery, step: Step) -> bool:
     return True
 
 
-def _read_on(settings: Settings, query: CheckpointQuery, cursor: Cursor, size: int) -> Operation[None]:
-    """Read the heads of as many checkpoints as are needed, of one batch at least."""
+def _read_on(settings: Settings, query: CheckpointQuery, cursor: Cursor, wanted: int) -> Operation[None]:
+    """Read the heads of so many checkpoints, of one batch at least."""
     groups: list[Group] = []
-    while cursor.batches and (not groups or len(groups) + len(cursor.batches[0]) <= size - len(cursor.ready)):
+    while cursor.batches and (not groups or len(groups) + len(cursor.batches[0]) <= wanted):
         groups += cursor.batches.pop(0)
     found = yield from read_heads(settings, cursor.thread_id, groups, keep_values=len(groups) <= SIZE)
     cursor.ready += [one for one in found if _fits(query, one)]
