@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.config import Config
 
-from statekeep.domain import Checkpoint, Payload, PendingWrite, new_checkpoint_id
+from statekeep.domain import (
+    Channel,
+    Checkpoint,
+    InvalidInput,
+    Payload,
+    PendingWrite,
+    SavedCheckpoint,
+    new_checkpoint_id,
+)
 from statekeep.repositories.aws import open_client
-from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
+from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, ids
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.testing.aws import AwsEmulator
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +78,23 @@ def write(value: str, task: str = "task", idx: int = 0) -> PendingWrite:
     return PendingWrite(task_id=task, idx=idx, channel="c", payload=Payload(encoding="json", data=value.encode()))
 
 
-def requests_of(keep: CheckpointRepository, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Returns a list to which each request is added, of one call or of several side by side."""
+def requests_of(
+    keep: CheckpointRepository, monkeypatch: pytest.MonkeyPatch, after: tuple[int, Callable[[], None]] | None = None
+) -> list[Any]:
+    """Returns a list to which each request is added, of one call or of several side by side.
+
+    ``after`` so many requests something else happens.
+    """
     client = backend(keep).client
     requests: list[Any] = []
     answer = client.execute
 
     def execute(request: Any) -> Any:
         requests.append(request)
-        return answer(request)
+        reply = answer(request)
+        if after is not None and len(requests) == after[0]:
+            after[1]()
+        return reply
 
     monkeypatch.setattr(client, "execute", execute)
     return requests
@@ -107,3 +126,140 @@ def test_a_filter_that_few_fulfil_takes_few_rounds(
     assert found.metadata == {"step": 3}
     # The listing; 1, 2, 4, 8, 16, 32 and 32 heads, and the last five.
     assert len(requests) == 9
+
+
+# -- deletions meanwhile
+
+
+def test_a_session_that_is_deleted_while_it_is_read(keep: CheckpointRepository, connect: Open) -> None:
+    """Whatever comes just before the deletion: all of it is read, or it is said that the session is gone."""
+
+    def put(thread: str) -> list[Checkpoint]:
+        made: list[Checkpoint] = []
+        for number in range(4):
+            one = Checkpoint(
+                thread_id=thread,
+                checkpoint_id=f"0190a5f0-{number:04}-7000-8000-000000000000",
+                parent_id=made[-1].checkpoint_id if made else None,
+                channels={"large": Channel.of(1, letters(9_000)) if not made else Channel.earlier(1)},
+            )
+            keep.put(one)
+            keep.put_writes(thread, one.checkpoint_id, [write("x")])
+            made.append(one)
+        return made
+
+    reads: dict[str, Callable[[CheckpointRepository, str], Any]] = {
+        "get": lambda own, thread: own.get(thread),
+        "list": lambda own, thread: list(own.list(thread)),
+        "ancestors": lambda own, thread: own.ancestors(thread, channels=["c"]),
+        "reindex": lambda own, thread: own.reindex(thread),
+        "list_threads": lambda own, thread: [one.updated_at for one in own.list_threads(prefix=thread)],
+        "continue_thread": lambda own, thread: strip(own.get(backend(own).continue_thread(thread))),
+    }
+    for name, read in reads.items():
+        thread = backend(keep).create_thread()
+        put(thread)
+        whole = read(connect(), thread)
+        for count in range(1, 100):
+            thread = backend(keep).create_thread()
+            put(thread)
+            other = connect()
+            with pytest.MonkeyPatch.context() as patch:
+                requests = requests_of(other, patch, after=(count, lambda: keep.delete_thread(thread)))
+                try:
+                    found = read(other, thread)
+                except InvalidInput as error:
+                    assert "no session" in str(error), name
+                    continue
+            if name == "list_threads":
+                assert len(found) <= 1
+            else:
+                assert strip(found) == strip(whole), (name, count)
+            if len(requests) < count:
+                break
+        else:
+            raise AssertionError(name)
+
+
+def strip(found: Any) -> Any:
+    """What is found, whatever the session's name is."""
+    if isinstance(found, list):
+        return [strip(one) for one in found]
+    return (
+        found.model_copy(update={"thread_id": "", "created_at": EPOCH}) if isinstance(found, SavedCheckpoint) else found
+    )
+
+
+# -- what is held in memory
+
+
+def test_no_more_than_a_few_steps_are_held_whole(keep: CheckpointRepository, thread: str, connect: Open) -> None:
+    size = 40_000
+    for number in range(400):
+        large = {"new": Channel.of(number, letters(size, number))}
+        keep.put(Checkpoint(thread_id=thread, checkpoint_id=f"step {number:03}", channels=large))
+    other = connect()
+    for read in (
+        lambda: next(iter(other.list(thread, limit=1))),
+        lambda: other.get(thread),
+        lambda: other.reindex(thread),
+    ):
+        tracemalloc.start()
+        try:
+            assert read() is not None
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # Of 400 steps 32 at a time, each of them up to six times, as it arrives, is parsed and decoded.
+        assert peak < 32 * 8 * size
+
+
+# -- equal digits
+
+
+def test_equal_digits_mix_nothing(
+    keep: CheckpointRepository, thread: str, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ids, "digest", lambda *parts: "0" * 40)
+    made = {
+        (namespace, checkpoint_id)
+        for namespace in ("", "a", "b")
+        for checkpoint_id in (
+            *(f"0190a5f0-0000-7{number:03}-8000-000000000000" for number in range(3)),
+            *(f"0190a5f0-{number:04}-7000-8000-000000000000" for number in range(3)),
+            "1efff5f0-0000-6000-8000-000000000000",
+            "text",
+            "another",
+        )
+    }
+    for namespace, checkpoint_id in made:
+        name = f"{namespace} {checkpoint_id}"
+        keep.put_writes(thread, checkpoint_id, [write(name)], namespace=namespace)
+        keep.put(
+            Checkpoint(
+                thread_id=thread,
+                namespace=namespace,
+                checkpoint_id=checkpoint_id,
+                parent_id="text" if checkpoint_id == "zebra" else None,
+                metadata={"name": name},
+                channels={"large": Channel.of(1, letters(5_000, name))},
+            )
+        )
+    other = connect()
+    listed = {(one.namespace, one.checkpoint_id): one for one in other.list(thread)}
+    assert listed.keys() == made
+    for (namespace, checkpoint_id), one in listed.items():
+        name = f"{namespace} {checkpoint_id}"
+        assert one.metadata == {"name": name}
+        assert one.channels["large"].payload == letters(5_000, name)
+        assert [each.payload.data for each in one.pending_writes] == [name.encode()]
+        assert other.get(thread, namespace=namespace, checkpoint_id=checkpoint_id) == one
+    for namespace in ("", "a", "b"):
+        newest = other.get(thread, namespace=namespace)
+        assert newest == listed[namespace, "text"]
+        assert len(list(other.list(thread, namespace=namespace))) == len(made) / 3
+    assert other.get(thread, namespace="c") is None
+    keep.put(Checkpoint(thread_id=thread, namespace="b", checkpoint_id="zebra", parent_id="text"))
+    assert [one.payload.data for one in other.ancestors(thread, namespace="b", channels=["c"])["c"].writes] == [
+        b"b text"
+    ]

@@ -23,7 +23,7 @@ def ancestors(
         return {}
     steps = yield from settings.steps.listing(thread_id, invocation_of(namespace))
     if checkpoint_id is None:
-        found = yield from newest(settings, thread_id, steps)
+        found = yield from newest(settings, thread_id, namespace, steps)
     else:
         found = yield from find(settings, thread_id, namespace, checkpoint_id, steps)
     groups = [group for batch in batches(grouped(steps)) for group in batch]
@@ -38,7 +38,8 @@ def ancestors(
             some = _take(groups, (invocation_of(namespace), checkpoint_digits(namespace, current)), len(chain) > 1)
             several = yield from read_heads(settings, thread_id, some, keep_values=False)
             for one in (yield from complete(settings, thread_id, several)):
-                read.setdefault(one.checkpoint_id, one)
+                if one.namespace == namespace:
+                    read.setdefault(one.checkpoint_id, one)
         step = read.get(current)
         if step is None or step.head is None:
             break

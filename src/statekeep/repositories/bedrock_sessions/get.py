@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from ...domain import CorruptRecord, Payload, SavedCheckpoint
+from ...domain import CorruptRecord, Payload, SavedCheckpoint, Unavailable
 from ...domain.ids import time_of
 from ...domain.shown import shown
 from ..operation import Operation
@@ -18,10 +18,14 @@ from ..records.local_cache import Recent
 from ..records.ordering import TEXT
 from ..validation import text
 from .ids import Step, checkpoint_digits, invocation_of, session_of
-from .steps import Steps
+from .steps import ABREAST, Steps
 
 FRAME = "statekeep/"
 """The beginning of each text of ours."""
+
+
+Owner = tuple[str, str]
+"""Namespace and id of a checkpoint."""
 
 
 @frozen
@@ -63,19 +67,6 @@ class Group:
 
     heads: Sequence[Step]
     writes: Sequence[Step]
-
-    @property
-    def latest(self) -> Sequence[Step]:
-        """The steps that were put last.
-
-        The others are former states of the same checkpoint.
-
-        All of them if the id has no time within: then they may be of two checkpoints.
-        """
-        if self.heads[0].order == TEXT:
-            return self.heads
-        last = max(step.put_at for step in self.heads)
-        return [step for step in self.heads if step.put_at == last]
 
 
 @frozen
@@ -127,13 +118,13 @@ def _time(group: Group) -> Any:
     return group.heads[0].at
 
 
-def content_of(step: Step, blocks: Sequence[Any] | None) -> Content | None:
-    """Return what a step holds; ``None`` for one that is gone, or of another program.
+def content_of(step: Step, blocks: Sequence[Any]) -> Content | None:
+    """Return what a step holds; ``None`` for one of another program.
 
     Raises:
         CorruptRecord: it is ours, and damaged.
     """
-    texts = [block.get("text") for block in blocks or ()]
+    texts = [block.get("text") for block in blocks]
     if not any(isinstance(text, str) and text.startswith(FRAME) for text in texts):
         return None
     where = f"step {step.id}"
@@ -162,11 +153,41 @@ def _with_names(record: Record, step: Step) -> Record:
     return evolve(record, head={**record.head, "channels": [named(entry) for entry in places]})
 
 
-def read_contents(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[list[Content]]:
-    """Read steps side by side, without those that are gone or not ours."""
-    several = yield from settings.steps.read(thread_id, steps)
-    contents = [content_of(step, blocks) for step, blocks in zip(steps, several, strict=True)]
-    return [content for content in contents if content is not None]
+def read_contents(
+    settings: Settings,
+    thread_id: str,
+    steps: Sequence[Step],
+    is_wanted: Callable[[str], bool] = lambda value: True,
+    referred: Container[Step] = (),
+) -> Operation[list[Content]]:
+    """Read steps of a listing side by side, without those that are not ours.
+
+    Args:
+        settings: of the backend.
+        thread_id: the thread.
+        steps: to read.
+        is_wanted: whether a large value is kept, by its name. No more than 32 steps are held whole.
+        referred: steps that are in no listing; one that is not there is left out.
+
+    Raises:
+        NoSession: the session was deleted meanwhile.
+        Unavailable: the service does not find a step that it listed.
+    """
+    found: list[Content] = []
+    for start in range(0, len(steps), ABREAST):
+        some = steps[start : start + ABREAST]
+        for step, blocks in zip(some, (yield from settings.steps.read(thread_id, some)), strict=True):
+            if blocks is None:
+                # No step is ever deleted but with its session.
+                yield from settings.steps.session(thread_id)
+                if step not in referred:
+                    raise Unavailable(f"the service does not find the step {step.id}, which it listed")
+                continue
+            content = content_of(step, blocks)
+            if content is not None:
+                values = {name: value for name, value in content.values.items() if is_wanted(name)}
+                found.append(evolve(content, values=values))
+    return found
 
 
 def read_heads(
@@ -180,12 +201,11 @@ def read_heads(
         groups: of steps.
         keep_values: whether large values that come along are kept; they may be many.
     """
-    writes = {step: group.writes for group in groups for step in group.latest}
-    found: dict[tuple[str, str], list[Content]] = {}
-    for content in (yield from read_contents(settings, thread_id, list(writes))):
+    writes = {step: group.writes for group in groups for step in group.heads}
+    found: dict[Owner, list[Content]] = {}
+    for content in (yield from read_contents(settings, thread_id, list(writes), lambda value: keep_values)):
         if content.record.head.get("type") == "checkpoint":
-            kept = content if keep_values else evolve(content, values={})
-            found.setdefault(_owner(content), []).append(kept)
+            found.setdefault(_owner(content), []).append(content)
     several = []
     for contents in found.values():
         one = stored([content.record for content in contents], f"step {contents[0].step.id}")
@@ -198,7 +218,7 @@ def read_heads(
     return several
 
 
-def _owner(content: Content) -> tuple[str, str]:
+def _owner(content: Content) -> Owner:
     """Return namespace and id of the checkpoint that a record is of, in full."""
     namespace, checkpoint_id = decoded(
         content.record,
@@ -208,10 +228,6 @@ def _owner(content: Content) -> tuple[str, str]:
     if content.step.checkpoint != (invocation_of(namespace), checkpoint_digits(namespace, checkpoint_id)):
         raise CorruptRecord("the step holds another checkpoint", key=f"step {content.step.id}")
     return namespace, checkpoint_id
-
-
-Owner = tuple[str, str]
-"""Namespace and id of a checkpoint."""
 
 
 def read_rest(
@@ -240,14 +256,14 @@ def read_rest(
     )
     records_: dict[Owner, list[Record]] = {}
     found: dict[str, Payload] = {}
-    for content in (yield from read_contents(settings, thread_id, [*dict.fromkeys(writes), *sources])):
+    wanted = [*dict.fromkeys(writes), *sources]
+    for content in (yield from read_contents(settings, thread_id, wanted, values.__contains__, sources)):
         if content.record.head.get("type") == "writes":
             records_.setdefault(_owner(content), []).append(content.record)
         else:
-            found |= {name: value for name, value in content.values.items() if name in values}
+            found |= content.values
     for value, (_, channel) in values.items():
         if value not in found:
-            yield from settings.steps.session(thread_id)
             raise CorruptRecord(f"the value of channel {shown(channel)} is gone", key=f"step {value.partition('/')[0]}")
     return records_, found
 
@@ -286,20 +302,20 @@ def find(
     key = (invocation_of(namespace), checkpoint_digits(namespace, checkpoint_id))
     groups = [group for group in grouped(steps) if group.heads[0].checkpoint == key]
     for one in (yield from read_heads(settings, thread_id, groups)):
-        if one.head.checkpoint_id == checkpoint_id:
+        if (one.head.namespace, one.head.checkpoint_id) == (namespace, checkpoint_id):
             return one
     return None
 
 
-def newest(settings: Settings, thread_id: str, steps: Sequence[Step]) -> Operation[Found | None]:
-    """Read the newest checkpoint out of a listing.
+def newest(settings: Settings, thread_id: str, namespace: str, steps: Sequence[Step]) -> Operation[Found | None]:
+    """Read the newest checkpoint of a namespace out of a listing.
 
     One round, unless steps of other programs are in the way.
     """
     for batch in batches(grouped(steps)):
-        found = yield from read_heads(settings, thread_id, batch, keep_values=len(batch) == 1)
-        if found:
-            return found[0]
+        for one in (yield from read_heads(settings, thread_id, batch, keep_values=len(batch) == 1)):
+            if one.head.namespace == namespace:
+                return one
     return None
 
 
@@ -313,7 +329,7 @@ def get(
     session = session_of(thread_id)
     steps = yield from settings.steps.listing(thread_id, invocation_of(namespace))
     if checkpoint_id is None:
-        found = yield from newest(settings, thread_id, steps)
+        found = yield from newest(settings, thread_id, namespace, steps)
     else:
         found = yield from find(settings, thread_id, namespace, checkpoint_id, steps)
     if found is None:

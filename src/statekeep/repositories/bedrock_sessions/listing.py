@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -182,12 +183,14 @@ def _threads(settings: Settings, sessions: Sequence[str]) -> Operation[list[Thre
     found = []
     for session, steps in zip(sessions, (yield from settings.steps.listings(sessions)), strict=True):
         groups = sorted(grouped(steps or ()), key=lambda group: max(step.put_at for step in group.heads), reverse=True)
-        for group in groups:
-            # The id looks like one of ours; the content tells.
-            if heads := (yield from read_heads(settings, session, [group], keep_values=False)):
-                stamp = max(one.head.stamp for one in heads)
-                found.append(Thread.trusted(thread_id=session, updated_at=time_of(stamp)))
-                break
+        # One that was deleted meanwhile is no thread.
+        with suppress(NoSession):
+            for group in groups:
+                # The id looks like one of ours; the content tells.
+                if heads := (yield from read_heads(settings, session, [group], keep_values=False)):
+                    stamp = max(one.head.stamp for one in heads)
+                    found.append(Thread.trusted(thread_id=session, updated_at=time_of(stamp)))
+                    break
     return found
 
 
