@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from attrs import frozen
 
@@ -19,6 +19,7 @@ __all__ = [
     "MOST_EXPECTED",
     "Action",
     "Delete",
+    "EmbeddingItemBackend",
     "Get",
     "ItemBackend",
     "ItemRange",
@@ -49,6 +50,7 @@ class Put:
         expected: a version, or an item of this place, of which ``version`` and ``created_at`` must be those stored;
             ``None`` for nothing, ``ANY`` for whatever there is. :func:`conflict` makes the error.
         vectors: each as the bytes of ``dims`` 32-bit floats. With none, the item has none any more.
+        texts: those that it can be found by, for an :class:`EmbeddingItemBackend`. With none, as for ``vectors``.
     """
 
     namespace: Namespace
@@ -57,6 +59,7 @@ class Put:
     ttl: Ttl = DEFAULT
     expected: Expected = ANY
     vectors: Sequence[bytes] = ()
+    texts: Sequence[str] = ()
 
 
 @frozen
@@ -119,6 +122,7 @@ class ItemSearch:
     Attributes:
         filter: as :func:`statekeep.domain.filters.checked` returned it; ``None`` for all.
         query: a vector as bytes; ``None``: newest first.
+        text: what to look for, if the backend is an :class:`EmbeddingItemBackend`; ``""``: newest first.
     """
 
     prefix: Namespace
@@ -127,6 +131,7 @@ class ItemSearch:
     limit: int
     offset: int
     refresh: bool | None
+    text: str = ""
 
 
 @frozen
@@ -211,3 +216,15 @@ class ItemBackend(Protocol):
     def setup(self) -> Operation[None]: ...
 
     def reindex(self, namespace: Namespace) -> Operation[int]: ...
+
+
+class EmbeddingItemBackend(ItemBackend, Protocol):
+    """A backend whose service makes vectors by itself.
+
+    Its ``index`` is ``None``. :attr:`Put.texts` and :attr:`ItemSearch.text` reach it as they are.
+    """
+
+    embeds: Literal[True]
+
+    text_paths: Sequence[str]
+    """Paths of the texts that an item can be found by, unless its ``put`` names others."""

@@ -55,7 +55,9 @@ class _Operations(Repository[ItemBackend]):
         super().__init__(backend)
         index = backend.index
         self._embeds = index is not None
-        self._paths = () if index is None else tuple(steps(path) for path in index.fields)
+        self._backend_embeds = index is None and getattr(backend, "embeds", False)
+        paths = getattr(backend, "text_paths", ()) if index is None else index.fields
+        self._paths = tuple(steps(path) for path in paths)
         if index is not None:
             self.executor = EmbeddingExecutor(Embedder(index), backend)
 
@@ -66,9 +68,11 @@ class _Operations(Repository[ItemBackend]):
             paths = tuple(steps(path, "index") for path in texts("index", index))
         else:
             paths = self._paths
-        if not self._embeds or index is False:
+        if not (self._embeds or self._backend_embeds) or index is False:
             return put
         found = [text for path in paths for text in texts_at(put.value, path)]
+        if self._backend_embeds:
+            return evolve(put, texts=list(dict.fromkeys(found)))
         return Draft(put, found) if found else put
 
     # -- operations
@@ -320,8 +324,9 @@ class _Operations(Repository[ItemBackend]):
         Args:
             namespace_prefix: labels; ``()`` for all.
             filter: conditions on fields of the value, see :func:`statekeep.domain.filters.matches`.
-            query: what to look for by meaning, if the repository has a vector index: the nearest first, and behind
-                them, newest first, those without vectors. Else, and without it, newest first by ``updated_at``.
+            query: what to look for by meaning, if the repository has a vector index or its service embeds: the nearest
+                first, and behind them, newest first, those without vectors. Else, and without it, newest first by
+                ``updated_at``.
             limit: at most so many.
             offset: how many to leave out at the beginning.
             refresh: as for :meth:`get`.
@@ -348,6 +353,8 @@ class _Operations(Repository[ItemBackend]):
         if query and self._embeds:
             (vector,) = yield Embed([query], are_queries=True)
             search = evolve(search, query=vector)
+        elif query and self._backend_embeds:
+            search = evolve(search, text=query)
         return (yield from self.backend.search(search))
 
     def _list_namespaces(
