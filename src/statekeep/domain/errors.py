@@ -31,7 +31,9 @@ from .shown import shown
 
 
 class Portable(Exception):
-    """An error that survives pickle and copy, with its attributes and the errors that led to it.
+    """An error that survives pickle and copy.
+
+    It keeps its attributes and the errors that led to it.
 
     Of an error among these that cannot be pickled itself the text stays, as a :class:`ForeignError`. Tracebacks are not
     kept, as pickle keeps none.

@@ -31,7 +31,10 @@ ABSENT: Final[Mapping[str, str]] = {
 
 
 class MissingName(Unsupported, ImportError):
-    """A name of langgraph-checkpoint-aws that is not here; the message says why, and what to use."""
+    """A name of langgraph-checkpoint-aws that is not here.
+
+    The message says why, and what to use.
+    """
 
 
 def missing(module: str) -> Callable[[str], NoReturn]:

@@ -1,4 +1,7 @@
-"""Pickle and deep copies: what is made from a URL is made again from it, with connections of its own."""
+"""Pickle and deep copies of what is made from a URL.
+
+It is made again from the URL, with connections of its own.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ def _entry(pair: Any) -> tuple[Any, Ttl]:
 
 
 def _is_over(ttl: Any) -> bool:
-    """Say whether a value is gone as soon as it is set, as LangGraph's own cache has it for a TTL of 0 or less."""
+    """Return whether a value is gone as soon as it is set.
+
+    LangGraph's own cache has it so for a TTL of 0 or less.
+    """
     return isinstance(ttl, int | float) and not isinstance(ttl, bool) and -math.inf < ttl <= 0
 
 

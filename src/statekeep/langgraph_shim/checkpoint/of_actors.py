@@ -21,7 +21,10 @@ ACTORS: Final = 256
 
 
 class SaverOfActors(RepositorySaver):
-    """Picks the actor's backend for a config that names an actor; the configs that it returns name him, too."""
+    """Picks the backend of the actor whom a config names.
+
+    The configs that it returns name the actor, too.
+    """
 
     actor_id: str
     _is_of_config = False

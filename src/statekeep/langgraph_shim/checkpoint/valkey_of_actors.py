@@ -80,7 +80,10 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
 
     @classmethod
     def afrom_conn_string(cls, conn_string: str, **options: Any) -> Self:
-        """As :meth:`from_conn_string`, which serves event loops, too: use it with ``async with``."""
+        """As :meth:`from_conn_string`, which serves event loops, too.
+
+        Use it with ``async with``.
+        """
         return cls.from_conn_string(conn_string, **options)
 
     def _backend_of(self, actor_id: str) -> ValkeyCheckpoints:
@@ -100,7 +103,9 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         return self._of(actor_id)
 
     def delete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
-        """Delete all checkpoints and pending writes of an actor's thread; one that does not exist is no error.
+        """Delete all checkpoints and pending writes of an actor's thread.
+
+        One that does not exist is no error.
 
         Args:
             thread_id: the thread.

@@ -170,7 +170,9 @@ class Store(Faces, BaseStore):
         offset: int = 0,
         refresh_ttl: bool | None = None,
     ) -> list[SearchItem]:
-        """Return items at or below a namespace: the nearest to ``query`` first, or else the newest.
+        """Return items at or below a namespace.
+
+        The nearest to ``query`` come first, or else the newest.
 
         Args:
             namespace_prefix: labels; ``()`` for all.

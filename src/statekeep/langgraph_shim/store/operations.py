@@ -92,7 +92,10 @@ def batch(ops: Iterable[Op], zone: tzinfo | None) -> Operation[list[Result]]:
 
 
 def clear(namespace: tuple[str, ...], below: bool) -> Operation[int]:
-    """Delete all items of a namespace, and of those below it if asked; return how many."""
+    """Delete all items of a namespace; return how many.
+
+    Those of the namespaces below it go, too, if ``below`` says so.
+    """
     count: int = yield lambda keep: keep.clear(namespace, below=below)
     return count
 

@@ -1,4 +1,7 @@
-"""Values of items that are no JSON, but that langgraph-checkpoint-aws stores: as orjson writes them."""
+"""Values of items that are no JSON, as orjson writes them.
+
+langgraph-checkpoint-aws stores them so.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from typing import Any, Final
 
 
 def as_json(value: Any) -> Any:
-    """Return what orjson writes for a value that is no JSON; ``NotImplemented`` for what it does not write, either.
+    """Return what orjson writes for a value that is no JSON.
+
+    It is ``NotImplemented`` for what orjson does not write, either.
 
     >>> import datetime as dt, uuid
     >>> as_json(dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)), as_json(dt.date(2026, 1, 2)), as_json(uuid.UUID(int=1))
@@ -39,7 +44,10 @@ def _datetime(value: dt.datetime) -> str:
 
 
 def _offset(offset: dt.timedelta) -> str:
-    """Write hours and minutes; of an offset with seconds, as zones had before 1900, the nearest minute."""
+    """Write hours and minutes.
+
+    Of an offset with seconds, as zones had before 1900, it is the nearest minute.
+    """
     seconds = offset.days * 86_400 + offset.seconds
     minutes = (abs(seconds) + 30) // 60
     return f"{'-' if seconds < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"

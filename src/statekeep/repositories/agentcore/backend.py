@@ -139,7 +139,9 @@ class AgentCoreCheckpoints:
         await self._client.aclose()
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
-        """Store a checkpoint: two calls, one more for each large value, and one to read beside the first.
+        """Store a checkpoint: two calls, and one more for each large value.
+
+        One call reads beside the first.
 
         For a thread that was not met lately there is a round of reading, too.
         """

@@ -1,4 +1,7 @@
-"""Entries of the lists of namespaces, actors and runs, and what this process knows of them."""
+"""Entries of the lists of namespaces, actors and runs.
+
+With them goes what this process knows of them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ class RegistryEntry:
 
 
 def namespace_entry(place: ThreadPlace, namespace: str, order: str, period: int) -> RegistryEntry:
-    """Return the entry of a namespace with ids of this order, in the list of its thread."""
+    """Return the entry of a namespace in the list of its thread.
+
+    Its ids are of this order.
+    """
     return RegistryEntry(place.namespaces, _of(period, namespace_record(place.thread_id, namespace, order)))
 
 
@@ -80,5 +86,8 @@ def learn_birth(recent: Recent, place: ThreadPlace, namespace: str, *births: int
 
 
 def _birth_key(namespace: str, birth: int | None = None) -> tuple[str, ...]:
-    """Return the key under which :class:`~..records.local_cache.Recent` remembers a birth, or that it knows any."""
+    """Return the key under which a birth is remembered.
+
+    :class:`~..records.local_cache.Recent` has it; without a birth, the key says that it knows any.
+    """
     return ("birth", namespace, "" if birth is None else str(birth))

@@ -208,7 +208,10 @@ class Lanes:
     def _events(
         self, lanes: Sequence[Lane], newest: int | None, *, payloads: bool, beside: Sequence[AwsCall] = ()
     ) -> Operation[tuple[list[Any], list[tuple[int, dict[str, Any]]]]]:
-        """Return the replies to calls beside, and (position of the lane, event), each lane's newest first."""
+        """Return the replies to calls beside, and the events of lanes.
+
+        Each event comes with the position of its lane, each lane's newest first.
+        """
         answers: list[Any] = []
         found: list[tuple[int, dict[str, Any]]] = []
         counts = [0] * len(lanes)

@@ -29,7 +29,7 @@ RACE: Final = timedelta(hours=1)
 
 @frozen
 class Listed:
-    """What the lists name of a namespace.
+    """The part of the lists that is about a namespace.
 
     Attributes:
         orders: the orders of its ids, each with the periods in which the lists got it.
@@ -42,17 +42,26 @@ class Listed:
     latest: datetime | None = None
 
     def birth(self, now: int) -> int:
-        """Return the stamp that tells the thread from others of its id; ``now`` for one that is new."""
+        """Return the stamp that tells the thread from others of its id.
+
+        It is ``now`` for a thread that is new.
+        """
         return min(self.births, default=now)
 
     def is_in(self, period: int) -> bool:
-        """Return whether the lists got something in a period: the actor of the thread is listed in it, too."""
+        """Return whether the lists got something in a period.
+
+        The actor of the thread is listed in it, too.
+        """
         return any(period in periods for periods in self.orders.values())
 
 
 @define
 class ListedReader:
-    """Reads the lane of a namespace from its newest end, as far as it says something new."""
+    """Reads the lane of a namespace from its newest end.
+
+    It reads as far as the lane says something new.
+    """
 
     lane: Lane
     is_read: bool = False

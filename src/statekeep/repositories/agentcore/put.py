@@ -69,7 +69,9 @@ def prepare(
     values: Mapping[str, Payload],
     registration: Registration,
 ) -> Operation[bool]:
-    """Store all that must be there before a checkpoint whose channels say where their values are.
+    """Store all that must be there before a checkpoint.
+
+    Its channels say where their values are.
 
     Args:
         settings: of the backend.

@@ -75,7 +75,9 @@ def namespace_record(thread_id: str, namespace: str, order: str) -> Record:
 
 
 def listing_record(namespace: str, orders: Mapping[str, int], birth: int) -> Record:
-    """Return the record that says: the lists name the namespace with ids of these orders, each in a period.
+    """Return the record that says what the lists name of a namespace.
+
+    They name it with ids of these orders, each in a period.
 
     Args:
         namespace: of the checkpoints.

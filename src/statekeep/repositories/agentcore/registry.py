@@ -1,4 +1,7 @@
-"""What the lists must name before a checkpoint is put: its namespace, its thread's actor, and its run."""
+"""The entries that lists must have before a checkpoint is put.
+
+They name its namespace, its thread's actor, and its run.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ UNKNOWN = -1
 
 @frozen
 class Registration:
-    """What the lists lack of a checkpoint.
+    """The entries of a checkpoint that the lists lack.
 
     Attributes:
         entries: to append before the checkpoint.
@@ -44,7 +47,10 @@ class Registration:
 
 
 def is_remembered(settings: Settings, place: ThreadPlace, head: Head) -> bool:
-    """Return whether the lists had what they must have of a checkpoint's namespace when it was met lately."""
+    """Return whether the lists had a checkpoint's namespace lately.
+
+    They had all that they must have of it when it was met.
+    """
     order, _ = order_and_time(head.checkpoint_id, head.stamp)
     entry = namespace_entry(place, head.namespace, order, head.stamp // settings.renewal)
     return settings.recent.knows(place.key, entry.key)

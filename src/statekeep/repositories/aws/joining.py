@@ -118,7 +118,10 @@ def _joined(batch: Sequence[_Waiting]) -> AwsCall:
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
-    """Let each caller have the error; errors of ours say later in which operation they were met."""
+    """Let each caller have the error.
+
+    Errors of ours say later in which operation they were met.
+    """
     for number, one in enumerate(batch):
         own = error
         if number and isinstance(error, StatekeepError):

@@ -109,7 +109,10 @@ def _begin(settings: Settings, query: CheckpointQuery, cursor: Cursor, thread_id
 
 
 def _may_fit(query: CheckpointQuery, step: Step) -> bool:
-    """Return whether a checkpoint may fulfil a query, as far as the id of its step tells."""
+    """Return whether a checkpoint may fulfil a query.
+
+    The id of its step tells that much.
+    """
     if step.order == TEXT:
         return True
     for text in (query.before, query.checkpoint_id):

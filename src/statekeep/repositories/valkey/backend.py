@@ -80,7 +80,10 @@ class ValkeyBackend:
             return await arun(named("", self._after(request, failed)), self.client.aexecute)
 
     def _after(self, request: Request, failed: Divided | StatekeepError) -> Operation[Reply]:
-        """Answer a request that failed in another way, or raise an error that says what it is about."""
+        """Answer a request that failed in another way.
+
+        Else the error is raised, and says what it is about.
+        """
         try:
             if isinstance(failed, Divided):
                 return (yield from self._in_pieces(failed.call))

@@ -110,7 +110,10 @@ def size_of(request: Request) -> int:
 
 
 def name_of(request: Request) -> str:
-    """Return what a request does, for logs: its script or commands, and its first key; no values."""
+    """Return what a request does, for logs.
+
+    That is its script or commands, and its first key, but no values.
+    """
     match request:
         case Call(script, keys):
             return f"the script {script.name} of {shown(keys[0], 200)}" if keys else f"the script {script.name}"

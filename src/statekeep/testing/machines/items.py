@@ -137,7 +137,10 @@ class ItemMachine(ComparingMachine):
     @precondition(lambda self: self.read)
     @rule(data=st.data(), put=some.puts(expected=st.just(ANY)), renew=st.booleans(), how=st.integers(0, 2))
     def write_what_was_read(self, data: st.DataObject, put: PutItem, renew: bool, how: int) -> None:
-        """Over an item that was read some time ago, and may have been deleted and put again since."""
+        """Over an item that was read some time ago.
+
+        It may have been deleted and put again since.
+        """
         item = data.draw(st.sampled_from(self.read[-20:]))
         place = {"namespace": item.namespace, "key": item.key}
         if renew:

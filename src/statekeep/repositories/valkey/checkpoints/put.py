@@ -92,7 +92,10 @@ def put(
 
 
 def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:
-    """Enter a thread into the indexes that are in other slots, and return what ``touch_thread`` says."""
+    """Enter a thread into the indexes that are in other slots.
+
+    Returns what ``touch_thread`` says.
+    """
     reply = yield Call(
         script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id, str(settings.ttl_ms)]
     )

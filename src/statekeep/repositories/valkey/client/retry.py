@@ -155,7 +155,10 @@ class RetryState:
         self._began += time.monotonic() - began - pause
 
     def answered(self, server: str) -> None:
-        """Log that an answer came late: after failed attempts, or so many seconds that it counts as slow."""
+        """Log that an answer came late.
+
+        It came after failed attempts, or after so many seconds that it counts as slow.
+        """
         taken = self.seconds
         if self._failures:
             valkey_logger.info(

@@ -87,7 +87,10 @@ class EmbeddedServer:
         """The private directory of the server in memory that this is a copy of."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be pickled and copied as a further user of the same server, which joins it with ``start``."""
+        """Be pickled and copied as a further user of the same server.
+
+        That one joins it with ``start``.
+        """
         original = self._original
         if self.directory is None and self._attached is not None:
             original = Path(self._attached.socket_path).parent
@@ -225,7 +228,10 @@ def _attach(directory: Path, binary: str, config: Mapping[str, str], private: bo
 
 
 def _rejoin(private: Path, binary: str, timeout: float) -> _Attachment:
-    """Become another user of a server in memory, whose records nobody could have again if it has ended."""
+    """Become another user of a server in memory.
+
+    Nobody could have its records again if it has ended.
+    """
     joined = _join(private, {"binary": binary, "config": {}, "private": True, "timeout": timeout})
     if joined is None or "error" in joined[1]:
         if joined is not None:

@@ -1,4 +1,7 @@
-"""Deletion of all items of a namespace, and of those below it, in steps of at most 500 items."""
+"""Deletion of all items of a namespace, and of those below it.
+
+It goes in steps of at most 500 items.
+"""
 
 from __future__ import annotations
 

@@ -122,7 +122,10 @@ def roll_back(settings: ItemSettings, keys: ItemKeys, announced: Announced, last
 def reconcile(
     settings: ItemSettings, keys: ItemKeys, announced: Announced, stored: Sequence[Stored]
 ) -> Operation[None]:
-    """Correct the indexes above if others put the same items, if these end earlier, or if it took long."""
+    """Correct the indexes above after a change.
+
+    They are wrong if others put the same items, if these end earlier, or if it took long.
+    """
     if announced.entries and monotonic() - announced.began > PATIENCE:
         announced = yield from announce(settings, keys, announced.entries)
     times = [decoded_us(put.updated_at) for put in stored]

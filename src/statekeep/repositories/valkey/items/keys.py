@@ -116,7 +116,10 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 @lru_cache(maxsize=16)
 def clock_key(prefix: str) -> str:
-    """Return the key of the latest time at which an item was created; in the slot of ``()``."""
+    """Return the key of the latest time at which an item was created.
+
+    It is in the slot of ``()``.
+    """
     return f"{prefix}:item-clock:{{.}}"
 
 

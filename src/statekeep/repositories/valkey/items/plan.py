@@ -198,7 +198,9 @@ class Plan:
         return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
     def run(self, **more: Any) -> Operation[Sequence[Any]]:
-        """Call the script, with ``more`` entries of the plan; again if the server's clock is another than ours.
+        """Call the script, with ``more`` entries of the plan.
+
+        It is called again if the server's clock is another than ours.
 
         An answer that got lost is given again when the request is repeated. The server keeps it for ``kept``
         milliseconds after the time until which it does the call at all, so a call is never done twice, also by a

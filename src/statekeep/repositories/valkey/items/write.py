@@ -97,7 +97,10 @@ def call(
 
 
 def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
-    """Return whether what is expected is there, of what a record says; version 0 is none."""
+    """Return whether a record is the one that is expected.
+
+    Version 0 is none.
+    """
     if isinstance(action, Get) or action.expected is ANY:
         return True
     if isinstance(action.expected, Item):
