@@ -19,7 +19,7 @@ from statekeep import Channel, Checkpoint, CheckpointRepository, StatekeepError
 from statekeep.langgraph_shim import RepositorySaver
 from statekeep.repositories.agentcore import AgentCoreCheckpoints
 from statekeep.repositories.agentcore.ids import Lane
-from statekeep.repositories.agentcore.records import actor_of, index_entry, known, thread_of
+from statekeep.repositories.agentcore.records import actor_of, index_entry, known, listing_of, thread_of
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.operation import run
 from statekeep.repositories.records.checkpoints import stored, value_of
@@ -374,6 +374,10 @@ def _decoded(record: Record, kind: str) -> Any:
             assert entry.may_match(lambda metadata: True)
             assert all(isinstance(name, str) for name in (entry.namespace, entry.checkpoint_id, entry.order))
             return None
+        case "listed":
+            orders = listing_of(record, LANE).orders
+            assert all(type(period) is int for period in orders.values())
+            return None
         case "namespace":
             listed = known([record], LANE)
             assert all(isinstance(name, str) for name in (listed.thread_id, *listed.orders))
@@ -389,7 +393,7 @@ def test_records_of_agentcore(agents: Agents) -> None:
     """As the one above, without the service: many more examples."""
     [whole, _] = records([event.text for event in agents.events], "here")
     kinds = sorted({record.head["type"] for record in whole})
-    assert kinds == ["actor", "checkpoint", "index", "namespace", "run", "value", "writes"]
+    assert kinds == ["actor", "checkpoint", "index", "listed", "namespace", "run", "value", "writes"]
     by_kind = {kind: [record for record in whole if record.head["type"] == kind][-1] for kind in kinds}
 
     @bounded(20)

@@ -14,7 +14,7 @@ from ...domain import CorruptRecord, tagged_json
 from ...domain.shown import shown
 from ..records.checkpoints import Head, decoded, stamp_of
 from ..records.framing import Record
-from ..validation import text, texts
+from ..validation import count, text, texts
 from .ids import Lane
 
 INDEXED: int = 4_096
@@ -154,11 +154,15 @@ class Listing:
 
 def listing_of(record: Record, lane: Lane) -> Listing:
     """Read what the lists name of a namespace."""
-    return decoded(
-        record,
-        str(lane),
-        lambda head: Listing({str(order): int(period) for order, period in head["orders"].items()}, int(head["birth"])),
-    )
+    return decoded(record, str(lane), _listing)
+
+
+def _listing(head: Mapping[str, Any]) -> Listing:
+    orders = head["orders"]
+    if not isinstance(orders, dict):
+        raise ValueError("orders is no object")
+    periods = {text("order", order): count("period", period) for order, period in orders.items()}
+    return Listing(periods, count("birth", head["birth"]))
 
 
 @frozen
