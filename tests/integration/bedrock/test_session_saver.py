@@ -287,6 +287,20 @@ async def test_a_thread_is_a_session(saver: BedrockSessionSaver, boto_client: An
     assert (await saver.aget_tuple(at(other))) is None
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [{"metadata": {"k": 5}}, {"metadata": "x"}, {"metadata": {"k": "x" * 5001}}, {"tags": {}}, {"encryption_key": ""}],
+)
+async def test_wrong_arguments_of_a_new_thread(saver: BedrockSessionSaver, aws: AwsEmulator, argument: Any) -> None:
+    [name] = argument
+    with aws.record() as calls:
+        for call in (lambda: saver.create_thread(**argument), lambda: asyncio.run(saver.acreate_thread(**argument))):
+            with pytest.raises(InvalidInput, match=f"^{name}: ") as caught:
+                await asyncio.to_thread(call)
+            assert (caught.value.field, caught.value.operation) == (name, "create_thread")
+    assert len(calls) == 0
+
+
 async def test_a_thread_that_is_no_session(saver: BedrockSessionSaver) -> None:
     graph = noting(saver)
     for config, match in ((at("user-42"), "create_thread\\(\\)"), (at(UNKNOWN), "there is no session")):

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import evolve
 
-from ...domain import Conflict, CorruptRecord, Payload
+from ...domain import Conflict, CorruptRecord, InvalidInput, Payload
 from ...domain.ids import new_stamp
 from ...domain.lineage import is_under_root, root_of, with_sources
 from ..aws import AwsCall
@@ -19,8 +19,12 @@ from ..operation import Operation
 from ..records.checkpoints import Head, stored
 from .get import Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
 from .ids import Step, checkpoint_digits, invocation_of, session_of
+from .models import CreateSessionRequest
 from .put import put_writes, store
 from .steps import STEPS, closed
+
+_ARGUMENTS: Final = {"session_metadata": "metadata", "encryption_key_arn": "encryption_key"}
+"""Our names of fields of a request."""
 
 SIDE_BY_SIDE: Final = 8
 """Steps that are read at once: each may be large."""
@@ -29,9 +33,17 @@ SIDE_BY_SIDE: Final = 8
 def create_thread(
     metadata: Mapping[str, str] | None, tags: Mapping[str, str] | None, encryption_key: str | None
 ) -> Operation[str]:
-    """Make a session, and return its id: one call."""
-    given = {"sessionMetadata": metadata, "tags": tags, "encryptionKeyArn": encryption_key}
-    reply = yield AwsCall("CreateSession", {name: value for name, value in given.items() if value is not None})
+    """Make a session, and return its id: one call.
+
+    Raises:
+        InvalidInput: an argument is wrong; ``field`` names it.
+    """
+    try:
+        request = CreateSessionRequest(session_metadata=metadata, tags=tags, encryption_key_arn=encryption_key)
+    except InvalidInput as error:
+        name = _ARGUMENTS.get(error.field or "", error.field)
+        raise InvalidInput(f"{name}: {error}", field=name) from None
+    reply = yield AwsCall("CreateSession", request.arguments())
     return str(reply["sessionId"])
 
 
