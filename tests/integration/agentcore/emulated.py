@@ -10,13 +10,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
-from statekeep.domain import InvalidInput
+from statekeep.domain import InvalidInput, ids
 from statekeep.repositories.aws import AwsClient
 from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
@@ -154,6 +155,17 @@ class Memory:
         request = {"namespace": "/n", "searchCriteria": criteria, **more}
         pages = self.client.get_paginator("retrieve_memory_records").paginate(memoryId=self.id, **request)
         return [summary for page in pages for summary in page["memoryRecordSummaries"]]
+
+
+@contextmanager
+def clock_ahead(seconds: float) -> Iterator[None]:
+    """Be another machine for a while, whose clock is ahead of this one's."""
+    real = time.time_ns
+    with (
+        patch.object(ids, "_write_stamps", ids._Stamps(1_000_000)),
+        patch.object(time, "time_ns", lambda: real() + round(seconds * 10**9)),
+    ):
+        yield
 
 
 def hold_the_first(boto_client: Any, client: AwsClient, others: int, actor: str | None = None) -> Callable[[], None]:

@@ -36,7 +36,7 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.repositories.operation import run
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, slow
 
-from .emulated import Memory, hold_the_first
+from .emulated import Memory, clock_ahead, hold_the_first
 
 ONCE = Config(retries={"total_max_attempts": 1})
 
@@ -378,6 +378,37 @@ def test_new_namespaces_of_parallel_tasks_share_events_of_their_list() -> None:
         assert (
             len(list(CheckpointRepository(AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")).list("t"))) == 26
         )
+
+
+def test_what_is_put_last_counts_whatever_clocks_say(connect: Open) -> None:
+    ahead, behind = connect(), connect()
+    with clock_ahead(3600):
+        ahead.put(Checkpoint(thread_id="t", checkpoint_id="1", metadata={"by": "ahead"}))
+        ahead.put_writes("t", "1", [write("ahead", idx=-1), write("ahead", idx=0)])
+
+    def found(keep: CheckpointRepository) -> Any:
+        saved = keep.get("t", checkpoint_id="1")
+        assert saved is not None
+        return saved.metadata["by"], [one.payload.data.decode() for one in saved.pending_writes]
+
+    assert found(behind) == ("ahead", ["ahead", "ahead"])
+    for text in ("behind", "again"):
+        behind.put_writes("t", "1", [write(text, idx=-1), write(text, idx=0)])
+        # The special one is replaced, the other one stays.
+        assert found(connect()) == ("ahead", [text, "ahead"])
+    behind.put(Checkpoint(thread_id="t", checkpoint_id="1", metadata={"by": "behind"}))
+    assert found(connect()) == ("behind", ["again", "ahead"])
+
+
+def test_a_checkpoint_of_a_clock_that_is_ahead_loses_its_parent(connect: Open) -> None:
+    ahead, behind = connect(), connect()
+    first = step(0)
+    behind.put(first)
+    with clock_ahead(3600):
+        ahead.put(step(1, first.checkpoint_id))
+    behind.prune(["t"], keep=1)
+    [saved] = behind.list("t")
+    assert (saved.metadata, saved.parent_id) == ({"step": 1}, None)
 
 
 # -- threads that another process deletes

@@ -37,7 +37,7 @@ from statekeep.repositories.records.framing import records
 from statekeep.testing.aws import AwsEmulator, SessionRules, conflict, cut_after, cut_before, refuse, session_arn, slow
 from tests.notices import all_notices
 
-from ..agentcore.emulated import framed
+from ..agentcore.emulated import clock_ahead, framed
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -663,3 +663,23 @@ def test_threads_are_found_among_sessions_of_others(boto_client: Any, connect: O
     assert [one.thread_id for one in connect().list_threads()] == wanted
     assert [one.thread_id for one in connect().list_threads(limit=2)] == wanted[:2]
     assert [one.thread_id for one in connect().list()] == [threads[0], *wanted]
+
+
+def test_what_is_put_last_counts_whatever_clocks_say(connect: Open, thread: str) -> None:
+    ahead, behind = connect(), connect()
+    with clock_ahead(3600):
+        ahead.put(Checkpoint(thread_id=thread, checkpoint_id="1", metadata={"by": "ahead"}))
+        ahead.put_writes(thread, "1", [write("ahead", idx=-1), write("ahead", idx=0)])
+
+    def found(keep: CheckpointRepository) -> Any:
+        saved = keep.get(thread, checkpoint_id="1")
+        assert saved is not None
+        return saved.metadata["by"], [one.payload.data.decode() for one in saved.pending_writes]
+
+    assert found(behind) == ("ahead", ["ahead", "ahead"])
+    for text in ("behind", "again"):
+        behind.put_writes(thread, "1", [write(text, idx=-1), write(text, idx=0)])
+        # The special one is replaced, the other one stays.
+        assert found(connect()) == ("ahead", [text, "ahead"])
+    behind.put(Checkpoint(thread_id=thread, checkpoint_id="1", metadata={"by": "behind"}))
+    assert found(connect()) == ("behind", ["again", "ahead"])

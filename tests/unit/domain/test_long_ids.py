@@ -23,6 +23,7 @@ from statekeep import (
     PutItem,
     Thread,
 )
+from statekeep.domain.ids import new_stamp
 from statekeep.domain.lineage import run_of
 from statekeep.domain.model import LONGEST_ID, MOST_LABELS, SHORT
 from statekeep.repositories.records.local_cache import BYTES, Recent
@@ -114,6 +115,7 @@ def _remember(number: int, size: int) -> None:
     Channel.empty(text)
     thread = ("actor", text)
     recent.learn(thread, (text, text))
+    recent.saw(thread, text, text, 2**63 - 1)
 
 
 newest = RecentIds(100)
@@ -151,3 +153,18 @@ def test_checkpoints_without_channels_count_too() -> None:
         recent.keep(("actor", f"{number:06}" + "x" * 8000), "", "1", {})
     assert recent.channels(("actor", "000000" + "x" * 8000), "", "1") is None
     assert recent.channels(("actor", f"{number:06}" + "x" * 8000), "", "1") == {}
+
+
+def test_stamps_follow_those_that_were_read() -> None:
+    recent = Recent()
+    place = (("actor", "t"), "", "1")
+    ahead = new_stamp() + 3600 * 10**9
+    recent.saw(*place, new_stamp())
+    recent.saw(*place, ahead)
+    recent.saw(*place, ahead - 1)
+    assert recent.next_stamp(("actor", "t"), "", "2") < ahead
+    assert [recent.next_stamp(*place), recent.next_stamp(*place)] == [ahead + 1, ahead + 2]
+    recent.saw(*place, 2**63 - 1)
+    assert recent.next_stamp(*place) == 2**63 - 1
+    recent.forget(("actor", "t"))
+    assert recent.next_stamp(*place) < ahead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from ...domain import Payload
-from ...domain.ids import new_stamp, time_of
+from ...domain.ids import time_of
 from ..operation import Operation
 from ..records.checkpoints import Stored, StoredWrites, writes_record
 from .get import Settings, chunks, read_indexes, read_lanes, read_values
@@ -32,7 +32,7 @@ def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation
 
 
 def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Stored, sent: set[str]) -> Operation[None]:
-    stamp = new_stamp()
+    stamp = settings.recent.next_stamp(target.key, one.namespace, one.checkpoint_id)
     if one.writes:
         record = writes_record(StoredWrites(one.namespace, one.checkpoint_id, one.writes, stamp))
         lane = target.checkpoint(one.namespace, one.checkpoint_id)

@@ -225,9 +225,10 @@ def _remove(
     kept = [head for id_, head in heads.items() if id_ not in gone]
     yield from _remember_update(settings, place, [heads[id_] for id_ in gone], kept)
     stamp = new_stamp()
-    orphans = [head for head in kept if head.parent_id in gone]
+    # Clocks differ, and what is said of a checkpoint counts if its stamp is greater.
+    orphans = {head.checkpoint_id: max(stamp, head.stamp + 1) for head in kept if head.parent_id in gone}
     yield from settings.lanes.append(
-        [(place.checkpoint(namespace, head.checkpoint_id), orphan_record(stamp), time_of(stamp)) for head in orphans]
+        [(place.checkpoint(namespace, id_), orphan_record(later), time_of(later)) for id_, later in orphans.items()]
     )
     dead_events: list[tuple[Lane, str]] = []
     dead_values: set[str] = set()

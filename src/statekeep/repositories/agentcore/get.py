@@ -93,6 +93,8 @@ def read_stored(
         if one is not None and (one.namespace, one.checkpoint_id) != ref:
             lane = place.checkpoint(*ref)
             raise CorruptRecord("the checkpoint is another one", key=str(lane))
+        if one is not None:
+            settings.recent.saw(place.key, *ref, one.stamp)
     return found
 
 

@@ -1,8 +1,8 @@
 """Writing checkpoints and pending writes.
 
 A put appends values, the index's event and whatever the lists lack, side by side, and then the checkpoint itself.
-That is the commit: until then readers that follow the index find no checkpoint there, and skip it. Between them goes the
-note that the lists have what they lacked, if they lacked something.
+That is the commit: until then readers that follow the index find no checkpoint there, and skip it. If the lists lacked
+something, the note that they have it goes between.
 
 What this process remembers of a thread saves reading. Side by side with the appends it asks whether the thread is still
 that one; if another process deleted it, all is looked up again before the commit.
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite
-from ...domain.ids import new_stamp, time_of
+from ...domain.ids import time_of
 from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
@@ -42,7 +42,8 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     Unless this process met the parent and the thread lately, one round of reading goes before.
     """
     place = settings.place(checkpoint.thread_id)
-    head = Head.of(checkpoint)
+    stamp = settings.recent.next_stamp(place.key, checkpoint.namespace, checkpoint.checkpoint_id)
+    head = Head.of(checkpoint, stamp)
     run_id = run_of(checkpoint.metadata)
     while True:
         inherited, registration = yield from _look(settings, place, checkpoint, head, run_id)
@@ -180,7 +181,8 @@ def put_writes(
     """
     if not writes:
         return
-    stamp = new_stamp()
-    lane = settings.place(thread_id).checkpoint(namespace, checkpoint_id)
+    place = settings.place(thread_id)
+    stamp = settings.recent.next_stamp(place.key, namespace, checkpoint_id)
+    lane = place.checkpoint(namespace, checkpoint_id)
     record = writes_record(StoredWrites(namespace, checkpoint_id, writes, stamp))
     yield from settings.lanes.append([], shared=[(lane, record, time_of(stamp))])

@@ -179,7 +179,11 @@ class BedrockSessionCheckpoints:
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
     ) -> Operation[None]:
-        """Store pending writes: one call."""
+        """Store pending writes: one call, and nothing is read before.
+
+        They are later than all that this process read of the checkpoint, also if its clock is behind. Among processes
+        that did not read what the others put, clocks decide which of two special writes is the last one.
+        """
         return put.put_writes(self._settings, thread_id, namespace, checkpoint_id, writes)
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]:

@@ -211,6 +211,7 @@ def read_heads(
         one = stored([content.record for content in contents], f"step {contents[0].step.id}")
         assert one is not None
         assert one.head is not None
+        settings.recent.saw((session_of(thread_id),), one.namespace, one.checkpoint_id, one.stamp)
         values = {name: value for content in contents for name, value in content.values.items()}
         several.append(Found(one.head, values, writes[contents[0].step]))
     several.sort(key=lambda one: one.head.namespace)
@@ -271,7 +272,7 @@ def read_rest(
 def complete(settings: Settings, thread_id: str, found: Sequence[Found]) -> Operation[list[Stored]]:
     """Read the pending writes of checkpoints: one round."""
     records_, _ = yield from read_rest(settings, thread_id, [step for one in found for step in one.writes], {})
-    return [_with_writes(one.head, records_) for one in found]
+    return [_with_writes(settings, thread_id, one.head, records_) for one in found]
 
 
 def saved(settings: Settings, thread_id: str, found: Sequence[Found]) -> Operation[list[SavedCheckpoint]]:
@@ -286,12 +287,14 @@ def saved(settings: Settings, thread_id: str, found: Sequence[Found]) -> Operati
     writes = [step for one in found for step in one.writes]
     records_, more = yield from read_rest(settings, thread_id, writes, lacking)
     values |= more
-    return [_with_writes(one.head, records_).saved(thread_id, values) for one in found]
+    return [_with_writes(settings, thread_id, one.head, records_).saved(thread_id, values) for one in found]
 
 
-def _with_writes(head: Head, records_: Mapping[Owner, Sequence[Record]]) -> Stored:
+def _with_writes(settings: Settings, thread_id: str, head: Head, records_: Mapping[Owner, Sequence[Record]]) -> Stored:
     owner = (head.namespace, head.checkpoint_id)
     own = stored(records_.get(owner, ()), f"checkpoint {shown(head.checkpoint_id)}")
+    if own is not None:
+        settings.recent.saw((session_of(thread_id),), *owner, own.stamp)
     return Stored(*owner, head, own.writes if own is not None else ())
 
 

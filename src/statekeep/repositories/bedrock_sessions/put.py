@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from attrs import evolve
 
 from ...domain import Channel, Checkpoint, Payload, PendingWrite
-from ...domain.ids import new_stamp
 from ..checkpoints import Supply
 from ..operation import Operation
 from ..records.channels import find_earlier, inherit, needs_parent, placed, supplied, valueless
@@ -28,7 +27,7 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     """
     thread_id, namespace = checkpoint.thread_id, checkpoint.namespace
     session = session_of(thread_id)
-    head = Head.of(checkpoint)
+    head = Head.of(checkpoint, settings.recent.next_stamp((session,), namespace, checkpoint.checkpoint_id))
     steps: list[Step] | None = None
     inherited: Channels = {}
     if checkpoint.parent_id is not None and needs_parent(checkpoint):
@@ -88,10 +87,10 @@ def put_writes(
     settings: Settings, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
 ) -> Operation[None]:
     """Store pending writes: one call, whatever their number. Nothing is read before."""
-    session_of(thread_id)
+    session = session_of(thread_id)
     if not writes:
         return
-    stamp = new_stamp()
+    stamp = settings.recent.next_stamp((session,), namespace, checkpoint_id)
     texts = _texts([writes_record(StoredWrites(namespace, checkpoint_id, writes, stamp))])
     step = step_of(namespace, checkpoint_id, texts, stamp, has_writes=True)
     yield from settings.steps.put(thread_id, step, texts)

@@ -12,7 +12,6 @@ from typing import Final
 from attrs import evolve
 
 from ...domain import Conflict, CorruptRecord, InvalidInput, Payload
-from ...domain.ids import new_stamp
 from ...domain.lineage import is_under_root, root_of, with_sources
 from ..aws import AwsCall
 from ..operation import Operation
@@ -125,7 +124,8 @@ def _store(
         else evolve(channel, value=moved.get(channel.value, channel.value.partition("/")[2]))
         for name, channel in head.channels.items()
     }
-    step = yield from store(settings, thread_id, evolve(head, channels=channels, stamp=new_stamp()), own.values())
+    stamp = settings.recent.next_stamp((session_of(thread_id),), head.namespace, head.checkpoint_id)
+    step = yield from store(settings, thread_id, evolve(head, channels=channels, stamp=stamp), own.values())
     moved.update({value: f"{step.id}/{value.partition('/')[2]}" for value in own})
 
 

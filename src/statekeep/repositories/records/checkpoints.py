@@ -26,7 +26,6 @@ from ...domain import (
     tagged_json,
 )
 from ...domain.checkpoints import encoded_metadata
-from ...domain.ids import new_stamp
 from ...domain.lineage import Link, root_of, run_of
 from ...domain.shown import shown
 from ..validation import count, text
@@ -36,6 +35,9 @@ ResultT = TypeVar("ResultT")
 
 _STORED: Final = (ValueSource.VALUE, ValueSource.EMPTY, ValueSource.REPLAYED)
 """Where values of stored channels can be."""
+
+GREATEST_STAMP: Final = 2**63 - 1
+"""Nanoseconds since 1970 that a stamp may have."""
 
 
 @frozen
@@ -75,8 +77,8 @@ class Head:
     stamp: int
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Self:
-        """Make the head of a checkpoint that is put now.
+    def of(cls, checkpoint: Checkpoint, stamp: int) -> Self:
+        """Make the head of a checkpoint that is put now, which ``stamp`` says.
 
         Its channels are added when it is known where their values are.
 
@@ -91,7 +93,7 @@ class Head:
             metadata=encoded_metadata(checkpoint),
             header=checkpoint.header,
             channels={},
-            stamp=new_stamp(),
+            stamp=stamp,
         )
 
     def decoded_metadata(self) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class Stored:
     """The records of a checkpoint.
 
     ``head`` is ``None`` when there are pending writes only; ``written`` is the stamp of the last of these, -1 without.
+    ``stamp`` is the greatest of all its records.
     """
 
     namespace: str
@@ -141,6 +144,7 @@ class Stored:
     head: Head | None
     writes: tuple[PendingWrite, ...] = ()
     written: int = -1
+    stamp: int = -1
 
     def saved(self, thread_id: str, values: Mapping[str, Payload]) -> SavedCheckpoint:
         """Return the checkpoint, with the values that are stored elsewhere by their names."""
@@ -250,7 +254,7 @@ def decoded(record: Record, where: str, make: Callable[[Mapping[str, Any]], Resu
 def stamp_of(found: Mapping[str, Any]) -> int:
     """Return the stamp of a record's head."""
     stamp = found["stamp"]
-    if type(stamp) is not int or not 0 <= stamp < 2**63:
+    if type(stamp) is not int or not 0 <= stamp <= GREATEST_STAMP:
         raise ValueError(f"not a stamp: {shown(stamp)}")
     return stamp
 
@@ -378,7 +382,8 @@ def stored(records: Iterable[Record], where: str) -> Stored | None:
         newest = evolve(newest, parent_id=None)
     some = newest or writes[0][2]
     written = max((stamp for stamp, *_ in writes), default=-1)
-    return Stored(some.namespace, some.checkpoint_id, newest, _merged(writes), written)
+    stamp = max(orphaned, written, *(one for one, _, _ in heads))
+    return Stored(some.namespace, some.checkpoint_id, newest, _merged(writes), written, stamp)
 
 
 def _merged(writes: Sequence[tuple[int, str, StoredWrites]]) -> tuple[PendingWrite, ...]:

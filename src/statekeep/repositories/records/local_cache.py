@@ -13,7 +13,9 @@ from typing import Final
 
 from attrs import frozen
 
-from .checkpoints import StoredChannel
+from ...domain.ids import new_stamp
+from .checkpoints import GREATEST_STAMP, StoredChannel
+from .names import digest
 
 LIFE: Final = 300.0
 """Seconds of trust: others may have deleted the thread meanwhile."""
@@ -47,7 +49,7 @@ class _Entry:
 
 
 class Recent:
-    """Channels of checkpoints, and entries of lists, for a while.
+    """Channels of checkpoints, and entries of lists, for a while; and stamps that are ahead of this machine's clock.
 
     Threads may share it.
 
@@ -60,6 +62,7 @@ class Recent:
         self._lock = threading.Lock()
         self._channels: OrderedDict[tuple[Thread, str, str], _Entry] = OrderedDict()
         self._registered: OrderedDict[tuple[Thread, tuple[str, ...]], float] = OrderedDict()
+        self._ahead: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._size = 0
 
     def __reduce__(self) -> tuple[type[Recent], tuple[Callable[[], float]]]:
@@ -99,6 +102,33 @@ class Recent:
             while len(self._registered) > REGISTERED:
                 self._registered.popitem(last=False)
 
+    def saw(self, thread: Thread, namespace: str, checkpoint_id: str, stamp: int) -> None:
+        """Remember the greatest stamp that was read of a checkpoint, if it is ahead of this machine's clock."""
+        if stamp < time.time_ns():
+            return
+        place = (digest(*thread), digest(namespace, checkpoint_id))
+        with self._lock:
+            self._ahead[place] = max(stamp, self._ahead.pop(place, 0))
+            while len(self._ahead) > REGISTERED:
+                self._ahead.popitem(last=False)
+
+    def next_stamp(self, thread: Thread, namespace: str, checkpoint_id: str) -> int:
+        """Return a stamp for what is put now.
+
+        It is greater than those that this process read of the checkpoint: the clock of another machine may be ahead,
+        and yet what is put later has to count as the later one.
+        """
+        stamp = new_stamp()
+        if not self._ahead:
+            return stamp
+        place = (digest(*thread), digest(namespace, checkpoint_id))
+        with self._lock:
+            last = self._ahead.pop(place, -1)
+            if last >= stamp:
+                stamp = min(last + 1, GREATEST_STAMP)
+                self._ahead[place] = stamp
+        return stamp
+
     def forget(self, thread: Thread) -> None:
         """Forget all about a thread."""
         with self._lock:
@@ -106,6 +136,9 @@ class Recent:
                 self._drop(place)
             for key in [key for key in self._registered if key[0] == thread]:
                 del self._registered[key]
+            if self._ahead:
+                name = digest(*thread)
+                self._ahead = OrderedDict((place, last) for place, last in self._ahead.items() if place[0] != name)
 
     def _drop(self, place: tuple[Thread, str, str]) -> None:
         entry = self._channels.pop(place, None)
