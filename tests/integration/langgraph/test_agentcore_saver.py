@@ -639,6 +639,30 @@ def test_quotas() -> None:
             assert saver.get_tuple(at(actor_id="ada")) is None
 
 
+def test_a_run_goes_on_when_another_process_deletes_its_thread(opened: Open) -> None:
+    class Chat(TypedDict, total=False):
+        document: str
+        log: Annotated[list[str], operator.add]
+
+    here, there = opened(), opened()
+    builder: Any = StateGraph(Chat).add_node("one", lambda state: {"log": ["one"]})
+    builder.add_node("two", lambda state: there.delete_thread("t") or {"log": ["two"]})
+    builder.add_node("three", lambda state: {"log": ["three"]})
+    graph = builder.add_sequence([("four", lambda state: {"log": ["four"]})])
+    graph.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").add_edge("three", "four")
+    document = "x" * 50_000
+    done = graph.compile(checkpointer=here).invoke(
+        {"document": document, "log": []}, at(actor_id="ada"), durability="sync"
+    )
+    assert done["log"] == ["one", "two", "three", "four"]
+    # All that was put since the deletion is whole, and found without knowing the actor.
+    states = list(opened().list(at(actor_id="ada")))
+    assert len(states) == 3
+    assert all(state.checkpoint["channel_values"]["document"] == document for state in states)
+    there.delete_thread("t")
+    assert list(opened().list(None)) == []
+
+
 @pytest.fixture
 def short_lived() -> Iterator[tuple[AwsEmulator, str]]:
     with AwsEmulator() as aws:
