@@ -133,6 +133,8 @@ def _look(
     registration, found = yield from look(settings, place, head, run_id, lanes)
     for records in found:
         parent = stored(records, str(lanes[0]))
+        if parent is not None:
+            settings.recent.saw(place.key, namespace, parent.checkpoint_id, parent.stamp)
         inherited = parent.head.channels if parent is not None and parent.head is not None else {}
     return inherited or {}, registration
 
