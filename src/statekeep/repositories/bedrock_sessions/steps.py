@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Any, Final, Self
@@ -51,7 +51,7 @@ class _Met:
         is_warned: whether a warning was logged.
     """
 
-    own: dict[Step, float] = field(factory=dict)
+    own: OrderedDict[Step, float] = field(factory=OrderedDict)
     counts: dict[str, int] = field(factory=dict)
     is_warned: bool = False
 
@@ -83,6 +83,8 @@ class Recollection:
         """Remember a step that was put."""
         with self._lock:
             met = self._met(session)
+            self._expire(met)
+            met.own.pop(step, None)
             met.own[step] = time.monotonic() + LIFE
             met.counts[step.invocation] = met.counts.get(step.invocation, 0) + 1
             self._warn(session, met)
@@ -91,16 +93,21 @@ class Recollection:
         """Return a listing with the steps that it lacks."""
         with self._lock:
             met = self._met(session)
-            now = time.monotonic()
-            met.own = {step: until for step, until in met.own.items() if until > now}
+            self._expire(met)
             lacking = {step for step in met.own if invocation in (None, step.invocation)}.difference(listed)
             found = [*listed, *lacking]
             if invocation is None:
                 met.counts = {}
-            for name in {step.invocation for step in found}:
-                met.counts[name] = sum(step.invocation == name for step in found)
+            met.counts |= Counter(step.invocation for step in found)
             self._warn(session, met)
             return found
+
+    @staticmethod
+    def _expire(met: _Met) -> None:
+        """Forget the steps that are listed by now; the oldest are first."""
+        now = time.monotonic()
+        while met.own and next(iter(met.own.values())) <= now:
+            met.own.popitem(last=False)
 
     def forget(self, session: str) -> None:
         """Forget a session."""
@@ -179,7 +186,7 @@ class Steps:
             except NotFound:
                 continue
             except Conflict as error:
-                yield from self._explain(thread_id, step, error)
+                yield from self._explain(thread_id, step, texts, error)
             except QuotaExceeded as error:
                 raise QuotaExceeded(
                     f"the session {thread_id} has no step left of its {STEPS:,}; continue_thread(thread_id) makes a "
@@ -187,6 +194,7 @@ class Steps:
                 ) from error
             self.recollection.put(session_of(thread_id), step)
             return
+        yield from self.check_active(thread_id)
         raise Unavailable(f"the service does not find the invocation {step.invocation}, which it just made")
 
     def _add_invocation(self, thread_id: str, invocation: str) -> Operation[None]:
@@ -195,21 +203,20 @@ class Steps:
         except NotFound:
             raise no_session(thread_id) from None
         except Conflict:
-            # Another process made it meanwhile, or the session is closed, which the next call finds out.
+            # Another process made it meanwhile, or the session is closed, which is found out next.
             pass
 
-    def _explain(self, thread_id: str, step: Step, error: Conflict) -> Operation[None]:
+    def _explain(self, thread_id: str, step: Step, texts: Sequence[str], error: Conflict) -> Operation[None]:
         """Find out what a conflict means.
 
         It is no error if the very step is there: a request was sent again.
         """
         [found] = yield from self.read(thread_id, [step])
-        if found is not None:
-            return
-        status = yield from self.status(thread_id)
-        if status != "ACTIVE":
-            raise closed(thread_id, status) from None
-        raise error
+        if found is None:
+            yield from self.check_active(thread_id)
+            raise error
+        if [block.get("text") for block in found] != list(texts):
+            raise error  # another one has the same digits
 
     def session(self, thread_id: str, name: str = "thread_id") -> Operation[dict[str, Any]]:
         """Return what ``GetSession`` says.
@@ -224,21 +231,28 @@ class Steps:
         answer: dict[str, Any] = found
         return answer
 
-    def status(self, thread_id: str, name: str = "thread_id") -> Operation[str]:
-        """Return whether a session is ``ACTIVE``, ``ENDED`` or ``EXPIRED``."""
-        return str((yield from self.session(thread_id, name))["sessionStatus"])
+    def check_active(self, thread_id: str, name: str = "thread_id") -> Operation[None]:
+        """Check that a session takes steps.
 
-    def listing(self, thread_id: str, invocation: str | None = None) -> Operation[list[Step]]:
+        Raises:
+            InvalidInput: there is no such session; ``field`` is ``name``.
+            ThreadClosed: it is ended or expired.
+        """
+        status = str((yield from self.session(thread_id, name))["sessionStatus"])
+        if status != "ACTIVE":
+            raise closed(thread_id, status)
+
+    def listing(self, thread_id: str, invocation: str | None = None, name: str = "thread_id") -> Operation[list[Step]]:
         """Return the steps of an invocation, or of all, in no order: one call.
 
         Raises:
-            NoSession: there is no such session.
+            NoSession: there is no such session; ``field`` is ``name``.
         """
         session = session_of(thread_id)
         [found] = yield from self.listings([thread_id], invocation)
         if found is None:
             # The session, or the invocation in it.
-            yield from self.session(thread_id)
+            yield from self.session(thread_id, name)
             return self.recollection.completed(session, invocation, [])
         return found
 

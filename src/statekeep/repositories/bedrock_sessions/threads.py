@@ -5,22 +5,23 @@ Making, deleting and copying them, and going on from one that takes no more step
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Final
 
 from attrs import evolve
 
-from ...domain import Conflict, CorruptRecord, InvalidInput, Payload
+from ...domain import Conflict, CorruptRecord, InvalidInput, Payload, QuotaExceeded
 from ...domain.lineage import is_under_root, root_of, with_sources
 from ..aws import AwsCall
 from ..operation import Operation
-from ..records.checkpoints import Head, stored
-from .get import Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
+from ..records.checkpoints import Head, decoded, stamp_of, stored
+from .get import Content, Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
 from .ids import Step, checkpoint_digits, invocation_of, session_of
 from .models import CreateSessionRequest
 from .put import put_writes, store
-from .steps import STEPS, closed
+from .steps import STEPS
 
 _ARGUMENTS: Final = {"session_metadata": "metadata", "encryption_key_arn": "encryption_key"}
 """Our names of fields of a request."""
@@ -70,23 +71,54 @@ def copy_thread(settings: Settings, source_id: str, target_id: str) -> Operation
     """
     if session_of(source_id, "source_thread_id") == session_of(target_id, "target_thread_id"):
         return
-    yield from _check_active(settings, target_id, "target_thread_id")
-    listed = sorted((yield from settings.steps.listing(source_id)), key=lambda step: (step.put_at, step.has_writes))
+    yield from settings.steps.check_active(target_id, "target_thread_id")
+    listed = yield from settings.steps.listing(source_id, name="source_thread_id")
+    listed = [step for step in listed if step.has_writes or step.order is not None]
+    left = yield from steps_left(settings, target_id)
+    if len(listed) > left:
+        raise QuotaExceeded(
+            f"the copy has {len(listed)} steps, and the session {target_id} has {left} left of its {STEPS:,}; nothing "
+            "was copied"
+        )
     moved: dict[str, str] = {}
     waiting: list[Found] = []
-    for start in range(0, len(listed), SIDE_BY_SIDE):
-        for content in (yield from read_contents(settings, source_id, listed[start : start + SIDE_BY_SIDE])):
+    for some in _in_order(listed):
+        contents = yield from read_contents(settings, source_id, some)
+        for content in sorted(contents, key=_stamp):
             one = stored([content.record], f"step {content.step.id}")
             assert one is not None
             if one.head is None:
                 yield from put_writes(settings, target_id, one.namespace, one.checkpoint_id, one.writes)
                 continue
-            # Clocks differ: a value may be in a step that seems to be a later one.
-            waiting.append(Found(one.head, content.values, ()))
+            # Clocks differ: a value may be in a step that seems to be a later one. The order of the stamps stays.
+            waiting.append(Found(_put_now(settings, target_id, one.head), content.values, ()))
             waiting = yield from _store_some(settings, target_id, waiting, moved)
     for found in waiting:
         value = next(iter(_lacking(found, moved)))
         raise CorruptRecord("a value is gone", key=f"step {value.partition('/')[0]}")
+
+
+def _put_now(settings: Settings, thread_id: str, head: Head) -> Head:
+    """Return a checkpoint as one that is put into a thread now."""
+    stamp = settings.recent.next_stamp((session_of(thread_id),), head.namespace, head.checkpoint_id)
+    return evolve(head, stamp=stamp)
+
+
+def _stamp(content: Content) -> int:
+    return decoded(content.record, f"step {content.step.id}", stamp_of)
+
+
+def _in_order(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Sort steps by the time when they were put, some at a time; those of one millisecond stay together."""
+    some: list[Step] = []
+    for _, of_one_time in groupby(sorted(steps, key=lambda step: step.put_at), key=lambda step: step.put_at):
+        several = list(of_one_time)
+        if some and len(some) + len(several) > SIDE_BY_SIDE:
+            yield some
+            some = []
+        some += several
+    if some:
+        yield some
 
 
 def _store_some(
@@ -124,15 +156,8 @@ def _store(
         else evolve(channel, value=moved.get(channel.value, channel.value.partition("/")[2]))
         for name, channel in head.channels.items()
     }
-    stamp = settings.recent.next_stamp((session_of(thread_id),), head.namespace, head.checkpoint_id)
-    step = yield from store(settings, thread_id, evolve(head, channels=channels, stamp=stamp), own.values())
+    step = yield from store(settings, thread_id, evolve(head, channels=channels), own.values())
     moved.update({value: f"{step.id}/{value.partition('/')[2]}" for value in own})
-
-
-def _check_active(settings: Settings, thread_id: str, name: str) -> Operation[None]:
-    status = yield from settings.steps.status(thread_id, name)
-    if status != "ACTIVE":
-        raise closed(thread_id, status)
 
 
 def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
@@ -150,7 +175,7 @@ def continue_thread(settings: Settings, thread_id: str) -> Operation[str]:
     ids = {(one.head.namespace, one.head.checkpoint_id) for one in kept}
     moved: dict[str, str] = {}
     for found in sorted(kept, key=lambda one: one.head.stamp):
-        head = found.head
+        head = _put_now(settings, target_id, found.head)
         [whole] = yield from complete(settings, thread_id, [found])
         wanted = {
             channel.value: (head.namespace, name)
