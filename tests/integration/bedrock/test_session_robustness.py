@@ -32,7 +32,16 @@ from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, i
 from statekeep.repositories.bedrock_sessions.steps import NoSession
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.records import checkpoints
-from statekeep.testing.aws import AwsEmulator, conflict, cut_after, cut_before, refuse, server_error, throttle
+from statekeep.testing.aws import (
+    AwsEmulator,
+    conflict,
+    cut_after,
+    cut_before,
+    refuse,
+    server_error,
+    session_arn,
+    throttle,
+)
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -334,6 +343,15 @@ def test_a_closed_session_that_finds_no_new_invocation(
         with aws.failing(refuse("ResourceNotFoundException", "PutInvocationStep", status=404)):
             with pytest.raises(ThreadClosed, match=status):
                 keep.put_writes(thread, "1", [write("x")])
+
+
+def test_a_session_of_another_region_is_not_taken_for_deleted(keep: CheckpointRepository, thread: str) -> None:
+    elsewhere = session_arn(thread, "eu-west-1")
+    for delete in (keep.delete_thread, lambda name: keep.prune([name], keep=0)):
+        with pytest.raises(InvalidInput, match=f"no session {elsewhere} in this region"):
+            delete(elsewhere)
+    keep.delete_thread(session_arn(thread))
+    keep.delete_thread(session_arn(thread))
 
 
 # -- equal digits

@@ -218,7 +218,7 @@ class BedrockSessionCheckpoints:
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a session: two calls, however long it is."""
-        return threads.delete_thread(self._settings, thread_id)
+        return threads.delete_thread(self._settings, thread_id, lambda: self._client.region)
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]:
         """Refuse.
@@ -245,7 +245,7 @@ class BedrockSessionCheckpoints:
                 "makes a new session with the newest ones"
             )
         for thread_id in dict.fromkeys(thread_ids):
-            yield from threads.delete_thread(self._settings, thread_id)
+            yield from self.delete_thread(thread_id)
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Count the checkpoints of a thread. There is no index to rebuild."""

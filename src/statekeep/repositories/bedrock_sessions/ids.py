@@ -32,7 +32,9 @@ KINDS: Final = {TEXT: "b", "uuid6": "c", "uuid7": "d"}
 
 _ORDERS: Final = {kind: order for order, kind in KINDS.items()}
 _UUID: Final = "[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}"
-_SESSION: Final = re.compile(rf"(?:arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]+:[0-9]{{12}}:session/)?({_UUID})", re.ASCII)
+_SESSION: Final = re.compile(
+    rf"(?:arn:aws(?:-[^:]+)?:bedrock:(?P<region>[a-z0-9-]+):[0-9]{{12}}:session/)?(?P<id>{_UUID})", re.ASCII
+)
 
 
 def session_of(thread_id: str, field: str = "thread_id") -> str:
@@ -53,7 +55,17 @@ def session_of(thread_id: str, field: str = "thread_id") -> str:
             f"the service lets nobody choose it.{hint}",
             field=field,
         )
-    return found[1]
+    return found["id"]
+
+
+def region_of(thread_id: str) -> str | None:
+    """Return the region in the ARN of a session.
+
+    >>> region_of("arn:aws:bedrock:us-east-1:123456789012:session/01234567-89ab-4cde-8f01-23456789abcd")
+    'us-east-1'
+    """
+    found = _SESSION.fullmatch(thread_id)
+    return found and found["region"]
 
 
 def _uuid(digits: str) -> str:

@@ -5,7 +5,7 @@ Making, deleting and copying them, and going on from one that takes no more step
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Final
@@ -18,10 +18,10 @@ from ..aws import AwsCall
 from ..operation import Operation
 from ..records.checkpoints import Head, decoded, stamp_of, stored
 from .get import Content, Found, Settings, batches, complete, grouped, read_contents, read_heads, read_rest
-from .ids import Step, checkpoint_digits, invocation_of, session_of
+from .ids import Step, checkpoint_digits, invocation_of, region_of, session_of
 from .models import CreateSessionRequest
 from .put import put_writes, store
-from .steps import STEPS
+from .steps import STEPS, no_session
 
 _ARGUMENTS: Final = {"session_metadata": "metadata", "encryption_key_arn": "encryption_key"}
 """Our names of fields of a request."""
@@ -47,14 +47,25 @@ def create_thread(
     return str(reply["sessionId"])
 
 
-def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
-    """End a session and delete it: two calls. One that is not there is no error."""
+def delete_thread(settings: Settings, thread_id: str, here: Callable[[], str | None]) -> Operation[None]:
+    """End a session and delete it: two calls. One that is not there is no error.
+
+    Args:
+        settings: of the backend.
+        thread_id: the thread.
+        here: returns the client's region.
+
+    Raises:
+        InvalidInput: the session is in another region, where it stays.
+    """
     session = session_of(thread_id)
     where = {"sessionIdentifier": thread_id}
     # One that is ended or expired already can be deleted as it is.
     with suppress(Conflict):
         yield AwsCall("EndSession", where, missing_ok=True)
-    yield AwsCall("DeleteSession", where, missing_ok=True)
+    found = yield AwsCall("DeleteSession", where, missing_ok=True)
+    if found is None and region_of(thread_id) not in (None, here()):
+        raise no_session(thread_id)
     settings.steps.recollection.forget(session)
     settings.recent.forget((session,))
 
