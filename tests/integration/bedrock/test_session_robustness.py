@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import os
+import pickle
 import random
+import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +18,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
+import statekeep
 from statekeep.domain import (
     Channel,
     Checkpoint,
@@ -28,7 +33,7 @@ from statekeep.domain import (
     new_checkpoint_id,
 )
 from statekeep.repositories.aws import open_client
-from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, ids, put
+from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, ids, put, steps
 from statekeep.repositories.bedrock_sessions.steps import NoSession
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.records import checkpoints
@@ -352,6 +357,62 @@ def test_a_session_of_another_region_is_not_taken_for_deleted(keep: CheckpointRe
             delete(elsewhere)
     keep.delete_thread(session_arn(thread))
     keep.delete_thread(session_arn(thread))
+
+
+# -- processes
+
+
+@pytest.fixture
+def of_url(aws: AwsEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckpointRepository]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "EMULATED")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+    with statekeep.connect(f"bedrock-sessions://?region=us-east-1&endpoint_url={aws.endpoint_url}") as opened:
+        yield opened.checkpoints
+
+
+def test_a_copy_of_a_repository(of_url: CheckpointRepository) -> None:
+    thread = backend(of_url).create_thread()
+    of_url.put(Checkpoint(thread_id=thread, checkpoint_id="1"))
+    for made in (pickle.loads(pickle.dumps(of_url)), copy.deepcopy(of_url)):
+        with made as other:
+            assert other.get(thread) == of_url.get(thread)
+            other.put(Checkpoint(thread_id=thread, checkpoint_id="2", parent_id="1"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("locked", [lambda found: found.steps.recollection, lambda found: found.recent])
+def test_a_fork_while_a_lock_is_held(of_url: CheckpointRepository, locked: Callable[[Any], Any]) -> None:
+    thread = backend(of_url).create_thread()
+    of_url.put(Checkpoint(thread_id=thread, checkpoint_id="1"))
+    with locked(backend(of_url)._settings)._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # ends the child, if it waits for the lock
+            try:
+                of_url.put(Checkpoint(thread_id=thread, checkpoint_id="2", parent_id="1"))
+                os._exit(0 if of_url.get(thread) else 1)
+            finally:
+                os._exit(2)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert len(list(of_url.list(thread))) == 2
+
+
+def test_the_memory_of_own_steps_is_bounded(
+    keep: CheckpointRepository, thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    for number in range(10):
+        now[0] = number * steps.LIFE / 2
+        keep.put_writes(thread, "1", [write("x", f"task {number}")])
+    recollection = backend(keep)._settings.steps.recollection
+    assert len(recollection._sessions[thread].own) == 2
+    monkeypatch.setattr(steps, "SESSIONS", 5)
+    for _ in range(7):
+        keep.put_writes(backend(keep).create_thread(), "1", [write("x")])
+    assert len(recollection._sessions) == 5
 
 
 # -- equal digits

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from attrs import define, field, frozen
 
 from ...domain import Conflict, InvalidInput, QuotaExceeded, ThreadClosed, Unavailable
+from .. import fork
 from ..aws import AwsCall, AwsCalls, NotFound
 from ..operation import Operation
 from .ids import Step, session_of
@@ -63,8 +64,13 @@ class Recollection:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._sessions: OrderedDict[str, _Met] = OrderedDict()
+        self.after_fork()
+        fork.follow(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock: another thread may have held the old one at the fork."""
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self

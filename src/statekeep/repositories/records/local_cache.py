@@ -14,6 +14,7 @@ from typing import Final
 from attrs import frozen
 
 from ...domain.ids import new_stamp
+from .. import fork
 from .checkpoints import GREATEST_STAMP, StoredChannel
 from .names import digest
 
@@ -59,6 +60,11 @@ class Recent:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.after_fork()
+        fork.follow(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: another thread may have held the lock at the fork, in the middle of a change."""
         self._lock = threading.Lock()
         self._channels: OrderedDict[tuple[Thread, str, str], _Entry] = OrderedDict()
         self._registered: OrderedDict[tuple[Thread, tuple[str, ...]], float] = OrderedDict()
