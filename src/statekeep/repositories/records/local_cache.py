@@ -52,7 +52,7 @@ class _Entry:
 class Recent:
     """Channels of checkpoints, and entries of lists, for a while; and stamps that are ahead of this machine's clock.
 
-    Threads may share it.
+    Threads may share it, and a forked process goes on with a copy.
 
     Args:
         clock: returns seconds that only grow.
