@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
+# Another emulator of Bedrock's sessions; it needs a botocore of its own.
+MINISTACK := $(VENV)/ministack
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
@@ -13,7 +15,7 @@ FOLDER ?=
 SEED   ?= $(shell date +%Y%m%d)
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
 
-.PHONY: demo test check check-lint check-format check-types check-layers bench nightly clean
+.PHONY: demo test check check-lint check-format check-types check-layers bench nightly second-opinion clean
 
 demo: $(READY)
 	$(BIN)/python examples/file_digest.py $(FOLDER)
@@ -42,6 +44,9 @@ bench: $(BENCH)
 nightly: $(READY)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 --hypothesis-seed=$(SEED) tests/property tests/integration/faults
 
+second-opinion: $(READY) $(MINISTACK)/bin/ministack
+	STATEKEEP_MINISTACK=$(abspath $(MINISTACK))/bin/ministack $(BIN)/python -m pytest tests/integration/bedrock/test_second_opinion.py
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -53,6 +58,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $@
+
+$(MINISTACK)/bin/ministack: | $(READY)
+	$(PYTHON) -m venv $(MINISTACK)
+	$(MINISTACK)/bin/python -m pip install --quiet --disable-pip-version-check ministack==1.5.33
 
 $(BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,7 +16,7 @@ from statekeep.testing.aws import AwsEmulator, Fault, SessionRules, cut_after, t
 from statekeep.testing.contracts.checkpoints import CheckpointContract, checkpoint
 
 from ..agentcore.emulated import PATIENT, hurry
-from .named import NamedThreads
+from .named import NamedThreads, leave_out_unsupported
 
 WORLDS: dict[str, tuple[SessionRules, list[Fault]]] = {
     "plain": (SessionRules(), []),
@@ -26,9 +25,6 @@ WORLDS: dict[str, tuple[SessionRules, list[Fault]]] = {
     "faults": (SessionRules(), [throttle(rate=0.1), cut_after(rate=0.05)]),
 }
 """Ways in which the service may behave that must make no difference."""
-
-UNSUPPORTED = ("delete_runs", "prune")
-"""Operations that the service cannot do."""
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +40,6 @@ def opened() -> Iterator[Callable[[str], tuple[AwsEmulator, Any]]]:
             return made[name]
 
         yield world
-
-
-def _asks_for(test: Any) -> list[str]:
-    source = inspect.getsource(test)
-    return [name for name in UNSUPPORTED if f"keep.{name}(" in source or f".{name}(" in source]
 
 
 @pytest.fixture(scope="module", params=WORLDS)
@@ -91,6 +82,4 @@ class TestBedrockSessionContract(CheckpointContract):
         assert [saved async for saved in keep.list("t")] == []
 
 
-for _name, _test in inspect.getmembers(CheckpointContract, inspect.isfunction):
-    if _name.startswith("test_") and _asks_for(_test):
-        setattr(TestBedrockSessionContract, _name, None)
+leave_out_unsupported(CheckpointContract, TestBedrockSessionContract)

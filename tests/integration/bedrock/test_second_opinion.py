@@ -1,0 +1,109 @@
+"""The contract over ministack, an emulator that shares no code with ours: ``make second-opinion``.
+
+It writes ids of sessions without hyphens, takes steps of any invocation and whatever a session's status is, replaces a
+step that is put again, and has neither conflicts, limits nor pages. The contract needs none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
+from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
+from statekeep.testing.contracts.checkpoints import CheckpointContract
+
+from ..agentcore.emulated import PATIENT
+from .named import NamedThreads, leave_out_unsupported
+
+PROGRAM = os.environ.get("STATEKEEP_MINISTACK", "")
+"""The program ministack; ``make second-opinion`` installs it apart, since it needs a botocore of its own."""
+
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="STATEKEEP_MINISTACK is not set")
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("ministack")
+    settings = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "bedrock-agent-runtime"}
+    with Path(folder, "log").open("wb") as log:
+        server = subprocess.Popen(
+            [PROGRAM], env=os.environ | settings, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 120
+        while not _is_up(f"{url}/_ministack/health"):
+            assert server.poll() is None, Path(folder, "log").read_text()
+            assert time.monotonic() < until, "ministack does not answer"
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _shorten(params: dict[str, Any], **_: Any) -> None:
+    """Write session ids as ministack does: without hyphens."""
+    params["url"] = re.sub(
+        r"(/sessions/)([0-9a-f-]{36})", lambda found: found[1] + found[2].replace("-", ""), params["url"]
+    )
+
+
+def _lengthen(parsed: Any, **_: Any) -> None:
+    """Write session ids as the service does."""
+    for one in (parsed, *parsed.get("sessionSummaries", ())):
+        if "sessionId" in one:
+            one["sessionId"] = str(uuid.UUID(one["sessionId"]))
+
+
+@pytest.fixture(scope="module")
+def boto_client(endpoint: str) -> Any:
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    client = session.client("bedrock-agent-runtime", endpoint_url=endpoint, config=PATIENT)
+    client.meta.events.register("before-call.bedrock-agent-runtime", _shorten)
+    client.meta.events.register("after-call.bedrock-agent-runtime", _lengthen)
+    return client
+
+
+class TestSecondOpinion(CheckpointContract):
+    @pytest.fixture
+    def backend(self, boto_client: Any) -> NamedThreads:
+        for session in boto_client.list_sessions()["sessionSummaries"]:
+            boto_client.delete_session(sessionIdentifier=session["sessionId"])
+        return NamedThreads(BedrockSessionCheckpoints(open_client("bedrock-agent-runtime", client=boto_client)))
+
+    @pytest.fixture
+    def repository(self, backend: NamedThreads) -> Iterator[CheckpointRepository]:
+        with CheckpointRepository(backend) as repository:
+            yield repository
+
+    @pytest.fixture
+    async def arepository(self, backend: NamedThreads) -> AsyncIterator[AsyncCheckpointRepository]:
+        async with AsyncCheckpointRepository(backend) as repository:
+            yield repository
+
+
+leave_out_unsupported(CheckpointContract, TestSecondOpinion)
