@@ -403,7 +403,7 @@ def test_the_memory_of_own_steps_is_bounded(
     keep: CheckpointRepository, thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(steps, "monotonic", lambda: now[0])
     for number in range(10):
         now[0] = number * steps.LIFE / 2
         keep.put_writes(thread, "1", [write("x", f"task {number}")])

@@ -645,8 +645,13 @@ def test_a_run_goes_on_when_another_process_deletes_its_thread(opened: Open) -> 
         log: Annotated[list[str], operator.add]
 
     here, there = opened(), opened()
+
+    def delete(state: Chat) -> Chat:
+        there.delete_thread("t")
+        return {"log": ["two"]}
+
     builder: Any = StateGraph(Chat).add_node("one", lambda state: {"log": ["one"]})
-    builder.add_node("two", lambda state: there.delete_thread("t") or {"log": ["two"]})
+    builder.add_node("two", delete)
     builder.add_node("three", lambda state: {"log": ["three"]})
     graph = builder.add_sequence([("four", lambda state: {"log": ["four"]})])
     graph.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").add_edge("three", "four")

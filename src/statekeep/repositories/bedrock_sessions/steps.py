@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC
+from time import monotonic
 from typing import Any, Final, Self
 
 from attrs import define, field, frozen
@@ -91,7 +91,7 @@ class Recollection:
             met = self._met(session)
             self._expire(met)
             met.own.pop(step, None)
-            met.own[step] = time.monotonic() + LIFE
+            met.own[step] = monotonic() + LIFE
             met.counts[step.invocation] = met.counts.get(step.invocation, 0) + 1
             self._warn(session, met)
 
@@ -111,7 +111,7 @@ class Recollection:
     @staticmethod
     def _expire(met: _Met) -> None:
         """Forget the steps that are listed by now; the oldest are first."""
-        now = time.monotonic()
+        now = monotonic()
         while met.own and next(iter(met.own.values())) <= now:
             met.own.popitem(last=False)
 

@@ -120,7 +120,10 @@ def _stamp(content: Content) -> int:
 
 
 def _in_order(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Sort steps by the time when they were put, some at a time; those of one millisecond stay together."""
+    """Sort steps by the time when they were put, some at a time.
+
+    Those of one millisecond stay together.
+    """
     some: list[Step] = []
     for _, of_one_time in groupby(sorted(steps, key=lambda step: step.put_at), key=lambda step: step.put_at):
         several = list(of_one_time)

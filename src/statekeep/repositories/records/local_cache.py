@@ -50,7 +50,9 @@ class _Entry:
 
 
 class Recent:
-    """Channels of checkpoints, and entries of lists, for a while; and stamps that are ahead of this machine's clock.
+    """Channels of checkpoints, and entries of lists, for a while.
+
+    It also has stamps that are ahead of this machine's clock.
 
     Threads may share it, and a forked process goes on with a copy.
 
@@ -64,7 +66,10 @@ class Recent:
         fork.follow(self)
 
     def after_fork(self) -> None:
-        """Begin anew: another thread may have held the lock at the fork, in the middle of a change."""
+        """Begin anew.
+
+        Another thread may have held the lock at the fork, in the middle of a change.
+        """
         self._lock = threading.Lock()
         self._channels: OrderedDict[tuple[Thread, str, str], _Entry] = OrderedDict()
         self._registered: OrderedDict[tuple[Thread, tuple[str, ...]], float] = OrderedDict()
@@ -109,7 +114,10 @@ class Recent:
                 self._registered.popitem(last=False)
 
     def saw(self, thread: Thread, namespace: str, checkpoint_id: str, stamp: int) -> None:
-        """Remember the greatest stamp that was read of a checkpoint, if it is ahead of this machine's clock."""
+        """Remember the greatest stamp that was read of a checkpoint.
+
+        One that is not ahead of this machine's clock is of no use.
+        """
         if stamp < time.time_ns():
             return
         place = (digest(*thread), digest(namespace, checkpoint_id))

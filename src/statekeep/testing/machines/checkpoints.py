@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import pairwise
@@ -283,19 +282,13 @@ class CheckpointMachine(ComparingMachine):
             lambda: self.oracle.copy_thread(source_id, target_id),
         )
 
-    @rule(
-        thread_ids=st.lists(some.thread_ids(), max_size=3),
-        keep=st.integers(0, 3),
-        older_than=st.none() | st.sampled_from([dt.timedelta(), dt.timedelta(days=365 * 20)]),
-    )
-    def prune(self, thread_ids: list[str], keep: int, older_than: dt.timedelta | None) -> None:
-        policy = PrunePolicy(keep=keep, older_than=older_than)
-
+    @rule(thread_ids=st.lists(some.thread_ids(), max_size=3), policy=some.prune_policies())
+    def prune(self, thread_ids: list[str], policy: PrunePolicy) -> None:
         def expected() -> None:
             if self.differences.prunes_whole_threads_only and not policy.is_deletion:
                 raise Unsupported("prune")
             for thread_id in thread_ids:
-                self.oracle.prune(thread_id, keep, older_than)
+                self.oracle.prune(thread_id, policy.keep, policy.older_than)
 
         self.compare(lambda: self.repository.prune(thread_ids, policy), expected)
 

@@ -16,6 +16,7 @@ from ...domain import (
     CheckpointQuery,
     Payload,
     PendingWrite,
+    PrunePolicy,
     SavedCheckpoint,
     Thread,
 )
@@ -257,6 +258,20 @@ def queries() -> st.SearchStrategy[CheckpointQuery]:
         | st.fixed_dictionaries({}, optional={**place, **limit, "metadata": of_metadata})
     )
     return conditions.map(lambda found: CheckpointQuery(**found))
+
+
+def prune_policies() -> st.SearchStrategy[PrunePolicy]:
+    """Return policies that keep few checkpoints, all that are young, or none.
+
+    Example:
+        >>> from hypothesis import given
+        >>> @given(prune_policies())
+        ... def test(policy):
+        ...     assert policy.keep <= 3
+        >>> test()
+    """
+    ages = st.none() | st.sampled_from([dt.timedelta(), dt.timedelta(days=365 * 20)])
+    return st.builds(PrunePolicy, keep=st.integers(0, 3), older_than=ages)
 
 
 def _steps() -> st.SearchStrategy[int]:
