@@ -36,7 +36,7 @@ from statekeep.repositories.aws import open_client
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, ids, put, steps
 from statekeep.repositories.bedrock_sessions.steps import NoSession
 from statekeep.repositories.checkpoints import CheckpointRepository
-from statekeep.repositories.records import checkpoints
+from statekeep.repositories.records import local_cache
 from statekeep.testing.aws import (
     AwsEmulator,
     conflict,
@@ -244,8 +244,7 @@ def test_a_copy_keeps_the_order_of_one_millisecond(
     keep: CheckpointRepository, connect: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stamps = itertools.count(1_800_000_000_000_000_000)
-    for module in (put, checkpoints):
-        monkeypatch.setattr(module, "new_stamp", lambda: next(stamps))
+    monkeypatch.setattr(local_cache, "new_stamp", lambda: next(stamps))
     thread = backend(keep).create_thread()
     for number in range(20):
         keep.put(Checkpoint(thread_id=thread, checkpoint_id="1", metadata={"number": number}))
