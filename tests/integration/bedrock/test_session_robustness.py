@@ -32,10 +32,12 @@ from statekeep.domain import (
     ThreadClosed,
     new_checkpoint_id,
 )
+from statekeep.domain.ids import new_stamp
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints, ids, put, steps
 from statekeep.repositories.bedrock_sessions.steps import NoSession
 from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.operation import run
 from statekeep.repositories.records import local_cache
 from statekeep.testing.aws import (
     AwsEmulator,
@@ -149,6 +151,28 @@ def test_a_filter_that_few_fulfil_takes_few_rounds(
     assert found.metadata == {"step": 3}
     # The listing; 1, 2, 4, 8, 16, 32 and 32 heads, and the last five.
     assert len(requests) == 9
+
+
+def test_pages_of_threads_whose_clocks_differ(
+    keep: CheckpointRepository, connect: Open, aws: AwsEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.bedrock_sessions.delete_sessions()
+    now = new_stamp
+    threads = []
+    for number in range(36):
+        ahead = 0 if number % 5 else 3600 * 10**9
+        monkeypatch.setattr(local_cache, "new_stamp", lambda ahead=ahead: now() + ahead)
+        threads.append(backend(keep).create_thread())
+        keep.put(Checkpoint(thread_id=threads[-1], checkpoint_id="1"))
+    found: list[str] = []
+    after = None
+    while True:
+        page = run(backend(connect()).list_threads("", after, 7), backend(keep).execute)
+        found += [one.thread_id for one in page.items]
+        if page.cursor is None:
+            break
+        after = page.cursor
+    assert found == threads[::-1]
 
 
 # -- deletions meanwhile

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import define, field
@@ -154,10 +154,10 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
     found: list[Thread] = []
     for start in range(0, len(sessions), ABREAST):
         some = sessions[start : start + ABREAST]
-        # No checkpoint is newer than the last change of its session.
+        # No thread is newer than the last change of its session.
         if limit is not None and len(found) > limit and found[limit].updated_at > some[0][0]:
             break
-        wanted = [session for _, session in some if session.startswith(prefix)]
+        wanted = {session: changed for changed, session in some if session.startswith(prefix)}
         threads = yield from _threads(settings, wanted)
         found += [one for one in threads if after is None or _recency(one) < _recency(after)]
         found.sort(key=_recency, reverse=True)
@@ -181,10 +181,15 @@ def _sessions(settings: Settings) -> Operation[list[tuple[datetime, str]]]:
         token = {"nextToken": reply["nextToken"]}
 
 
-def _threads(settings: Settings, sessions: Sequence[str]) -> Operation[list[Thread]]:
-    """Return those of the sessions that have a checkpoint."""
+def _threads(settings: Settings, sessions: Mapping[str, datetime]) -> Operation[list[Thread]]:
+    """Return those of the sessions that have a checkpoint.
+
+    Args:
+        settings: of the backend.
+        sessions: with the times of their last changes. A stamp that is later is of a clock that is ahead.
+    """
     found = []
-    for session, steps in zip(sessions, (yield from settings.steps.listings(sessions)), strict=True):
+    for session, steps in zip(sessions, (yield from settings.steps.listings(list(sessions))), strict=True):
         groups = sorted(grouped(steps or ()), key=lambda group: max(step.put_at for step in group.heads), reverse=True)
         # One that was deleted meanwhile is no thread.
         with suppress(NoSession):
@@ -192,7 +197,8 @@ def _threads(settings: Settings, sessions: Sequence[str]) -> Operation[list[Thre
                 # The id looks like one of ours; the content tells.
                 if heads := (yield from read_heads(settings, session, [group], keep_values=False)):
                     stamp = max(one.head.stamp for one in heads)
-                    found.append(Thread.trusted(thread_id=session, updated_at=time_of(stamp)))
+                    updated_at = min(time_of(stamp), sessions[session].astimezone(UTC))
+                    found.append(Thread.trusted(thread_id=session, updated_at=updated_at))
                     break
     return found
 
