@@ -411,6 +411,17 @@ def test_a_checkpoint_of_a_clock_that_is_ahead_loses_its_parent(connect: Open) -
     assert (saved.metadata, saved.parent_id) == ({"step": 1}, None)
 
 
+@pytest.mark.parametrize("size", range(1000, 1024, 4))
+def test_namespaces_that_are_almost_too_long_to_be_remembered(size: int, connect: Open) -> None:
+    namespace = "n" * size
+    here, there = connect(), connect()
+    for number in range(3):
+        for keep in (here, there):
+            keep.put(step(number, namespace=namespace))
+            assert keep.get("t", namespace=namespace) is not None
+    assert len(list(connect().list("t"))) == 6
+
+
 # -- threads that another process deletes
 
 

@@ -81,8 +81,11 @@ def learn(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) ->
 def learn_birth(recent: Recent, place: ThreadPlace, namespace: str, *births: int) -> None:
     """Remember by which stamps a namespace is known again."""
     for birth in births:
-        recent.learn(place.key, _birth_key(namespace, birth))
-        recent.learn(place.key, _birth_key(namespace))
+        key = _birth_key(namespace, birth)
+        recent.learn(place.key, key)
+        # Long keys are not remembered; that there is a birth may only be known along with one.
+        if recent.knows(place.key, key):
+            recent.learn(place.key, _birth_key(namespace))
 
 
 def _birth_key(namespace: str, birth: int | None = None) -> tuple[str, ...]:
