@@ -338,8 +338,8 @@ def test_calls(saver: AgentCoreMemorySaver, memory: Memory, opened: Open) -> Non
     graph.invoke({"log": []}, at(actor_id="ada"))
     with memory.aws.record() as calls:
         graph.invoke({"log": []}, at(actor_id="ada"))
-    # Get the newest; three checkpoints and the writes of two tasks.
-    assert calls.operations == {"ListEvents": 3, "CreateEvent": 3 * 2 + 2}
+    # Get the newest; three checkpoints, each with a look at the thread, and the writes of two tasks.
+    assert calls.operations == {"ListEvents": 3 + 3, "CreateEvent": 3 * 2 + 2}
     found = saver.get_tuple(at(actor_id="ada"))
     assert found is not None
     for config, count in ((at(actor_id="ada"), 3), (found.config, 1)):

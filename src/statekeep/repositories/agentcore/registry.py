@@ -23,8 +23,8 @@ from .layout import ThreadPlace
 from .listed import Listed, ListedReader, read_on
 from .records import known, listing_record
 
-UNKNOWN = -1
-"""The period of what the list of namespaces has had for some time."""
+UNKNOWN = 0
+"""The period of what the list of namespaces has had for some time: one that is long over."""
 
 
 @frozen
