@@ -155,7 +155,8 @@ def to_domain(
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
     make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
     channels = _channels(serde, versions, values, new_versions, deltas)
-    if checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint):
+    # Sends are of tasks, and a graph notes in versions_seen that tasks ran.
+    if checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint) and checkpoint.get("versions_seen"):
         channels[NEEDS_PARENT] = Channel.replayed(1)
     return make(
         thread_id=address.thread_id,
