@@ -44,11 +44,13 @@ class _Stamps:
 # 48 bits of milliseconds and 12 bits of their fraction, as RFC 9562 section 6.2 (method 3) allows.
 _uuid_stamps = _Stamps(4096)
 _write_stamps = _Stamps(1_000_000)
+_moments = _Stamps(1000)
 
 
 def _after_fork() -> None:
     _uuid_stamps.renew_lock()
     _write_stamps.renew_lock()
+    _moments.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -116,6 +118,11 @@ def new_stamp() -> int:
     Of two writes the later one has the greater stamp.
     """
     return _write_stamps.next()
+
+
+def new_moment() -> int:
+    """Return microseconds since 1970, greater than any before in this process."""
+    return _moments.next()
 
 
 def time_of(stamp: int) -> datetime:

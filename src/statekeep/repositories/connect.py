@@ -75,7 +75,8 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
             Unsupported: the URL's service keeps none.
         """
         if self._cache is None:
-            raise Unsupported(f"{self!r} keeps checkpoints, and no cache entries")
+            kept = "checkpoints and items" if self.has_items else "checkpoints"
+            raise Unsupported(f"{self!r} keeps {kept}, and no cache entries")
         return self._cache
 
 
@@ -216,25 +217,41 @@ def _open_valkey(request: _Request) -> Backends:
 
 
 def _open_agentcore(request: _Request) -> Backends:
-    from .agentcore.url import open_url
+    from .agentcore.url import open_both
 
-    options = _aws_options(request, "agentcore://", "events live as long as the memory's eventExpiryDuration")
-    return Backends(open_url(request.url, **options))
+    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "index": _OF_NO_USE})
+    if request.ttl is not None:
+        why = "events live as long as the memory's eventExpiryDuration; items have it"
+        _without_effect("agentcore://", "ttl of checkpoints", why)
+    return Backends(*open_both(request.url, request.ttl, request.refresh_on_read, **options))
 
 
 def _open_bedrock_sessions(request: _Request) -> Backends:
     from .bedrock_sessions.url import open_url
 
-    return Backends(
-        open_url(request.url, **_aws_options(request, "bedrock-sessions://", "a session lives for 30 days"))
-    )
+    useless = {
+        "prefix": _OF_NO_USE,
+        "ttl": "a session lives for 30 days",
+        "refresh_on_read": _OF_NO_USE,
+        "index": _OF_NO_USE,
+    }
+    return Backends(open_url(request.url, **_aws_options(request, "bedrock-sessions://", useless)))
 
 
-def _aws_options(request: _Request, scheme: str, why_no_ttl: str) -> dict[str, Any]:
-    """Return the options for an AWS service, and log those that are of no use there."""
-    for name, default in (("prefix", PREFIX), ("ttl", None), ("refresh_on_read", False), ("index", None)):
-        if getattr(request, name) != default:
-            _without_effect(scheme, name, why_no_ttl if name == "ttl" else "it is of no use there")
+_OF_NO_USE: Final = "it is of no use there"
+
+
+def _aws_options(request: _Request, scheme: str, useless: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options for an AWS service, and log those that are of no use there.
+
+    Args:
+        request: what was asked for.
+        scheme: of the URL.
+        useless: arguments that the service has no use for, and why.
+    """
+    for name, why in useless.items():
+        if getattr(request, name) != _DEFAULTS[name]:
+            _without_effect(scheme, name, why)
     options = {name: value for name, value in request.options.items() if name not in _OF_VALKEY}
     if len(options) == len(request.options):
         return options
@@ -249,11 +266,13 @@ def _aws_options(request: _Request, scheme: str, why_no_ttl: str) -> dict[str, A
         if attribute in _TIMEOUTS and not options.get("client"):
             timeouts[_TIMEOUTS[attribute]] = settings.values[attribute]
         elif attribute in settings.values:
-            _without_effect(scheme, name, "it is of no use there")
+            _without_effect(scheme, name, _OF_NO_USE)
     if timeouts:
         options["config"] = with_defaults(options.get("config"), timeouts)
     return options
 
+
+_DEFAULTS: Final[Mapping[str, Any]] = {"prefix": PREFIX, "ttl": None, "refresh_on_read": False, "index": None}
 
 _OF_VALKEY: Final = ValkeyOptions.__optional_keys__ - {"client"}
 
@@ -343,7 +362,7 @@ def connect(
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
             ``valkey+sentinel://host:port,host:port/service/db``, ``valkeys+sentinel://``, ``unix:///path``;
             ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
-            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, checkpoints only);
+            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, no cache entries);
             ``bedrock-sessions://?region=us-west-2`` (sessions of Amazon Bedrock, checkpoints only: a thread is a
             session, see :class:`~statekeep.repositories.bedrock_sessions.BedrockSessionCheckpoints`).
         prefix: first part of all keys in Valkey.
@@ -359,7 +378,8 @@ def connect(
             ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline`` and ``slow_request`` in seconds;
             ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``, ``username``, ``password``, ``tls_ca_certs``,
             ``tls_cert``, ``tls_key``, ``tls_insecure``. Most may stand in the URL's query too. For ``agentcore://``:
-            arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and fields of
+            arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and
+            :class:`~statekeep.repositories.agentcore.AgentCoreItems`, and fields of
             :class:`~statekeep.repositories.aws.AwsSettings`; for ``bedrock-sessions://``: ``inline`` and the latter.
 
     Raises:

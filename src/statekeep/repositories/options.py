@@ -116,7 +116,8 @@ class ConnectOptions(_ValkeyOptions, total=False):
     """Keywords of :func:`~statekeep.connect`, for Valkey and for ``agentcore://``.
 
     Those of ``agentcore://`` are arguments of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints` and
-    fields of :class:`~statekeep.repositories.aws.AwsSettings`.
+    :class:`~statekeep.repositories.agentcore.AgentCoreItems`, and fields of
+    :class:`~statekeep.repositories.aws.AwsSettings`.
     """
 
     client: Driver | BotoClient | None
@@ -125,6 +126,7 @@ class ConnectOptions(_ValkeyOptions, total=False):
     grace: float
     renewal: float
     progress: Callable[[Any], None] | None
+    event_expiry_days: int
     session: Any
     region_name: str | None
     credentials_profile_name: str | None

@@ -43,6 +43,9 @@ class Differences:
             the version may find any of them.
         prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep`` it raises
             :class:`~statekeep.Unsupported`, and changes nothing.
+        batches_are_not_atomic: a batch of items is not done as a whole, but each item's operations are; one with
+            ``expected`` that writes more than one item raises :class:`~statekeep.Unsupported`, and changes nothing. The
+            contract's tests know this, machines do not.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
             nothing; some of :data:`OPTIONAL`.
 
@@ -68,6 +71,7 @@ class Differences:
     optional_stops_at_parent: bool = False
     forks_are_ambiguous: bool = False
     prunes_whole_threads_only: bool = False
+    batches_are_not_atomic: bool = False
     unsupported: frozenset[str] = field(default=frozenset(), converter=_names)
 
 

@@ -11,6 +11,9 @@ from langgraph.graph import StateGraph
 
 from statekeep.domain import AccessDenied
 from statekeep.langgraph_shim import AgentCoreMemorySaver
+from statekeep.repositories.agentcore import AgentCoreItems
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.items import ItemRepository
 from statekeep.testing.aws import AwsEmulator
 from tests.fenced import ROOT, blocks
 
@@ -42,6 +45,13 @@ def use_all(aws: AwsEmulator) -> None:
         saver.delete_thread("three")
         saver.delete_for_runs(["unknown"])
         assert list(saver.list(None))
+    client = open_client("bedrock-agentcore", session=aws.session())
+    with ItemRepository(AgentCoreItems(client, aws.memory_id)) as items:
+        items.put(("users", "ada"), "theme", "x" * 100_000, expected=None)
+        items.put(("users", "ada"), "gone", "dark")
+        items.delete(("users", "ada"), "gone")
+        items.reindex(("users", "ada"))
+        assert items.list_namespaces() == [("users", "ada")]
 
 
 def test_the_policy_suffices_and_has_nothing_that_is_not_needed() -> None:
@@ -56,7 +66,7 @@ def test_the_policy_suffices_and_has_nothing_that_is_not_needed() -> None:
 def lanes() -> dict[str, re.Pattern[str]]:
     """Patterns of actor and session, by the rows of the table."""
     rows = re.findall(r"^\| `(ACTOR\S*|statekeep-\S+)` \| `(\S+)` \|", TEXT, re.MULTILINE)
-    digits = {"T": 40, "NS": 40, "ID": 40, "VALUE": 40, "RUN": 40, "N": 24}
+    digits = {"T": 40, "NS": 40, "ID": 40, "VALUE": 40, "RUN": 40, "N": 24, "H": 40, "KEY": 40, "LABEL": 40, "V": 16}
     parts: Any = {
         "ACTOR": r"(ada|statekeep-actor-[0-9a-f]{40})",
         "THREAD": r"(one|two|copy|statekeep-thread-[0-9a-f]{40})",
@@ -79,7 +89,7 @@ def test_each_session_is_one_of_the_table() -> None:
             )
             found += [f"{one['actorId']} {one['sessionId']}" for page in pages for one in page["sessionSummaries"]]
     patterns = lanes()
-    assert len(patterns) == 8
+    assert len(patterns) == 14
     for place in found:
         assert sum(bool(pattern.fullmatch(place)) for pattern in patterns.values()) == 1, place
     for name, pattern in patterns.items():

@@ -486,13 +486,13 @@ async def test_a_url_for_asyncio(memory: Memory) -> None:
     async with statekeep.aconnect(url, session=memory.aws.session(), actor_id="ada") as keep:
         await keep.checkpoints.put(statekeep.Checkpoint(thread_id="t"))
         assert await keep.checkpoints.get("t") is not None
-        for name in ("items", "cache"):
-            with pytest.raises(statekeep.Unsupported, match="keeps checkpoints, and no"):
-                getattr(keep, name)
-    with statekeep.connect(url, session=memory.aws.session()) as blocking:
+        put = await keep.items.put(("users", "ada"), "theme", "dark", ttl=3600)
+        with pytest.raises(statekeep.Unsupported, match="keeps checkpoints and items, and no cache entries"):
+            _ = keep.cache
+    with statekeep.connect(url, session=memory.aws.session(), ttl=60) as blocking:
         assert blocking.checkpoints.get("t") is None
-        with pytest.raises(statekeep.Unsupported, match="and no items"):
-            _ = blocking.items
+        assert blocking.items.get(("users", "ada"), "theme") == put
+        assert blocking.items.put(("n",), "k", 1).expires_at is not None
 
 
 def test_a_client_of_the_user_stays_open(worlds: Worlds, memory: Memory) -> None:

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 import statekeep
 from statekeep import InvalidInput
 from statekeep.langgraph_shim import AsyncValkeySaver, AsyncValkeyStore, ValkeyCache, ValkeySaver, ValkeyStore
-from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
+from statekeep.repositories.agentcore import AgentCoreCheckpoints, AgentCoreItems
 from statekeep.repositories.aws import AwsSettings
 from statekeep.repositories.options import ConnectOptions, Driver, ValkeyOptions
 from statekeep.repositories.valkey import client_from_url, open_client
@@ -53,7 +53,8 @@ def test_an_option_of_another_type() -> None:
 
 
 def test_every_option_is_typed() -> None:
-    of_agentcore = {*inspect.signature(AgentCoreCheckpoints).parameters, *AwsSettings.model_fields}
+    of_items = {*inspect.signature(AgentCoreItems).parameters} - {"ttl", "refresh_on_read"}
+    of_agentcore = {*inspect.signature(AgentCoreCheckpoints).parameters, *of_items, *AwsSettings.model_fields}
     of_valkey = {*PARAMETERS, *WITHOUT_EFFECT}
     assert set(get_type_hints(ValkeyOptions)) == of_valkey
     assert set(get_type_hints(ConnectOptions)) == of_valkey | (of_agentcore - {"memory_id"})
@@ -118,7 +119,8 @@ def test_the_common_options_of_agentcore(caplog: pytest.LogCaptureFixture) -> No
         statekeep.connect(url, ttl=1).close()
     assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (2, 1, 4)
     said = [record.message for record in caplog.records if record.name == "statekeep.aws"]
-    assert "ttl has no effect with agentcore://: events live as long as the memory's eventExpiryDuration" in said
+    why = "events live as long as the memory's eventExpiryDuration; items have it"
+    assert f"ttl of checkpoints has no effect with agentcore://: {why}" in said
     assert sorted(text.split()[0] for text in said) == ["client_name", "db", "deadline", "pool_timeout", "ttl"]
 
 

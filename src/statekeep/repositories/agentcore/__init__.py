@@ -5,6 +5,7 @@ These are lanes of events, read by exact names.
 
 from .backend import AgentCoreCheckpoints
 from .get import Progress
+from .items import AgentCoreItems
 from .url import open_checkpoints
 
-__all__ = ["AgentCoreCheckpoints", "Progress", "open_checkpoints"]
+__all__ = ["AgentCoreCheckpoints", "AgentCoreItems", "Progress", "open_checkpoints"]

@@ -10,11 +10,13 @@ from ..aws import AwsSettings, open_client
 from ..aws.errors import AGENTCORE
 from ..aws.url import PARAMETERS, with_query
 from .backend import AgentCoreCheckpoints, checked_memory_id
+from .items import AgentCoreItems
 
 SCHEME: Final = "agentcore://"
 
 _PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
+_OF_ITEMS: Final = ("renewal", "event_expiry_days")
 
 
 def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
@@ -57,3 +59,30 @@ def open_url(url: str, **options: Any) -> AgentCoreCheckpoints:
     memory_id, _, query = url.removeprefix(SCHEME).partition("?")
     checked_memory_id(unquote(memory_id))
     return open_checkpoints(unquote(memory_id), **with_query(SCHEME, query, options, _PARAMETERS))
+
+
+def open_both(
+    url: str, ttl: float | None, refresh_on_read: bool, **options: Any
+) -> tuple[AgentCoreCheckpoints, AgentCoreItems]:
+    """Return the backends of checkpoints and of items for a URL, over one client.
+
+    Args:
+        url: as for :func:`open_url`.
+        ttl: of items, in seconds; ``None`` for ever.
+        refresh_on_read: whether reading an item starts its TTL anew.
+        options: as for :func:`open_url`, and those of :class:`AgentCoreItems`.
+
+    Raises:
+        InvalidInput: as :func:`open_url`, or an option of items is wrong.
+        MissingDependency: boto3 is not installed.
+    """
+    own = {name: options[name] for name in _OF_ITEMS if name in options}
+    options.pop("event_expiry_days", None)
+    checkpoints = open_url(url, **options)
+    client = checkpoints._client  # noqa: SLF001 - both are made here
+    try:
+        items = AgentCoreItems(client, checkpoints.memory_id, ttl=ttl, refresh_on_read=refresh_on_read, **own)
+    except BaseException:
+        checkpoints.close()
+        raise
+    return checkpoints, items

@@ -43,12 +43,14 @@ class AwsCall:
         missing_ok: the reply is ``None``, instead of an error, when what the call names is not there. For an event or a
             record in a memory of AgentCore, that may be the memory: ask it something else before.
         joins: how it may go out as one with others, ``None`` for never. All of them get its reply, or its error.
+        used_ok: the reply is ``None``, instead of an error, when another request was made under its client token.
     """
 
     operation: str
     arguments: Mapping[str, Any] = field(repr=False)
     missing_ok: bool = field(default=False, kw_only=True)
     joins: Joins | None = field(default=None, kw_only=True)
+    used_ok: bool = field(default=False, kw_only=True)
 
 
 @frozen

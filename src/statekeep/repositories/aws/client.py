@@ -19,7 +19,7 @@ from ..copies import refuse
 from ..notices import aws_logger
 from ..workers import Workers
 from .calls import AwsCall, Reply, Request
-from .errors import NotFound, failure, rule_for
+from .errors import TOKEN_REUSED, NotFound, failure, rule_for
 from .joining import Joiner
 
 WORKERS: Final = 16
@@ -165,6 +165,8 @@ class AwsClient:
             if rule is None:
                 raise
             if call.missing_ok and rule.error is NotFound:
+                return None
+            if call.used_ok and rule is TOKEN_REUSED:
                 return None
             # A cause is printed with the traceback, so what must not be shown is no cause.
             cause = error if rule.shows_text else None

@@ -30,6 +30,7 @@ class AgentCoreRules:
         record_id_lag: seconds after which a new memory record is found by its id.
         extraction_lag: seconds after which an event becomes memory records, in a memory that has strategies.
         token_life: seconds for which a client token is remembered.
+        honour_tokens: whether client tokens are remembered at all.
         conflict_window: seconds within which a second ``CreateEvent`` of one session is a conflict; 0 for never.
         page_size: a listing has at most so many results on a page, whatever ``maxResults`` says.
         page_bytes: a page of ``ListEvents`` ends when its payloads exceed so many bytes; it has one event at least.
@@ -48,6 +49,7 @@ class AgentCoreRules:
     record_id_lag: float = field(default=0.0, validator=not_negative)
     extraction_lag: float = field(default=0.0, validator=not_negative)
     token_life: float = field(default=86_400.0, validator=not_negative)
+    honour_tokens: bool = True
     conflict_window: float = field(default=0.0, validator=not_negative)
     page_size: int | None = field(default=None, validator=positive)
     page_bytes: int | None = field(default=None, validator=positive)

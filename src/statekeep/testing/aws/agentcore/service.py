@@ -67,7 +67,7 @@ class AgentCore:
         self._chance = random.Random(seed)
         self._lock = threading.RLock()
         self._limits = RateLimits(self.clock)
-        self._tokens = ClientTokens(self.clock, self.rules.token_life)
+        self._tokens = ClientTokens(self.clock, self.rules.token_life if self.rules.honour_tokens else 0.0)
         self._memories: dict[str, Memory] = {}
         self.create_memory(memory_id=MEMORY_ID)
         handlers: dict[str, Handler] = {

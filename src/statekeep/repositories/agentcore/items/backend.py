@@ -1,0 +1,158 @@
+"""The AgentCore backend of items. Its operations are in the modules beside."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ....domain import InvalidInput, Item, SearchItem, Unsupported, VectorIndex
+from ....domain.items import Namespace
+from ....domain.shown import once_made
+from ...aws import AwsCall, AwsClient, Reply, Request
+from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put
+from ...operation import Operation, Page
+from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
+from ..backend import checked_memory_id
+from ..lanes import Lanes
+from . import compact, listing, write
+from .settings import Settings
+
+RENEWAL: Final = 86_400.0
+EXPIRY_DAYS: Final = 90
+_DAY: Final = 86_400
+
+
+class AgentCoreItems:
+    """Items in AgentCore Memory.
+
+    A backend of :class:`~statekeep.ItemRepository`.
+
+    What you put under a key you get by that key at once, and what you delete is gone. An item that nobody reads, lists
+    or puts is gone when its events are as old as the memory's ``eventExpiryDuration``; what is read after ``renewal``
+    is stored again. Batches are not atomic: with expectations they may write one item. ``append`` and ``pop`` raise
+    :class:`~statekeep.Unsupported`.
+
+    Args:
+        client: see :func:`~statekeep.repositories.aws.open_client`.
+        memory_id: the memory's id or ARN.
+        ttl: seconds, with fractions, after which an item expires that is put without a ``ttl`` of its own; ``None``
+            for never.
+        refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
+        renewal: seconds after which an item that is read is stored again; less than the life of events.
+        event_expiry_days: the memory's ``eventExpiryDuration``; ``renewal`` must be less than that.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+
+    Example:
+        >>> from statekeep.repositories.aws import open_client
+        >>> from statekeep.repositories.items import ItemRepository
+        >>> from statekeep.testing.aws import AwsEmulator
+        >>> with AwsEmulator() as aws:
+        ...     client = open_client("bedrock-agentcore", session=aws.session())
+        ...     with ItemRepository(AgentCoreItems(client, aws.memory_id, ttl=3600)) as items:
+        ...         items.put(("users", "ada"), "theme", "dark").version
+        ...         items.get(("users", "ada"), "theme").value
+        1
+        'dark'
+    """
+
+    index: VectorIndex | None = None
+
+    def __init__(
+        self,
+        client: AwsClient,
+        memory_id: str,
+        *,
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+        renewal: float = RENEWAL,
+        event_expiry_days: int = EXPIRY_DAYS,
+    ) -> None:
+        self._client = client
+        self.memory_id = checked_memory_id(memory_id)
+        self.ttl = ttl_seconds(ttl)
+        self.refresh_on_read = boolean("refresh_on_read", refresh_on_read)
+        renewal = seconds("renewal", renewal, most=LONGEST_TTL)
+        if count("event_expiry_days", event_expiry_days) * _DAY <= renewal:
+            raise InvalidInput(
+                f"renewal must be less than the life of events, {event_expiry_days * _DAY} seconds, got {renewal}; "
+                "pass event_expiry_days if the memory keeps them for longer",
+                field="renewal",
+            )
+        self._settings = Settings(Lanes(self.memory_id), self.ttl, self.refresh_on_read, math.ceil(renewal * 1000))
+
+    @once_made
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, ttl={self.ttl})"
+
+    def execute(self, request: Request) -> Reply:
+        """Answer a request, blocking."""
+        return self._client.execute(request)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer a request from an event loop."""
+        return await self._client.aexecute(request)
+
+    def ping(self) -> Operation[None]:
+        """Ask for one actor: one call."""
+        yield AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
+
+    def close(self) -> None:
+        """Close the client, unless it is the user's."""
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, from an event loop."""
+        await self._client.aclose()
+
+    def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
+        """Read in one round, write in one or two.
+
+        Each item's actions are one atomic unit, and no more than these.
+        """
+        return write.apply(self._settings, actions)
+
+    def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
+        """Refuse: there is no way to store several items as one.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported("AgentCore Memory cannot write several items as one; put each under a key of your own")
+
+    def pop(self, namespace: Namespace) -> Operation[Item | None]:
+        """Refuse: finding the greatest key takes the whole index.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported("AgentCore Memory does not order keys; use list(reverse=True, limit=1), and delete")
+
+    def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
+        """Read the whole index of the namespace, and one lane for each item."""
+        return listing.list_items(self._settings, query, cursor)
+
+    def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
+        """Read the indexes of the subtree as far as is needed, and one lane for each item."""
+        return listing.search(self._settings, query)
+
+    def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
+        """Read the tree, and look in each namespace for an item."""
+        return listing.list_namespaces(self._settings, query)
+
+    def clear(self, namespace: Namespace, below: bool) -> Operation[int]:
+        """Delete items, with one call for each event."""
+        return compact.clear(self._settings, namespace, below)
+
+    def setup(self) -> Operation[None]:
+        """Nothing to prepare."""
+        yield from ()
+
+    def reindex(self, namespace: Namespace) -> Operation[int]:
+        """Repair the index, and remove what is dead with one call for each event."""
+        return compact.reindex(self._settings, namespace)

@@ -1,0 +1,408 @@
+"""Items in AgentCore Memory: what they cost, races, crashes, and what is left in the lanes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import Any
+
+import pytest
+from attrs import evolve
+from botocore.config import Config
+
+from statekeep import copy as copy_all
+from statekeep.domain import (
+    ANY,
+    Checkpoint,
+    Conflict,
+    CorruptRecord,
+    InvalidInput,
+    Item,
+    PutItem,
+    Unavailable,
+    Unsupported,
+)
+from statekeep.repositories.agentcore import AgentCoreCheckpoints, AgentCoreItems
+from statekeep.repositories.agentcore.items import compact, fold, settings, write
+from statekeep.repositories.agentcore.items.layout import TOKENS, NamespaceLanes
+from statekeep.repositories.aws import open_client
+from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.items import ItemRepository
+from statekeep.repositories.memory import MemoryItems
+from statekeep.repositories.operation import run
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before
+
+from .emulated import Memory
+
+ONCE = Config(retries={"total_max_attempts": 1})
+N = ("users", "ada")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsEmulator]:
+    with AwsEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def boto_client(aws: AwsEmulator) -> Any:
+    return aws.client("bedrock-agentcore", config=ONCE)
+
+
+@pytest.fixture
+def memory(aws: AwsEmulator) -> Memory:
+    return Memory(aws, aws.agentcore.create_memory())
+
+
+Open = Callable[..., ItemRepository]
+
+
+@pytest.fixture
+def opened(memory: Memory, boto_client: Any) -> Open:
+    """Open the same memory, as if by another process."""
+
+    def opened(**options: Any) -> ItemRepository:
+        client = open_client("bedrock-agentcore", client=boto_client)
+        return ItemRepository(AgentCoreItems(client, memory.id, **options))
+
+    return opened
+
+
+def cost(memory: Memory, keep: ItemRepository, call: Callable[[], Any]) -> tuple[int, int]:
+    """Return how many calls are made, and in how many rounds of them."""
+    rounds = 0
+    execute = keep.backend.execute
+
+    def counted(request: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        return execute(request)
+
+    with pytest.MonkeyPatch.context() as patch, memory.aws.record() as calls:
+        patch.setattr(keep.backend, "execute", counted)
+        call()
+    return len(calls), rounds
+
+
+def ahead(keep: ItemRepository, milliseconds: int) -> ItemRepository:
+    """Return the same, whose clock is ahead."""
+    backend: Any = copy(keep.backend)
+    backend._settings = evolve(backend._settings, clock=lambda: time.time_ns() + milliseconds * 1_000_000)
+    return ItemRepository(backend)
+
+
+def events(memory: Memory, lane: Any) -> int:
+    return len(memory.events(lane.session, lane.actor))
+
+
+# -- what it costs
+
+
+def test_calls_and_rounds(memory: Memory, opened: Open) -> None:
+    keep, other = opened(), opened()
+    text = {"text": "x" * 1000}
+    expected: list[tuple[ItemRepository, Callable[[], Any], tuple[int, int]]] = [
+        (keep, lambda: keep.put(N, "k", text), (3 + 2 + 2 * 2, 3)),  # depth 2, two new nodes
+        (keep, lambda: keep.put(N, "k2", text), (3, 2)),
+        (other, lambda: other.put(N, "k2", text), (3 + 2, 2)),
+        (keep, lambda: keep.get(N, "k"), (1, 1)),
+        (keep, lambda: keep.get(N, "none"), (1, 1)),
+        (keep, lambda: keep.delete(N, "k"), (2 + 1, 3)),
+        (keep, lambda: keep.delete(N, "k2"), (2 + 2, 3)),
+        (keep, lambda: keep.delete(N, "k2"), (1, 1)),
+        (keep, lambda: keep.put(N, "k", text), (4, 3)),  # after a deletion
+    ]
+    for number, (owner, call, want) in enumerate(expected):
+        assert (number, cost(memory, owner, call)) == (number, want)
+    with memory.aws.record() as calls:
+        keep.batch([PutItem(namespace=("batch",), key=f"{number}", value=number) for number in range(100)])
+    assert calls.operations == Counter(CreateEvent=202, ListEvents=101)  # and the tree's three
+    with memory.aws.record() as calls:
+        keep.put(("batch",), "0", "".join(chr(33 + number * 7 % 90) for number in range(1000)))
+    assert calls.request_bytes <= 3000
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_search_reads_what_it_returns(count: int, memory: Memory, opened: Open) -> None:
+    keep = opened()
+    text = "".join(chr(33 + number * number % 90) for number in range(1000))
+    names = [f"{number:04}" for number in range(count)]
+    keep.batch([PutItem(namespace=N, key=name, value=text) for name in names[:-20]])
+    for name in names[-20:]:  # times of a batch's puts are in one millisecond, and read together
+        keep.put(N, name, text)
+    found = []
+    with memory.aws.record() as calls:
+        number, rounds = cost(memory, keep, lambda: found.extend(keep.search(N, limit=10)))
+    assert [item.key for item in found] == names[:-11:-1]
+    assert number <= 13
+    assert rounds <= 3
+    assert calls.response_bytes <= 40_000
+
+
+# -- compare and set
+
+
+def test_sixteen_writers_make_every_version_once(opened: Open) -> None:
+    keeps = [opened() for _ in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        items = list(pool.map(lambda keep: keep.put(N, "k", "x"), keeps))
+    assert sorted(item.version for item in items) == list(range(1, 17))
+    assert opened().get(N, "k") == max(items, key=lambda item: item.version)
+    assert len(opened().search()) == 1
+
+
+def test_a_refresh_is_no_conflict(opened: Open) -> None:
+    keep, other = opened(), opened()
+    item = keep.put(N, "k", 1, ttl=1000)
+    assert other.get(N, "k", refresh=True) != item
+    assert keep.put(N, "k", 2, expected=item).version == 2
+
+
+def test_what_is_put_later_counts_whatever_the_clocks_say(opened: Open) -> None:
+    keep = opened()
+    assert ahead(keep, 3_600_000).put(N, "k", "ahead").version == 1
+    for version in (2, 3):
+        item = keep.put(N, "k", version)
+        assert (item.version, keep.get(N, "k")) == (version, item)
+    assert keep.delete(N, "k")
+    assert keep.get(N, "k") is None
+
+
+def test_a_memory_without_client_tokens() -> None:
+    with AwsEmulator(agentcore=AgentCoreRules(honour_tokens=False)) as aws:
+        client = open_client("bedrock-agentcore", session=aws.session())
+        with ItemRepository(AgentCoreItems(client, aws.memory_id)) as keep:
+            first = keep.put(N, "k", 1)
+            expectations: list[Any] = [None, 1, first]
+            for expected in expectations:
+                with pytest.raises(Unsupported, match="client tokens"):
+                    keep.put(N, "k", 2, expected=expected)
+                with pytest.raises(Unsupported, match="client tokens"):
+                    keep.delete(N, "k", expected=expected)
+            assert keep.get(N, "k") == first
+            assert keep.put(N, "k", 2, expected=ANY).version == 2
+
+
+def test_tokens_are_tried_once(memory: Memory, opened: Open) -> None:
+    keep = opened()
+    for version in range(3):
+        keep.put(N, "k", 1, expected=version or None)
+    assert events(memory, TOKENS) == 1
+    with pytest.raises(Conflict):
+        keep.put(N, "k", 1, expected=2)
+
+
+# -- crashes
+
+
+@pytest.mark.parametrize("operation", ["put", "replace", "delete"])
+def test_a_crash_leaves_the_old_item_or_the_new_one(operation: str, memory: Memory, opened: Open) -> None:
+    for crash in range(12):
+        namespace = ("crash", f"{crash}")
+        keep = opened()
+        before = keep.put(namespace, "k", "old") if operation != "put" else None
+        memory.aws.faults = [cut_before(skip=crash)]
+        try:
+            ended = _do(opened(), operation, namespace)
+        except Exception:
+            ended = None
+        finally:
+            memory.aws.faults = []
+        now = opened().get(namespace, "k")
+        assert now == before or (now is None if operation == "delete" else now is not None and now.value == "new")
+        alone = [now] if now is not None else []
+        assert list(opened().list(namespace)) == alone
+        assert [item.key for item in opened().search(namespace)] == [item.key for item in alone]
+        assert opened().list_namespaces(prefix=namespace) == [namespace][: len(alone)]
+        _do(opened(), operation, namespace)
+        again = opened().get(namespace, "k")
+        assert (again is None) if operation == "delete" else (again is not None and again.value == "new")
+        if ended is not None:
+            return
+    raise AssertionError("more calls than expected")
+
+
+def _do(keep: ItemRepository, operation: str, namespace: tuple[str, ...]) -> Item | bool:
+    return keep.delete(namespace, "k") if operation == "delete" else keep.put(namespace, "k", "new")
+
+
+# -- the lanes
+
+
+def test_large_values_are_in_lanes_of_their_own(memory: Memory, opened: Open) -> None:
+    keep = opened()
+    large = "".join(chr(33 + number * number % 9000) for number in range(100_000))
+    for value in (large, large + "2"):
+        keep.put(N, "k", value)
+    got = keep.get(N, "k")
+    assert got is not None
+    assert got.value == large + "2"
+    assert [item.value for item in keep.search()] == [large + "2"]
+    lanes = NamespaceLanes(N)
+    assert len([name for name in memory.sessions(lanes.actor) if "-value-" in name]) == 2
+    keep.delete(N, "k")
+    left = memory.sessions(lanes.actor, filter={"eventFilter": "HAS_EVENTS"})
+    assert left == {lanes.index.session, lanes.item("k").session}
+    assert events(memory, lanes.item("k")) == 1
+
+
+def test_a_value_that_is_gone_is_an_error(memory: Memory, opened: Open) -> None:
+    keep = opened()
+    keep.put(N, "k", "x" * 100_000)
+    [name] = [name for name in memory.sessions(NamespaceLanes(N).actor) if "-value-" in name]
+    [event] = memory.events(name, NamespaceLanes(N).actor)
+    memory.delete(event["eventId"], name, NamespaceLanes(N).actor)
+    with pytest.raises(CorruptRecord, match="value of an item is gone"):
+        keep.get(N, "k")
+
+
+def test_a_foreign_event_is_an_error(memory: Memory, opened: Open) -> None:
+    lane = NamespaceLanes(N).item("k")
+    memory.create("hello", session=lane.session, actor=lane.actor)
+    with pytest.raises(CorruptRecord, match="not a record of Statekeep"):
+        opened().get(N, "k")
+
+
+def test_what_is_cleared_leaves_the_index(memory: Memory, opened: Open) -> None:
+    keep = opened()
+    keep.put(N, "k", 1)
+    keep.put(N, "k", 2)
+    assert keep.clear(N) == 1
+    assert events(memory, NamespaceLanes(N).index) == 0
+    assert events(memory, NamespaceLanes(N).item("k")) == 1
+    keep.put(N, "k", 3)
+    assert [item.value for item in keep.search()] == [3]
+
+
+def test_reindex_repairs_and_compacts(memory: Memory, opened: Open) -> None:
+    keep, lanes = opened(), NamespaceLanes(N)
+    for number in range(3):
+        keep.put(N, "k", number)
+    keep.put(N, "gone", 1)
+    keep.delete(N, "gone")
+    for event in memory.events(lanes.index.session, lanes.actor):
+        memory.delete(event["eventId"], lanes.index.session, lanes.actor)
+    assert keep.search() == []
+    assert keep.reindex(N) == 1
+    assert [item.value for item in keep.search()] == [2]
+    assert keep.reindex(N) == 1
+    assert (events(memory, lanes.item("k")), events(memory, lanes.item("gone"))) == (1, 1)
+    keep.put(N, "other", 1)
+    keep.delete(N, "other")
+    assert ahead(keep, 2 * settings.TOKEN_LIFE).reindex(N) == 1
+    assert (events(memory, lanes.item("k")), events(memory, lanes.item("other"))) == (1, 0)
+    assert events(memory, lanes.index) == 1
+
+
+def test_a_deletion_that_was_cut_off_stays_one(memory: Memory, opened: Open) -> None:
+    keep, lanes = opened(), NamespaceLanes(N)
+    keep.put(N, "k", 1)
+    memory.aws.faults = [cut_before("DeleteEvent")]
+    try:
+        with pytest.raises(Unavailable):
+            keep.delete(N, "k")
+    finally:
+        memory.aws.faults = []
+    assert events(memory, lanes.item("k")) == 2
+    assert ahead(keep, 2 * settings.TOKEN_LIFE).reindex(N) == 0
+    assert events(memory, lanes.item("k")) == 0
+    assert keep.get(N, "k") is None
+
+
+def test_the_newest_is_first_whatever_the_clocks_say(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = opened()
+    late = time.time_ns() // 1000 + 3_600_000_000
+    for key, moment in (("k", late), ("k", 1), ("k", 1), ("x", late + 1)):
+        monkeypatch.setattr(write, "new_moment", lambda moment=moment: moment)
+        keep.put(N, key, 1)
+    assert [item.key for item in keep.search(limit=1)] == ["k"]
+    assert [item.key for item in keep.search()] == ["k", "x"]
+
+
+def test_what_is_read_is_stored_again(memory: Memory, opened: Open) -> None:
+    keep, lanes = opened(renewal=3600), NamespaceLanes(N)
+    item = keep.put(N, "k", {"large": "x" * 100_000})
+    assert (keep.get(N, "k"), events(memory, lanes.item("k"))) == (item, 1)
+    later = ahead(keep, 2 * 3600 * 1000)
+    for found in (later.get(N, "k"), next(iter(later.list(N)))):
+        assert found == item
+        assert events(memory, lanes.item("k")) == 2
+    assert len([name for name in memory.sessions(lanes.actor) if "-value-" in name]) == 2
+    assert events(memory, lanes.index) == 2
+    assert events(memory, NamespaceLanes(()).children) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("ttl", 0), ("refresh_on_read", 1), ("renewal", 0), ("renewal", 90 * 86_400), ("event_expiry_days", -1)],
+)
+def test_wrong_arguments(field: str, value: Any, opened: Open) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        opened(**{field: value})
+    assert caught.value.field == field
+
+
+def test_the_end_of_an_item_is_never_too_early() -> None:
+    assert fold._expiry(0.0001, 5) == 7
+    assert fold._expiry(1, 5) == 1006
+    assert fold._expiry(None, 5) is None
+
+
+def test_a_put_beside_a_clear_is_in_the_index(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep, other = opened(), opened()
+    monkeypatch.setattr(compact, "new_moment", lambda: 1)  # the other's clock is behind
+    keep.put(N, "k", "old")
+    execute = keep.backend.execute
+    cleared: list[int] = []
+
+    def interrupted(request: Any) -> Any:
+        if cleared:
+            return execute(request)
+        # The index is written, then all is cleared, and then the item's lane is read.
+        replies = {}
+        for position, call in sorted(enumerate(request.calls), key=lambda one: one[1].operation):
+            if call.operation == "ListEvents" and not cleared:
+                cleared.append(other.clear(N))
+            replies[position] = execute(call)
+        return [replies[position] for position in range(len(request.calls))]
+
+    monkeypatch.setattr(keep.backend, "execute", interrupted)
+    item = keep.put(N, "k", "new")
+    assert (cleared, item.version) == ([1], 1)
+    assert [found.value for found in other.search()] == ["new"]
+    assert list(other.list(N)) == [item]
+
+
+# -- beside other records
+
+
+def test_checkpoints_and_conversations_are_left_alone(memory: Memory, boto_client: Any, opened: Open) -> None:
+    keep = opened()
+    client = open_client("bedrock-agentcore", client=boto_client)
+    backend = AgentCoreCheckpoints(client, memory.id, actor_id="ada")
+    threads = CheckpointRepository(backend)
+    memory.create("hello", session="chat", actor="ada")
+    threads.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+    item = keep.put(N, "k", 1)
+    assert [thread.thread_id for _, thread in run(backend.every_thread(), backend.execute)] == ["t"]
+    threads.delete_thread("t")
+    assert keep.get(N, "k") == item
+    threads.put(Checkpoint(thread_id="t", checkpoint_id="2"))
+    assert keep.clear((), below=True) == 1
+    assert (saved := threads.get("t")) is not None
+    assert saved.checkpoint_id == "2"
+    assert memory.blobs("chat", "ada") == ["hello"]
+
+
+def test_a_copy_and_back_is_equal(opened: Open) -> None:
+    source, target, back = ItemRepository(MemoryItems()), opened(), ItemRepository(MemoryItems())
+    for namespace, key, value in [((), "", None), (N, "k", {"a": [1, "é"]}), ((*N, "x"), "\x00", "\ud800")]:
+        source.put(namespace, key, value, ttl=3600)
+    copy_all(source, target)
+    copy_all(target, back)
+    found = [[(item.namespace, item.key, item.value) for item in keep.search()] for keep in (source, target, back)]
+    assert len(found[0]) == 3
+    assert sorted(found[0]) == sorted(found[1]) == sorted(found[2])
