@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from statekeep.repositories import notices
+from statekeep.repositories.process import notices
 
 
 @contextmanager

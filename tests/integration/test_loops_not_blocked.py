@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from statekeep.testing.aws import AwsEmulator
-from statekeep.testing.servers import ValkeyCluster, ValkeySentinels, ValkeyServer
+from statekeep.testing.sentinels import ValkeySentinels
+from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("blockbuster") is None, reason="needs blockbuster")
 

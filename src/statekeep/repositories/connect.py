@@ -18,8 +18,8 @@ from .encrypted_metadata import Encrypt, encrypting
 from .faces import aclosing_on_error, closing_on_error
 from .item_backend import ItemBackend
 from .items import AsyncItemRepository, ItemRepository
-from .notices import aws_logger, notice
 from .options import ConnectOptions, ValkeyOptions
+from .process.notices import aws_logger, notice
 
 PREFIX: Final = "statekeep"
 MEMORY: Final = "memory:"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from attrs import evolve, frozen
 
 from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorIndex
+from ..domain.json_path import texts_at
 from .item_backend import Action, ItemBackend, Put
 from .operation import Operation
 
@@ -160,6 +161,17 @@ class Draft:
 
     put: Put
     texts: Sequence[str]
+
+
+def draft_of(put: Put, paths: Sequence[tuple[str, ...]], *, backend_embeds: bool) -> Put | Draft:
+    """Return a put with the texts at some paths of its value.
+
+    They go to the backend, or vectors are made of them before.
+    """
+    found = [text for path in paths for text in texts_at(put.value, path)]
+    if backend_embeds:
+        return evolve(put, texts=list(dict.fromkeys(found)))
+    return Draft(put, found) if found else put
 
 
 def with_vectors(actions: Sequence[ActionT | Draft]) -> Operation[Sequence[ActionT | Put]]:

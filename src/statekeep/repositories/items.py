@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve
 
@@ -21,9 +21,9 @@ from ..domain import (
 )
 from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
-from ..domain.json_path import steps, texts_at
+from ..domain.json_path import steps
 from ..domain.json_values import JsonValue, normalize
-from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, with_vectors
+from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .item_backend import (
     MOST_EXPECTED,
@@ -37,15 +37,9 @@ from .item_backend import (
     Put,
 )
 from .operation import Operation, named
-from .validation import boolean, boolean_or_none, count, labels, namespace_and_key, text, texts, ttl_seconds
+from .validation import boolean, boolean_or_none, count, labels, namespace_and_key, text, texts, ttl_or_default
 
 __all__ = ["AsyncItemRepository", "ItemRepository"]
-
-ResultT = TypeVar("ResultT")
-
-
-def _ttl(value: Any) -> Ttl:
-    return DEFAULT if value is DEFAULT else ttl_seconds(value)
 
 
 class _Operations(Repository[ItemBackend]):
@@ -61,8 +55,6 @@ class _Operations(Repository[ItemBackend]):
         if index is not None:
             self.executor = EmbeddingExecutor(Embedder(index), backend)
 
-    # -- what becomes vectors
-
     def _draft(self, put: Put, index: Sequence[str] | bool | None) -> Put | Draft:
         if index is not None and index is not False:
             paths = tuple(steps(path, "index") for path in texts("index", index))
@@ -70,12 +62,7 @@ class _Operations(Repository[ItemBackend]):
             paths = self._paths
         if not (self._embeds or self._backend_embeds) or index is False:
             return put
-        found = [text for path in paths for text in texts_at(put.value, path)]
-        if self._backend_embeds:
-            return evolve(put, texts=list(dict.fromkeys(found)))
-        return Draft(put, found) if found else put
-
-    # -- operations
+        return draft_of(put, paths, backend_embeds=self._backend_embeds)
 
     def _apply(self, actions: Sequence[Action | Draft]) -> Operation[list[Any]]:
         return (yield from self.backend.apply((yield from with_vectors(actions))))
@@ -136,7 +123,7 @@ class _Operations(Repository[ItemBackend]):
             2
         """
         place = labels("namespace", namespace), text("key", key, empty=True)
-        put = Put(*place, normalize(value, "value"), _ttl(ttl), checked_expected(expected, *place))
+        put = Put(*place, normalize(value, "value"), ttl_or_default(ttl), checked_expected(expected, *place))
         return named("put", self._one(self._draft(put, index)))
 
     def _delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> Operation[bool]:
@@ -203,7 +190,7 @@ class _Operations(Repository[ItemBackend]):
                     actions.append(Get(namespace, key, operation.refresh))
                     continue
                 case PutItem():
-                    put = Put(namespace, key, operation.value, _ttl(operation.ttl), operation.expected)
+                    put = Put(namespace, key, operation.value, ttl_or_default(operation.ttl), operation.expected)
                     actions.append(self._draft(put, operation.index))
                 case DeleteItem():
                     actions.append(Delete(namespace, key, operation.expected))
@@ -256,7 +243,7 @@ class _Operations(Repository[ItemBackend]):
         if len(values) > MOST_EXPECTED:
             raise InvalidInput(f"values must be at most {MOST_EXPECTED}, got {len(values)}", field="values")
         place = labels("namespace", namespace)
-        seconds = _ttl(ttl)
+        seconds = ttl_or_default(ttl)
         drafts = [
             self._draft(Put(place, "", normalize(value, f"values[{position}]"), seconds), index)
             for position, value in enumerate(values)

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from attrs import frozen
 
 from ..domain import CorruptRecord, StatekeepError
-from .notices import damaged
+from .process.notices import damaged
 
 __all__ = ["Operation", "Page", "arun", "run"]
 

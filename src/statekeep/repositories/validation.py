@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection
 from typing import Any, Final
 
-from ..domain import InvalidInput
-from ..domain.items import Namespace
+from ..domain import DEFAULT, InvalidInput
+from ..domain.items import Namespace, Ttl
 from ..domain.model import LONGEST_ID, MOST_LABELS, excess, is_plain, is_plain_place, plain_text, too_long
 from ..domain.shown import shown
 
@@ -151,3 +151,8 @@ def ttl_seconds(value: Any, field: str = "ttl") -> float | None:
 def ms_of(ttl: float | None) -> int:
     """Return a TTL in milliseconds, rounded up; 0 for ever."""
     return 0 if ttl is None else math.ceil(ttl * 1000)
+
+
+def ttl_or_default(value: Any) -> Ttl:
+    """Return a TTL in seconds, or ``DEFAULT``. Raises as :func:`ttl_seconds`."""
+    return DEFAULT if value is DEFAULT else ttl_seconds(value)

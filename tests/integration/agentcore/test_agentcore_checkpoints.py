@@ -25,11 +25,10 @@ from statekeep.domain import (
     new_checkpoint_id,
 )
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
-from statekeep.repositories.agentcore.entries import namespace_entry
 from statekeep.repositories.agentcore.get import Progress
 from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.agentcore.layout import ThreadPlace, actors_lane, run_lane, threads_actor
-from statekeep.repositories.agentcore.listed import Listed, ListedReader, read_on
+from statekeep.repositories.agentcore.listed import Listed, ListedReader, namespace_entry, read_on
 from statekeep.repositories.agentcore.registry import note
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository

@@ -17,7 +17,8 @@ from statekeep.repositories.valkey import client_from_url
 from statekeep.repositories.valkey.client.url import target
 from statekeep.repositories.valkey.client.valkey_py import factory
 from statekeep.repositories.valkey.requests import Ask, Call, Commands, Script
-from statekeep.testing.servers import ValkeySentinels, ValkeyServer
+from statekeep.testing.sentinels import ValkeySentinels
+from statekeep.testing.servers import ValkeyServer
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from ...repositories.agentcore import AgentCoreCheckpoints, Progress, open_check
 from ...repositories.agentcore.backend import ACTOR, INLINE
 from ...repositories.checkpoints import CheckpointRepository
 from ...repositories.encrypted_metadata import Encrypt
-from ...repositories.notices import aws_logger, notice
+from ...repositories.process.notices import aws_logger, notice
 from ..serializers import Strict, chosen_serde
 from . import actors, operations
 from .base import RepositorySaver

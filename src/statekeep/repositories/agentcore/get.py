@@ -12,11 +12,11 @@ from ...domain.shown import shown
 from ..operation import Operation
 from ..records.checkpoints import Head, Stored, StoredChannel, stored, value_of
 from ..records.local_cache import Recent
-from .entries import learn
 from .ids import Lane
 from .index import Indexed, IndexReader, advance, drain, open_reader
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
+from .listed import learn
 from .records import Known, actor_of, known
 
 ItemT = TypeVar("ItemT")

@@ -23,13 +23,12 @@ from ..records.channels import Resolved, find_earlier, inherit, needs_parent, pl
 from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, value_record, writes_record
 from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
-from .entries import is_same, learn, learn_birth
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .lanes import Append
 from .layout import ThreadPlace, value_name
-from .listed import ListedReader
+from .listed import ListedReader, is_same, learn, learn_birth
 from .records import index_record
 from .registry import Registration, is_remembered, look
 

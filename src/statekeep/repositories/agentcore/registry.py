@@ -15,12 +15,11 @@ from ..operation import Operation
 from ..records.checkpoints import Head
 from ..records.framing import Record
 from ..records.ordering import order_and_time
-from .entries import RegistryEntry, actor_entry, learn, namespace_entry, run_entry
 from .get import Settings
 from .ids import Lane
 from .lanes import Append
 from .layout import ThreadPlace
-from .listed import Listed, ListedReader, read_on
+from .listed import Listed, ListedReader, RegistryEntry, actor_entry, learn, namespace_entry, read_on, run_entry
 from .records import known, listing_record
 
 UNKNOWN = 0

@@ -9,12 +9,11 @@ from ...domain.lineage import too_late
 from ..operation import Operation
 from ..records.framing import Record
 from ..records.ordering import order_and_time
-from .entries import RegistryEntry, actor_entry, namespace_entry, run_entry
 from .get import Settings, chunks, read_indexes, read_lanes
 from .ids import Lane
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
-from .listed import ListedReader, read_on
+from .listed import ListedReader, RegistryEntry, actor_entry, namespace_entry, read_on, run_entry
 from .records import index_record
 from .registry import UNKNOWN, note
 

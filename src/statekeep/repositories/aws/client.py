@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from ...domain import ClientClosed, InvalidInput
 from ...domain.shown import once_made
-from .. import fork
-from ..copies import refuse
-from ..notices import aws_logger
-from ..workers import Workers
+from ..process import fork
+from ..process.copies import refuse
+from ..process.notices import aws_logger
+from ..process.workers import Workers
 from .calls import AwsCall, Reply, Request
 from .errors import TOKEN_REUSED, NotFound, failure, rule_for
 from .joining import Joiner

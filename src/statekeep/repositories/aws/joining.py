@@ -16,8 +16,8 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from ...domain import StatekeepError
-from .. import fork
-from ..workers import Workers
+from ..process import fork
+from ..process.workers import Workers
 from .calls import AwsCall, Joins
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from ...domain import InvalidInput, MissingDependency
 from ...domain.model import Model
 from ...version import VERSION
-from ..copies import refuse
-from ..workers import running_loop
+from ..process.copies import refuse
+from ..process.workers import running_loop
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, is_about_a_certificate, rule_for
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Self
 from attrs import define, field, frozen
 
 from ...domain import Conflict, InvalidInput, QuotaExceeded, ThreadClosed, Unavailable
-from .. import fork
 from ..aws import AwsCall, AwsCalls, NotFound
 from ..operation import Operation
+from ..process import fork
 from .ids import Step, session_of
 
 PAGE: Final = 1000

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from ...domain.shown import shown
-from ..copies import refuse
 from ..operation import Operation
+from ..process.copies import refuse
 
 SelfT = TypeVar("SelfT")
 P = ParamSpec("P")

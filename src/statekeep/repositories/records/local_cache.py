@@ -14,7 +14,7 @@ from typing import Final
 from attrs import frozen
 
 from ...domain.ids import new_stamp
-from .. import fork
+from ..process import fork
 from .checkpoints import GREATEST_STAMP, StoredChannel
 from .names import digest
 

@@ -7,9 +7,8 @@ from functools import partial
 
 from attrs import field, frozen
 
-from .early_writes import EarlyWrites
 from .keys import NamespaceKeys, namespace_keys
-from .recent_ids import RecentIds
+from .recent_ids import EarlyWrites, RecentIds
 
 
 @frozen

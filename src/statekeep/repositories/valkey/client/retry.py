@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from ....domain import StatekeepError, Unavailable
-from ...notices import valkey_logger
+from ...process.notices import valkey_logger
 from ..requests import Call, Divided, Reply, Request, name_of, size_of
 from .clock import SLICE, TICK, LoopClock, Watch, loop_clock
 from .driver import AsyncDriver, SyncDriver

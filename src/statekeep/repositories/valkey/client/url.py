@@ -33,8 +33,8 @@ from attrs import field, frozen
 from ....domain import InvalidInput, Unsupported
 from ....domain.model import plain_text
 from ....domain.shown import shown
-from ...notices import notice, valkey_logger
 from ...options import CredentialProvider, Driver
+from ...process.notices import notice, valkey_logger
 from ...validation import seconds
 from .valkey_py_options import FALSE, TRUE, settle
 

@@ -18,10 +18,10 @@ from attrs import evolve
 
 from ....domain import InvalidInput, MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
-from ... import fork as forks
-from ...notices import notice, valkey_logger
 from ...options import Driver
-from ...workers import Workers, running_loop
+from ...process import fork as forks
+from ...process.notices import notice, valkey_logger
+from ...process.workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import loop_clock
 from .credentials import alogged_in, logged_in

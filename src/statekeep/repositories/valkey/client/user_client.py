@@ -9,9 +9,9 @@ from typing import NoReturn, TypeVar
 
 from ....domain import WrongEventLoop
 from ....domain.shown import once_made
-from ... import fork as forks
-from ...copies import refuse
-from ...workers import Workers, running_loop
+from ...process import fork as forks
+from ...process.copies import refuse
+from ...process.workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import wait_for
 from .driver import AsyncDriver, SyncDriver, closed

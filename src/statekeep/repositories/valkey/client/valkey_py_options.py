@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ....domain import InvalidInput
-from ...notices import notice, valkey_logger
+from ...process.notices import notice, valkey_logger
 
 _TRIED_AGAIN: Final = "each request is tried again until its deadline; deadline=0 means one attempt"
 _TEXT: Final = "records are decoded as they were encoded, and text is UTF-8"

@@ -15,7 +15,7 @@ from typing import Any
 
 from .....domain import StatekeepError
 from .....version import VERSION
-from ....workers import running_loop
+from ....process.workers import running_loop
 from ..url import Target
 from .driver import SLACK, Async, Sync, milliseconds
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from attrs import evolve
 
-from ....notices import valkey_logger
+from ....process.notices import valkey_logger
 from ...requests import Reply, Request
 from ..credentials import alogged_in, logged_in
 from ..errors import CLUSTER_DOWN, DENIED, DOWN, cause_of, meaning_of

@@ -24,7 +24,7 @@ import libvalkey
 from valkey.asyncio.connection import DefaultParser
 from valkey.exceptions import ConnectionError, InvalidResponse, ReadOnlyError, TimeoutError
 
-from ....notices import valkey_logger
+from ....process.notices import valkey_logger
 from ...requests import Arg, Reply
 from ..clock import Watch, loop_clock
 from ..driver import joined

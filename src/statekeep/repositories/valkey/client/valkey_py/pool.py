@@ -17,7 +17,7 @@ from valkey.exceptions import (
     ResponseError,
 )
 
-from ....notices import valkey_logger
+from ....process.notices import valkey_logger
 from ...requests import Arg, Reply, Request
 from ..errors import cause_of
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import os
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from contextvars import ContextVar
 from types import ModuleType, NoneType
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar, overload
 
 from attrs import field, frozen
 
-from ..domain import DEFAULT, InvalidInput, Payload, Serializer, dump, load
-from ..domain.cache import CacheKey
-from ..domain.fingerprint import fingerprint
-from ..domain.items import Namespace, Ttl
-from .cache import (
+from ...domain import DEFAULT, InvalidInput, Payload, Serializer, dump, load
+from ...domain.cache import CacheKey
+from ...domain.fingerprint import fingerprint
+from ...domain.items import Namespace, Ttl
+from ..cache import (
     OUTAGES,
     AsyncCacheRepository,
     CacheBackend,
@@ -31,9 +27,10 @@ from .cache import (
     logger,
     unanswered,
 )
-from .operation import Operation, arun, run
+from ..operation import Operation, arun, run
+from ..validation import labels, text, ttl_seconds
+from .in_flight import InFlight, Outcome
 from .results import serializer_of
-from .validation import labels, text, ttl_seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -112,75 +109,8 @@ class _Wait:
     future: Future[Any]
 
 
-@frozen
-class _Outcome:
-    """The end of a call: a value, or the error that the function raised."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-    def result(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-# -- one call at a time
-
-
-_led: ContextVar[frozenset[tuple[int, str]]] = ContextVar("statekeep calls under way", default=frozenset())
-"""The calls of which this code is a part: to wait for one of them would be to wait for itself."""
-
-
-class _InFlight:
-    """Calls of one function that are under way in this process, by key."""
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._futures: dict[str, Future[_Outcome | None]] = {}
-        self._process = os.getpid()
-
-    def join(self, key: str) -> tuple[Future[_Outcome | None], bool]:
-        """Return a future of the outcome, and whether the caller must :meth:`finish` it.
-
-        An outcome of ``None`` means that the call was cancelled: join again.
-        """
-        if self._process != os.getpid():
-            self._begin()  # nobody in a child process would ever finish the calls of its parent
-        with self._lock:
-            future = self._futures.get(key)
-            if future is not None:
-                return future, False
-            future = self._futures[key] = Future()
-            future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it for the others
-            return future, True
-
-    def finish(self, key: str, outcome: _Outcome | None) -> None:
-        """Hand the outcome to all callers that wait."""
-        with self._lock:
-            future = self._futures.pop(key)
-        future.set_result(outcome)
-
-    def is_part_of(self, key: str) -> bool:
-        return (id(self), key) in _led.get()
-
-    @contextmanager
-    def leading(self, key: str) -> Iterator[None]:
-        token = _led.set(_led.get() | {(id(self), key)})
-        try:
-            yield
-        finally:
-            try:
-                _led.reset(token)
-            except ValueError:
-                pass  # a coroutine that nobody waits for any more is closed wherever it is found
-
-
-def _run() -> Operation[_Outcome]:
-    outcome: _Outcome = yield _Run()
+def _run() -> Operation[Outcome]:
+    outcome: Outcome = yield _Run()
     return outcome
 
 
@@ -198,7 +128,7 @@ class _Cached:
     ttl: Ttl
     serializer: Callable[[], Serializer]
     on_error: OnError
-    in_flight: _InFlight = field(factory=_InFlight)
+    in_flight: InFlight = field(factory=InFlight)
 
     def invalidate(self, key: str) -> Operation[bool]:
         """Forget the result of one call."""
@@ -213,14 +143,14 @@ class _Cached:
         """Answer one call: from the cache, from a call under way, or by the function."""
         return (yield from self._call(key)).result()
 
-    def _call(self, key: str) -> Operation[_Outcome]:
+    def _call(self, key: str) -> Operation[Outcome]:
         if self.in_flight.is_part_of(key):
             return (yield from _run())
         while True:
             future, leads = self.in_flight.join(key)
             if leads:
                 return (yield from self._lead(key))
-            outcome: _Outcome | None = yield _Wait(future)
+            outcome: Outcome | None = yield _Wait(future)
             if outcome is None:
                 continue  # it was cancelled, which is nobody's business but its own
             if outcome.error is not None:
@@ -228,21 +158,21 @@ class _Cached:
             if outcome.value is _UNKEPT:
                 return (yield from _run())
             value = self._loaded(key, outcome.value)
-            return (yield from _run()) if value is _NOTHING else _Outcome(value)
+            return (yield from _run()) if value is _NOTHING else Outcome(value)
 
-    def _lead(self, key: str) -> Operation[_Outcome]:
-        shared: _Outcome | None = None
+    def _lead(self, key: str) -> Operation[Outcome]:
+        shared: Outcome | None = None
         try:
             outcome, payload = yield from self._made(key)
-            shared = outcome if outcome.error is not None else _Outcome(_UNKEPT if payload is None else payload)
+            shared = outcome if outcome.error is not None else Outcome(_UNKEPT if payload is None else payload)
             return outcome
         except Exception as error:
-            shared = _Outcome(error=error)
+            shared = Outcome(error=error)
             raise
         finally:
             self.in_flight.finish(key, shared)
 
-    def _made(self, key: str) -> Operation[tuple[_Outcome, Payload | None]]:
+    def _made(self, key: str) -> Operation[tuple[Outcome, Payload | None]]:
         """Return the outcome, and its payload if it can be kept.
 
         Callers that wait load objects of their own.
@@ -254,7 +184,7 @@ class _Cached:
             payload = entries[place].payload
             value = self._loaded(key, payload)
             if value is not _NOTHING:
-                return _Outcome(value), payload
+                return Outcome(value), payload
         with self.in_flight.leading(key):
             outcome = yield from _run()
         if outcome.error is not None:
@@ -468,9 +398,9 @@ def _blocking(function: Any, backend: CacheBackend, calls: _Cached, key_of: Call
             if not isinstance(request, _Run):
                 return answer(request)
             try:
-                return _Outcome(function(*args, **kwargs))
+                return Outcome(function(*args, **kwargs))
             except Exception as error:
-                return _Outcome(error=error)
+                return Outcome(error=error)
 
         return run(calls.call(key_of(args, kwargs)), answer_call)
 
@@ -495,9 +425,9 @@ def _awaiting(function: Any, backend: CacheBackend, calls: _Cached, key_of: Call
             if not isinstance(request, _Run):
                 return await answer(request)
             try:
-                return _Outcome(await function(*args, **kwargs))
+                return Outcome(await function(*args, **kwargs))
             except Exception as error:
-                return _Outcome(error=error)
+                return Outcome(error=error)
 
         return await arun(calls.call(key_of(args, kwargs)), answer_call)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from ..domain import InvalidInput, JsonSerializer, Payload, Serializer
-from ..domain.serializers import TypeSerializer
+from ...domain import InvalidInput, JsonSerializer, Payload, Serializer
+from ...domain.serializers import TypeSerializer
 
 _EXACT: Final[frozenset[Any]] = frozenset(
     (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ..domain import CorruptRecord
-from ..domain.shown import shown
+from ...domain import CorruptRecord
+from ...domain.shown import shown
 
 valkey_logger: Final = logging.getLogger("statekeep.valkey")
 aws_logger: Final = logging.getLogger("statekeep.aws")
