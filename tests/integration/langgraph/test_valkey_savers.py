@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import StateGraph
 from langgraph.types import Send
 
-from statekeep.domain import InvalidInput, Unavailable, WrongEventLoop
+from statekeep.domain import ClientClosed, InvalidInput, Unavailable, WrongEventLoop
 from statekeep.langgraph_shim import AsyncValkeySaver, ValkeySaver
 from statekeep.repositories.valkey import client_from_url
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
@@ -242,7 +242,7 @@ def test_a_url_serves_threads_and_any_number_of_loops(
     assert len({item.config["configurable"]["thread_id"] for item in saver.list(None)}) == 8
     saver.close()
     saver.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClientClosed):
         saver.get_tuple(thread())
 
 
@@ -252,7 +252,7 @@ async def test_the_async_saver_is_long_lived(valkey_server: ValkeyServer, prefix
     assert await builder.compile(checkpointer=saver).ainvoke(1, thread()) == 2
     await saver.aclose()
     await saver.aclose()
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClientClosed):
         await saver.aget_tuple(thread())
 
 

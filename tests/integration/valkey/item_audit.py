@@ -27,7 +27,7 @@ from statekeep.repositories.valkey.keys import decode_part, encode_part
 Hash = Mapping[str, bytes]
 Scores = Mapping[str, float]
 
-KEPT = {"item-call": 160_000, "item-deletion": 120_000}
+KEPT = {"item-call": 200_000, "item-deletion": 120_000}
 """For how many milliseconds is kept what is kept for a while."""
 
 PLACED = {"item", "item-index", "item-recency", "item-expiry", "item-sequence", *KEPT}

@@ -217,15 +217,16 @@ def test_connections() -> None:
 
 def test_connections_that_keep_no_items() -> None:
     with AwsEmulator() as aws, statekeep.connect("memory:") as memory:
-        with statekeep.connect(f"agentcore://{aws.memory_id}", session=aws.session()) as agentcore:
+        with statekeep.connect("bedrock-sessions://", session=aws.session()) as sessions:
             chain(memory.checkpoints, "t", 3)
             with pytest.raises(statekeep.Unsupported, match="and no items"):
-                statekeep.copy(memory, agentcore)
-            assert everything(agentcore.checkpoints) == []
-            chain(agentcore.checkpoints, "other", 2)
-            assert statekeep.copy(agentcore, memory).checkpoints == 2
+                statekeep.copy(memory, sessions)
+            assert everything(sessions.checkpoints) == []
+            backend: Any = sessions.checkpoints.backend
+            chain(sessions.checkpoints, backend.create_thread(), 2)
+            assert statekeep.copy(sessions, memory).checkpoints == 2
             assert len(everything(memory.checkpoints)) == 5
-        assert (memory.has_items, agentcore.has_items) == (True, False)
+        assert (memory.has_items, sessions.has_items) == (True, False)
 
 
 def test_items_are_found_by_the_index_of_the_target() -> None:
