@@ -224,6 +224,11 @@ class Thread(Model):
     thread_id: Name
     updated_at: AwareDatetime
 
+    @property
+    def recency(self) -> tuple[dt.datetime, str]:
+        """The key by which threads are sorted; the most recently updated has the greatest."""
+        return (self.updated_at, self.thread_id)
+
 
 class CheckpointQuery(Model):
     """A query for checkpoints. Every condition that is not ``None`` must hold.

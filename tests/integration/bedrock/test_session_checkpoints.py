@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,6 @@ from statekeep.domain import (
     Checkpoint,
     CorruptRecord,
     InvalidInput,
-    Payload,
-    PendingWrite,
     QuotaExceeded,
     StatekeepError,
     ThreadClosed,
@@ -38,6 +35,7 @@ from statekeep.testing.aws import AwsEmulator, SessionRules, conflict, cut_after
 from tests.notices import all_notices
 
 from ..agentcore.emulated import clock_ahead, framed
+from .records import backend, letters, write
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -83,20 +81,6 @@ def keep(connect: Open) -> CheckpointRepository:
 @pytest.fixture
 def thread(keep: CheckpointRepository) -> str:
     return backend(keep).create_thread()
-
-
-def backend(keep: CheckpointRepository) -> BedrockSessionCheckpoints:
-    assert isinstance(keep.backend, BedrockSessionCheckpoints)
-    return keep.backend
-
-
-def letters(size: int, seed: object = 0) -> Payload:
-    """A value that does not get smaller."""
-    return Payload(encoding="bytes", data=random.Random(str(seed)).randbytes(size))
-
-
-def write(value: str, task: str = "task", idx: int = 0) -> PendingWrite:
-    return PendingWrite(task_id=task, idx=idx, channel="c", payload=Payload(encoding="json", data=value.encode()))
 
 
 def chain(

@@ -6,7 +6,6 @@ import copy
 import itertools
 import os
 import pickle
-import random
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -24,8 +23,6 @@ from statekeep.domain import (
     Checkpoint,
     Conflict,
     InvalidInput,
-    Payload,
-    PendingWrite,
     QuotaExceeded,
     SavedCheckpoint,
     StatekeepError,
@@ -49,6 +46,8 @@ from statekeep.testing.aws import (
     session_arn,
     throttle,
 )
+
+from .records import backend, letters, write
 
 ONCE = Config(retries={"total_max_attempts": 1})
 UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -87,20 +86,6 @@ def keep(connect: Open) -> CheckpointRepository:
 @pytest.fixture
 def thread(keep: CheckpointRepository) -> str:
     return backend(keep).create_thread()
-
-
-def backend(keep: CheckpointRepository) -> BedrockSessionCheckpoints:
-    assert isinstance(keep.backend, BedrockSessionCheckpoints)
-    return keep.backend
-
-
-def letters(size: int, seed: object = 0) -> Payload:
-    """A value that does not get smaller."""
-    return Payload(encoding="bytes", data=random.Random(str(seed)).randbytes(size))
-
-
-def write(value: str, task: str = "task", idx: int = 0) -> PendingWrite:
-    return PendingWrite(task_id=task, idx=idx, channel="c", payload=Payload(encoding="json", data=value.encode()))
 
 
 def requests_of(

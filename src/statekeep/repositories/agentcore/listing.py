@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
 from attrs import define, evolve, field
 
@@ -155,8 +156,8 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
         listed = [known(records, lane) for records, lane in zip(lists, some, strict=True)]
         wanted = [one for one in listed if one.thread_id is not None and one.thread_id.startswith(prefix)]
         threads += yield from _with_checkpoints(settings, wanted)
-    threads = [thread for thread in threads if after is None or _recency(thread) < _recency(after)]
-    threads.sort(key=_recency, reverse=True)
+    threads = [thread for thread in threads if after is None or thread.recency < after.recency]
+    threads.sort(key=attrgetter("recency"), reverse=True)
     page = threads[:limit]
     return Page(page, page[-1] if len(page) < len(threads) else None)
 
@@ -167,7 +168,7 @@ def every_thread(settings: Settings) -> Operation[list[tuple[str, Thread]]]:
     for actor in (yield from _actors(settings)):
         page = yield from list_threads(evolve(settings, actor=actor), "", None, None)
         found += [(actor, thread) for thread in page.items]
-    return sorted(found, key=lambda one: (*_recency(one[1]), one[0]), reverse=True)
+    return sorted(found, key=lambda one: (*one[1].recency, one[0]), reverse=True)
 
 
 def _actors(settings: Settings) -> Operation[list[str]]:
@@ -191,10 +192,6 @@ def _hashed_actors(settings: Settings, owner: str, threads: str) -> Operation[se
             if found := {actor for actor in actors if actor_name(actor) == owner}:
                 return found
     return set()
-
-
-def _recency(thread: Thread) -> tuple[Any, str]:
-    return thread.updated_at, thread.thread_id
 
 
 def _with_checkpoints(settings: Settings, listed: Sequence[Known]) -> Operation[list[Thread]]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
 from attrs import define, field
 
@@ -159,14 +160,10 @@ def list_threads(settings: Settings, prefix: str, after: Thread | None, limit: i
             break
         wanted = {session: changed for changed, session in some if session.startswith(prefix)}
         threads = yield from _threads(settings, wanted)
-        found += [one for one in threads if after is None or _recency(one) < _recency(after)]
-        found.sort(key=_recency, reverse=True)
+        found += [one for one in threads if after is None or one.recency < after.recency]
+        found.sort(key=attrgetter("recency"), reverse=True)
     page = found[:limit]
     return Page(page, page[-1] if len(page) < len(found) else None)
-
-
-def _recency(thread: Thread) -> tuple[Any, str]:
-    return thread.updated_at, thread.thread_id
 
 
 def _sessions(settings: Settings) -> Operation[list[tuple[datetime, str]]]:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import attrgetter
 
 from attrs import define, field, frozen
 
@@ -147,7 +148,7 @@ class MemoryCheckpoints(AtOnce):
             for thread_id in list(self._threads)
             if (thread := self._live(thread_id)) is not None and thread.has_checkpoint
         ]
-        return sorted(threads, key=_recency, reverse=True)
+        return sorted(threads, key=attrgetter("recency"), reverse=True)
 
     # -- operations
 
@@ -258,7 +259,7 @@ class MemoryCheckpoints(AtOnce):
             threads = [
                 thread
                 for thread in self._listed()
-                if thread.thread_id.startswith(prefix) and (after is None or _recency(thread) < _recency(after))
+                if thread.thread_id.startswith(prefix) and (after is None or thread.recency < after.recency)
             ]
         size = _PAGE if limit is None else min(limit, _PAGE)
         page = threads[:size]
@@ -309,10 +310,6 @@ class MemoryCheckpoints(AtOnce):
             for namespace in thread.namespaces.values() if thread else ():
                 namespace.forget_late_writes()
             return sum(len(namespace.records) for namespace in thread.namespaces.values()) if thread else 0
-
-
-def _recency(thread: Thread) -> tuple[dt.datetime, str]:
-    return (thread.updated_at, thread.thread_id)
 
 
 def _in_order(thread: _Thread, query: CheckpointQuery, last: tuple[str, str] | None) -> list[tuple[str, str]]:
