@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -20,7 +19,6 @@ pytest.register_assert_rewrite(
     ),
 )
 
-from statekeep.domain import ids  # noqa: E402
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 
 from .integration.faults.tally import summary  # noqa: E402
@@ -69,15 +67,6 @@ def _leave_nothing_for_the_next_module() -> Iterator[None]:
     for server in _shared:
         with server.client() as client:
             client.flushall()
-
-
-@pytest.fixture(autouse=True)
-def _ids_of_the_present() -> Iterator[None]:
-    """A test that sets the clock ahead leaves the process with ids and stamps of the future."""
-    yield
-    for stamps in (ids._uuid_stamps, ids._write_stamps, ids._moments):
-        if stamps._last > (time.time_ns() + 3_600_000_000_000) * stamps._per_millisecond // 1_000_000:
-            stamps._last = 0
 
 
 @pytest.fixture

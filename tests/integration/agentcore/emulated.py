@@ -162,7 +162,9 @@ def clock_ahead(seconds: float) -> Iterator[None]:
     """Be another machine for a while, whose clock is ahead of this one's."""
     real = time.time_ns
     with (
+        patch.object(ids, "_uuid_stamps", ids._Stamps(4096)),
         patch.object(ids, "_write_stamps", ids._Stamps(1_000_000)),
+        patch.object(ids, "_moments", ids._Stamps(1000)),
         patch.object(time, "time_ns", lambda: real() + round(seconds * 10**9)),
     ):
         yield
