@@ -12,11 +12,7 @@ from hypothesis import HealthCheck, settings
 
 # Before they are imported, so that a failure in them shows the values that were compared.
 pytest.register_assert_rewrite(
-    *(f"statekeep.testing.{name}" for name in ("cache", "cache_machine", "checkpoints", "comparison")),
-    *(
-        f"statekeep.testing.{name}"
-        for name in ("item_machine", "items", "machine", "pairs", "under_way", "vector_search")
-    ),
+    *(f"statekeep.testing.{name}" for name in ("comparison", "contracts", "machines", "pairs", "under_way"))
 )
 
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
