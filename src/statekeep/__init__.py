@@ -9,6 +9,8 @@ They are kept in Valkey, in AWS or in memory.
 {'step': 0}
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from .domain import (
     ANY,
     DEFAULT,
@@ -54,12 +56,26 @@ from .domain import (
     load,
     new_checkpoint_id,
 )
+from .lazy import lazily as _lazily
 from .repositories.cache import AsyncCacheRepository, CacheRepository
-from .repositories.cached import cached
 from .repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from .repositories.connect import AsyncConnection, Connection, aconnect, connect
-from .repositories.copy import CopyProgress, acopy, copy
 from .repositories.items import AsyncItemRepository, ItemRepository
+
+# To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
+if _TYPE_CHECKING:
+    from .repositories.cached import cached
+    from .repositories.copy import CopyProgress, acopy, copy
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "CopyProgress": ".repositories.copy",
+            "acopy": ".repositories.copy",
+            "cached": ".repositories.cached",
+            "copy": ".repositories.copy",
+        },
+    )
 
 __all__ = [
     "ANY",

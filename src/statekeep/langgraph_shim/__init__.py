@@ -19,24 +19,53 @@ from ..domain import InvalidInput as ValkeyValidationError
 from ..domain import MissingDependency
 from ..domain import StatekeepError as ValkeyStoreError
 from ..domain import Unavailable as ValkeyConnectionError
+from ..lazy import lazily as _lazily
 
 try:
     import langgraph.checkpoint.base  # noqa: F401
 except ModuleNotFoundError as error:
     raise MissingDependency("langgraph-checkpoint", "langgraph") from error
 
-from ..repositories.bedrock_sessions import AsyncBedrockAgentRuntimeSessionClient, BedrockAgentRuntimeSessionClient
-from .cache.base import RepositoryCache
-from .cache.valkey import ValkeyCache
-from .checkpoint.agentcore import AgentCoreMemorySaver
-from .checkpoint.base import AsyncRepositorySaver, RepositorySaver
-from .checkpoint.bedrock_sessions import AsyncBedrockSessionSaver, BedrockSessionSaver
-from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
-from .checkpoint.valkey_of_actors import AgentCoreValkeySaver
 from .names import missing as _missing
-from .serializers import StrictSerializer
-from .store.base import AsyncRepositoryStore, RepositoryStore
-from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
+
+# To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
+if _TYPE_CHECKING:
+    from ..repositories.bedrock_sessions import AsyncBedrockAgentRuntimeSessionClient, BedrockAgentRuntimeSessionClient
+    from .cache.base import RepositoryCache
+    from .cache.valkey import ValkeyCache
+    from .checkpoint.agentcore import AgentCoreMemorySaver
+    from .checkpoint.base import AsyncRepositorySaver, RepositorySaver
+    from .checkpoint.bedrock_sessions import AsyncBedrockSessionSaver, BedrockSessionSaver
+    from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
+    from .checkpoint.valkey_of_actors import AgentCoreValkeySaver
+    from .serializers import StrictSerializer
+    from .store.base import AsyncRepositoryStore, RepositoryStore
+    from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "AgentCoreMemorySaver": ".checkpoint.agentcore",
+            "AgentCoreValkeySaver": ".checkpoint.valkey_of_actors",
+            "AsyncBedrockAgentRuntimeSessionClient": "..repositories.bedrock_sessions",
+            "AsyncBedrockSessionSaver": ".checkpoint.bedrock_sessions",
+            "AsyncRepositorySaver": ".checkpoint.base",
+            "AsyncRepositoryStore": ".store.base",
+            "AsyncValkeySaver": ".checkpoint.valkey",
+            "AsyncValkeyStore": ".store.valkey",
+            "BedrockAgentRuntimeSessionClient": "..repositories.bedrock_sessions",
+            "BedrockSessionSaver": ".checkpoint.bedrock_sessions",
+            "RepositoryCache": ".cache.base",
+            "RepositorySaver": ".checkpoint.base",
+            "RepositoryStore": ".store.base",
+            "StrictSerializer": ".serializers",
+            "ValkeyCache": ".cache.valkey",
+            "ValkeyIndexConfig": ".store.valkey",
+            "ValkeySaver": ".checkpoint.valkey",
+            "ValkeyStore": ".store.valkey",
+        },
+        _missing(__name__),
+    )
 
 __all__ = [
     "AgentCoreMemorySaver",
@@ -69,6 +98,3 @@ __all__ = [
 
 valkey_available: bool = any(map(_find_spec, ("valkey", "glide", "glide_sync")))
 """Whether a client of Valkey is installed."""
-
-if not _TYPE_CHECKING:  # to type checkers every name would be there
-    __getattr__ = _missing(__name__)

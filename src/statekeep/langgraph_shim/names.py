@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from ..domain import Unsupported
+from ..lazy import unknown
 
 _DEFERRED: Final = (
     'is not here, as it has no use: a put is one round trip, and LangGraph\'s durability="exit" puts at the end only'
@@ -38,11 +39,12 @@ class MissingName(Unsupported, ImportError):
 
 
 def missing(module: str) -> Callable[[str], NoReturn]:
-    """Make the ``__getattr__`` of a module, from its ``__name__``."""
+    """Make a function that says why a module, given by its ``__name__``, lacks a name."""
+    refuse = unknown(module)
 
     def find(name: str) -> NoReturn:
         if name in ABSENT:
             raise MissingName(f"{name} of langgraph-checkpoint-aws {ABSENT[name]}")
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        refuse(name)
 
     return find

@@ -2,14 +2,24 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ...lazy import lazily as _lazily
 from ..names import missing as _missing
-from .base import RepositoryCache
-from .valkey import ValkeyCache
+
+# To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
+if _TYPE_CHECKING:
+    from .base import RepositoryCache
+    from .valkey import ValkeyCache
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "RepositoryCache": ".base",
+            "ValkeyCache": ".valkey",
+        },
+        _missing(__name__),
+    )
 
 __all__ = [
     "RepositoryCache",
     "ValkeyCache",
 ]
-
-if not _TYPE_CHECKING:  # to type checkers every name would be there
-    __getattr__ = _missing(__name__)

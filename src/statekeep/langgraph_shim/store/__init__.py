@@ -2,9 +2,25 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ...lazy import lazily as _lazily
 from ..names import missing as _missing
-from .base import AsyncRepositoryStore, RepositoryStore
-from .valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
+
+# To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
+if _TYPE_CHECKING:
+    from .base import AsyncRepositoryStore, RepositoryStore
+    from .valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "AsyncRepositoryStore": ".base",
+            "AsyncValkeyStore": ".valkey",
+            "RepositoryStore": ".base",
+            "ValkeyIndexConfig": ".valkey",
+            "ValkeyStore": ".valkey",
+        },
+        _missing(__name__),
+    )
 
 __all__ = [
     "AsyncRepositoryStore",
@@ -13,6 +29,3 @@ __all__ = [
     "ValkeyIndexConfig",
     "ValkeyStore",
 ]
-
-if not _TYPE_CHECKING:  # to type checkers every name would be there
-    __getattr__ = _missing(__name__)

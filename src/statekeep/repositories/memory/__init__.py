@@ -1,7 +1,21 @@
 """Records in this process: for tests, examples and short-lived programs."""
 
-from .cache import MemoryCacheEntries
-from .checkpoints import MemoryCheckpoints
-from .items import MemoryItems
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ...lazy import lazily as _lazily
+
+if _TYPE_CHECKING:
+    from .cache import MemoryCacheEntries
+    from .checkpoints import MemoryCheckpoints
+    from .items import MemoryItems
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "MemoryCacheEntries": ".cache",
+            "MemoryCheckpoints": ".checkpoints",
+            "MemoryItems": ".items",
+        },
+    )
 
 __all__ = ["MemoryCacheEntries", "MemoryCheckpoints", "MemoryItems"]
