@@ -7,12 +7,12 @@ in the order in which they appear, so two of them are equal afterwards if, and o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import Command, Interrupt, Overwrite, PregelTask, Send, StateSnapshot
@@ -134,8 +134,28 @@ def stored(names: Names, found: CheckpointTuple) -> Any:
         "parent": _config(names, found.parent_config),
         "checkpoint": {key: names.plain(checkpoint[key]) for key in sorted(checkpoint) if key != "ts"},
         "metadata": names.metadata(found.metadata),
-        "writes": names.plain([list(write) for write in found.pending_writes or []]),
+        "writes": [names.plain(list(write)) for write in _in_order(names, found.pending_writes or [])],
     }
+
+
+def _in_order(names: Names, writes: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str, Any]]:
+    """Order writes as if each task had stored all of its own at once, and no two at a time.
+
+    LangGraph hands over what parallel tasks write in the order in which they happen to end, and stores what one task
+    asks, is answered and returns in the background, each by itself. The order of what a task returns stays as it is.
+    """
+    tasks: dict[str, list[tuple[str, str, Any]]] = {}
+    for write in sorted(writes, key=lambda write: WRITES_IDX_MAP.get(write[1], 0)):
+        tasks.setdefault(write[0], []).append(write)
+
+    def place(task_id: str) -> tuple[int, str]:
+        if task_id == _NULL_TASK:
+            return -1, ""
+        if task_id in names.known:
+            return list(names.known).index(task_id), ""
+        return len(names.known), repr(Names(dict(names.known)).plain(list(map(list, tasks[task_id]))))
+
+    return [write for task_id in sorted(tasks, key=place) for write in tasks[task_id]]
 
 
 def outcome(names: Names, act: Callable[[], Any]) -> Any:

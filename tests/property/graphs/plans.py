@@ -37,7 +37,8 @@ class Node:
         writes: channels.
         questions: how many interrupts it makes, one after the other.
         failures: so many attempts of each task fail before one succeeds.
-        resets: writes to channels that are deltas replace the value instead of adding to it.
+        resets: writes to channels that are deltas replace the value instead of adding to it; in an inner graph, those
+            of one node at most.
         inner: a graph that runs as this node, which then does nothing else.
         keeps: the inner graph goes on, from call to call, with the state that it had.
         leave: how its successors are found: all of ``targets``; one of them by the state; several tasks of the first
@@ -129,7 +130,15 @@ def _nodes(draw: st.DrawFn, prefix: str, depth: int) -> tuple[Node, ...]:
                 node = evolve(node, leave="route")
         nodes.append(node)
     several = {node.targets[0] for node in nodes if node.leave == "sends"}
+    if depth:
+        nodes = _without_clashes(nodes, several)
     return tuple(_forgetful(node) if node.name in several else node for node in nodes)
+
+
+def _without_clashes(nodes: list[Node], several: set[str]) -> list[Node]:
+    """Let one task of a step reset a channel: two are an error, and an error of an inner graph stops tasks around it."""
+    allowed = next((node.name for node in nodes if node.resets and node.name not in several), None)
+    return [evolve(node, resets=node.name == allowed) for node in nodes]
 
 
 def _forgetful(node: Node) -> Node:
