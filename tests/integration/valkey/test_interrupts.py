@@ -16,6 +16,7 @@ import valkey.asyncio
 import valkey.cluster
 
 from statekeep.repositories.valkey.client.factory import Client, client_for, client_from_url
+from statekeep.repositories.valkey.client.valkey_py import factory
 from statekeep.repositories.valkey.client.valkey_py.cluster import SyncCluster
 from statekeep.repositories.valkey.requests import Ask, Call, Commands, Request, Scan, Script
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
@@ -240,6 +241,49 @@ def test_an_event_loop_that_goes_on_after_an_interrupt(
         loop.run_until_complete(given.aclose())
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
+
+
+@pytest.mark.parametrize("kind", ["cluster", "given", "given single", "given blocking", "given cluster", "pooled"])
+def test_an_exception_of_the_event_loop_is_not_raised_in_the_next_request(
+    valkey_server: ValkeyServer,
+    valkey_cluster: ValkeyCluster,
+    prefix: str,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It strikes where the loop reads; asyncio keeps it with the connection, which lies idle."""
+    wait = Wait(prefix)
+    port = valkey_server.port
+
+    async def main() -> None:
+        given: Any = None
+        if kind == "cluster":
+            client = client_from_url(f"{valkey_cluster.url}?client=valkey-py", pool_size=1)
+        elif kind == "pooled":
+            monkeypatch.setattr(factory, "LIBVALKEY_AVAILABLE", False)
+            client = client_from_url(f"{valkey_server.url}?client=valkey-py", pool_size=1, deadline=0)
+        else:
+            given = {
+                "given": lambda: valkey.asyncio.Valkey(port=port),
+                "given single": lambda: valkey.asyncio.Valkey(port=port, single_connection_client=True),
+                "given blocking": lambda: valkey.asyncio.Valkey.from_pool(
+                    valkey.asyncio.BlockingConnectionPool(port=port)
+                ),
+                "given cluster": lambda: valkey.asyncio.cluster.ValkeyCluster("127.0.0.1", valkey_cluster.ports[0]),
+            }[kind]()
+            client = client_for(given, deadline=0)
+        await client.aexecute(wait.put)
+        loop = asyncio.get_running_loop()
+        readers = [one for one in gc.get_objects() if type(one) is asyncio.StreamReader and vars(one)["_loop"] is loop]
+        assert readers
+        for reader in readers:
+            reader.set_exception(Limit())
+        assert await client.aexecute(wait.bob) == [b"bob"]
+        await client.aclose()
+        if given is not None:
+            await given.aclose()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", ["url", "cluster", "given", "given blocking", "given cluster"])

@@ -84,9 +84,14 @@ class World:
 
 
 def _is_alone(futures: Any, loop: Any) -> bool:
-    """Whether no other task of a step runs, or will: those that an earlier run has finished do not run again."""
+    """Whether no other task of a step runs, or will.
+
+    Those that an earlier run has finished do not run again, unless the step is one of the past that is replayed.
+    """
     stored = {task for task, channel, _ in list(loop.checkpoint_pending_writes) if channel not in CONTROL_WRITES}
     finished_before = stored - set(loop._written_task_ids)  # read later than the writes, which are noted there first
+    if loop.is_replaying:
+        finished_before = set()
     scheduled = len(set(loop.tasks) - finished_before)
     return scheduled == 1 or (futures.counter <= 1 and len(futures.done) + futures.counter >= scheduled)
 

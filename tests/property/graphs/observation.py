@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import Command, Interrupt, Overwrite, PregelTask, Send, StateSnapshot
 
-_NULL_TASK = "00000000-0000-0000-0000-000000000000"
+NULL_TASK = "00000000-0000-0000-0000-000000000000"
 _RANDOM = re.compile(
     r"(?P<version>\b\d{32}\.[0-9.]+)"
     r"|(?P<id>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
@@ -41,7 +41,7 @@ class Names:
 
     def _name(self, found: re.Match[str]) -> str:
         text = found[0]
-        if text == _NULL_TASK:
+        if text == NULL_TASK:
             return "null task"
         if found["address"]:
             return ""
@@ -149,7 +149,7 @@ def _in_order(names: Names, writes: Sequence[tuple[str, str, Any]]) -> list[tupl
         tasks.setdefault(write[0], []).append(write)
 
     def place(task_id: str) -> tuple[int, str]:
-        if task_id == _NULL_TASK:
+        if task_id == NULL_TASK:
             return -1, ""
         if task_id in names.known:
             return list(names.known).index(task_id), ""

@@ -144,11 +144,22 @@ class Player:
                 config = self._update(action, then, None, "__copy__")
                 return self._invoke(action, None, config) if action.goes_on else None
             case "go to" if history:
-                return self._invoke(action, Command(goto=node, update=self._values(action)), self._config)
+                return self._invoke(action, Command(goto=node, update=self._update_once(action)), self._config)
         return self._invoke(action, self._values(action), self._config)
 
     def _values(self, action: Action) -> dict[str, Any]:
         return written(action.channels, 0, f"user{self._count}", {}, resets=False)
+
+    def _update_once(self, action: Action) -> dict[str, Any]:
+        """Return values, without that of ``last`` if one is pending.
+
+        Two are an error, and LangGraph raises it without waiting for the writes that it has begun to store.
+        """
+        values = self._values(action)
+        found = self.saver.get_tuple(self._config)
+        if found and any(write[:2] == (observation.NULL_TASK, "last") for write in found.pending_writes or []):
+            values.pop("last", None)
+        return values
 
     def _answers(self, state: Any, *, one: bool) -> Command[Any]:
         asked = sorted(state.interrupts, key=lambda item: str(item.value))

@@ -74,9 +74,32 @@ def compare(plan: Plan, script: list[Action], make: Storages, runner: asyncio.Ru
     else:
         found.saver.prune([found.thread_id])
     check(without_past(found.look()), without_past(expected.look()), "pruning")
+    if has_strays(expected):
+        return
     for action in CLOSING:
         wanted = without_past(expected.play(action))
         check(without_past(found.play(action)), wanted, f"pruning and {action}")
+
+
+def has_strays(player: Player) -> bool:
+    """Whether a delta channel will have a value from another branch as soon as it is written, unless that is pruned.
+
+    A resume from a checkpoint that has children stores its writes there; on a branch that has not written the channel
+    yet, LangGraph leaves them out of its own run, and replays them with the first write.
+    """
+    branches: dict[str, dict[str, CheckpointTuple]] = {}
+    for found in player.saver.list({"configurable": {"thread_id": player.thread_id}}):
+        place = found.config["configurable"]
+        branches.setdefault(place["checkpoint_ns"], {})[place["checkpoint_id"]] = found
+    for checkpoints in branches.values():
+        newest = checkpoints[max(checkpoints)]
+        ancestor: CheckpointTuple | None = newest
+        while ancestor and ancestor.parent_config:
+            ancestor = checkpoints.get(ancestor.parent_config["configurable"]["checkpoint_id"])
+            for _, channel, _ in (ancestor and ancestor.pending_writes) or []:
+                if channel.startswith("delta") and channel not in newest.checkpoint["channel_versions"]:
+                    return True
+    return False
 
 
 def without_past(seen: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import valkey
@@ -171,6 +171,7 @@ class Async:
         self.server = address_of(client.connection_pool.connection_kwargs)
 
     async def perform(self, request: Request) -> Reply:
+        self._close_struck()
         try:
             return await self._answer(request)
         except (ValkeyError, CommandError, asyncio.CancelledError):
@@ -179,11 +180,20 @@ class Async:
             self._forsake()
             raise
 
-    def _forsake(self) -> None:
+    def _idle(self) -> Iterator[Any]:
         if self._client.connection is not None:
-            self._client.connection._close()
-        for connection in self._client.connection_pool._available_connections:
+            yield self._client.connection
+        yield from self._client.connection_pool._available_connections
+
+    def _forsake(self) -> None:
+        for connection in self._idle():
             connection._close()
+
+    def _close_struck(self) -> None:
+        # What raised in the event loop while it read is kept by asyncio, and would be raised in the next request.
+        for connection in self._idle():
+            if connection._reader is not None and connection._reader.exception() is not None:
+                connection._close()
 
     async def _answer(self, request: Request) -> Reply:
         match request:

@@ -171,10 +171,9 @@ class AsyncCluster(Async):
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(client.nodes_manager.startup_nodes))
 
-    def _forsake(self) -> None:
+    def _idle(self) -> Iterator[Any]:
         for node in self._client.nodes_manager.nodes_cache.values():
-            for connection in node._free:
-                connection._close()
+            yield from node._free
 
     async def _answer(self, request: Request) -> Reply:
         with self._topology.kept():
