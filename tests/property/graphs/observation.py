@@ -19,7 +19,7 @@ from langgraph.types import Command, Interrupt, Overwrite, PregelTask, Send, Sta
 
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 _RANDOM = re.compile(
-    r"(?P<version>\b\d{32}\.[0-9.]+)"
+    r"(?P<version>\b\d{32}\.[0-9.]+(?:e-\d+)?)"
     r"|(?P<id>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
     r"|(?P<interrupt>\b[0-9a-f]{32}\b)"
     r"|(?P<address> at 0x[0-9a-f]+)"

@@ -136,7 +136,7 @@ def _nodes(draw: st.DrawFn, prefix: str, depth: int) -> tuple[Node, ...]:
 
 
 def _without_clashes(nodes: list[Node], several: set[str]) -> list[Node]:
-    """Let one task of a step reset a channel: two are an error, and an error of an inner graph stops tasks around it."""
+    """Let one task of a step reset a channel: two are an error, which would end tasks of the graph around it."""
     allowed = next((node.name for node in nodes if node.resets and node.name not in several), None)
     return [evolve(node, resets=node.name == allowed) for node in nodes]
 

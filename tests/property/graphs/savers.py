@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 
 from statekeep.langgraph_shim import AsyncValkeySaver, BedrockSessionSaver, RepositorySaver, ValkeySaver
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
@@ -25,6 +29,33 @@ Storages = Callable[[], Open]
 """Makes an empty storage, of which any number of savers can be opened."""
 
 KINDS = ("memory", "glide", "valkey-py", "glide-cluster", "valkey-py-cluster", "async glide", "agentcore", "sessions")
+
+
+class DelayedSaver(InMemorySaver):
+    """LangGraph's saver, slow by chance: what is stored at the same time arrives in another order each time."""
+
+    _chance = random.Random(0)
+
+    def _seconds(self) -> float:
+        return self._chance.choice([0.0, 0.0, 0.001, 0.005])
+
+    def put(self, *args: Any) -> RunnableConfig:
+        time.sleep(self._seconds())
+        return super().put(*args)
+
+    def put_writes(self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+        time.sleep(self._seconds())
+        super().put_writes(config, writes, task_id, task_path)
+
+    async def aput(self, *args: Any) -> RunnableConfig:
+        await asyncio.sleep(self._seconds())
+        return super().put(*args)
+
+    async def aput_writes(
+        self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await asyncio.sleep(self._seconds())
+        super().put_writes(config, writes, task_id, task_path)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import permutations
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from hypothesis import Phase, given, settings
 from langgraph.channels.named_barrier_value import NamedBarrierValue
 from langgraph.channels.topic import Topic
@@ -22,9 +23,9 @@ from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 
 from .mistakes import MISTAKES
-from .observation import differences, thread
-from .plans import PLANS, Plan
-from .savers import KINDS, Open, Storages, storages
+from .observation import NULL_TASK, Names, differences, stored, thread
+from .plans import PLANS, Node, Plan
+from .savers import KINDS, DelayedSaver, Open, Storages, storages
 from .scripts import CLOSING, SCRIPTS, Action, Player
 
 SHARES = {"memory": 0.75, "agentcore": 0.25, "sessions": 0.25}
@@ -53,6 +54,12 @@ def check(found: Any, wanted: Any, after: object) -> None:
         raise AssertionError("\n".join([f"{len(lines)} differences after {after}", *lines[:20]]))
 
 
+def play_both(expected: Player, found: Player, script: list[Action]) -> None:
+    for action in script:
+        wanted = expected.play(action)
+        check(found.play(action), wanted, action)
+
+
 def compare(plan: Plan, script: list[Action], make: Storages, runner: asyncio.Runner) -> None:
     """Play a script on both; then copy the thread of ours, prune the copy and go on there.
 
@@ -60,9 +67,7 @@ def compare(plan: Plan, script: list[Action], make: Storages, runner: asyncio.Ru
     """
     oracle = InMemorySaver()
     expected, found = Player(plan, lambda: oracle, runner), Player(plan, make(), runner)
-    for action in script:
-        wanted = expected.play(action)
-        check(found.play(action), wanted, action)
+    play_both(expected, found, script)
 
     found.saver.copy_thread(found.thread_id, "thread 2")
     found.thread_id = "thread 2"
@@ -134,6 +139,20 @@ def test_a_graph_does_the_same(kind: str, request: pytest.FixtureRequest, prefix
         agree()
 
 
+def test_chance_is_no_difference(runner: asyncio.Runner) -> None:
+    """Between two of LangGraph's own savers, of which one stores by and by what comes in the background."""
+    assert settings.default is not None
+
+    @settings(max_examples=max(1, round(settings.default.max_examples * SHARE)))
+    @given(PLANS, SCRIPTS)
+    def agree(plan: Plan, script: list[Action]) -> None:
+        oracle, delayed = InMemorySaver(), DelayedSaver()
+        script = [evolve(action, durability="async") for action in script]
+        play_both(Player(plan, lambda: oracle, runner), Player(plan, lambda: delayed, runner), script)
+
+    agree()
+
+
 class Noticed(Exception):
     """The savers differ, as they should."""
 
@@ -193,3 +212,49 @@ def test_what_nobody_names_is_observed_alike_in_any_order() -> None:
     for order in permutations(spaces):
         for saver in (InMemorySaver(), ListsTheOldestFirst()):
             assert not differences(observed(saver, list(order)), wanted), order
+
+
+@pytest.mark.parametrize("number", [0.5, 1e-5])
+def test_versions_are_named_whatever_their_random_part_looks_like(number: float) -> None:
+    assert Names()(f"{3:032}.{number:016}") == "<3.0>"
+
+
+def test_writes_are_observed_alike_in_any_order_of_tasks() -> None:
+    """But those of one task in their order."""
+    one, other = (str(uuid.UUID(int=number)) for number in (7, 3))
+    puts: list[tuple[str, list[tuple[str, Any]]]] = [
+        (NULL_TASK, [("log", ["x"])]),
+        (one, [("__resume__", ["!"])]),
+        (one, [("log", ["a"]), ("total", 1), ("log", ["b"])]),
+        (other, [("__interrupt__", "?")]),
+    ]
+
+    def observed(order: Iterable[tuple[str, list[tuple[str, Any]]]]) -> Any:
+        saver = InMemorySaver()
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        config = saver.put(config, empty_checkpoint(), {}, {})
+        for task_id, writes in order:
+            saver.put_writes(config, writes, task_id)
+        found = saver.get_tuple(config)
+        assert found is not None
+        return stored(Names(), found)
+
+    wanted = observed(puts)
+    assert len(wanted["writes"]) == 6
+    for order in permutations(puts):
+        assert not differences(observed(order), wanted), order
+    assert differences(observed([*puts[:2], (one, puts[2][1][::-1]), puts[3]]), wanted)
+
+
+def test_strays_are_what_langgraph_replays_and_its_own_run_did_not_have(runner: asyncio.Runner) -> None:
+    oracle = InMemorySaver()
+    player = Player(Plan((Node("a", writes=("delta",), questions=1),), start=("a",)), lambda: oracle, runner)
+    player.play(Action("begin", channels=("log",)))
+    player.play(Action("update", channels=("log",), goes_on=False))
+    player.play(Action("answer there", place=1))
+    assert not has_strays(player)
+    player.play(Action("update", place=1, channels=("log",), goes_on=False))
+    assert has_strays(player)
+    seen = player.play(Action("begin", channels=("delta",)))
+    assert seen["outcome"]["delta"] == ["user5()"]
+    assert seen["now"]["values"]["delta"] == ["a!3a?0(log1)", "user5()"]
