@@ -263,14 +263,15 @@ def test_an_exception_of_the_event_loop_is_not_raised_in_the_next_request(
             monkeypatch.setattr(factory, "LIBVALKEY_AVAILABLE", False)
             client = client_from_url(f"{valkey_server.url}?client=valkey-py", pool_size=1, deadline=0)
         else:
-            given = {
+            makers: dict[str, Callable[[], Any]] = {
                 "given": lambda: valkey.asyncio.Valkey(port=port),
                 "given single": lambda: valkey.asyncio.Valkey(port=port, single_connection_client=True),
                 "given blocking": lambda: valkey.asyncio.Valkey.from_pool(
                     valkey.asyncio.BlockingConnectionPool(port=port)
                 ),
                 "given cluster": lambda: valkey.asyncio.cluster.ValkeyCluster("127.0.0.1", valkey_cluster.ports[0]),
-            }[kind]()
+            }
+            given = makers[kind]()
             client = client_for(given, deadline=0)
         await client.aexecute(wait.put)
         loop = asyncio.get_running_loop()
