@@ -190,8 +190,9 @@ def hold_the_first(boto_client: Any, client: AwsClient, others: int, actor: str 
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let botocore wait little before it tries again what was throttled: it waits half a second, then one, two ..."""
-    monkeypatch.setitem(ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, "throttling_base_scale", 0.01)
+    """Let botocore wait little before it tries again: up to a second, then two, four ... when it was throttled."""
+    for scale in ("throttling_base_scale", "non_throttling_base_scale"):
+        monkeypatch.setitem(ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, scale, 0.001)
 
 
 @contextmanager

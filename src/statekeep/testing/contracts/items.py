@@ -405,10 +405,11 @@ class ItemContract:
             assert found == below
         assert await keep.list_namespaces() == sorted(NAMESPACES)
         left = list(NAMESPACES)
-        for namespace in NAMESPACES[::2]:
+        for number, namespace in enumerate(NAMESPACES[::2]):
             await keep.clear(namespace)
             left.remove(namespace)
-            assert await keep.list_namespaces() == sorted(left)
+            if self.divisor == 1 or number % 6 == 5:
+                assert await keep.list_namespaces() == sorted(left)
         for namespace in left:
             assert len(await listed(keep.list(namespace))) >= 4
 
