@@ -44,8 +44,7 @@ class Differences:
         prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep`` it raises
             :class:`~statekeep.Unsupported`, and changes nothing.
         batches_are_not_atomic: a batch of items is not done as a whole, but each item's operations are; one with
-            ``expected`` that writes more than one item raises :class:`~statekeep.Unsupported`, and changes nothing. The
-            contract's tests know this, machines do not.
+            ``expected`` that writes more than one item raises :class:`~statekeep.Unsupported`, and changes nothing.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
             nothing; some of :data:`OPTIONAL`.
 

@@ -26,8 +26,9 @@ from statekeep.domain import (
     Unsupported,
 )
 from statekeep.repositories.agentcore import AgentCoreCheckpoints, AgentCoreItems
-from statekeep.repositories.agentcore.items import compact, fold, settings, write
+from statekeep.repositories.agentcore.items import compact, settings, write
 from statekeep.repositories.agentcore.items.layout import TOKENS, NamespaceLanes
+from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
@@ -345,10 +346,13 @@ def test_wrong_arguments(field: str, value: Any, opened: Open) -> None:
     assert caught.value.field == field
 
 
-def test_the_end_of_an_item_is_never_too_early() -> None:
-    assert fold._expiry(0.0001, 5) == 7
-    assert fold._expiry(1, 5) == 1006
-    assert fold._expiry(None, 5) is None
+@pytest.mark.parametrize(
+    ("now", "ttl", "end"),
+    [(5_000_000, 0.0001, 6), (5_000_001, 1, 1006), (5_000_000, 1, 1005), (5_999_999, 1e-9, 6), (5, None, None)],
+)
+def test_the_end_of_an_item_is_never_too_early(now: int, ttl: float | None, end: int | None) -> None:
+    one = settings.Settings(Lanes("m"), None, False, 1, clock=lambda: now)
+    assert one.end(ttl) == end
 
 
 def test_a_put_beside_a_clear_is_in_the_index(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

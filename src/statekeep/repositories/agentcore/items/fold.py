@@ -68,7 +68,7 @@ def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now:
         action = step.action
         if isinstance(action, Get):
             if there is not None:
-                refreshed = _refreshed(settings, there, action.refresh, now)
+                refreshed = _refreshed(settings, there, action.refresh)
                 if refreshed is not there or _is_old(settings, there, now):
                     is_renewal = is_renewal or (not is_put and _is_old(settings, there, now))
                     change = there = evolve(refreshed, nonce=_nonce())
@@ -100,7 +100,7 @@ def _put(settings: Settings, put: Put, there: Version | None, moment: int, now: 
         updated=moment,
         written=now,
         ttl=ttl,
-        expires=_expiry(ttl, now),
+        expires=settings.end(ttl),
         text=dumps(put.value),
         value=None,
         nonce=_nonce(),
@@ -117,22 +117,14 @@ def _deletion(there: Version, moment: int, now: int) -> Version:
     return evolve(there, **gone, updated=moment, written=now, nonce=_nonce())
 
 
-def _refreshed(settings: Settings, there: Version, refresh: bool | None, now: int) -> Version:
+def _refreshed(settings: Settings, there: Version, refresh: bool | None) -> Version:
     if there.ttl is None or not (settings.refresh_on_read if refresh is None else refresh):
         return there
-    return evolve(there, expires=_expiry(there.ttl, now))
+    return evolve(there, expires=settings.end(there.ttl))
 
 
 def _is_old(settings: Settings, there: Version, now: int) -> bool:
     return now - there.written > settings.renewal
-
-
-def _expiry(ttl: float | None, now: int) -> int | None:
-    """Return when an item ends that lives ``ttl`` seconds from now.
-
-    Never too early, and less than 2 ms late.
-    """
-    return None if ttl is None else now + 1 - -round(ttl * 1e6) // 1000
 
 
 def _nonce() -> str:

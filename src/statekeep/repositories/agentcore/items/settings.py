@@ -56,6 +56,13 @@ class Settings:
         """Return the milliseconds since 1970."""
         return self.clock() // 1_000_000
 
+    def end(self, ttl: float | None) -> int | None:
+        """Return when an item ends that lives ``ttl`` seconds from now, in milliseconds since 1970.
+
+        It is never too early, and less than 1 ms late.
+        """
+        return None if ttl is None else -(-(self.clock() + round(ttl * 1e9)) // 1_000_000)
+
 
 def side_by_side(calls: Sequence[AwsCall]) -> Operation[list[Any]]:
     """Make calls, some at a time, and return their replies."""
