@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.repositories.agentcore import AgentCoreItems
 from statekeep.repositories.aws import open_client
-from statekeep.testing.aws import AwsEmulator
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences
 from statekeep.testing.machines.items import item_machine_for
@@ -21,9 +21,13 @@ from statekeep.testing.tally import tally
 from tests.integration.agentcore.emulated import hurry
 
 from .kinds import QUICK
-from .test_agentcore import PATIENT, WORLDS
+from .test_agentcore import PATIENT
+from .test_agentcore import WORLDS as CHECKPOINT_WORLDS
 
 DECLARED = Differences(batches_are_not_atomic=True, unsupported={"append", "pop"})
+
+# The service forgets client tokens before the events of items end.
+WORLDS = CHECKPOINT_WORLDS | {"agentcore, small pages": ("async", AgentCoreRules(page_size=2, trailing_token=True), [])}
 
 RUNS = [name for name in WORLDS if not (QUICK and "faults" in name)]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import string
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from statekeep.domain import (
     Unavailable,
     new_checkpoint_id,
 )
+from statekeep.repositories.agentcore import put as putting
+from statekeep.repositories.agentcore import registry
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.agentcore.get import Progress
 from statekeep.repositories.agentcore.lanes import Lanes
@@ -33,6 +36,7 @@ from statekeep.repositories.agentcore.registry import note
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.repositories.operation import run
+from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, slow
 
 from .emulated import Memory, clock_ahead, hold_the_first
@@ -675,6 +679,83 @@ def test_a_conversation_in_the_same_session(keep: CheckpointRepository, memory: 
     assert newest.checkpoint_id == second.checkpoint_id
     keep.delete_thread("t")
     assert sessions(memory) == {("ada", "t"): 14}
+
+
+def talk(memory: Memory) -> None:
+    """Add 40 messages of 50 KB to the session of the thread's root index."""
+    message = {"conversational": {"content": {"text": "".join(map(str, range(11_000)))[:50_000]}, "role": "USER"}}
+    now = datetime.now(UTC)
+    for number in range(40):
+        memory.create(payload=[message], session="t", actor="ada", at=now + timedelta(seconds=number))
+
+
+def test_the_newest_behind_a_long_conversation_reads_little(connect: Open, memory: Memory) -> None:
+    keep = connect()
+    for number in range(3):
+        newest = step(number)
+        keep.put(newest)
+    talk(memory)
+    for other in (keep, connect()):
+        with memory.aws.record() as calls:
+            saved = other.get("t")
+        assert saved is not None
+        assert saved.checkpoint_id == newest.checkpoint_id
+        assert calls.response_bytes < 400_000
+        assert calls.operations == {"ListEvents": 4}  # one more than without the conversation
+    assert [one.checkpoint_id for one in connect().list("t", limit=1)] == [newest.checkpoint_id]
+
+
+@pytest.mark.parametrize("ids", [("a", "é", "b"), ("a", "b", "x" * 300), ("a/b", "a", "a b")])
+def test_ids_that_no_mark_can_name_are_found_behind_a_conversation(
+    ids: Sequence[str], connect: Open, memory: Memory
+) -> None:
+    for id_ in ids:
+        connect().put(Checkpoint(thread_id="t", checkpoint_id=id_))
+    talk(memory)
+    saved = connect().get("t")
+    assert saved is not None
+    assert saved.checkpoint_id == max(ids)
+
+
+def _unmarked(make: Callable[..., Record], *given: Any, is_marked: bool) -> Record:
+    head = dict(make(*given, is_marked=is_marked).head)
+    del head["marked"]
+    return Record(head)
+
+
+def test_what_former_versions_stored_without_marks_is_found(
+    connect: Open, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, older, old = (new_checkpoint_id() for _ in range(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(putting, "index_mark", lambda *_: None)
+        patch.setattr(registry, "listing_record", partial(_unmarked, registry.listing_record))
+        for id_ in (oldest, old):
+            connect().put(Checkpoint(thread_id="t", checkpoint_id=id_))
+    connect().put(Checkpoint(thread_id="t", checkpoint_id=older))
+    talk(memory)
+    saved = connect().get("t")
+    assert saved is not None
+    assert saved.checkpoint_id == old
+
+
+def test_marks_that_the_service_does_not_show(connect: Open, memory: Memory, boto_client: Any) -> None:
+    keep, newest = connect(), step(1)
+    keep.put(newest)
+    talk(memory)
+
+    def forget(parsed: Any, **_: Any) -> None:
+        for event in parsed.get("events", ()):
+            event.pop("metadata", None)
+
+    name = "after-call.bedrock-agentcore.ListEvents"
+    boto_client.meta.events.register(name, forget)
+    try:
+        saved = connect().get("t")
+    finally:
+        boto_client.meta.events.unregister(name, forget)
+    assert saved is not None
+    assert saved.checkpoint_id == newest.checkpoint_id
 
 
 def test_actors_keep_apart(connect: Open) -> None:

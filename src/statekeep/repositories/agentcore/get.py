@@ -13,7 +13,7 @@ from ..operation import Operation
 from ..records.checkpoints import Head, Stored, StoredChannel, stored, value_of
 from ..records.local_cache import Recent
 from .ids import Lane
-from .index import Indexed, IndexReader, advance, drain, open_reader
+from .index import Indexed, IndexReader, advance, drain, open_reader, skip_others
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
 from .listed import learn
@@ -198,6 +198,9 @@ def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[
     """Read the newest checkpoint of a namespace, without large values."""
     reader, listed = yield from open_reader(settings.lanes, place, namespace, PEEK)
     learn(settings.recent, place, namespace, listed)
+    if listed.is_marked and reader.is_empty and not reader.is_read:
+        # A conversation is in front, which may be large.
+        reader = yield from skip_others(settings.lanes, reader)
     return (yield from newest_of(settings, place, reader))
 
 

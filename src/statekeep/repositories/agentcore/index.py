@@ -13,10 +13,10 @@ from ..operation import Operation
 from ..records.framing import records
 from ..records.ordering import TEXT
 from .ids import Lane
-from .lanes import ABREAST, PAGE, Lanes
+from .lanes import ABREAST, MARK, PAGE, Lanes
 from .layout import ThreadPlace
 from .listed import Listed, ListedReader, read_on
-from .records import IndexEntry, index_entry, known
+from .records import IndexEntry, index_entry, known, marked_entry
 
 OURS: Final = "statekeep/1 "
 
@@ -66,9 +66,14 @@ class IndexReader:
     _last: datetime | None = None
     _found: dict[str, list[tuple[datetime, IndexEntry, str]]] = field(factory=dict)
 
-    def call(self, lanes: Lanes, size: int) -> AwsCall:
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event of ours was read so far."""
+        return self._last is None
+
+    def call(self, lanes: Lanes, size: int, *, payloads: bool = True) -> AwsCall:
         """Return the call that reads on."""
-        return lanes.listing(self.lane, size, self._token)
+        return lanes.listing(self.lane, size, self._token, payloads=payloads)
 
     def take(self, reply: Any, before: str | None) -> None:
         """Add a page."""
@@ -76,16 +81,38 @@ class IndexReader:
             # The root's index may have a conversation between its events.
             texts = [text for item in event["payload"] if _is_ours(text := item.get("blob"))]
             for record in records(texts, f"{self.lane.actor} {self.lane.session}")[0]:
-                entry = index_entry(record, self.lane)
-                self.latest_stamp = max(self.latest_stamp, entry.stamp)
-                if entry.order == TEXT or self._order not in (None, entry.order):
-                    self.is_ordered = False
-                self._order = entry.order
-                if before is None or entry.checkpoint_id < before:
-                    self._found.setdefault(entry.checkpoint_id, []).append(
-                        (event["eventTimestamp"], entry, event["eventId"])
-                    )
-                self._last = event["eventTimestamp"]
+                self._add(index_entry(record, self.lane), event, before)
+        self._turn(reply)
+
+    def take_marks(self, reply: Any) -> bool:
+        """Add a page that was read without payloads, if its marks name all checkpoints.
+
+        Returns:
+            Whether it was added. If not, it has to be read with payloads.
+        """
+        entries = []
+        for event in reply["events"]:
+            mark = event.get("metadata", {}).get(MARK, {}).get("stringValue")
+            if mark is not None:
+                entry = marked_entry(mark, self.namespace)
+                if entry is None:
+                    return False
+                entries.append((entry, event))
+        for entry, event in entries:
+            self._add(entry, event, None)
+        self._turn(reply)
+        return True
+
+    def _add(self, entry: IndexEntry, event: Any, before: str | None) -> None:
+        self.latest_stamp = max(self.latest_stamp, entry.stamp)
+        if entry.order == TEXT or self._order not in (None, entry.order):
+            self.is_ordered = False
+        self._order = entry.order
+        if before is None or entry.checkpoint_id < before:
+            self._found.setdefault(entry.checkpoint_id, []).append((event["eventTimestamp"], entry, event["eventId"]))
+        self._last = event["eventTimestamp"]
+
+    def _turn(self, reply: Any) -> None:
         self._token = reply.get("nextToken")
         self.is_read = self._token is None
 
@@ -134,6 +161,23 @@ def open_reader(
             orders = known_.orders.get(namespace, frozenset())
         reader.orders_are(orders)
     return reader, listed
+
+
+def skip_others(lanes: Lanes, reader: IndexReader) -> Operation[IndexReader]:
+    """Read an index behind the events of others, without their payloads, until it has confirmed a checkpoint.
+
+    Each event of ours must have a mark.
+
+    Returns:
+        The reader to go on with.
+    """
+    while not reader.is_read and not reader.confirmed():
+        if not reader.take_marks((yield reader.call(lanes, PAGE, payloads=False))):
+            break
+    if reader.is_read and reader.is_empty:
+        # The marks were not shown, though they are there.
+        return IndexReader(reader.namespace, reader.lane)
+    return reader
 
 
 def advance(

@@ -40,8 +40,11 @@ EVENT_ITEMS: Final = 100
 ITEM: Final = 16
 """Bytes of an event around each record, about."""
 
-Append = tuple[Lane, Record, datetime]
-"""Where to append what, and what orders the lane, to the millisecond."""
+MARK: Final = "statekeep"
+"""The key of an event's metadata that says what the event is to those who read no payloads."""
+
+Append = tuple[Lane, Record, datetime] | tuple[Lane, Record, datetime, str]
+"""Where to append what, what orders the lane, to the millisecond, and maybe its mark."""
 
 
 @frozen
@@ -56,7 +59,9 @@ class Lanes:
     memory_id: str
     piece: int = PIECE
 
-    def appends(self, lane: Lane, record: Record, at: datetime, *, is_shared: bool = False) -> list[AwsCall]:
+    def appends(
+        self, lane: Lane, record: Record, at: datetime, mark: str | None = None, *, is_shared: bool = False
+    ) -> list[AwsCall]:
         """Return the calls that append a record.
 
         There is one, or more if it is larger than an event may be.
@@ -68,10 +73,13 @@ class Lanes:
             lane: where to.
             record: what to append; the same again does no harm.
             at: what orders the lane, to the millisecond.
+            mark: what those are told who read the lane without payloads.
             is_shared: whether an event may have several records of this lane. Then ``at`` is that of one of them, and
                 none can be deleted without the others.
         """
         where = self._where(lane) | {"eventTimestamp": at.astimezone(UTC), "extractionMode": "SKIP"}
+        if mark is not None:
+            where["metadata"] = {MARK: {"stringValue": mark}}
         return [
             AwsCall(
                 "CreateEvent",

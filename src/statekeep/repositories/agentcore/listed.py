@@ -37,11 +37,13 @@ class Listed:
         orders: the orders of its ids, each with the periods in which the lists got it.
         births: stamps that tell the thread from one that was deleted.
         latest: the time of the newest event, ``None`` if there is none.
+        is_marked: whether each event of the index has a mark; those of former versions have none.
     """
 
     orders: Mapping[str, frozenset[int]] = field(factory=dict)
     births: frozenset[int] = frozenset()
     latest: datetime | None = None
+    is_marked: bool = False
 
     def birth(self, now: int) -> int:
         """Return the stamp that tells the thread from others of its id.
@@ -95,6 +97,7 @@ class ListedReader:
             {order: frozenset(periods) for order, periods in orders.items()},
             frozenset(one.birth for one in self._found),
             self._times[0] if self._times else None,
+            bool(self._found) and all(one.is_marked for one in self._found),
         )
 
 

@@ -29,7 +29,7 @@ from .index import IndexReader, drain
 from .lanes import Append
 from .layout import ThreadPlace, value_name
 from .listed import ListedReader, is_same, learn, learn_birth
-from .records import index_record
+from .records import index_mark, index_record
 from .registry import Registration, is_remembered, look
 
 
@@ -91,7 +91,7 @@ def prepare(
     shared = [entry for entry in entries if entry[0] == place.namespaces]
     appends: list[Append] = [entry for entry in entries if entry[0] != place.namespaces]
     appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
-    appends.append((place.index(head.namespace), index_record(head, run_id, order), moment))
+    appends.append((place.index(head.namespace), index_record(head, run_id, order), moment, index_mark(head, order)))
     reader = ListedReader(place.listed(head.namespace))
     beside = [reader.call(settings.lanes)] if registration.is_remembered else []
     for reply in (yield from settings.lanes.append(appends, shared, beside)):

@@ -5,8 +5,9 @@ Those of checkpoints and pending writes are in :mod:`..records.checkpoints`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -19,6 +20,10 @@ from .ids import Lane
 
 INDEXED: int = 4_096
 """Characters of metadata in the index at most; longer ones are looked up in the checkpoint."""
+
+
+_MARK: Final = re.compile(r"[a-zA-Z0-9._:/=+@-]{1,256}", re.ASCII)
+"""Values of metadata that the service takes."""
 
 
 @frozen
@@ -69,12 +74,21 @@ def index_record(head: Head, run_id: str | None, order: str) -> Record:
     )
 
 
+def index_mark(head: Head, order: str) -> str:
+    """Return what the event of an index record says without its payload.
+
+    It is enough to find the newest checkpoint, unless the service takes no such id: then it is ``"-"``.
+    """
+    mark = f"{order}/{head.stamp}/{head.checkpoint_id}"
+    return mark if _MARK.fullmatch(mark) else "-"
+
+
 def namespace_record(thread_id: str, namespace: str, order: str) -> Record:
     """Return the record that says: the thread has a namespace with ids of this order."""
     return Record({"type": "namespace", "thread_id": thread_id, "namespace": namespace, "order": order})
 
 
-def listing_record(namespace: str, orders: Mapping[str, int], birth: int) -> Record:
+def listing_record(namespace: str, orders: Mapping[str, int], birth: int, *, is_marked: bool) -> Record:
     """Return the record that says what the lists name of a namespace.
 
     They name it with ids of these orders, each in a period.
@@ -83,8 +97,10 @@ def listing_record(namespace: str, orders: Mapping[str, int], birth: int) -> Rec
         namespace: of the checkpoints.
         orders: the last period of each order.
         birth: the stamp of the first such record, by which threads of one id are told apart.
+        is_marked: whether each event of the index has a mark.
     """
-    return Record({"type": "listed", "namespace": namespace, "orders": dict(sorted(orders.items())), "birth": birth})
+    head = {"type": "listed", "namespace": namespace, "orders": dict(sorted(orders.items())), "birth": birth}
+    return Record({**head, "marked": is_marked})
 
 
 def update_record(thread_id: str, stamp: int) -> Record:
@@ -125,6 +141,17 @@ def index_entry(record: Record, lane: Lane) -> IndexEntry:
     )
 
 
+def marked_entry(mark: str, namespace: str) -> IndexEntry | None:
+    """Return the entry of an index by its mark, without what only the record says.
+
+    ``None`` if the mark does not name the checkpoint.
+    """
+    parts = mark.split("/", 2)
+    if len(parts) < 3 or not parts[1].isdecimal():
+        return None
+    return IndexEntry(namespace, parts[2], parts[0], int(parts[1]), None, None, ())
+
+
 def actor_of(record: Record, lane: Lane) -> str:
     """Return the actor that an entry of a registry names."""
     return decoded(record, str(lane), lambda head: text("actor", head["actor"]))
@@ -146,10 +173,12 @@ class Listing:
     Attributes:
         orders: the last period in which the lists got each order of ids.
         birth: the stamp of the first such record.
+        is_marked: whether each event of the index has a mark.
     """
 
     orders: Mapping[str, int]
     birth: int
+    is_marked: bool
 
 
 def listing_of(record: Record, lane: Lane) -> Listing:
@@ -162,7 +191,7 @@ def _listing(head: Mapping[str, Any]) -> Listing:
     if not isinstance(orders, dict):
         raise ValueError("orders is no object")
     periods = {text("order", order): count("period", period) for order, period in orders.items()}
-    return Listing(periods, count("birth", head["birth"]))
+    return Listing(periods, count("birth", head["birth"]), head.get("marked") is True)
 
 
 @frozen

@@ -5,7 +5,7 @@ They name its namespace, its thread's actor, and its run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from attrs import frozen
@@ -101,11 +101,13 @@ def look(
     listed = several.get(namespace)
     if listed is not None and period not in listed.orders.get(order, ()):
         is_in_list = False
-        if listed.latest is None and (replies[-1]["events"] or replies[-1].get("nextToken")):
-            records = yield from settings.lanes.read(place.namespaces)
-            is_in_list = of_namespace.record in records
-            orders = known(records, place.namespaces).orders.get(namespace, ())
-            listed = Listed({order: frozenset([UNKNOWN]) for order in orders})
+        if listed.latest is None:
+            orders: Collection[str] = ()
+            if replies[-1]["events"] or replies[-1].get("nextToken"):
+                records = yield from settings.lanes.read(place.namespaces)
+                is_in_list = of_namespace.record in records
+                orders = known(records, place.namespaces).orders.get(namespace, ())
+            listed = Listed({order: frozenset([UNKNOWN]) for order in orders}, is_marked=not orders)
         if not is_in_list:
             entries.append(of_namespace)
         notes.append(note(place, namespace, listed, {order: period}, stamp))
@@ -125,7 +127,7 @@ def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str
         stamp: the time.
     """
     former = {order: max(periods) for order, periods in listed.orders.items()}
-    record = listing_record(namespace, {**former, **orders}, listed.birth(stamp))
+    record = listing_record(namespace, {**former, **orders}, listed.birth(stamp), is_marked=listed.is_marked)
     moment = time_of(stamp)
     if listed.latest is not None:
         # Clocks differ, and what is said last has to come first.

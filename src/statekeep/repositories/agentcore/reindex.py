@@ -14,7 +14,7 @@ from .ids import Lane
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
 from .listed import ListedReader, RegistryEntry, actor_entry, namespace_entry, read_on, run_entry
-from .records import index_record
+from .records import index_mark, index_record
 from .registry import UNKNOWN, note
 
 
@@ -53,7 +53,9 @@ def reindex(settings: Settings, thread_id: str) -> Operation[int]:
             yield from _complete(settings, lists, entries, now)
             if indexed is None or one.head.stamp not in {entry.stamp for entry in indexed.entries}:
                 record = index_record(one.head, run_id, order)
-                yield from settings.lanes.append([(place.index(one.namespace), record, moment)])
+                yield from settings.lanes.append(
+                    [(place.index(one.namespace), record, moment, index_mark(one.head, order))]
+                )
     yield from _note(settings, place, {name: found for name, found in orders.items() if name in stored}, now)
     young = now - settings.grace
     yield from settings.lanes.delete(

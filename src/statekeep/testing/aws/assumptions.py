@@ -126,6 +126,11 @@ AGENTCORE: Final = (
         True,
     ),
     Assumption(
+        "metadata-without-payloads",
+        "includePayloads=false leaves no other member out: events show their metadata.",
+        "guess",
+    ),
+    Assumption(
         "default-page",
         "A page has 20 results unless maxResults, at most 100, says otherwise.",
         "documentation",
