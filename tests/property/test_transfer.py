@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 import statekeep
 from statekeep import Channel, Checkpoint, CheckpointRepository, ItemRepository, PendingWrite, PutItem
+from statekeep.repositories.agentcore import AgentCoreItems
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend
+from statekeep.repositories.item_backend import ItemBackend
 from statekeep.repositories.items import AsyncItemRepository
 from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
 from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_from_url
@@ -122,9 +124,25 @@ def _payloads(checkpoint: Checkpoint) -> dict[str, Any]:
     return {name: channel.payload for name, channel in checkpoint.channels.items() if channel.payload is not None}
 
 
-def test_items_are_the_same_after_a_copy(valkey_server: ValkeyServer) -> None:
+@pytest.fixture
+def item_worlds(valkey_server: ValkeyServer) -> Iterator[dict[str, Callable[[], ItemBackend]]]:
     client = client_from_url(valkey_server.url)
+    with AwsEmulator() as aws:
+        boto_client = aws.client("bedrock-agentcore")
+        yield {
+            "memory": MemoryItems,
+            "valkey": lambda: ValkeyItems(client, prefix=f"t-{uuid.uuid4().hex[:12]}"),
+            "agentcore": lambda: AgentCoreItems(
+                open_client("bedrock-agentcore", client=boto_client), aws.agentcore.create_memory()
+            ),
+        }
+    client.close()
 
+
+@pytest.mark.parametrize(("one", "other"), [("memory", "valkey"), ("memory", "agentcore"), ("valkey", "agentcore")])
+def test_items_are_the_same_after_a_copy(
+    one: str, other: str, item_worlds: dict[str, Callable[[], ItemBackend]]
+) -> None:
     def known(keep: ItemRepository) -> Any:
         """What a copy carries; ends to a second, as the clocks of two servers may tell them."""
         found = sorted(keep.search(limit=10_000), key=lambda item: (item.namespace, item.key))
@@ -142,8 +160,7 @@ def test_items_are_the_same_after_a_copy(valkey_server: ValkeyServer) -> None:
     @settings(max_examples=SERVED, suppress_health_check=list(HealthCheck))
     @given(st.lists(some.puts(expected=st.just(statekeep.ANY)), max_size=12))
     def copied(puts: list[PutItem]) -> None:
-        there, back = ItemRepository(MemoryItems()), ItemRepository(MemoryItems())
-        here = ItemRepository(ValkeyItems(client, prefix=f"t-{uuid.uuid4().hex[:12]}"))
+        there, here, back = (ItemRepository(item_worlds[name]()) for name in (one, other, one))
         there.batch(puts)
         before = known(there)
         assert statekeep.copy(there, here).items == len(before)
@@ -154,8 +171,5 @@ def test_items_are_the_same_after_a_copy(valkey_server: ValkeyServer) -> None:
         anyio.run(lambda: statekeep.acopy(one_face, other_face))
         assert alike(known(back), before)
 
-    try:
-        with small_pages():
-            copied()
-    finally:
-        client.close()
+    with small_pages():
+        copied()
