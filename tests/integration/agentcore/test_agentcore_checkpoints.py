@@ -8,7 +8,6 @@ import string
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from statekeep.repositories.agentcore.get import Progress
 from statekeep.repositories.agentcore.lanes import Lanes
 from statekeep.repositories.agentcore.layout import ThreadPlace, actors_lane, run_lane, threads_actor
 from statekeep.repositories.agentcore.listed import Listed, ListedReader, namespace_entry, read_on
+from statekeep.repositories.agentcore.records import listing_record
 from statekeep.repositories.agentcore.registry import note
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
@@ -691,9 +691,9 @@ def talk(memory: Memory) -> None:
 
 def test_the_newest_behind_a_long_conversation_reads_little(connect: Open, memory: Memory) -> None:
     keep = connect()
-    for number in range(3):
-        newest = step(number)
-        keep.put(newest)
+    older, newest = step(0), step(1)
+    for one in (older, newest):
+        keep.put(one)
     talk(memory)
     for other in (keep, connect()):
         with memory.aws.record() as calls:
@@ -717,8 +717,8 @@ def test_ids_that_no_mark_can_name_are_found_behind_a_conversation(
     assert saved.checkpoint_id == max(ids)
 
 
-def _unmarked(make: Callable[..., Record], *given: Any, is_marked: bool) -> Record:
-    head = dict(make(*given, is_marked=is_marked).head)
+def _unmarked(*given: Any, is_marked: bool) -> Record:
+    head = dict(listing_record(*given, is_marked=is_marked).head)
     del head["marked"]
     return Record(head)
 
@@ -729,7 +729,7 @@ def test_what_former_versions_stored_without_marks_is_found(
     oldest, older, old = (new_checkpoint_id() for _ in range(3))
     with monkeypatch.context() as patch:
         patch.setattr(putting, "index_mark", lambda *_: None)
-        patch.setattr(registry, "listing_record", partial(_unmarked, registry.listing_record))
+        patch.setattr(registry, "listing_record", _unmarked)
         for id_ in (oldest, old):
             connect().put(Checkpoint(thread_id="t", checkpoint_id=id_))
     connect().put(Checkpoint(thread_id="t", checkpoint_id=older))

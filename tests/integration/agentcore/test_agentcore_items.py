@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any
@@ -19,6 +20,7 @@ from statekeep.domain import (
     Checkpoint,
     Conflict,
     CorruptRecord,
+    GetItem,
     InvalidInput,
     Item,
     PutItem,
@@ -29,7 +31,7 @@ from statekeep.repositories.agentcore import AgentCoreCheckpoints, AgentCoreItem
 from statekeep.repositories.agentcore.items import compact, settings, write
 from statekeep.repositories.agentcore.items.layout import TOKENS, NamespaceLanes
 from statekeep.repositories.agentcore.lanes import Lanes
-from statekeep.repositories.aws import open_client
+from statekeep.repositories.aws import AwsCalls, open_client
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.memory import MemoryItems
@@ -37,6 +39,8 @@ from statekeep.repositories.operation import run
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before
 
 from .emulated import Memory
+
+QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
 ONCE = Config(retries={"total_max_attempts": 1})
 N = ("users", "ada")
@@ -199,35 +203,109 @@ def test_tokens_are_tried_once(memory: Memory, opened: Open) -> None:
 # -- crashes
 
 
-@pytest.mark.parametrize("operation", ["put", "replace", "delete"])
-def test_a_crash_leaves_the_old_item_or_the_new_one(operation: str, memory: Memory, opened: Open) -> None:
-    for crash in range(12):
-        namespace = ("crash", f"{crash}")
+class Crash(Exception):
+    """The end of a process."""
+
+
+def crashing(keep: ItemRepository, calls: int, order: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
+    """Let a process end after so many calls; those of a round are made one after the other, in an order."""
+    execute = keep.backend.execute
+    left = calls
+
+    def crash(request: Any) -> Any:
+        nonlocal left
+        several = request.calls if isinstance(request, AwsCalls) else [request]
+        replies: dict[int, Any] = {}
+        for number, call in order(list(enumerate(several))):
+            if left == 0:
+                raise Crash
+            left -= 1
+            replies[number] = execute(call)
+        found = [replies[number] for number in range(len(several))]
+        return found if isinstance(request, AwsCalls) else found[0]
+
+    keep.backend.execute = crash  # type: ignore[method-assign]
+
+
+LARGE = "".join(chr(33 + number * number % 9000) for number in range(70_000))
+
+CRASHES: dict[str, tuple[list[Any], Any]] = {
+    "put": ([], "new"),
+    "put large": ([], LARGE),
+    "replace": (["older", "old"], "new"),
+    "replace by large": (["old"], LARGE),
+    "replace large": (["older" + LARGE, "old" + LARGE], "new"),
+    "put after a deletion": (["old", None], "new"),
+    "delete": (["older", "old"], None),
+    "delete large": (["older" + LARGE, "old" + LARGE], None),
+    "delete after a deletion": (["older" + LARGE, None, "old"], None),
+}
+"""Values that are there before, one after the other, and that which is put then; ``None`` for a deletion."""
+
+
+@pytest.mark.parametrize(
+    ("case", "order"),
+    [
+        pytest.param(case, order, id=f"{case}, {order.__name__}")
+        for number, case in enumerate(CRASHES)
+        for order in ((iter, reversed) if not QUICK else (reversed, iter)[number % 2 :][:1])
+    ],
+)
+def test_a_crash_leaves_the_old_item_or_the_new_one(
+    case: str, order: Callable[[Sequence[Any]], Iterable[Any]], memory: Memory, opened: Open
+) -> None:
+    history, new = CRASHES[case]
+    for calls in range(30):
+        namespace = (f"crash {calls}", "n")
+        for value in history:
+            _do(opened(), namespace, value)
+        before = opened().get(namespace, "k")
         keep = opened()
-        before = keep.put(namespace, "k", "old") if operation != "put" else None
-        memory.aws.faults = [cut_before(skip=crash)]
+        crashing(keep, calls, order)
+        is_over = True
         try:
-            ended = _do(opened(), operation, namespace)
-        except Exception:
-            ended = None
-        finally:
-            memory.aws.faults = []
-        now = opened().get(namespace, "k")
-        assert now == before or (now is None if operation == "delete" else now is not None and now.value == "new")
-        alone = [now] if now is not None else []
-        assert list(opened().list(namespace)) == alone
-        assert [item.key for item in opened().search(namespace)] == [item.key for item in alone]
-        assert opened().list_namespaces(prefix=namespace) == [namespace][: len(alone)]
-        _do(opened(), operation, namespace)
-        again = opened().get(namespace, "k")
-        assert (again is None) if operation == "delete" else (again is not None and again.value == "new")
-        if ended is not None:
+            _do(keep, namespace, new)
+        except Crash:
+            is_over = False
+        now = _seen(opened, namespace)
+        assert now == before or (now is None if new is None else now is not None and now.value == new)
+        assert not is_over or (now.value if now else None) == new
+        _do(opened(), namespace, new)
+        again = _seen(opened, namespace)
+        assert (again.value if again else None) == new
+        assert again is None or again.version in ((now.version if now else 0), (now.version if now else 0) + 1)
+        if new is None and now is not None:
+            lanes = NamespaceLanes(namespace)
+            assert events(memory, lanes.item("k")) == 1
+            assert not [
+                name for name in memory.sessions(lanes.actor, filter={"eventFilter": "HAS_EVENTS"}) if "-value-" in name
+            ]
+        if is_over:
+            assert calls > 2
             return
     raise AssertionError("more calls than expected")
 
 
-def _do(keep: ItemRepository, operation: str, namespace: tuple[str, ...]) -> Item | bool:
-    return keep.delete(namespace, "k") if operation == "delete" else keep.put(namespace, "k", "new")
+def _seen(opened: Open, namespace: tuple[str, ...]) -> Item | None:
+    """Return an item, which every way of reading shows, or none does."""
+    found = opened().get(namespace, "k")
+    alone = [found] if found is not None else []
+    assert opened().batch([GetItem(namespace=namespace, key="k")]) == [found]
+    for items in (opened().list(namespace), opened().list(namespace, reverse=True, limit=1)):
+        assert list(items) == alone
+    items = opened().search(namespace[:1])
+    assert [(one.namespace, one.key, one.value, one.version) for one in items] == [
+        (one.namespace, one.key, one.value, one.version) for one in alone
+    ]
+    assert opened().list_namespaces(prefix=namespace[:1]) == [namespace][: len(alone)]
+    return found
+
+
+def _do(keep: ItemRepository, namespace: tuple[str, ...], value: Any) -> None:
+    if value is None:
+        keep.delete(namespace, "k")
+    else:
+        keep.put(namespace, "k", value)
 
 
 # -- the lanes
