@@ -36,9 +36,9 @@ from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.memory import MemoryItems
 from statekeep.repositories.operation import run
-from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_before
+from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, throttle
 
-from .emulated import Memory
+from .emulated import PATIENT, Memory, hurry
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
@@ -157,6 +157,40 @@ def test_sixteen_writers_make_every_version_once(opened: Open) -> None:
     assert sorted(item.version for item in items) == list(range(1, 17))
     assert opened().get(N, "k") == max(items, key=lambda item: item.version)
     assert len(opened().search()) == 1
+
+
+def test_sixteen_writers_who_expect_what_they_read_lose_nothing(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls are throttled, and answers are lost, so that tokens are used again."""
+    hurry(monkeypatch)
+    patient = memory.aws.client("bedrock-agentcore", config=PATIENT)
+
+    def add(number: int) -> list[int]:
+        versions = []
+        with ItemRepository(AgentCoreItems(open_client("bedrock-agentcore", client=patient), memory.id)) as keep:
+            for mine in (f"{number} a", f"{number} b"):
+                while True:
+                    item = keep.get(N, "k")
+                    try:
+                        done = keep.put(N, "k", [*(item.value if item else []), mine], expected=item)
+                    except Conflict:
+                        continue
+                    versions.append(done.version)
+                    break
+        return versions
+
+    memory.aws.faults = [throttle(rate=0.05), cut_after(rate=0.1)]
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            versions = [version for found in pool.map(add, range(16)) for version in found]
+    finally:
+        memory.aws.faults = []
+    assert sorted(versions) == list(range(1, 33))
+    item = ItemRepository(AgentCoreItems(open_client("bedrock-agentcore", client=patient), memory.id)).get(N, "k")
+    assert item is not None
+    assert item.version == 32
+    assert sorted(item.value) == sorted(f"{number} {part}" for number in range(16) for part in "ab")
 
 
 def test_a_refresh_is_no_conflict(opened: Open) -> None:
