@@ -45,7 +45,8 @@ nightly: $(READY)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 --hypothesis-seed=$(SEED) tests/property tests/integration/faults
 
 second-opinion: $(READY) $(MINISTACK)/bin/ministack
-	STATEKEEP_MINISTACK=$(abspath $(MINISTACK))/bin/ministack $(BIN)/python -m pytest tests/integration/bedrock/test_second_opinion.py
+	STATEKEEP_MINISTACK=$(abspath $(MINISTACK))/bin/ministack $(BIN)/python -m pytest tests/integration/bedrock/test_second_opinion.py \
+		tests/integration/agentcore/test_agentcore_second_opinion.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

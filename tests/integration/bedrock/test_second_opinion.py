@@ -6,15 +6,9 @@ step that is put again, and has neither conflicts, limits nor pages. The contrac
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -26,43 +20,16 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.testing.contracts.checkpoints import CheckpointContract
 
 from ..agentcore.emulated import PATIENT
+from ..ministack import PROGRAM, ministack
 from .named import NamedThreads, leave_out_unsupported
-
-PROGRAM = os.environ.get("STATEKEEP_MINISTACK", "")
-"""The program ministack; ``make second-opinion`` installs it apart, since it needs a botocore of its own."""
 
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="STATEKEEP_MINISTACK is not set")
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("ministack")
-    settings = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "bedrock-agent-runtime"}
-    with Path(folder, "log").open("wb") as log:
-        server = subprocess.Popen(
-            [PROGRAM], env=os.environ | settings, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 120
-        while not _is_up(f"{url}/_ministack/health"):
-            assert server.poll() is None, Path(folder, "log").read_text()
-            assert time.monotonic() < until, "ministack does not answer"
-            time.sleep(0.1)
+    with ministack("bedrock-agent-runtime", tmp_path_factory.mktemp("ministack")) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _is_up(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _shorten(params: dict[str, Any], **_: Any) -> None:
