@@ -327,8 +327,8 @@ def _seen(opened: Open, namespace: tuple[str, ...]) -> Item | None:
     assert opened().batch([GetItem(namespace=namespace, key="k")]) == [found]
     for items in (opened().list(namespace), opened().list(namespace, reverse=True, limit=1)):
         assert list(items) == alone
-    items = opened().search(namespace[:1])
-    assert [(one.namespace, one.key, one.value, one.version) for one in items] == [
+    hits = opened().search(namespace[:1])
+    assert [(one.namespace, one.key, one.value, one.version) for one in hits] == [
         (one.namespace, one.key, one.value, one.version) for one in alone
     ]
     assert opened().list_namespaces(prefix=namespace[:1]) == [namespace][: len(alone)]

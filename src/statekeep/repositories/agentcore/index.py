@@ -164,9 +164,9 @@ def open_reader(
 
 
 def skip_others(lanes: Lanes, reader: IndexReader) -> Operation[IndexReader]:
-    """Read an index behind the events of others, without their payloads, until it has confirmed a checkpoint.
+    """Read an index behind the events of others, without payloads.
 
-    Each event of ours must have a mark.
+    It is read until it has confirmed a checkpoint. Each event of ours must have a mark.
 
     Returns:
         The reader to go on with.

@@ -21,17 +21,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ...domain import (
-    ANY,
-    DeleteItem,
-    GetItem,
-    Item,
-    NamespaceMatch,
-    PutItem,
-    SearchItem,
-    Unsupported,
-    VectorIndex,
-)
+from ...domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, Unsupported, VectorIndex
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
@@ -123,7 +113,7 @@ class ItemMachine(ComparingMachine):
         self.read += [item for item in seen if isinstance(item, Item)]
 
     def is_refused(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> bool:
-        """Return whether a batch has expectations, and more to write than the backend does as one."""
+        """Return whether a batch expects, and writes more than is done as one."""
         writes = [one for one in operations if not isinstance(one, GetItem)]
         places = {(one.namespace, one.key) for one in writes}
         return (

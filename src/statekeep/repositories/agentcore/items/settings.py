@@ -57,9 +57,9 @@ class Settings:
         return self.clock() // 1_000_000
 
     def end(self, ttl: float | None) -> int | None:
-        """Return when an item ends that lives ``ttl`` seconds from now, in milliseconds since 1970.
+        """Return when an item ends that lives ``ttl`` seconds from now.
 
-        It is never too early, and less than 1 ms late.
+        It is in milliseconds since 1970, never too early, and less than 1 ms late.
         """
         return None if ttl is None else -(-(self.clock() + round(ttl * 1e9)) // 1_000_000)
 
