@@ -16,7 +16,8 @@ from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
 from ..backend import checked_memory_id
 from ..lanes import Lanes
-from . import compact, listing, write
+from . import compact, listing, memory_records, write
+from .memory_records import MemoryRecord
 from .settings import Settings
 
 RENEWAL: Final = 86_400.0
@@ -156,3 +157,37 @@ class AgentCoreItems:
     def reindex(self, namespace: Namespace) -> Operation[int]:
         """Repair the index, and remove what is dead with one call for each event."""
         return compact.reindex(self._settings, namespace)
+
+    def record(self, record_id: str) -> Operation[MemoryRecord | None]:
+        """Read a memory record by its id, whoever made it.
+
+        ``None`` if there is none, or none yet: the service needs some seconds until it finds a new one.
+
+        Run it with :func:`~statekeep.repositories.operation.run` and :meth:`execute`, or ``arun`` and :meth:`aexecute`.
+
+        Raises:
+            InvalidInput: this is no id of a record.
+        """
+        return memory_records.get_record(self._settings, record_id)
+
+    def records(self, namespace_path: str, cursor: Any = None) -> Operation[Page[MemoryRecord]]:
+        """Return a page of the memory records at or below a path.
+
+        The path is one such as ``/users/ada/``; records come in no order. It may lack what was written in the last minutes.
+
+        Args:
+            namespace_path: see :func:`~statekeep.repositories.agentcore.items.memory_records.namespace_path`.
+            cursor: that of the page before; ``None`` for the first.
+
+        Raises:
+            InvalidInput: the path is none.
+        """
+        return memory_records.list_records(self._settings, namespace_path, cursor)
+
+    def delete_record(self, record_id: str) -> Operation[bool]:
+        """Delete a memory record by its id; return whether there was one.
+
+        Raises:
+            InvalidInput: this is no id of a record.
+        """
+        return memory_records.delete_record(self._settings, record_id)
