@@ -162,7 +162,7 @@ class _Request:
     prefix: str
     ttl: float | None
     refresh_on_read: bool
-    index: VectorIndex | None
+    index: VectorIndex | Any
     clock: Callable[[], float] | None
     options: Mapping[str, Any]
 
@@ -219,11 +219,13 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_both
 
-    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "index": _OF_NO_USE})
+    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE})
+    if isinstance(request.index, VectorIndex):
+        _without_effect("agentcore://", "embed of index", "the service embeds by itself; the fields count")
     if request.ttl is not None:
         why = "events live as long as the memory's eventExpiryDuration; items have it"
         _without_effect("agentcore://", "ttl of checkpoints", why)
-    return Backends(*open_both(request.url, request.ttl, request.refresh_on_read, **options))
+    return Backends(*open_both(request.url, request.ttl, request.refresh_on_read, index=request.index, **options))
 
 
 def _open_bedrock_sessions(request: _Request) -> Backends:
@@ -320,7 +322,6 @@ def _open(
     if not isinstance(url, str):
         raise InvalidInput(f"url must be text, got {type(url).__name__}", field="url")
     url = plain_text(url)
-    request = _Request(url, prefix, ttl, refresh_on_read, VectorIndex.of(index), clock, options)
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.partition("+")[0].lower()) if colon else None
     if opener is None:
@@ -328,6 +329,9 @@ def _open(
         raise InvalidInput(f"url must start with {_FORMS}", field="url")
     if clock is not None and opener is not _open_memory:
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
+    if opener is not _open_agentcore or (isinstance(index, Mapping) and "embed" in index):
+        index = VectorIndex.of(index)
+    request = _Request(url, prefix, ttl, refresh_on_read, index, clock, options)
     return opener(request)
 
 
@@ -368,7 +372,8 @@ def connect(
         prefix: first part of all keys in Valkey.
         ttl: lifetime of a record in seconds, fractions allowed; ``None`` for ever.
         refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
-        index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping.
+        index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping. With
+            ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
         check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
         encrypt_metadata: encrypt the metadata of checkpoints: ``True``, or a list of names that stay readable, by which

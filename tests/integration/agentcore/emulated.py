@@ -7,18 +7,21 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from attrs import evolve
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from statekeep.domain import InvalidInput, ids
 from statekeep.repositories.aws import AwsClient
+from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
 
@@ -168,6 +171,29 @@ def clock_ahead(seconds: float) -> Iterator[None]:
         patch.object(time, "time_ns", lambda: real() + round(seconds * 10**9)),
     ):
         yield
+
+
+def cost(memory: Memory, keep: ItemRepository, call: Callable[[], Any]) -> tuple[int, int]:
+    """Return how many calls are made, and in how many rounds of them."""
+    rounds = 0
+    execute = keep.backend.execute
+
+    def counted(request: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        return execute(request)
+
+    with pytest.MonkeyPatch.context() as patch, memory.aws.record() as calls:
+        patch.setattr(keep.backend, "execute", counted)
+        call()
+    return len(calls), rounds
+
+
+def ahead(keep: ItemRepository, milliseconds: int) -> ItemRepository:
+    """Return the same, whose clock is ahead."""
+    backend: Any = copy(keep.backend)
+    backend._settings = evolve(backend._settings, clock=lambda: time.time_ns() + milliseconds * 1_000_000)
+    return ItemRepository(backend)
 
 
 def hold_the_first(boto_client: Any, client: AwsClient, others: int, actor: str | None = None) -> Callable[[], None]:

@@ -14,6 +14,7 @@ from statekeep.langgraph_shim import AgentCoreMemorySaver
 from statekeep.repositories.agentcore import AgentCoreItems
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.items import ItemRepository
+from statekeep.repositories.operation import run
 from statekeep.testing.aws import AwsEmulator
 from tests.fenced import ROOT, blocks
 
@@ -24,10 +25,24 @@ TEXT = DOCUMENT.read_text("utf-8")
 def actions() -> list[str]:
     """What the policy allows."""
     [block] = blocks(DOCUMENT, "json")
-    [statement] = json.loads(block.text)["Statement"]
-    assert statement["Effect"] == "Allow"
-    found: list[str] = statement["Action"]
-    return found
+    statements = json.loads(block.text)["Statement"]
+    assert [one["Sid"] for one in statements] == ["StatekeepCheckpoints", "StatekeepRecords"]
+    assert {one["Effect"] for one in statements} == {"Allow"}
+    return [action for one in statements for action in one["Action"]]
+
+
+def use_records(aws: AwsEmulator) -> None:
+    """Do what items with an index can do."""
+    client = open_client("bedrock-agentcore", session=aws.session())
+    with ItemRepository(AgentCoreItems(client, aws.memory_id, index={"fields": ["$"]})) as items:
+        backend: Any = items.backend
+        items.put(("users", "ada"), "liked", "tuna")
+        items.put(("users", "ada"), "liked", "salmon")
+        assert [item.key for item in items.search(query="salmon") if item.score is not None] == ["liked"]
+        [record] = run(backend.records("/users/"), backend.execute).items
+        assert run(backend.record(record.id), backend.execute) == record
+        assert run(backend.delete_record(record.id), backend.execute)
+        items.delete(("users", "ada"), "liked")
 
 
 def use_all(aws: AwsEmulator) -> None:
@@ -55,10 +70,16 @@ def use_all(aws: AwsEmulator) -> None:
 
 
 def test_the_policy_suffices_and_has_nothing_that_is_not_needed() -> None:
-    with AwsEmulator(allowed=actions()) as aws:
+    of_records = [action for action in actions() if "Record" in action]
+    with AwsEmulator(allowed=actions()) as aws, aws.record() as calls:
+        use_records(aws)
+    used = {f"bedrock-agentcore:{name}" for name in calls.operations if "Record" in name}
+    assert used == set(of_records)
+    others = [action for action in actions() if action not in of_records]
+    with AwsEmulator(allowed=others) as aws:
         use_all(aws)
-    for action in actions():
-        with AwsEmulator(allowed=[one for one in actions() if one != action]) as aws:
+    for action in others:
+        with AwsEmulator(allowed=[one for one in others if one != action]) as aws:
             with pytest.raises(AccessDenied, match=f"allow the IAM action {action}"):
                 use_all(aws)
 

@@ -7,11 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from typing import Any
 
 import pytest
-from attrs import evolve
 from botocore.config import Config
 
 from statekeep import copy as copy_all
@@ -38,7 +36,7 @@ from statekeep.repositories.memory import MemoryItems
 from statekeep.repositories.operation import run
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, throttle
 
-from .emulated import PATIENT, Memory, hurry
+from .emulated import PATIENT, Memory, ahead, cost, hurry
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
@@ -74,29 +72,6 @@ def opened(memory: Memory, boto_client: Any) -> Open:
         return ItemRepository(AgentCoreItems(client, memory.id, **options))
 
     return opened
-
-
-def cost(memory: Memory, keep: ItemRepository, call: Callable[[], Any]) -> tuple[int, int]:
-    """Return how many calls are made, and in how many rounds of them."""
-    rounds = 0
-    execute = keep.backend.execute
-
-    def counted(request: Any) -> Any:
-        nonlocal rounds
-        rounds += 1
-        return execute(request)
-
-    with pytest.MonkeyPatch.context() as patch, memory.aws.record() as calls:
-        patch.setattr(keep.backend, "execute", counted)
-        call()
-    return len(calls), rounds
-
-
-def ahead(keep: ItemRepository, milliseconds: int) -> ItemRepository:
-    """Return the same, whose clock is ahead."""
-    backend: Any = copy(keep.backend)
-    backend._settings = evolve(backend._settings, clock=lambda: time.time_ns() + milliseconds * 1_000_000)
-    return ItemRepository(backend)
 
 
 def events(memory: Memory, lane: Any) -> int:

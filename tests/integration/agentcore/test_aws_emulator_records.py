@@ -122,11 +122,23 @@ def test_namespaces(memory: Memory) -> None:
     assert memory.texts(namespace="/a") == {"/a"}
     assert memory.texts(namespace="/a/") == {"/a/"}
     assert memory.texts(namespacePath="/a") == {"/a", "/a/", "/a/b", "/a/b/c"}
-    assert memory.texts(namespacePath="/a/b/") == {"/a/b/c"}
+    assert memory.texts(namespacePath="/a/") == {"/a", "/a/", "/a/b", "/a/b/c"}
+    assert memory.texts(namespacePath="/a/b/") == {"/a/b", "/a/b/c"}
     assert memory.texts(namespacePath="/") == {"/a", "/a/", "/a/b", "/a/b/c", "/ab"}
     for wrong in ({}, {"namespace": "/a", "namespacePath": "/a"}):
         with refused("ValidationException", 400, "namespacePath is required"):
             memory.client.list_memory_records(memoryId=memory.id, **wrong)
+
+
+def test_namespaces_whose_last_slash_counts() -> None:
+    with AwsEmulator(agentcore=AgentCoreRules(exact_paths=True)) as aws:
+        memory = Memory(aws)
+        for namespace in ("/a", "/a/", "/a/b", "/ab"):
+            memory.record(namespace, namespace)
+        assert memory.texts(namespacePath="/a") == {"/a", "/a/b"}
+        assert memory.texts(namespacePath="/a/") == {"/a/", "/a/b"}
+        assert memory.texts(namespacePath="/a/b") == {"/a/b"}
+        assert memory.texts(namespacePath="/a/b/") == set()
 
 
 def test_strategies_and_pages(memory: Memory) -> None:

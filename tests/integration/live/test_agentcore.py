@@ -67,6 +67,16 @@ class Live:
         pages = self.client.get_paginator("list_sessions").paginate(memoryId=MEMORY_ID, actorId=self.actor)
         return [one["sessionId"] for page in pages for one in page["sessionSummaries"]]
 
+    def record(self, record_id: str) -> Any:
+        """Return a record, which may be found by its id after some seconds only."""
+        until = time.monotonic() + CONSISTENT
+        while True:
+            try:
+                return self.client.get_memory_record(memoryId=MEMORY_ID, memoryRecordId=record_id)["memoryRecord"]
+            except self.client.exceptions.ResourceNotFoundException:
+                assert time.monotonic() < until
+                time.sleep(2)
+
     def refused(self, call: Callable[[], Any]) -> Any:
         with pytest.raises(self.client.exceptions.ClientError) as caught:
             call()
@@ -303,3 +313,106 @@ def test_namespaces(aws: Live) -> None:
     assert found(namespace=root) == {root}
     assert found(namespacePath=root) == {root, f"{root}/a", f"{root}/a/b"}
     assert aws.refused(found)["Error"]["Code"] == "ValidationException"
+
+
+@live
+def test_namespace_slash(aws: Live) -> None:
+    root = f"/{aws.actor}"
+    records = [
+        {"requestIdentifier": f"r{n}", "namespaces": [namespace], "content": {"text": namespace}, "timestamp": NOW}
+        for n, namespace in enumerate((f"{root}/a", f"{root}/a/", f"{root}/a/b/"))
+    ]
+    created = aws.client.batch_create_memory_records(memoryId=MEMORY_ID, records=records)["successfulRecords"]
+    aws.records += [one["memoryRecordId"] for one in created]
+
+    def found(path: str) -> set[str]:
+        answer = aws.client.list_memory_records(memoryId=MEMORY_ID, maxResults=100, namespacePath=path)
+        return {one["content"]["text"] for one in answer["memoryRecordSummaries"]}
+
+    until = time.monotonic() + CONSISTENT
+    while len(found(root)) < 3:
+        assert time.monotonic() < until
+        time.sleep(5)
+    assert found(f"{root}/a") == found(f"{root}/a/") == {f"{root}/a", f"{root}/a/", f"{root}/a/b/"}
+
+
+@live
+def test_batch_identifiers(aws: Live) -> None:
+    texts = {f"r{n}": f"text {n}" for n in range(3)}
+    records = [
+        {"requestIdentifier": name, "namespaces": [f"/{aws.actor}/"], "content": {"text": text}, "timestamp": NOW}
+        for name, text in texts.items()
+    ]
+    created = aws.client.batch_create_memory_records(memoryId=MEMORY_ID, records=records)["successfulRecords"]
+    ids = {one["requestIdentifier"]: one["memoryRecordId"] for one in created}
+    aws.records += ids.values()
+    assert ids.keys() == texts.keys()
+    for name, record_id in ids.items():
+        assert aws.record(record_id)["content"]["text"] == texts[name]
+
+
+@live
+def test_record_metadata(aws: Live) -> None:
+    metadata = {"statekeep": {"stringValue": f"{'0' * 40}:{'f' * 40}"}, "version": {"stringValue": "1"}}
+    record = {"requestIdentifier": "r", "namespaces": [f"/{aws.actor}/"], "content": {"text": "tuna"}, "timestamp": NOW}
+    answer = aws.client.batch_create_memory_records(memoryId=MEMORY_ID, records=[{**record, "metadata": metadata}])
+    [created] = answer["successfulRecords"]
+    aws.records.append(created["memoryRecordId"])
+    assert aws.record(created["memoryRecordId"])["metadata"] == metadata
+
+    def found() -> list[Any]:
+        criteria = {"searchQuery": "tuna", "topK": 10}
+        answer = aws.client.retrieve_memory_records(
+            memoryId=MEMORY_ID, namespacePath=f"/{aws.actor}/", searchCriteria=criteria
+        )
+        return [one["metadata"] for one in answer["memoryRecordSummaries"]]
+
+    until = time.monotonic() + CONSISTENT
+    while not found():
+        assert time.monotonic() < until
+        time.sleep(5)
+    assert found() == [metadata]
+
+
+def repository(aws: Live, index: Any) -> Any:
+    """Open the items of the real memory."""
+    from statekeep.repositories.agentcore import AgentCoreItems
+    from statekeep.repositories.aws import open_client
+    from statekeep.repositories.items import ItemRepository
+
+    client = open_client("bedrock-agentcore", client=aws.client)
+    return ItemRepository(AgentCoreItems(client, MEMORY_ID, index=index))
+
+
+@live
+def test_items(aws: Live) -> None:
+    """Not an assumption, but what rests on them."""
+    keep, namespace = repository(aws, None), ("statekeep-live", aws.actor)
+    try:
+        first = keep.put(namespace, "k", {"text": "tuna"}, expected=None)
+        second = keep.put(namespace, "k", {"text": "salmon"}, expected=first)
+        assert (keep.get(namespace, "k"), second.version) == (second, 2)
+        assert [item.key for item in keep.search(namespace)] == ["k"]
+        assert keep.list_namespaces(prefix=namespace) == [namespace]
+        assert keep.delete(namespace, "k")
+        assert keep.get(namespace, "k") is None
+    finally:
+        keep.clear(namespace)
+
+
+@live
+def test_records_of_items(aws: Live) -> None:
+    """An item is found at once, ranked after a while, and never when it is gone."""
+    keep, namespace = repository(aws, {"fields": ["text"]}), ("statekeep-live", aws.actor)
+    try:
+        for text in ("tuna", "salmon"):
+            item = keep.put(namespace, "k", {"text": text})
+            assert [one.value for one in keep.search(namespace, query="fish")] == [item.value]
+            until = time.monotonic() + CONSISTENT
+            while keep.search(namespace, query="fish")[0].score is None:
+                assert time.monotonic() < until
+                time.sleep(5)
+        assert keep.delete(namespace, "k")
+        assert keep.search(namespace, query="fish") == []
+    finally:
+        keep.clear(namespace)

@@ -53,7 +53,7 @@ def test_an_option_of_another_type() -> None:
 
 
 def test_every_option_is_typed() -> None:
-    of_items = {*inspect.signature(AgentCoreItems).parameters} - {"ttl", "refresh_on_read"}
+    of_items = {*inspect.signature(AgentCoreItems).parameters} - {"ttl", "refresh_on_read", "index"}
     of_agentcore = {*inspect.signature(AgentCoreCheckpoints).parameters, *of_items, *AwsSettings.model_fields}
     of_valkey = {*PARAMETERS, *WITHOUT_EFFECT}
     assert set(get_type_hints(ValkeyOptions)) == of_valkey

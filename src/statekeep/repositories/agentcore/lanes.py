@@ -150,25 +150,37 @@ class Lanes:
         yield from self.delete([(lanes[number], event["eventId"]) for number, event in events])
         return len(events)
 
-    def delete(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
+    def delete(self, events: Sequence[tuple[Lane, str]], beside: Sequence[AwsCall] = ()) -> Operation[list[Any]]:
         """Delete events by their ids. What is gone already is no error.
 
         The service lets an account delete 20 events a second, so a throttled deletion waits and goes on.
+
+        Args:
+            events: what to delete.
+            beside: a few calls to make with the first deletions; they may be made more than once.
+
+        Returns:
+            The replies to the calls beside.
         """
         calls = [
             AwsCall("DeleteEvent", self._where(lane) | {"eventId": event_id}, missing_ok=True)
             for lane, event_id in events
         ]
-        for start in range(0, len(calls), DELETIONS):
+        answers: list[Any] = []
+        for start in range(0, max(len(calls), len(beside[:1])), DELETIONS):
+            some = [*(beside if start == 0 else ()), *calls[start : start + DELETIONS]]
             for attempt in range(PATIENCE):
                 try:
-                    yield _request(calls[start : start + DELETIONS])
+                    reply = yield _request(some)
                 except Throttled:
                     # Each attempt has waited already, as boto3's retries do.
                     if attempt == PATIENCE - 1:
                         raise
                 else:
+                    if start == 0:
+                        answers = (reply if len(some) > 1 else [reply])[: len(beside)]
                     break
+        return answers
 
     def listing(self, lane: Lane, size: int, token: str | None = None, *, payloads: bool = True) -> AwsCall:
         """Return the call that reads a page of a lane.

@@ -16,7 +16,7 @@ SCHEME: Final = "agentcore://"
 
 _PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
-_OF_ITEMS: Final = ("renewal", "event_expiry_days")
+_OF_ITEMS: Final = ("renewal", "event_expiry_days", "index")
 
 
 def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
@@ -78,6 +78,7 @@ def open_both(
     """
     own = {name: options[name] for name in _OF_ITEMS if name in options}
     options.pop("event_expiry_days", None)
+    options.pop("index", None)
     checkpoints = open_url(url, **options)
     client = checkpoints._client  # noqa: SLF001 - both are made here
     try:

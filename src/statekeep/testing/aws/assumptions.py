@@ -245,6 +245,14 @@ AGENTCORE: Final = (
         True,
     ),
     Assumption(
+        "namespace-slash",
+        "A namespacePath finds the namespaces that begin with its labels, whether or not either ends with a slash "
+        "(rules.exact_paths: they differ).",
+        "guess",
+        "the documentation advises to end namespaces with a slash",
+        True,
+    ),
+    Assumption(
         "indexed-keys",
         "Records can only be filtered by indexed keys; others are a ValidationException.",
         "documentation",
@@ -255,6 +263,21 @@ AGENTCORE: Final = (
         "A batch succeeds in part; what failed is in failedRecords with the code 404.",
         "model",
         "the code is a guess",
+        True,
+    ),
+    Assumption(
+        "batch-identifiers",
+        "The answer of BatchCreateMemoryRecords names each record's requestIdentifier, in no particular order.",
+        "model",
+        "MemoryRecordOutput; the order is a guess",
+        True,
+    ),
+    Assumption(
+        "record-metadata",
+        "List- and RetrieveMemoryRecords and GetMemoryRecord show a record's metadata, whether or not its keys are "
+        "indexed.",
+        "model",
+        "MemoryRecordSummary; not indexed is a guess",
         True,
     ),
     Assumption(

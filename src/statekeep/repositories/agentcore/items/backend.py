@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ....domain import InvalidInput, Item, SearchItem, Unsupported, VectorIndex
@@ -16,8 +16,9 @@ from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
 from ..backend import checked_memory_id
 from ..lanes import Lanes
-from . import compact, listing, memory_records, write
+from . import compact, listing, memory_records, record_search, write
 from .memory_records import MemoryRecord
+from .record_index import index_paths
 from .settings import Settings
 
 RENEWAL: Final = 86_400.0
@@ -38,6 +39,9 @@ class AgentCoreItems:
     Args:
         client: see :func:`~statekeep.repositories.aws.open_client`.
         memory_id: the memory's id or ARN.
+        index: make items findable by meaning: ``{"fields": ["text"]}`` names the paths of their texts, ``["$"]`` unless
+            you do, ``[]`` for those alone that ``put`` names. The service embeds by itself. Searches with a ``query``
+            then find these items, and what the memory's strategies extracted. ``None``: a query means nothing.
         ttl: seconds, with fractions, after which an item expires that is put without a ``ttl`` of its own; ``None``
             for never.
         refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
@@ -62,11 +66,18 @@ class AgentCoreItems:
 
     index: VectorIndex | None = None
 
+    embeds: bool
+    """Whether there is an index: then texts become memory records, and queries are asked of the service."""
+
+    text_paths: Sequence[str]
+    """Paths of the texts that become memory records, unless ``put`` names others."""
+
     def __init__(
         self,
         client: AwsClient,
         memory_id: str,
         *,
+        index: Mapping[str, Any] | VectorIndex | None = None,
         ttl: float | None = None,
         refresh_on_read: bool = False,
         renewal: float = RENEWAL,
@@ -74,6 +85,9 @@ class AgentCoreItems:
     ) -> None:
         self._client = client
         self.memory_id = checked_memory_id(memory_id)
+        paths = index_paths(index)
+        self.embeds = paths is not None
+        self.text_paths = paths or ()
         self.ttl = ttl_seconds(ttl)
         self.refresh_on_read = boolean("refresh_on_read", refresh_on_read)
         renewal = seconds("renewal", renewal, most=LONGEST_TTL)
@@ -83,7 +97,9 @@ class AgentCoreItems:
                 "pass event_expiry_days if the memory keeps them for longer",
                 field="renewal",
             )
-        self._settings = Settings(Lanes(self.memory_id), self.ttl, self.refresh_on_read, math.ceil(renewal * 1000))
+        self._settings = Settings(
+            Lanes(self.memory_id), self.ttl, self.refresh_on_read, math.ceil(renewal * 1000), event_expiry_days
+        )
 
     @once_made
     def __repr__(self) -> str:
@@ -139,7 +155,12 @@ class AgentCoreItems:
         return listing.list_items(self._settings, query, cursor)
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
-        """Read the indexes of the subtree as far as is needed, and one lane for each item."""
+        """Read the indexes of the subtree as far as is needed, and one lane for each item.
+
+        With a query, ask for memory records before.
+        """
+        if query.text:
+            return record_search.search(self._settings, query)
         return listing.search(self._settings, query)
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
@@ -173,7 +194,8 @@ class AgentCoreItems:
     def records(self, namespace_path: str, cursor: Any = None) -> Operation[Page[MemoryRecord]]:
         """Return a page of the memory records at or below a path.
 
-        The path is one such as ``/users/ada/``; records come in no order. It may lack what was written in the last minutes.
+        The path is one such as ``/users/ada/``; records come in no order. What was written in the last minutes may be
+        missing.
 
         Args:
             namespace_path: see :func:`~statekeep.repositories.agentcore.items.memory_records.namespace_path`.

@@ -13,6 +13,7 @@ from . import tree
 from .fold import deletion
 from .index import IndexReader, drain, index_calls
 from .layout import NamespaceLanes, is_item
+from .record_writes import remove_records
 from .records import IndexEntry
 from .settings import GRACE, TOKEN_LIFE, Settings, side_by_side
 from .tree import read_tree
@@ -75,9 +76,11 @@ def _sweep(settings: Settings, reader: IndexReader, *, is_clear: bool) -> Operat
         lost = {key for key, _, _ in ending} - ended
         pending += lost
         count += len((live - lost) if not is_clear else (live & ended))
-        yield from erase(settings, [of_key[key] for key in ended])
+        left = [one for key, _, version in ending if key in ended for one in version.stale]
+        yield from erase(settings, [of_key[key] for key in ended], left)
         if not is_clear:
             yield from _remove_older(settings, [of_key[key] for key in live])
+            yield from _remove_stale(settings, [of_key[key] for key in live])
         yield from settings.lanes.delete(
             [
                 (lanes.index, event_id)
@@ -123,7 +126,13 @@ def _forget(settings: Settings, dead: Sequence[Latest], now: int) -> Operation[N
     old = [one for one in dead if one.version is not None and one.version.written < now - TOKEN_LIFE]
     # What an earlier deletion left must go before the deletion itself, or it would be there again.
     yield from _remove_older(settings, old)
+    yield from _remove_stale(settings, old)
     yield from settings.lanes.delete([(one.lane, one.event_id) for one in old])
+
+
+def _remove_stale(settings: Settings, some: Sequence[Latest]) -> Operation[None]:
+    """Remove the memory records that former versions may have left."""
+    yield from remove_records(settings, [left for one in some if one.version is not None for left in one.version.stale])
 
 
 def _find_unnamed(settings: Settings, reader: IndexReader) -> Operation[int]:

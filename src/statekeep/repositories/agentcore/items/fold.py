@@ -39,12 +39,14 @@ class Folded:
         version: what is to be written; ``None``: nothing.
         is_put: whether it has a value that was not stored before.
         is_renewal: whether an old event's item is to be stored again.
+        texts: those of the put that counts, by which it is to be found.
     """
 
     results: Mapping[int, Version | bool | None]
     version: Version | None
     is_put: bool
     is_renewal: bool
+    texts: Sequence[str] = ()
 
 
 def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now: int) -> Folded:
@@ -64,6 +66,7 @@ def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now:
     results: dict[int, Version | bool | None] = {}
     change: Version | None = None
     is_put = is_renewal = False
+    texts: Sequence[str] = ()
     for step in steps:
         action = step.action
         if isinstance(action, Get):
@@ -83,11 +86,11 @@ def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now:
             continue
         last = max(step.moment, last + 1)
         change = there = _put(settings, action, there, last, now)
-        is_put, is_renewal = True, False
+        is_put, is_renewal, texts = True, False, action.texts
         results[step.position] = there
     if change is not None and is_renewal:
         change = evolve(change, written=now)
-    return Folded(results, change, is_put, is_renewal)
+    return Folded(results, change, is_put, is_renewal, texts)
 
 
 def _put(settings: Settings, put: Put, there: Version | None, moment: int, now: int) -> Version:
@@ -108,13 +111,17 @@ def _put(settings: Settings, put: Put, there: Version | None, moment: int, now: 
 
 
 def deletion(version: Version, moment: int, now: int) -> Version:
-    """Return the event that says: the item is gone."""
+    """Return the event that says: the item is gone.
+
+    Its memory records are those that may be left.
+    """
     return _deletion(version, max(moment, version.updated + 1), now)
 
 
 def _deletion(there: Version, moment: int, now: int) -> Version:
     gone: dict[str, Any] = {"number": 0, "created": 0, "ttl": None, "expires": None, "text": None, "value": None}
-    return evolve(there, **gone, updated=moment, written=now, nonce=_nonce())
+    left: dict[str, Any] = {"records": (), "stale": tuple(dict.fromkeys([*there.stale, *there.records])), "mark": ""}
+    return evolve(there, **gone, **left, updated=moment, written=now, nonce=_nonce())
 
 
 def _refreshed(settings: Settings, there: Version, refresh: bool | None) -> Version:

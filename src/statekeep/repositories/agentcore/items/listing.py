@@ -5,7 +5,7 @@ Indexes name candidates, and the lanes of these say what is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from heapq import heapify, heappop
 from itertools import takewhile
 from typing import Final
@@ -17,6 +17,7 @@ from ....domain.filters import matches
 from ....domain.items import Namespace
 from ...item_backend import Get, ItemRange, ItemSearch, NamespaceQuery
 from ...operation import Operation, Page
+from ..ids import Lane
 from ..lanes import ABREAST, PAGE
 from .index import IndexReader, advance, drain
 from .layout import NamespaceLanes
@@ -32,14 +33,21 @@ SPARE: Final = 5
 
 def _read_live(settings: Settings, places: Sequence[tuple[Namespace, str]]) -> Operation[list[Version | None]]:
     """Read items with their values; ``None`` for those that are not there."""
-    lanes = [NamespaceLanes(namespace).item(key) for namespace, key in places]
+    return (yield from read_live(settings, [NamespaceLanes(namespace).item(key) for namespace, key in places]))
+
+
+def read_live(settings: Settings, lanes: Sequence[Lane]) -> Operation[list[Version | None]]:
+    """Read the items of lanes with their values.
+
+    ``None`` stands for those that are not there.
+    """
     found, _ = yield from read_latest(settings, lanes)
     whole = yield from with_values(settings, found)
     now = settings.now()
     return [one.version if one.version is not None and one.version.is_live(now) else None for one in whole]
 
 
-def _touched(settings: Settings, found: Sequence[Version], refresh: bool | None) -> Operation[list[Version | None]]:
+def touched(settings: Settings, found: Sequence[Version], refresh: bool | None) -> Operation[list[Version | None]]:
     """Start TTLs anew where that is asked for, and store again what is old.
 
     ``None`` stands for what is gone by now.
@@ -97,8 +105,8 @@ def list_items(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> 
         some = keys[done : done + min(ABREAST, size - len(items))]
         done += len(some)
         found = yield from _read_live(settings, [(query.namespace, key) for key in some])
-        touched = yield from _touched(settings, [one for one in found if one is not None], query.refresh)
-        items += [one.item() for one in touched if one is not None]
+        stored = yield from touched(settings, [one for one in found if one is not None], query.refresh)
+        items += [one.item() for one in stored if one is not None]
     left = None if cursor.limit is None else cursor.limit - len(items)
     is_last = done == len(keys) or left == 0
     return Page(items, None if is_last else _Cursor(keys[done:], left))
@@ -173,6 +181,22 @@ class _Search:
 def search(settings: Settings, query: ItemSearch) -> Operation[list[SearchItem]]:
     """Find items at or below a namespace, newest first."""
     wanted = query.offset + query.limit
+    found = yield from newest(settings, query, wanted)
+    stored = yield from touched(settings, found[query.offset : wanted], query.refresh)
+    return [SearchItem.trusted(**one.fields(), score=None) for one in stored if one is not None]
+
+
+def newest(
+    settings: Settings, query: ItemSearch, wanted: int, but: Collection[tuple[Namespace, str]] = ()
+) -> Operation[list[Version]]:
+    """Return the newest items that match a search.
+
+    Args:
+        settings: of the backend.
+        query: the search; its limit and offset are not looked at.
+        wanted: how many; there may be more.
+        but: namespaces and keys of items to leave out.
+    """
     readers = yield from read_tree(settings, query.prefix, below=True, size=min(PAGE, wanted + SPARE))
     state = _Search(readers)
     state.take()
@@ -180,6 +204,7 @@ def search(settings: Settings, query: ItemSearch) -> Operation[list[SearchItem]]
         lacking = ABREAST if query.filter else min(ABREAST, max(1, wanted - len(state.found)))
         places = state.pop(lacking)
         if places:
+            places = [place for place in places if place not in but]
             for one in (yield from _read_live(settings, places)):
                 if one is not None and (query.filter is None or matches(one.json(), query.filter)):
                     state.found.append(one)
@@ -190,8 +215,7 @@ def search(settings: Settings, query: ItemSearch) -> Operation[list[SearchItem]]
         else:
             break
     state.found.sort(key=lambda one: one.updated, reverse=True)
-    touched = yield from _touched(settings, state.found[query.offset : wanted], query.refresh)
-    return [SearchItem.trusted(**one.fields(), score=None) for one in touched if one is not None]
+    return state.found
 
 
 # -- namespaces

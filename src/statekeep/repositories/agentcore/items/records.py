@@ -15,7 +15,7 @@ from ....domain.json_values import JsonValue
 from ....domain.shown import shown
 from ...records.checkpoints import decoded
 from ...records.framing import Record
-from ...validation import labels, text
+from ...validation import labels, text, texts
 from ..ids import Lane
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -42,6 +42,9 @@ class Version:
         text: the value as JSON; ``None`` if it is in a lane of its own and was not read.
         value: the name of that lane; ``None`` if the value is in this record.
         nonce: tells this event from others that say the same.
+        records: ids of the memory records by which it is found.
+        stale: ids of memory records that may be left of former versions.
+        mark: that of the records' content; ``""`` without records.
     """
 
     namespace: Namespace
@@ -55,6 +58,9 @@ class Version:
     text: str | None = field(repr=False)
     value: str | None
     nonce: str
+    records: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    mark: str = ""
 
     def is_live(self, now: int) -> bool:
         """Return whether there is an item at a time, which is given in milliseconds."""
@@ -105,7 +111,7 @@ def version_record(version: Version) -> Record:
 
     It has the value, unless that is in a lane of its own.
     """
-    head = {
+    head: dict[str, Any] = {
         "type": "item" if version.number else "deletion",
         "namespace": list(version.namespace),
         "key": version.key,
@@ -118,6 +124,8 @@ def version_record(version: Version) -> Record:
         "value": version.value,
         "nonce": version.nonce,
     }
+    if version.records or version.stale:
+        head["records"] = {"ids": list(version.records), "stale": list(version.stale), "mark": version.mark}
     is_inline = version.number and version.value is None
     return Record(head, [(version.text or "").encode()] if is_inline else ())
 
@@ -165,9 +173,20 @@ def version_of(record: Record, lane: Lane) -> Version:
             text=content,
             value=value,
             nonce=text("nonce", head["nonce"]),
+            **_records(head.get("records")),
         )
 
     return decoded(record, str(lane), read)
+
+
+def _records(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "records": tuple(texts("ids", found["ids"])),
+        "stale": tuple(texts("stale", found["stale"])),
+        "mark": text("mark", found["mark"], empty=True),
+    }
 
 
 def text_of(record: Record, lane: Lane) -> str:

@@ -39,6 +39,7 @@ class Settings:
         ttl: seconds that items live; ``None`` for ever.
         refresh_on_read: whether reading starts the TTL anew.
         renewal: milliseconds after which what is read is stored again.
+        event_days: days that events live.
         recent: the labels that are known to be listed.
         tokens: whether client tokens are honoured.
         clock: returns the nanoseconds since 1970.
@@ -48,6 +49,7 @@ class Settings:
     ttl: float | None
     refresh_on_read: bool
     renewal: int
+    event_days: int
     recent: Recent = field(factory=Recent)
     tokens: Tokens = field(factory=Tokens)
     clock: Callable[[], int] = time.time_ns

@@ -11,12 +11,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
-from ....domain import ANY, Throttled, Unsupported
+from ....domain import ANY, Conflict, Throttled, Unsupported
 from ....domain.ids import new_moment
 from ...aws import AwsCall
-from ...item_backend import Action, Get, Put
+from ...item_backend import Action, Delete, Get, Put
 from ...operation import Operation
 from ...records.framing import Record
 from ...records.names import digest
@@ -25,6 +25,7 @@ from . import tree
 from .fold import Folded, Step, fold
 from .index import index_calls
 from .layout import TOKENS, NamespaceLanes
+from .record_writes import LAG, RecordJob, check_texts, deletion_calls, missing_of, remove_records, write_records
 from .records import IndexEntry, Version, time_at, value_record, version_record
 from .settings import INLINE, Settings, side_by_side
 from .versions import Latest, read_latest, read_older, with_values
@@ -40,11 +41,13 @@ class _Work:
     Attributes:
         steps: the actions.
         stamp: that under which the index has the key from this batch; -1 if it has not.
+        spare: ids of memory records that were made for versions which did not take effect.
     """
 
     lane: Lane
     steps: list[Step]
     stamp: int = -1
+    spare: list[str] = field(factory=list)
 
     @property
     def action(self) -> Action:
@@ -57,6 +60,14 @@ class _Work:
     @property
     def reads(self) -> bool:
         return any(isinstance(step.action, Get) for step in self.steps)
+
+    @property
+    def deletes(self) -> bool:
+        return any(isinstance(step.action, Delete) for step in self.steps)
+
+    @property
+    def expects(self) -> bool:
+        return any(not isinstance(step.action, Get) and step.action.expected is not ANY for step in self.steps)
 
     @property
     def moment(self) -> int:
@@ -72,8 +83,12 @@ def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]
         Conflict: an expectation does not hold. Nothing was written.
         Unsupported: there are expectations, and more than one item is written, or client tokens are not honoured.
         Throttled: others write to the same item all the time.
+        InvalidInput: the texts of an item would become too many memory records.
     """
     works: dict[Lane, _Work] = {}
+    for action in actions:
+        if isinstance(action, Put) and action.texts:
+            check_texts(action.namespace, action.texts)  # before anything is written
     for position, action in enumerate(actions):
         lane = NamespaceLanes(action.namespace).item(action.key)
         works.setdefault(lane, _Work(lane, [])).steps.append(Step(position, action, new_moment()))
@@ -139,31 +154,77 @@ def _attempt(
     whole = yield from with_values(settings, [found[number] for number in reading])
     for number, one in zip(reading, whole, strict=True):
         found[number] = one
-    folded = [
-        fold(settings, one.version, work.steps, now) for work, one in zip(works, found, strict=True)
-    ]  # before anything is written
+    try:  # before anything is written
+        folded = [fold(settings, one.version, work.steps, now) for work, one in zip(works, found, strict=True)]
+    except Conflict:
+        yield from remove_records(settings, [one for work in works for one in work.spare])
+        raise
     renewed = [work for work, one in zip(works, folded, strict=True) if one.is_renewal]
     if renewed:
         wanted = tree.branches(settings, [work.action.namespace for work in renewed])
         missing += tree.lacking(settings, wanted, (yield from side_by_side(tree.looks(settings, wanted))))
     commits, before = _commits(settings, works, found, folded)
-    yield from side_by_side([*tree.listing_calls(settings, missing), *before])
+    jobs = _record_jobs(works, found, folded, commits)
+    beside = [*tree.listing_calls(settings, missing), *before]
+    versions = yield from write_records(settings, list(jobs.values()), beside)
+    named = dict(zip(jobs, versions, strict=True))
+    commits = [(one, named.get(id(one), version)) for one, version in commits]
     marks = tree.mark_calls(settings, missing)
     done = yield from commit(settings, commits, marks)
     for branch in missing:
         branch.learn(settings)
     lost = {id(one): version for (one, version), is_done in zip(commits, done, strict=True) if not is_done}
     yield from _remove_values(settings, [version for version in lost.values() if version.value == version.nonce])
+    written = {id(one): version for one, version in commits}
     left, deleted = [], []
+    superfluous: list[str] = []
     for work, one, outcome in zip(works, found, folded, strict=True):
         if id(one) in lost:
             left.append(work)
+            work.spare += jobs[id(one)].created if id(one) in jobs else ()
             continue
         results.update(outcome.results)
         if outcome.version is not None and outcome.version.number == 0:
             deleted.append(one)
-    yield from erase(settings, deleted)
+            superfluous += written[id(one)].stale
+        elif id(one) in jobs:
+            superfluous += jobs[id(one)].replaced(written[id(one)])
+        elif outcome.version is None and work.deletes and one.version is not None and not one.version.number:
+            # A deletion was cut off, or its records could not be found yet.
+            superfluous += one.version.stale if now - one.version.written < LAG else ()
+    yield from erase(settings, deleted, superfluous)
     return left
+
+
+def _record_jobs(
+    works: Sequence[_Work],
+    found: Sequence[Latest],
+    folded: Sequence[Folded],
+    commits: list[tuple[Latest, Version]],
+) -> dict[int, RecordJob]:
+    """Return what is to be done about memory records.
+
+    Keys are the identities of what was found.
+
+    Deletions among the commits are told which records may be left.
+    """
+    jobs: dict[int, RecordJob] = {}
+    numbers = {id(one): number for number, (one, _) in enumerate(commits)}
+    for work, one, outcome in zip(works, found, folded, strict=True):
+        if outcome.version is None:
+            continue
+        number, previous = numbers[id(one)], one.version
+        version = commits[number][1]
+        old = [*previous.stale, *previous.records] if previous is not None else []
+        if not version.number:
+            commits[number] = (one, evolve(version, stale=tuple(dict.fromkeys([*old, *work.spare]))))
+        elif outcome.is_put:
+            texts = check_texts(version.namespace, outcome.texts)
+            if texts or old or work.spare:
+                jobs[id(one)] = RecordJob(previous, version, texts, work.spare, fresh=work.expects)
+        elif outcome.is_renewal and version.records:
+            jobs[id(one)] = RecordJob(previous, version, None)
+    return jobs
 
 
 def _commits(
@@ -224,8 +285,8 @@ def _later(settings: Settings, latest: Latest) -> int:
     return max(settings.now(), latest.at + 1)
 
 
-def erase(settings: Settings, deleted: Sequence[Latest]) -> Operation[None]:
-    """Remove the events that came before a deletion, and their values."""
+def erase(settings: Settings, deleted: Sequence[Latest], record_ids: Sequence[str] = ()) -> Operation[None]:
+    """Remove the events that came before a deletion, their values, and memory records."""
     yield from read_older(settings, deleted)
     values: list[Lane] = []
     for one in deleted:
@@ -234,6 +295,10 @@ def erase(settings: Settings, deleted: Sequence[Latest]) -> Operation[None]:
         lanes = NamespaceLanes(one.version.namespace)
         own = [one.version.value] if one.version.value is not None else []
         values += [lanes.value(name) for name in dict.fromkeys([*own, *one.values])]
-    yield from settings.lanes.delete([(one.lane, event_id) for one in deleted for event_id in one.events])
+    gone = list(dict.fromkeys(record_ids))
+    replies = yield from settings.lanes.delete(
+        [(one.lane, event_id) for one in deleted for event_id in one.events], deletion_calls(settings, gone)
+    )
+    missing_of(gone, replies)
     if values:
         yield from settings.lanes.clear(values)

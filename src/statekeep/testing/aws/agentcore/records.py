@@ -77,6 +77,8 @@ class MemoryRecords:
         """Add a record, ``delay`` seconds from now, and return how that went."""
         now = self._clock.now() + timedelta(seconds=delay)
         record = Record(f"mem-{uuid.UUID(int=self._chance.getrandbits(128), version=4)}", now)
+        if (code := self._error(request)) is not None:
+            return _failed(record.id, code, request.get("requestIdentifier"))
         days = request.get("expiry", {}).get("recordExpiryDurationDays")
         version = Version(
             text=request["content"]["text"],
@@ -97,6 +99,8 @@ class MemoryRecords:
         found = self._by_id(request["memoryRecordId"])
         if found is None:
             return _failed(request["memoryRecordId"])
+        if (code := self._error(request)) is not None:
+            return _failed(request["memoryRecordId"], code)
         record, version = found
         expiry = request.get("expiry", {})
         days = None if expiry.get("action") == "REMOVE" else expiry.get("recordExpiryDurationDays", version.days)
@@ -157,6 +161,10 @@ class MemoryRecords:
         behind = [pair for pair in ranked if last is None or pair[0] > last]
         return page(behind, self._rules.page(request.get("maxResults")), about)
 
+    def _error(self, request: Mapping[str, Any]) -> int | None:
+        text = request.get("content", {}).get("text", "")
+        return next((code for part, code in self._rules.record_errors.items() if part in text), None)
+
     def _by_id(self, record_id: str) -> tuple[Record, Version] | None:
         record = self._records.get(record_id)
         now = self._clock.now()
@@ -178,7 +186,7 @@ class MemoryRecords:
             # An expiry is no change, so nobody waits for it.
             if version is None or (version.expires is not None and version.expires <= now):
                 continue
-            if not any(_is_in(namespace, exact, path) for namespace in version.namespaces):
+            if not any(_is_in(namespace, exact, path, self._rules.exact_paths) for namespace in version.namespaces):
                 continue
             if criteria.get("memoryStrategyId", version.strategy) != version.strategy:
                 continue
@@ -237,11 +245,14 @@ def _holds(metadata: Mapping[str, Mapping[str, Any]], expression: Mapping[str, A
             raise NotImplementedError(operator)
 
 
-def _is_in(namespace: str, exact: str | None, path: str | None) -> bool:
+def _is_in(namespace: str, exact: str | None, path: str | None, slash_counts: bool) -> bool:
     if exact is not None:
         return namespace == exact
     assert path is not None
-    return namespace == path or namespace.startswith(path.rstrip("/") + "/")
+    within = path.rstrip("/") + "/"
+    if slash_counts:
+        return namespace == path or (namespace.startswith(within) and namespace != within)
+    return f"{namespace.rstrip('/')}/".startswith(within)
 
 
 def _about(request: Mapping[str, Any]) -> list[Any]:
@@ -272,12 +283,13 @@ def _succeeded(record_id: str, identifier: str | None = None) -> dict[str, Any]:
     }
 
 
-def _failed(record_id: str) -> dict[str, Any]:
+def _failed(record_id: str, code: int = 404, identifier: str | None = None) -> dict[str, Any]:
     return {
         "memoryRecordId": record_id,
         "status": "FAILED",
-        "errorCode": 404,
-        "errorMessage": f"Memory record not found: {record_id}",
+        "errorCode": code,
+        "errorMessage": f"Memory record not found: {record_id}" if code == 404 else "The record is refused",
+        **({"requestIdentifier": identifier} if identifier else {}),
     }
 
 

@@ -28,6 +28,9 @@ class AgentCoreRules:
         session_lag: seconds after which a new session is seen by ``ListSessions`` and its actor by ``ListActors``.
         record_lag: seconds after which ``ListMemoryRecords`` and ``RetrieveMemoryRecords`` see a change.
         record_id_lag: seconds after which a new memory record is found by its id.
+        record_errors: codes with which records fail whose content has a text: ``{"poison": 429}``.
+        exact_paths: whether namespaces that differ by their last slash are two: ``/a/`` has ``/a/`` and ``/a/b``, and
+            ``/a`` has ``/a`` and ``/a/b``. Otherwise both have all three.
         extraction_lag: seconds after which an event becomes memory records, in a memory that has strategies.
         token_life: seconds for which a client token is remembered.
         honour_tokens: whether client tokens are remembered at all.
@@ -47,6 +50,8 @@ class AgentCoreRules:
     session_lag: float = field(default=0.0, validator=not_negative)
     record_lag: float = field(default=0.0, validator=not_negative)
     record_id_lag: float = field(default=0.0, validator=not_negative)
+    record_errors: Mapping[str, int] = field(factory=dict)
+    exact_paths: bool = False
     extraction_lag: float = field(default=0.0, validator=not_negative)
     token_life: float = field(default=86_400.0, validator=not_negative)
     honour_tokens: bool = True
