@@ -519,3 +519,24 @@ def test_paths_whose_last_slash_counts() -> None:
                 keep.put(namespace, "k", {"text": "tuna"})
             assert {item.namespace for item in keep.search(N, query="tuna")} == {N, (*N, "deep")}
             assert len([item for item in keep.search(query="tuna") if item.score is not None]) == 4
+
+
+def test_a_record_that_lags_behind_does_not_rank_its_item() -> None:
+    with AwsEmulator(agentcore=AgentCoreRules(record_lag=87, record_id_lag=10)) as aws:
+        backend = AgentCoreItems(open_client("bedrock-agentcore", session=aws.session()), aws.memory_id, index=INDEX)
+        with ItemRepository(backend) as keep:
+            for text in ("tuna", "salmon"):
+                item = keep.put(N, "k", {"text": text})
+                for seconds, is_ranked in ((80, False), (10, True)):
+                    aws.agentcore.clock.advance(seconds)
+                    [one] = keep.search(query="fish")
+                    assert (one.value, one.score is not None) == (item.value, is_ranked)
+            keep.put(N, "k", {"text": "sushi"})
+            keep.put(N, "new", {"text": "tuna"})
+            assert keep.delete(N, "new")  # its record is not found by its id yet
+            aws.agentcore.clock.advance(100)
+            assert found(keep.search(query="tuna")) == [("k", True)]
+            assert len(Memory(aws).records(namespacePath="/")) == 2
+            keep.put(N, "new", {"text": "salmon"})
+            aws.agentcore.clock.advance(100)
+            assert len(Memory(aws).records(namespacePath="/")) == 2
