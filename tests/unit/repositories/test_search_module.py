@@ -13,7 +13,7 @@ from statekeep.domain import Conflict, CorruptRecord, InvalidInput, StatekeepErr
 from statekeep.domain.filters import checked
 from statekeep.repositories.operation import run
 from statekeep.repositories.valkey.client.driver import as_resp2
-from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing, failure, meaning_of
+from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing, IndexNotHere, failure, meaning_of
 from statekeep.repositories.valkey.items import search_index as module
 from statekeep.repositories.valkey.items import search_query
 from statekeep.repositories.valkey.items.keys import item_keys
@@ -512,6 +512,16 @@ def test_whether_an_index_is_complete(backfill: Any, ready: bool) -> None:
     assert module.is_ready(whole) is ready
 
 
+def test_an_index_of_redis() -> None:
+    """Redis 8 says more of it than version 2.10, whose own replies the integration tests read."""
+    complete = [b"index_name", b"i", b"indexing", 0, b"percent_indexed", b"1"]
+    assert module.is_ready(complete)
+    assert not module.is_ready([*complete[:3], 1, b"percent_indexed", b"0.5"])
+    status = b"background indexing status"
+    assert module.is_ready([*complete, b"Index Errors", [b"indexing failures", 0, status, b"OK"]])
+    assert not module.is_ready([*complete, b"Index Errors", [b"indexing failures", 0, status, b"OOM failure"]])
+
+
 # -- errors
 
 
@@ -533,6 +543,14 @@ def test_whether_an_index_is_complete(backfill: Any, ready: bool) -> None:
         ("Communication error between nodes found.", Unavailable),
         ("Inconsistent: index state error found.", Unavailable),
         ("Invalid filter expression: `x`. Unexpected character", StatekeepError),
+        ("app:oom:index: no such index", IndexMissing),
+        ("Unknown index name", IndexMissing),
+        ("Unknown: index name script: 0c1f, on @user_script:1.", IndexMissing),
+        ("SEARCH_INDEX_NOT_FOUND Index not found: app:loading:index", IndexMissing),
+        ("Index already exists", IndexExists),
+        ("Index: already exists", IndexExists),
+        ("Cannot create index on db != 0", IndexNotHere),
+        ("Timeout limit was reached", Unavailable),
     ],
 )
 def test_what_the_module_reports(text: str, kind: type[StatekeepError]) -> None:
@@ -587,7 +605,7 @@ class Server:
 
 
 NAME = "app:item-vector:default:index"
-LIST = ("COMMAND", "LIST", "FILTERBY", "PATTERN", "FT.SEARCH")
+LIST = ("COMMAND", "LIST", "FILTERBY", "PATTERN", "FT.*")
 
 
 def test_a_new_index() -> None:
@@ -655,6 +673,38 @@ def test_a_cluster_whose_nodes_know_nothing_of_each_other(text: bytes) -> None:
     assert found.name is None
     assert "--use-coordinator" in found.reason
     assert ("FT.CREATE",) not in server.asked
+
+
+REDISEARCH = [b"FT.SEARCH", b"FT.TAGVALS", b"FT._LIST"]
+
+
+def test_redis_in_a_cluster_is_not_asked() -> None:
+    server = Server(COMMAND=REDISEARCH)
+    assert run(module.setup("app", options(), True), server) == module.ALONE_ONLY
+    assert server.asked == [("SET", "GET"), LIST]
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [(b"search_max_search_results:7\r\n", 7), (b"search_max_search_results:9999999\r\n", 10_000), (b"", 10_000)],
+)
+def test_redis_says_how_much_a_search_finds(text: bytes, most: int) -> None:
+    definition = [b"key_type", b"HASH", b"prefixes", [b"app:item-vector:default:"]]
+    tags = [[b"identifier", name.encode(), b"attribute", name.encode(), b"type", b"TAG", b"SEPARATOR", b",",
+             b"CASESENSITIVE"] for name in TAGS]  # fmt: skip
+    vector = [b"identifier", b"vector", b"attribute", b"vector", b"type", b"VECTOR", b"algorithm", b"FLAT",
+              b"data_type", b"FLOAT32", b"dim", 3, b"distance_metric", b"L2"]  # fmt: skip
+    found = [b"index_definition", definition, b"attributes", [*tags, vector], b"indexing", 0]
+    server = Server(COMMAND=REDISEARCH, INFO=text, EVAL=found)
+    index = options(index_type="flat", distance_metric="l2")
+    there = run(module.setup("app", index, False), server)
+    assert there == module.Index(NAME, family=search_query.REDISEARCH, most=most)
+
+
+def test_a_search_of_redis_has_no_end_of_time() -> None:
+    command = search_query.search_command("app", options(), b"", (), (), 3, family=search_query.REDISEARCH)
+    assert command[-4:] == ["TIMEOUT", "0", "DIALECT", "2"]
+    assert search_query.search_command("app", options(), b"", (), (), 3)[-4:] == ["0", "3", "DIALECT", "2"]
 
 
 def test_errors_are_not_taken_for_answers() -> None:

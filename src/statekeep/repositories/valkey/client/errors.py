@@ -42,6 +42,10 @@ class IndexExists(StatekeepError):
     """There is a search index of this name already: another process made it."""
 
 
+class IndexNotHere(StatekeepError):
+    """The server has search indexes in another database only."""
+
+
 class TooFewReplicas(Unavailable):
     """The server takes no writes: too few replicas, or an embedded one's disk is full."""
 
@@ -94,6 +98,7 @@ NO_CLUSTER: Final = ErrorRule(
 NOT_SENDABLE: Final = ErrorRule(InvalidInput, "an argument cannot be sent to the server")
 UNKNOWN_COMMAND: Final = ErrorRule(Unsupported, "the server does not know a command")
 NO_INDEX: Final = ErrorRule(IndexMissing, "the server has no such search index", advice="call setup()")
+INDEX_NOT_HERE: Final = ErrorRule(IndexNotHere, "the server makes search indexes in database 0 only")
 INDEX_EXISTS: Final = ErrorRule(IndexExists, "the server has such a search index already")
 SCRIPT_FAILED: Final = ErrorRule(StatekeepError, "a script failed on the server")
 UNEXPECTED: Final = ErrorRule(StatekeepError, "the server or its client reports an error")
@@ -167,8 +172,18 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
     (pattern, meaning)
     for patterns, meaning in (
         # Before the others, because these texts repeat the name of the index, which may be any word.
-        ((r"\bindex:? with name .* not found", r"\bindex:? name not found\b"), NO_INDEX),
-        ((r"\bindex:? .* already exists",), INDEX_EXISTS),
+        (
+            (
+                r"\bindex:? with name .* not found",
+                r"\bindex:? name not found\b",
+                r"\bno:? such index\b",
+                r"\bunknown:? index name\b",
+                r"\bsearch_index_not_found\b",
+            ),
+            NO_INDEX,
+        ),
+        ((r"\bindex:? .* already exists", r"\bindex:? already exists", r"\bsearch_index_exists\b"), INDEX_EXISTS),
+        ((r"\bcannot:? create index on db != 0",), INDEX_NOT_HERE),
         ((r"\bwrongtype\b",), WRONG_TYPE),
         (
             (
@@ -201,7 +216,7 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
         ((r"\bloading\b", r"busyloadingerror"), LOADING),
         ((r"\bcrossslot\b", r"crossed slots"), CROSS_SLOT),
         ((r"cluster support disabled",), NO_CLUSTER),
-        ((r"search:? operation cancelled due to timeout",), SLOW),
+        ((r"search:? operation cancelled due to timeout", r"timeout:? limit was reached"), SLOW),
         (
             (r"consistency check failed", r"inconsistent:? index state", r"communication:? error between nodes"),
             CLUSTER_DOWN,

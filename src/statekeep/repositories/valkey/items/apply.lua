@@ -256,7 +256,8 @@ local function put(space, action, puts)
     for i = 1, count do
       local document = KEYS[action.record + i]
       store(document, at, 'vector', ARGV[action.data + i - 1], 'namespaces', ARGV[action.tags],
-        'attributes', ARGV[action.tags + 1], 'updated_at', stamp)
+        'attributes', ARGV[action.tags + 1] .. (action.zeros and action.zeros[tostring(i)] and ',zero' or ''),
+        'updated_at', stamp)
       call('ZADD', vectors, 0, name .. ':' .. (i - 1))
     end
     hold(vectors, vectors_before, life)

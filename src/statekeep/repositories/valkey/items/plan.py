@@ -22,6 +22,7 @@ from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, clock_key, item_keys, namespace_index_keys
 from .search_query import attribute_tags, namespace_tags
+from .vectors import is_zero
 
 SPARE: Final = 4
 """Vectors for which keys are declared at least, to remove those of a former value."""
@@ -188,6 +189,9 @@ class Plan:
         if put.vectors:
             entry["count"] = len(put.vectors)
             entry["data"] = self._arg(*put.vectors)
+            if self.settings.index is not None and self.settings.index.distance_metric == "cosine":
+                zeros = {str(at): True for at, vector in enumerate(put.vectors, 1) if is_zero(vector)}
+                entry |= {"zeros": zeros} if zeros else {}
             entry["tags"] = self._arg(",".join(namespace_tags(put.namespace)), ",".join(attribute_tags(put.value)))
 
     def declare(self, namespace: Namespace, base: int, count: int, documents: int) -> dict[str, Any]:

@@ -19,20 +19,23 @@ from ...operation import Operation
 from ..chunks import Row, chunks
 from ..client.errors import IndexMissing
 from ..keys import decode_text, encode_part
-from ..requests import Ask, Commands, Reply
+from ..requests import Commands, Reply
 from . import search_index, search_query
 from .keys import ItemKeys
 from .listing import PAGE, Ref, names, newest, refreshed
 from .plan import ItemSettings
 from .read import hmget
 from .records import STAMP, decode_item, last_put_us, search_item
-from .vectors import Document, document, erase_documents
+from .vectors import Document, document, erase_documents, is_zero
 
 MEMBERS: Final = 1000
 """Vectors of a namespace listed in one step."""
 
 NAMESPACES: Final = 100
 """Namespaces whose vectors are listed in one step."""
+
+ALIKE: Final = 1e-5
+"""A cosine below this may be that of a vector of zeros, which is 0."""
 
 
 @frozen
@@ -178,17 +181,18 @@ def search(
     """
     query = search.query or b""
     hits = Hits(settings, index, search, search.offset + search.limit)
-    is_exhausted = False
+    is_done = False
     if there.name is not None:
         try:
-            if not there.is_ready and (yield from search_index.ready(there.name, settings.cluster)):
-                there = search_index.Index(there.name)
+            if not there.is_ready:
+                there = yield from search_index.all_ready(there, settings.cluster)
             if there.is_ready:
-                is_exhausted = yield from _with_module(hits, query)
+                is_done = yield from _with_module(hits, query, there)
         except IndexMissing:
             # Dropped, or flushed with the data: make it again, and do without it meanwhile.
             there = yield from search_index.setup(settings.prefix, index, settings.cluster)
-    if not is_exhausted and not hits.is_enough:
+    if not is_done:
+        hits.accepted.clear()  # not all that are nearer were seen
         yield from hits.check((yield from _all_candidates(hits, query)))
     ranked = sorted(hits.accepted.values(), key=_rank)
     rest: list[tuple[Item, Row]] = []
@@ -223,29 +227,64 @@ def _finished(
 # -- with the module
 
 
-def _with_module(hits: Hits, query: bytes) -> Operation[bool]:
-    """Ask for more neighbours until items suffice; return whether there are no more."""
+def _with_module(hits: Hits, query: bytes, there: search_index.Index) -> Operation[bool]:
+    """Ask for more neighbours until items suffice.
+
+    Returns:
+        Whether the nearest were found, or all there are.
+    """
     settings, index, search = hits.settings, hits.index, hits.search
+    if there.zero is not None and is_zero(query):
+        return False
     tags = search_query.pushed_down(search.filter)
     # One more, to see whether the last of them has equals.
-    count = max(PAGE, 2 * hits.wanted) if search.filter else hits.wanted + 1
+    count = min(max(PAGE, 2 * hits.wanted) if search.filter else hits.wanted + 1, there.most)
+    zeros: list[Candidate] | None = None
     while True:
         command = search_query.search_command(
-            settings.prefix, index, query, search.prefix, tags, count, cluster=settings.cluster
+            settings.prefix, index, query, search.prefix, tags, count, cluster=settings.cluster, family=there.family
         )
-        neighbours = search_query.candidates((yield Ask(command, near=search_index.near(search.prefix)))).candidates
+        found = search_query.candidates((yield there.family.ask(command, search_index.near(search.prefix))))
+        if not found.is_whole:
+            return False
         candidates = []
-        for key, distance in neighbours:
-            vector = search_query.parse_key(settings.prefix, index.collection_name, key)
-            if vector.namespace[: len(search.prefix)] == search.prefix:
-                score = search_query.score(index.distance_metric, distance)
-                candidates.append(Candidate((vector.namespace, vector.key), vector.ordinal, score))
-        yield from hits.check(candidates)
-        if len(neighbours) < count or (candidates and hits.is_beyond(candidates[-1])):
+        for key, distance in found.candidates:
+            candidates += _candidate(hits, key, search_query.score(index.distance_metric, distance))
+        last = candidates[-1] if candidates else None
+        is_last = len(found.candidates) < count
+        if is_last and there.family.counts:
+            # A graph may not lead to all of its vectors, and some have no distance.
+            total, _ = yield from _tagged(hits, there, there.name, tags, 0)
+            if total > len(found.candidates):
+                return False
+        if there.zero is not None and zeros is None and (is_last or last is None or last.score < ALIKE):
+            total, names = yield from _tagged(hits, there, there.zero, tags, there.most)
+            if total > len(names):
+                return False
+            zeros = [candidate for key in names for candidate in _candidate(hits, key, 0.0)]
+        yield from hits.check(sorted([*candidates, *(zeros or ())], key=lambda candidate: -candidate.score))
+        if is_last or (last is not None and hits.is_beyond(last)):
             return True
-        if count >= search_query.MOST_NEIGHBOURS:
-            return hits.is_enough
-        count = min(4 * count, search_query.MOST_NEIGHBOURS)
+        if count >= there.most:
+            return False
+        count = min(4 * count, there.most)
+
+
+def _candidate(hits: Hits, key: str, score: float) -> list[Candidate]:
+    """Return the candidate of a key, or none: tags may say too much."""
+    vector = search_query.parse_key(hits.settings.prefix, hits.index.collection_name, key)
+    if vector.namespace[: len(hits.search.prefix)] != hits.search.prefix:
+        return []
+    return [Candidate((vector.namespace, vector.key), vector.ordinal, score)]
+
+
+def _tagged(
+    hits: Hits, there: search_index.Index, name: str | None, tags: Sequence[str], most: int
+) -> Operation[tuple[int, list[str]]]:
+    assert name is not None
+    which = search_query.conditions(hits.search.prefix, tags)
+    command = search_query.tagged_command(name, which, most, there.family)
+    return search_query.tagged((yield there.family.ask(command, search_index.near(hits.search.prefix))))
 
 
 # -- without

@@ -1,9 +1,12 @@
-"""The index of the search module (valkey-search) over items' vectors.
+"""The index of the search module over items' vectors.
 
 An item's vectors are one HASH each, beside the item's record: ``vector``, ``updated_at`` of the item that it was made
 of, and two lists of tags, ``namespaces`` and ``attributes``. The module finds the vectors that are near a query and
 carry given tags. A tag is a short hash of what could not stand in a query as it is, such as a namespace. What is found
 by tags may be too much, never too little: a search checks each item again.
+
+Two families of modules are known, valkey-search and the Redis query engine. :class:`~.search_query.Family` says what
+each does in its own way.
 """
 
 from __future__ import annotations
@@ -13,29 +16,59 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ....domain import Conflict, CorruptRecord, InvalidInput, VectorIndex
 from ....domain.shown import shown
 from ...operation import Operation
 from .. import keys
-from ..client.errors import IndexExists
+from ..client.errors import IndexExists, IndexNotHere
 from ..requests import Arg, Ask, Commands, Reply
-from .search_query import fields_of, index_name, not_understood, start, text_of
+from .search_query import (
+    MOST_NEIGHBOURS,
+    REDISEARCH,
+    VALKEY_SEARCH,
+    ZERO,
+    Family,
+    fields_of,
+    index_name,
+    not_understood,
+    start,
+    text_of,
+    zero_index_name,
+)
+
+_TAGS: Final = ("TAG", "SEPARATOR", ",", "CASESENSITIVE")
 
 
-def create_command(prefix: str, index: VectorIndex) -> list[Arg]:
+def _filter(index: VectorIndex, family: Family) -> str:
+    """Return what a vector must fulfil to be in the index, if anything."""
+    return f"!contains(@attributes, '{ZERO}')" if family.has_no_zero and index.distance_metric == "cosine" else ""
+
+
+def create_command(prefix: str, index: VectorIndex, family: Family = VALKEY_SEARCH) -> list[Arg]:
     """Return the command that makes the index."""
+    only = _filter(index, family)
     options = ["TYPE", "FLOAT32", "DIM", str(index.dims), "DISTANCE_METRIC", index.distance_metric.upper()]
     if index.index_type == "hnsw":
         options += ["M", str(index.hnsw_m), "EF_CONSTRUCTION", str(index.hnsw_ef_construction)]
         options += ["EF_RUNTIME", str(index.hnsw_ef_runtime)]
-    tags = ["TAG", "SEPARATOR", ",", "CASESENSITIVE"]
     vector = ["VECTOR", index.index_type.upper(), str(len(options)), *options]
     return [
         *("FT.CREATE", index_name(prefix, index.collection_name)),
         *("ON", "HASH", "PREFIX", "1", start(prefix, index.collection_name)),
-        *("SCHEMA", "namespaces", *tags, "attributes", *tags, "vector", *vector),
+        *(("FILTER", only) if only else ()),
+        *("SCHEMA", "namespaces", *_TAGS, "attributes", *_TAGS, "vector", *vector),
+    ]
+
+
+def create_zero_command(prefix: str, index: VectorIndex) -> list[Arg]:
+    """Return the command that makes the index of vectors of zeros."""
+    return [
+        *("FT.CREATE", zero_index_name(prefix, index.collection_name)),
+        *("ON", "HASH", "PREFIX", "1", start(prefix, index.collection_name)),
+        *("FILTER", f"contains(@attributes, '{ZERO}')"),
+        *("SCHEMA", "namespaces", *_TAGS, "attributes", *_TAGS),
     ]
 
 
@@ -92,7 +125,7 @@ def _number(value: Any) -> int | str | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | None:
+def difference(info: Reply, prefix: str, index: VectorIndex, family: Family = VALKEY_SEARCH) -> Difference | None:
     """Compare an index with the one that :func:`create_command` makes.
 
     ``hnsw_ef_runtime`` does not count: each search says it.
@@ -101,6 +134,7 @@ def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | Non
         info: the reply to ``FT.INFO``.
         prefix: of all keys.
         index: its options.
+        family: of the module.
 
     Raises:
         StatekeepError: ``info`` is no such reply.
@@ -117,6 +151,7 @@ def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | Non
     actual: dict[str, Any] = {
         "key_type": text_of(definition.get("key_type")),
         "prefixes": [text_of(item) for item in definition.get("prefixes") or []],
+        "filter": text_of(definition.get("filter", "")),
         "namespaces": _tag_definition(attributes.get("namespaces", {})),
         "attributes": _tag_definition(attributes.get("attributes", {})),
         **_vector_definition(attributes.get("vector", {})),
@@ -124,6 +159,7 @@ def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | Non
     expected: dict[str, Any] = {
         "key_type": "HASH",
         "prefixes": [start(prefix, index.collection_name)],
+        "filter": _filter(index, family),
         "namespaces": "TAG SEPARATOR , CASESENSITIVE",
         "attributes": "TAG SEPARATOR , CASESENSITIVE",
         "index_type": index.index_type,
@@ -139,9 +175,12 @@ def difference(info: Reply, prefix: str, index: VectorIndex) -> Difference | Non
 def is_ready(info: Reply) -> bool:
     """Return whether an index holds all vectors older than it, by ``FT.INFO``."""
     found = fields_of(info)
-    if "backfill_in_progress" not in found:
+    under_way = found.get("backfill_in_progress", found.get("indexing"))
+    if under_way is None:
         raise not_understood("FT.INFO", info)
-    return text_of(found["backfill_in_progress"]) == "0"
+    # Redis ends early without memory for more, and then lacks vectors for ever.
+    status = fields_of(found.get("index errors")).get("background indexing status", b"OK")
+    return text_of(under_way) == "0" and text_of(status) == "OK"
 
 
 # -- the index, and the definition of a collection
@@ -196,11 +235,17 @@ class Index:
         name: of the module's index; ``None``: there is none, and vectors are compared one by one.
         is_ready: whether it holds all vectors already. A search of one that does not would overlook some.
         reason: why there is none, for people.
+        family: of the module.
+        zero: name of the index of vectors of zeros, if the module has no place for them among the others.
+        most: how many vectors a search can find.
     """
 
     name: str | None
     is_ready: bool = field(default=True, kw_only=True)
     reason: str = field(default="", kw_only=True)
+    family: Family = field(default=VALKEY_SEARCH, kw_only=True)
+    zero: str | None = field(default=None, kw_only=True)
+    most: int = field(default=MOST_NEIGHBOURS, kw_only=True)
 
 
 NO_MODULE: Final = Index(None, reason="the server has no search module")
@@ -208,8 +253,16 @@ ONE_NODE: Final = Index(
     None, reason="the search module sees one node of the cluster only; it must be loaded with --use-coordinator"
 )
 
+ALONE_ONLY: Final = Index(None, reason="the Redis query engine is used on one server, not in a cluster")
+DATABASE_0: Final = Index(None, reason="the Redis query engine makes indexes in database 0 only")
+
 # Not COMMAND INFO: what it says of a command with keys, glide cannot read.
-LIST_SEARCH: Final = ("COMMAND", "LIST", "FILTERBY", "PATTERN", "FT.SEARCH")
+LIST_SEARCH: Final = ("COMMAND", "LIST", "FILTERBY", "PATTERN", "FT.*")
+
+_OF_REDISEARCH: Final = "FT.TAGVALS"
+"""A command that valkey-search does not have."""
+
+_MOST_RESULTS: Final = re.compile(rb"search_max_search_results:([0-9]+)")
 
 _COORDINATOR: Final = re.compile(rb"search_coordinator_server_listening_port:[1-9]")
 
@@ -224,21 +277,15 @@ def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
     yield from settle_definition(prefix, index)
     name = index_name(prefix, index.collection_name)
     # The answers must be those of one node: others may hear of a new index somewhat later.
-    if not (yield Ask(LIST_SEARCH, near=name)):
+    known = {text_of(command).upper() for command in (yield Ask(LIST_SEARCH, near=name))}
+    if "FT.SEARCH" not in known:
         return NO_MODULE
-    if cluster and not _COORDINATOR.search((yield Ask(["INFO", "SEARCH"], near=name))):
-        return ONE_NODE
-    if {"{", "}"} & set(prefix):
-        raise InvalidInput(
-            f"prefix must be without braces where there is a search module, got {shown(prefix)}", field="prefix"
-        )
-    if name.encode() not in (yield Ask(["FT._LIST"], near=name)):
-        try:
-            yield Ask(create_command(prefix, index), near=name)
-        except IndexExists:
-            pass  # another process was faster; whether it made the same is seen below
-    info = yield Ask(["FT.INFO", name], near=name)
-    found = difference(info, prefix, index)
+    family = REDISEARCH if _OF_REDISEARCH in known else VALKEY_SEARCH
+    make = _setup_redisearch if family is REDISEARCH else _setup_valkey_search
+    there, info = yield from make(prefix, index, cluster)
+    if there.name is None:
+        return there
+    found = difference(info, prefix, index, family)
     if found is not None:
         raise Conflict(
             f"the search index was made with other options: {found}; use another collection_name, or drop the index "
@@ -247,16 +294,76 @@ def setup(prefix: str, index: VectorIndex, cluster: bool) -> Operation[Index]:
             expected=found.expected,
             actual=found.actual,
         )
-    return Index(name, is_ready=(yield from ready(name, cluster)) if cluster else is_ready(info))
+    return there
 
 
-def ready(name: str, cluster: bool) -> Operation[bool]:
+def _setup_valkey_search(prefix: str, index: VectorIndex, cluster: bool) -> Operation[tuple[Index, Reply]]:
+    name = index_name(prefix, index.collection_name)
+    if cluster and not _COORDINATOR.search((yield Ask(["INFO", "SEARCH"], near=name))):
+        return ONE_NODE, None
+    if {"{", "}"} & set(prefix):
+        raise InvalidInput(
+            f"prefix must be without braces where there is a search module, got {shown(prefix)}", field="prefix"
+        )
+    if name.encode() not in (yield Ask(["FT._LIST"], near=name)):
+        yield from _make(create_command(prefix, index), name)
+    info = yield Ask(["FT.INFO", name], near=name)
+    return Index(name, is_ready=(yield from ready(name, cluster)) if cluster else is_ready(info)), info
+
+
+def _setup_redisearch(prefix: str, index: VectorIndex, cluster: bool) -> Operation[tuple[Index, Reply]]:
+    if cluster:
+        return ALONE_ONLY, None
+    name = index_name(prefix, index.collection_name)
+    limit = _MOST_RESULTS.search((yield Ask(["INFO", "SEARCH"], near=name)))
+    most = min(MOST_NEIGHBOURS, int(limit[1])) if limit else MOST_NEIGHBOURS
+    try:
+        # Also if it is there: that it is not of another database, nothing else tells.
+        yield from _make(create_command(prefix, index, REDISEARCH), name)
+    except IndexNotHere:
+        if name.encode() in (yield Ask(["FT._LIST"], near=name)):
+            raise InvalidInput(
+                f"prefix must be another one than in database 0, whose search index would take these vectors in, "
+                f"got {shown(prefix)}",
+                field="prefix",
+            ) from None
+        return DATABASE_0, None
+    zero = None
+    if _filter(index, REDISEARCH):
+        zero = zero_index_name(prefix, index.collection_name)
+        yield from _make(create_zero_command(prefix, index), name)
+    info = yield REDISEARCH.ask(["FT.INFO", name], name)
+    there = Index(name, is_ready=False, family=REDISEARCH, zero=zero, most=most)
+    is_whole = is_ready(info) and (zero is None or (yield from ready(zero, cluster, REDISEARCH)))
+    return evolve(there, is_ready=is_whole), info
+
+
+def _make(command: list[Arg], near: str) -> Operation[None]:
+    try:
+        yield Ask(command, near=near)
+    except IndexExists:
+        pass  # another process was faster; whether it made the same is seen afterwards
+
+
+def all_ready(there: Index, cluster: bool) -> Operation[Index]:
+    """Return what the server offers, and whether it holds all vectors by now.
+
+    Raises:
+        IndexMissing: there is no such index any more.
+    """
+    for name in filter(None, (there.name, there.zero)):
+        if not (yield from ready(name, cluster, there.family)):
+            return there
+    return evolve(there, is_ready=True)
+
+
+def ready(name: str, cluster: bool, family: Family = VALKEY_SEARCH) -> Operation[bool]:
     """Ask whether an index holds all vectors older than it: one round trip.
 
     Raises:
         IndexMissing: there is no such index.
     """
-    return is_ready((yield Ask(["FT.INFO", name, "CLUSTER"] if cluster else ["FT.INFO", name], near=name)))
+    return is_ready((yield family.ask(["FT.INFO", name, "CLUSTER"] if cluster else ["FT.INFO", name], name)))
 
 
 def near(namespace: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -18,7 +19,7 @@ from ....domain.json_values import JsonValue
 from ....domain.shown import shown
 from .. import keys
 from ..keys import decode_namespace
-from ..requests import Arg, Reply
+from ..requests import Arg, Ask, Reply
 from .keys import item_keys
 
 MOST_NEIGHBOURS: Final = 10_000
@@ -32,6 +33,40 @@ MOST_ATTRIBUTES: Final = 100
 
 ANY_ATTRIBUTE: Final = "any"
 """The tag that stands for every one a value could have. No hash looks like it."""
+
+ZERO: Final = "zero"
+"""The tag of a vector of zeros in a collection that is compared by the cosine. No hash looks like it."""
+
+
+@frozen
+class Family:
+    """A family of search modules, and what it does in its own way.
+
+    Attributes:
+        name: for people.
+        options: words that its searches end with.
+        has_no_zero: the cosine with a vector of zeros is no number there, and no search is right that meets one.
+        counts: it says how many vectors carry given tags, without comparing them.
+        is_scripted: glide takes replies to these names for those of valkey-search. A script has no such name,
+            and the same replies with RESP2 and RESP3.
+    """
+
+    name: str
+    options: Sequence[str] = ()
+    has_no_zero: bool = False
+    counts: bool = False
+    is_scripted: bool = False
+
+    def ask(self, command: Sequence[Arg], near: str) -> Ask:
+        """Return the request of a command whose reply is read."""
+        return Ask(["EVAL", _SCRIPT, "0", *command] if self.is_scripted else command, near=near)
+
+
+_SCRIPT: Final = "return redis.call(unpack(ARGV))"
+
+VALKEY_SEARCH: Final = Family("valkey-search")
+# By default its searches end after half a second, with what they found until then, and do not say so.
+REDISEARCH: Final = Family("redisearch", ("TIMEOUT", "0"), has_no_zero=True, counts=True, is_scripted=True)
 
 _DISTANCE: Final = "distance"
 
@@ -147,6 +182,34 @@ def index_name(prefix: str, collection: str) -> str:
     return f"{start(prefix, collection)}index"
 
 
+def zero_index_name(prefix: str, collection: str) -> str:
+    """Return the name of the index over a collection's vectors of zeros.
+
+    >>> zero_index_name("app", "notes")
+    'app:item-vector:notes:zero-index'
+    """
+    return f"{start(prefix, collection)}zero-index"
+
+
+def conditions(namespace: Sequence[str], tags: Sequence[str]) -> str:
+    """Return the query of all vectors at or below a namespace that carry tags."""
+    found = [f"@namespaces:{{{namespace_tag(namespace)}}}"] if namespace else []
+    found += [f"@attributes:{{{tag}|{ANY_ATTRIBUTE}}}" for tag in tags[:MOST_CONDITIONS]]
+    return f"({' '.join(found)})" if found else "*"
+
+
+def tagged_command(name: str, query: str, most: int, family: Family) -> list[Arg]:
+    """Return the command that counts vectors, and names some of them.
+
+    Args:
+        name: of the index.
+        query: see :func:`conditions`.
+        most: how many keys are wanted.
+        family: of the module.
+    """
+    return ["FT.SEARCH", name, query, "NOCONTENT", "LIMIT", "0", str(most), *family.options, "DIALECT", "2"]
+
+
 def search_command(
     prefix: str,
     index: VectorIndex,
@@ -156,6 +219,7 @@ def search_command(
     k: int,
     *,
     cluster: bool = False,
+    family: Family = VALKEY_SEARCH,
 ) -> list[Arg]:
     """Return the command that finds the vectors nearest to a query.
 
@@ -167,18 +231,17 @@ def search_command(
         tags: only vectors of items with all of these, see :func:`pushed_down`.
         k: how many; at most :data:`MOST_NEIGHBOURS` are looked for.
         cluster: whether several nodes hold the vectors. One that cannot answer is an error then, not left out.
+        family: of the module.
     """
     most = max(1, min(k, MOST_NEIGHBOURS))
-    conditions = [f"@namespaces:{{{namespace_tag(namespace)}}}"] if namespace else []
-    conditions += [f"@attributes:{{{tag}|{ANY_ATTRIBUTE}}}" for tag in tags[:MOST_CONDITIONS]]
     effort = f" EF_RUNTIME {index.hnsw_ef_runtime}" if index.index_type == "hnsw" else ""
-    which = f"({' '.join(conditions)})" if conditions else "*"
     command: list[Arg] = [
         *("FT.SEARCH", index_name(prefix, index.collection_name)),
-        f"{which}=>[KNN {most} @vector $vector{effort} AS {_DISTANCE}]",
+        f"{conditions(namespace, tags)}=>[KNN {most} @vector $vector{effort} AS {_DISTANCE}]",
         *("PARAMS", "2", "vector", vector),
         *("RETURN", "1", _DISTANCE),
         *("LIMIT", "0", str(most)),
+        *family.options,
         *("DIALECT", "2"),
     ]
     # By default the module takes what the nodes that answered have found for all there is.
@@ -195,10 +258,12 @@ class Found:
     Attributes:
         total: how many vectors fulfil the conditions, at most as many as were asked for.
         candidates: key and distance of each, the nearest first.
+        is_whole: whether all distances are numbers. If not, some that are nearer may be missing.
     """
 
     total: int
     candidates: Sequence[tuple[str, float]]
+    is_whole: bool = True
 
 
 def not_understood(what: str, reply: Reply) -> StatekeepError:
@@ -216,8 +281,30 @@ def candidates(reply: Reply) -> Found:
     match reply:
         # glide makes a mapping of the second form.
         case [int(total), list() as pairs] | [int(total), *pairs] if len(pairs) % 2 == 0:
-            return Found(total, [_candidate(pairs[at], pairs[at + 1]) for at in range(0, len(pairs), 2)])
+            return _found(total, [_candidate(pairs[at], pairs[at + 1]) for at in range(0, len(pairs), 2)])
     raise not_understood("FT.SEARCH", reply)
+
+
+def tagged(reply: Reply) -> tuple[int, list[str]]:
+    """Read the reply to :func:`tagged_command`.
+
+    Returns:
+        How many there are, and the keys of some.
+
+    Raises:
+        StatekeepError: it is no such reply.
+    """
+    match reply:
+        case [int(total), *found] if all(isinstance(key, bytes) for key in found):
+            return total, [keys.decode_text(key, repr(key)) for key in found]
+    raise not_understood("FT.SEARCH", reply)
+
+
+def _found(total: int, candidates: list[tuple[str, float]]) -> Found:
+    if any(math.isnan(distance) for _, distance in candidates):
+        return Found(total, candidates, is_whole=False)
+    # Redis gives no order to what is all that there is.
+    return Found(total, sorted(candidates, key=lambda found: found[1]))
 
 
 def _candidate(key: Reply, fields: Reply) -> tuple[str, float]:

@@ -40,6 +40,15 @@ class Document:
         return int(self.member.rpartition(":")[2])
 
 
+def is_zero(vector: bytes) -> bool:
+    r"""Return whether all numbers of a vector are 0, or minus 0.
+
+    >>> is_zero(bytes(8)), is_zero(b"\0\0\0\x80"), is_zero(b"\0\x80\0\0")
+    (True, True, False)
+    """
+    return not vector.translate(None, b"\0\x80") and not any(vector[at::4].strip(b"\0") for at in range(3))
+
+
 def vectors_of(keys: ItemKeys, key: str, text: bytes | None) -> list[Document]:
     """Return the records of vectors that an item's ``vectors`` names.
 
