@@ -37,7 +37,7 @@ from .ids import new_checkpoint_id
 from .items import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
-from .vector_index import VectorIndex
+from .vector_index import SearchStatus, VectorIndex
 
 __all__ = [
     "ANY",
@@ -69,6 +69,7 @@ __all__ = [
     "QuotaExceeded",
     "SavedCheckpoint",
     "SearchItem",
+    "SearchStatus",
     "Serializer",
     "StatekeepError",
     "Thread",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import zoneinfo
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Strict, field_validator
 
@@ -115,3 +115,35 @@ class VectorIndex(Model):
                 f"index must be a VectorIndex or a mapping of its options, got {shown(index)}", field="index"
             )
         return cls(**index)
+
+
+class SearchStatus(Model):
+    """The means of searches by meaning, as ``setup()`` found them.
+
+    Attributes:
+        engine: the server's module, ``"valkey-search"`` or ``"redisearch"`` (the Redis query engine); ``"exact"``: all
+            vectors are compared with the query; ``None``: there is no search by meaning.
+        algorithm: of the module's index.
+        is_ready: whether the module's index has all vectors already. Until then all are compared.
+        reason: why it is not a module.
+
+    Example:
+        >>> print(SearchStatus(engine="redisearch", algorithm="hnsw"))
+        redisearch (hnsw)
+        >>> print(SearchStatus(engine="exact", reason="the server has no search module"))
+        exact comparison: the server has no search module
+    """
+
+    engine: Literal["valkey-search", "redisearch", "exact"] | None
+    algorithm: Literal["hnsw", "flat"] | None = None
+    is_ready: bool = True
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.engine in (None, "exact"):
+            return f"{'exact comparison' if self.engine else 'no search by meaning'}: {self.reason}"
+        return f"{self.engine} ({self.algorithm}{'' if self.is_ready else ', being built'})"
+
+
+NO_INDEX: Final = SearchStatus(engine=None, reason="there is no index")
+"""The status of a repository that has no index."""

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal, Protocol
 
 from attrs import frozen
 
-from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, VectorIndex
+from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, SearchStatus, VectorIndex
 from ..domain.items import Expected, Namespace, Ttl
 from ..domain.json_values import JsonValue
 from ..domain.shown import shown
+from ..domain.vector_index import NO_INDEX
 from .operation import Operation, Page
 
 __all__ = [
@@ -213,7 +214,12 @@ class ItemBackend(Protocol):
 
     def clear(self, namespace: Namespace, below: bool) -> Operation[int]: ...
 
-    def setup(self) -> Operation[None]: ...
+    def setup(self) -> Operation[SearchStatus | None]:
+        """Prepare vector search, and return what it is done with.
+
+        ``None`` stands for no search by meaning.
+        """
+        ...
 
     def reindex(self, namespace: Namespace) -> Operation[int]: ...
 
@@ -228,3 +234,8 @@ class EmbeddingItemBackend(ItemBackend, Protocol):
 
     text_paths: Sequence[str]
     """Paths of the texts that an item can be found by, unless its ``put`` names others."""
+
+
+def prepared(backend: ItemBackend) -> Operation[SearchStatus]:
+    """Prepare vector search, whatever the backend says of it."""
+    return (yield from backend.setup()) or NO_INDEX

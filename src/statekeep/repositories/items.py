@@ -8,21 +8,12 @@ from typing import Any
 
 from attrs import evolve
 
-from ..domain import (
-    ANY,
-    DEFAULT,
-    DeleteItem,
-    GetItem,
-    InvalidInput,
-    Item,
-    NamespaceMatch,
-    PutItem,
-    SearchItem,
-)
+from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem, SearchItem
 from ..domain.filters import checked
 from ..domain.items import Expected, Namespace, Ttl, checked_expected
 from ..domain.json_path import steps
 from ..domain.json_values import JsonValue, normalize
+from ..domain.vector_index import SearchStatus
 from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .item_backend import (
@@ -35,6 +26,7 @@ from .item_backend import (
     ItemSearch,
     NamespaceQuery,
     Put,
+    prepared,
 )
 from .operation import Operation, named
 from .validation import boolean, boolean_or_none, count, labels, namespace_and_key, text, texts, ttl_or_default
@@ -407,15 +399,18 @@ class _Operations(Repository[ItemBackend]):
         """
         return self.backend.clear(labels("namespace", namespace), boolean("below", below))
 
-    def _setup(self) -> Operation[None]:
+    def _setup(self) -> Operation[SearchStatus]:
         """Prepare vector search: make the server's index if it can have one.
 
-        Idempotent. Needed for vector search alone.
+        Idempotent, needed for vector search alone.
+
+        Returns:
+            What searches are done with: the module and algorithm, or exact comparison and why.
 
         Raises:
             Conflict: there is an index, or a collection, of this name with other options.
         """
-        return self.backend.setup()
+        return named("setup", prepared(self.backend))
 
     def _reindex(self, namespace: Sequence[str]) -> Operation[int]:
         """Rebuild what is derived from a namespace's records.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from statekeep import ItemRepository, VectorIndex
+from statekeep import ItemRepository, SearchStatus, VectorIndex
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems, client_from_url
 from statekeep.repositories.valkey.items import search_index
@@ -17,10 +17,11 @@ class ReadyItems(ValkeyItems):
     It walks through the keys of all tests, and would not be asked until then.
     """
 
-    def setup(self) -> Operation[None]:
-        yield from super().setup()
+    def setup(self) -> Operation[SearchStatus]:
+        status = yield from super().setup()
         while self._module.name is not None and not self._module.is_ready:
             self._module = yield from search_index.all_ready(self._module, self.client.cluster)
+        return status
 
 
 class Opened:
@@ -30,7 +31,7 @@ class Opened:
         self._opened: list[ItemRepository] = []
 
     def __call__(
-        self, url: str, prefix: str, index: VectorIndex, kind: type[ValkeyItems] = ReadyItems, **more: Any
+        self, url: str, prefix: str, index: VectorIndex | None, kind: type[ValkeyItems] = ReadyItems, **more: Any
     ) -> ItemRepository:
         client = client_from_url(url, client="valkey-py")
         self._opened.append(ItemRepository(kind(client, prefix=prefix, index=index, **more)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import pytest
 
-from statekeep import Conflict, InvalidInput, ItemRepository, PutItem, SearchItem, VectorIndex
+from statekeep import Conflict, InvalidInput, ItemRepository, PutItem, SearchItem, SearchStatus, VectorIndex
 from statekeep.repositories.memory import MemoryItems
+from statekeep.repositories.process import notices
 from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.client.url_client import UrlClient
 from statekeep.repositories.valkey.items.keys import item_keys
@@ -176,6 +178,43 @@ def test_the_expired_that_are_still_listed_hide_nothing(
         assert ranked(keep.search(N, query="1 0", limit=3)) == [("long", 0.7071)]
 
 
+def test_setup_says_what_is_active(
+    redisearch_server: ValkeyServer,
+    valkey_server: ValkeyServer,
+    prefix: str,
+    opened: Opened,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notices, "_given", set())
+    caplog.set_level(logging.INFO, "statekeep.valkey")
+    hnsw = options(index_type="hnsw")
+    ready = SearchStatus(engine="redisearch", algorithm="hnsw")
+    for _ in range(2):
+        assert opened(redisearch_server.url, prefix, hnsw).setup() in (
+            ready,
+            ready.model_copy(update={"is_ready": False}),
+        )
+    no_module = SearchStatus(engine="exact", reason="the server has no search module")
+    plain = opened(valkey_server.url, prefix, hnsw)
+    assert [plain.setup(), plain.setup()] == [no_module, no_module]
+    assert opened(valkey_server.url, f"{prefix}f", options()).setup() == no_module
+    infos = [record.message for record in caplog.records if "search by meaning" in record.message]
+    assert len(infos) == 5
+    assert infos[0].startswith("search by meaning in the collection 'default': redisearch (hnsw")
+    assert (
+        infos[2:]
+        == ["search by meaning in the collection 'default': exact comparison: the server has no search module"] * 3
+    )
+    (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("index_type is 'hnsw', but all vectors are compared with each query: the server has no")
+
+
+def test_without_an_index_there_is_no_search(valkey_server: ValkeyServer, prefix: str, opened: Opened) -> None:
+    status = opened(valkey_server.url, prefix, None).setup()
+    assert (status.engine, str(status)) == (None, "no search by meaning: there is no index")
+
+
 def test_an_empty_index(redisearch_server: ValkeyServer, prefix: str, opened: Opened) -> None:
     for number, index in enumerate((options(), options(index_type="hnsw"), options(distance_metric="l2"))):
         keep = opened(redisearch_server.url, f"{prefix}{number}", index)
@@ -208,7 +247,8 @@ def test_what_a_graph_does_not_lead_to_is_found(
 def test_other_databases_are_compared_one_by_one(redisearch_server: ValkeyServer, prefix: str, opened: Opened) -> None:
     url = f"{redisearch_server.url}/1"
     other = opened(url, f"{prefix}-1", options())
-    other.setup()
+    status = other.setup()
+    assert status == SearchStatus(engine="exact", reason="the Redis query engine makes indexes in database 0 only")
     other.put(N, "k", {"at": "1 0"})
     assert ranked(other.search(query="1 0")) == [("k", 1.0)]
     # The module would take its vectors for those of database 0.

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, cast
 
 from langgraph.store.base import NOT_PROVIDED, BaseStore, Item, NotProvided, Op, Result, SearchItem, TTLConfig
 
-from ...domain import DEFAULT, InvalidInput, VectorIndex
+from ...domain import DEFAULT, InvalidInput, SearchStatus, VectorIndex
 from ...domain.shown import shown
 from ...domain.vector_index import time_zone
 from ...repositories.item_backend import ItemBackend
@@ -277,15 +277,18 @@ class RepositoryStore(Blocking, Store):
         keep = checked_repository(repository, ItemRepository, AsyncItemRepository, "AsyncRepositoryStore")
         super().__init__(keep.backend, ttl)
 
-    def setup(self) -> None:
+    def setup(self) -> SearchStatus:
         """Prepare vector search: make the server's index if it can have one.
 
         Idempotent; needed for vector search alone.
 
+        Returns:
+            What searches are done with: the module and algorithm, or exact comparison and why.
+
         Raises:
             Conflict: there is an index, or a collection, of this name with other options.
         """
-        self._sync.setup()
+        return self._sync.setup()
 
 
 class AsyncRepositoryStore(Awaiting, Store):
@@ -321,6 +324,6 @@ class AsyncRepositoryStore(Awaiting, Store):
         keep = checked_repository(repository, AsyncItemRepository, ItemRepository, "RepositoryStore")
         super().__init__(keep.backend, ttl)
 
-    async def setup(self) -> None:
+    async def setup(self) -> SearchStatus:
         """Prepare vector search. See :meth:`RepositoryStore.setup`."""
-        await self._async.setup()
+        return await self._async.setup()

@@ -15,11 +15,12 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import ANY, DEFAULT, Item, SearchItem, VectorIndex
+from ...domain import ANY, DEFAULT, Item, SearchItem, SearchStatus, VectorIndex
 from ...domain.filters import matches
 from ...domain.items import Namespace
 from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
+from ...domain.vector_index import NO_INDEX
 from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
 from ..operation import Page
 from ..validation import ttl_seconds
@@ -366,8 +367,11 @@ class MemoryItems(AtOnce):
         return sum(len(records) for _, records in spaces)
 
     @at_once
-    def setup(self) -> None:
+    def setup(self) -> SearchStatus:
         """Nothing to prepare."""
+        if self.index is None:
+            return NO_INDEX
+        return SearchStatus(engine="exact", reason="the memory backend compares all vectors")
 
     @at_once
     def reindex(self, namespace: Namespace) -> int:

@@ -38,7 +38,18 @@ from typing import Any, ClassVar, TypeVar, cast
 import anyio
 import pytest
 
-from ...domain import ANY, Conflict, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem, Unsupported
+from ...domain import (
+    ANY,
+    Conflict,
+    DeleteItem,
+    GetItem,
+    InvalidInput,
+    Item,
+    NamespaceMatch,
+    PutItem,
+    SearchStatus,
+    Unsupported,
+)
 from ...domain.items import Namespace
 from ...domain.json_values import DEEPEST
 from ...domain.model import LONGEST_ID, MOST_LABELS
@@ -980,9 +991,10 @@ class ItemContract:
         assert [item.key for item in await keep.search(query="cow", limit=1)] == ["4"]
 
     async def test_setup(self, keep: AsyncItemRepository) -> None:
-        await keep.setup()
+        status = await keep.setup()
+        assert type(status) is SearchStatus
         await keep.put(("n",), "k", 1)
-        await keep.setup()
+        assert await keep.setup() == status
         assert len(await keep.search()) == 1
 
     async def test_search_goes_by_whole_labels(self, keep: AsyncItemRepository) -> None:

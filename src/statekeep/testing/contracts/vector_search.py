@@ -34,7 +34,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ...domain import Conflict, DeleteItem, EmbeddingFailed, PutItem, SearchItem, VectorIndex
+from ...domain import Conflict, DeleteItem, EmbeddingFailed, PutItem, SearchItem, SearchStatus, VectorIndex
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..embedding import DIMS, letter_counts
 from ..faces import awaited
@@ -426,7 +426,11 @@ class VectorSearchContract:
     async def test_setup_is_idempotent(self, searchable: Searchable) -> None:
         keep = await searchable()
         await keep.put(N, "k", {"text": "a"})
-        await keep.setup()
+        status = await keep.setup()
+        assert type(status) is SearchStatus
+        # It is active, and says why if it is not a module that is.
+        assert status.engine is not None
+        assert (status.algorithm is None) is (status.engine == "exact") is bool(status.reason)
         assert scored(await keep.search(query="a")) == [("k", 1.0)]
 
     def test_sixteen_writers_leave_the_vectors_of_one(self, indexed: Indexed) -> None:

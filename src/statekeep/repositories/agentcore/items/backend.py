@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ....domain import InvalidInput, Item, SearchItem, Unsupported, VectorIndex
+from ....domain import InvalidInput, Item, SearchItem, SearchStatus, Unsupported, VectorIndex
 from ....domain.items import Namespace
 from ....domain.shown import once_made
+from ....domain.vector_index import NO_INDEX
 from ...aws import AwsCall, AwsClient, Reply, Request
 from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
@@ -171,9 +172,10 @@ class AgentCoreItems:
         """Delete items, with one call for each event."""
         return compact.clear(self._settings, namespace, below)
 
-    def setup(self) -> Operation[None]:
+    def setup(self) -> Operation[SearchStatus]:
         """Nothing to prepare."""
         yield from ()
+        return NO_INDEX
 
     def reindex(self, namespace: Namespace) -> Operation[int]:
         """Repair the index, and remove what is dead with one call for each event."""

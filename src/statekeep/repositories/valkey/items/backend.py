@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from ....domain import Item, SearchItem, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import SHORT
+from ....domain.shown import shown
+from ....domain.vector_index import NO_INDEX, SearchStatus
 from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
+from ...process.notices import notice, valkey_logger
 from ...validation import ms_of
 from ..backend import ValkeyBackend
 from ..client.factory import DEADLINE, Client
@@ -125,10 +129,23 @@ class ValkeyItems(ValkeyBackend):
         delete = clear.clear_below if below else clear.clear
         return delete(self._settings, namespace)
 
-    def setup(self) -> Operation[None]:
+    def setup(self) -> Operation[SearchStatus]:
         """Make the search module's index, if the server has the module."""
-        if self.index is not None:
-            self._module = yield from search_index.setup(self.prefix, self.index, self.client.cluster)
+        if self.index is None:
+            return NO_INDEX
+        self._module = yield from search_index.setup(self.prefix, self.index, self.client.cluster)
+        status = search_index.status(self._module, self.index)
+        collection = shown(self.index.collection_name)
+        valkey_logger.info("search by meaning in the collection %s: %s", collection, status)
+        if status.engine == "exact" and self.index.index_type == "hnsw":
+            notice(
+                valkey_logger,
+                logging.WARNING,
+                "index_type",
+                f"index_type is 'hnsw', but all vectors are compared with each query: {status.reason}; "
+                "index_type='flat' says that this is meant",
+            )
+        return status
 
     def reindex(self, namespace: Namespace) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""

@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 
 from ....domain import Conflict, CorruptRecord, InvalidInput, VectorIndex
 from ....domain.shown import shown
+from ....domain.vector_index import SearchStatus
 from ...operation import Operation
 from .. import keys
 from ..client.errors import IndexExists, IndexNotHere
@@ -246,6 +247,13 @@ class Index:
     family: Family = field(default=VALKEY_SEARCH, kw_only=True)
     zero: str | None = field(default=None, kw_only=True)
     most: int = field(default=MOST_NEIGHBOURS, kw_only=True)
+
+
+def status(there: Index, index: VectorIndex) -> SearchStatus:
+    """Return what a server offers, for users."""
+    if there.name is None:
+        return SearchStatus(engine="exact", reason=there.reason)
+    return SearchStatus(engine=there.family.name, algorithm=index.index_type, is_ready=there.is_ready)
 
 
 NO_MODULE: Final = Index(None, reason="the server has no search module")

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from attrs import frozen
 
@@ -43,7 +43,7 @@ class Family:
     """A family of search modules, and what it does in its own way.
 
     Attributes:
-        name: for people.
+        name: of the module.
         options: words that its searches end with.
         has_no_zero: the cosine with a vector of zeros is no number there, and no search is right that meets one.
         counts: it says how many vectors carry given tags, without comparing them.
@@ -51,7 +51,7 @@ class Family:
             and the same replies with RESP2 and RESP3.
     """
 
-    name: str
+    name: Literal["valkey-search", "redisearch"]
     options: Sequence[str] = ()
     has_no_zero: bool = False
     counts: bool = False
