@@ -120,6 +120,17 @@ class TestTheReadme:
                 shown = store.index_fields if name == "fields" else getattr(store, name)
                 assert shown == (tuple(value) if name == "fields" else value)
 
+    def test_over_the_redis_query_engine(self, redisearch_server: ValkeyServer, prefix: str) -> None:
+        index: Any = {"dims": 6, "embed": Words(6), "fields": ["text"]}
+        with ValkeyStore.from_conn_string(redisearch_server.url, index=index, prefix=prefix) as store:
+            while not (status := store.setup()).is_ready:
+                pass
+            assert (status.engine, status.algorithm) == ("redisearch", "hnsw")
+            for key, text in {"one": "cooking", "two": "report", "three": "report customer"}.items():
+                store.put(N, key, {"text": text, "long": " " in text})
+            assert [item.key for item in store.search(N, query="report", limit=2)] == ["two", "three"]
+            assert [item.key for item in store.search(N, query="report", filter={"long": True})] == ["three"]
+
     @pytest.mark.anyio
     async def test_async(self, valkey_server: ValkeyServer, prefix: str) -> None:
         async with AsyncValkeyStore.from_conn_string(valkey_server.url, prefix=prefix) as store:
