@@ -20,6 +20,7 @@ from .redis_om_world import Redis
 MODELS = (Checkpoint, PendingWrite, Item, CacheEntry)
 THREADS = ("alpha", "be ta {x}.y", "user:42")
 PAYLOAD = Payload(encoding="json", data=b"1")
+WRITE = PendingWrite(task_id="t", idx=0, channel="c", payload=PAYLOAD)
 
 
 @frozen
@@ -50,9 +51,10 @@ def records(
     monkeypatch.setattr("redis_om.model.model.model_registry", {})
     make: Callable[[Any, str], None] = request.param
     with Redis(host="127.0.0.1", port=redisearch_server.port, decode_responses=True) as database:
-        models = [model_for(model, database=database, prefix=prefix) for model in MODELS]
+        checkpoint, write, item, entry = (model_for(model, database=database, prefix=prefix) for model in MODELS)
         make(database, prefix)
         with connect(redisearch_server.url, prefix=prefix) as keep:
+            noon = dt.datetime.now(dt.UTC)
             for number, thread_id in enumerate(THREADS):
                 if number == 2:
                     noon = dt.datetime.now(dt.UTC)
@@ -60,11 +62,10 @@ def records(
                 for namespace in ("", "sub:1"):
                     place = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": f"id{number}"}
                     keep.checkpoints.put(Checkpoint(**place, metadata=metadata))
-                    write = PendingWrite(task_id="t", idx=0, channel="c", payload=PAYLOAD)
-                    keep.checkpoints.put_writes(thread_id, f"id{number}", [write], namespace=namespace)
+                    keep.checkpoints.put_writes(thread_id, f"id{number}", [WRITE], namespace=namespace)
                 keep.items.put(("users", thread_id), f"k{number}", {"n": number})
                 keep.cache.set({(("users", thread_id), f"k{number}"): PAYLOAD})
-        yield Records(*models, noon)
+        yield Records(checkpoint, write, item, entry, noon)
 
 
 def found(model: Any, *expressions: Any) -> list[Any]:

@@ -192,7 +192,9 @@ def search(
             # Dropped, or flushed with the data: make it again, and do without it meanwhile.
             there = yield from search_index.setup(settings.prefix, index, settings.cluster)
     if not is_done:
-        hits.accepted.clear()  # not all that are nearer were seen
+        # Not all that are nearer were seen.
+        hits.accepted.clear()
+        hits.stale.clear()
         yield from hits.check((yield from _all_candidates(hits, query)))
     ranked = sorted(hits.accepted.values(), key=_rank)
     rest: list[tuple[Item, Row]] = []
