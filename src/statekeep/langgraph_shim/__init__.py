@@ -39,6 +39,7 @@ if _TYPE_CHECKING:
     from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
     from .checkpoint.valkey_of_actors import AgentCoreValkeySaver
     from .serializers import StrictSerializer
+    from .store.agentcore import AgentCoreMemoryStore
     from .store.base import AsyncRepositoryStore, RepositoryStore
     from .store.valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
 else:
@@ -46,6 +47,7 @@ else:
         __name__,
         {
             "AgentCoreMemorySaver": ".checkpoint.agentcore",
+            "AgentCoreMemoryStore": ".store.agentcore",
             "AgentCoreValkeySaver": ".checkpoint.valkey_of_actors",
             "AsyncBedrockAgentRuntimeSessionClient": "..repositories.bedrock_sessions",
             "AsyncBedrockSessionSaver": ".checkpoint.bedrock_sessions",
@@ -69,6 +71,7 @@ else:
 
 __all__ = [
     "AgentCoreMemorySaver",
+    "AgentCoreMemoryStore",
     "AgentCoreValkeySaver",
     "AsyncBedrockAgentRuntimeSessionClient",
     "AsyncBedrockSessionSaver",

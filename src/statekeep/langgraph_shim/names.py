@@ -19,7 +19,6 @@ _DYNAMODB: Final = (
 )
 
 ABSENT: Final[Mapping[str, str]] = {
-    "AgentCoreMemoryStore": "is not here yet; use ValkeyStore, or that of langgraph-checkpoint-aws beside our savers",
     "AsyncBatchFlushable": _DEFERRED,
     "DeferredCheckpointSaver": _DEFERRED,
     "DynamoDBSaver": _DYNAMODB.format("ValkeySaver"),

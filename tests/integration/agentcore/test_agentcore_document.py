@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.graph import StateGraph
 
 from statekeep.domain import AccessDenied
-from statekeep.langgraph_shim import AgentCoreMemorySaver
+from statekeep.langgraph_shim import AgentCoreMemorySaver, AgentCoreMemoryStore
 from statekeep.repositories.agentcore import AgentCoreItems
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.items import ItemRepository
@@ -43,6 +44,13 @@ def use_records(aws: AwsEmulator) -> None:
         assert run(backend.record(record.id), backend.execute) == record
         assert run(backend.delete_record(record.id), backend.execute)
         items.delete(("users", "ada"), "liked")
+    memory_id = aws.agentcore.create_memory(strategies={"likes": "/likes/{actorId}"})
+    with AgentCoreMemoryStore(memory_id, session=aws.session()) as store:
+        store.put(("ada", "one"), "k", {"message": HumanMessage("I like sushi.")})
+        [found] = store.search(("likes", "ada"), query="sushi")
+        assert store.get(("likes", "ada"), found.key) is not None
+        store.delete(("likes", "ada"), found.key)
+        assert store.search(("likes", "ada"), query="sushi") == []
 
 
 def use_all(aws: AwsEmulator) -> None:

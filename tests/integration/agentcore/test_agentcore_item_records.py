@@ -162,7 +162,9 @@ def test_calls_and_rounds(memory: Memory, opened: Open) -> None:
         assert (number, cost(memory, keep, call)) == (number, want)
     with memory.aws.record() as calls:
         keep.batch([PutItem(namespace=N, key=f"{number}", value={"text": f"dish {number}"}) for number in range(100)])
-    assert calls.operations == Counter(CreateEvent=200, ListEvents=100, BatchCreateMemoryRecords=1)
+    # Entries of the index that wait for each other are one event.
+    assert 100 < calls.operations["CreateEvent"] <= 200
+    assert calls.operations - Counter(CreateEvent=200) == Counter(ListEvents=100, BatchCreateMemoryRecords=1)
     results: list[Any] = []
     number, rounds = cost(memory, keep, lambda: results.extend(keep.search(N, query="dish", limit=10)))
     assert found(results) == [(item.key, True) for item in results]

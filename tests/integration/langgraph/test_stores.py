@@ -30,7 +30,7 @@ def backends(request: pytest.FixtureRequest, prefix: str) -> StoreBackends:
     return StoreBackends(request, prefix)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*BACKENDS, "agentcore, plain"])
 def store(request: pytest.FixtureRequest, backends: StoreBackends) -> Iterator[RepositoryStore]:
     with backends.sync_store(request.param) as store:
         yield store

@@ -7,12 +7,14 @@ from ..names import missing as _missing
 
 # To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
 if _TYPE_CHECKING:
+    from .agentcore import AgentCoreMemoryStore
     from .base import AsyncRepositoryStore, RepositoryStore
     from .valkey import AsyncValkeyStore, ValkeyIndexConfig, ValkeyStore
 else:
     __getattr__, __dir__ = _lazily(
         __name__,
         {
+            "AgentCoreMemoryStore": ".agentcore",
             "AsyncRepositoryStore": ".base",
             "AsyncValkeyStore": ".valkey",
             "RepositoryStore": ".base",
@@ -23,6 +25,7 @@ else:
     )
 
 __all__ = [
+    "AgentCoreMemoryStore",
     "AsyncRepositoryStore",
     "AsyncValkeyStore",
     "RepositoryStore",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
+from attrs import frozen
 from langgraph.store.base import (
     GetOp,
     Item,
@@ -43,6 +44,20 @@ Listing = dict[str, Any]
 Write = PutItem | DeleteItem
 
 
+@frozen
+class Plan:
+    """A batch, checked, by the positions of its operations.
+
+    Of the writes of one item only the last one is there, with its position.
+    """
+
+    total: int
+    gets: Mapping[int, GetItem]
+    searches: Mapping[int, Search]
+    listings: Mapping[int, Listing]
+    writes: Mapping[int, Write]
+
+
 def batch(ops: Iterable[Op], zone: tzinfo | None) -> Operation[list[Result]]:
     """Do several operations; reads see what was there before the writes.
 
@@ -53,10 +68,19 @@ def batch(ops: Iterable[Op], zone: tzinfo | None) -> Operation[list[Result]]:
         ops: LangGraph's ``GetOp``, ``SearchOp``, ``ListNamespacesOp`` and ``PutOp``.
         zone: the time zone of the results; ``None`` for UTC.
     """
+    return (yield from perform(planned(ops), zone))
+
+
+def planned(ops: Iterable[Op]) -> Plan:
+    """Check the operations of a batch.
+
+    Raises:
+        InvalidInput: an argument is wrong.
+    """
     gets: dict[int, GetItem] = {}
     searches: dict[int, Search] = {}
     listings: dict[int, Listing] = {}
-    writes: dict[tuple[tuple[str, ...], str], Write] = {}
+    writes: dict[tuple[tuple[str, ...], str], tuple[int, Write]] = {}
     total = 0
     for position, op in enumerate(ops):
         total += 1
@@ -69,25 +93,30 @@ def batch(ops: Iterable[Op], zone: tzinfo | None) -> Operation[list[Result]]:
                 listings[position] = _listing(op)
             case PutOp():
                 write = _write(op)
-                writes[write.namespace, write.key] = write
+                writes[write.namespace, write.key] = position, write
             case _:
                 raise InvalidInput(
                     "ops must be GetOp, SearchOp, ListNamespacesOp or PutOp of langgraph.store.base, "
                     f"got {type(op).__name__}",
                     field="ops",
                 )
-    results: list[Result] = [None] * total
-    if gets:
-        found = yield lambda keep: keep.batch(list(gets.values()))
-        for position, item in zip(gets, found, strict=True):
+    return Plan(total, gets, searches, listings, dict(writes.values()))
+
+
+def perform(plan: Plan, zone: tzinfo | None) -> Operation[list[Result]]:
+    """Do what :func:`planned` has checked."""
+    results: list[Result] = [None] * plan.total
+    if plan.gets:
+        found = yield lambda keep: keep.batch(list(plan.gets.values()))
+        for position, item in zip(plan.gets, found, strict=True):
             results[position] = None if item is None else Item(**_fields(item, zone))
-    for position, search in searches.items():
+    for position, search in plan.searches.items():
         hits = yield lambda keep, search=search: keep.search(**search)
         results[position] = [SearchItem(**_fields(hit, zone), score=hit.score) for hit in hits]
-    for position, listing in listings.items():
+    for position, listing in plan.listings.items():
         results[position] = yield lambda keep, listing=listing: keep.list_namespaces(**listing)
-    if writes:
-        yield lambda keep: keep.batch(list(writes.values()))
+    if plan.writes:
+        yield lambda keep: keep.batch(list(plan.writes.values()))
     return results
 
 

@@ -74,7 +74,7 @@ class Lanes:
             record: what to append; the same again does no harm.
             at: what orders the lane, to the millisecond.
             mark: what those are told who read the lane without payloads.
-            is_shared: whether an event may have several records of this lane. Then ``at`` is that of one of them, and
+            is_shared: whether an event may have several records of this lane. Then ``at`` is the latest of theirs, and
                 none can be deleted without the others.
         """
         where = self._where(lane) | {"eventTimestamp": at.astimezone(UTC), "extractionMode": "SKIP"}
@@ -84,7 +84,9 @@ class Lanes:
             AwsCall(
                 "CreateEvent",
                 where | {"payload": [{"blob": text}]},
-                joins=Joins((self.memory_id, lane), "payload", 1, len(text) + ITEM, EVENT_ITEMS, EVENT)
+                joins=Joins(
+                    (self.memory_id, lane), "payload", 1, len(text) + ITEM, EVENT_ITEMS, EVENT, "eventTimestamp"
+                )
                 if is_shared
                 else None,
             )

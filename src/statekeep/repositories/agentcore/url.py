@@ -1,8 +1,9 @@
-"""Opening checkpoints in AgentCore Memory by a URL."""
+"""Opening checkpoints and items in AgentCore Memory, by a memory's id or a URL."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from ...domain import InvalidInput
@@ -14,9 +15,12 @@ from .items import AgentCoreItems
 
 SCHEME: Final = "agentcore://"
 
+BackendT = TypeVar("BackendT", AgentCoreCheckpoints, AgentCoreItems)
+
 _PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
-_OF_ITEMS: Final = ("renewal", "event_expiry_days", "index")
+_OF_BOTH: Final = ("renewal", "event_expiry_days", "index")
+_OF_ITEMS: Final = (*_OF_BOTH, "ttl", "refresh_on_read", "hierarchical_search")
 
 
 def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
@@ -30,11 +34,29 @@ def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
         InvalidInput: an argument is wrong, or no region is known.
         MissingDependency: boto3 is not installed.
     """
+    return _opened(AgentCoreCheckpoints, _OF_CHECKPOINTS, memory_id, options)
+
+
+def open_items(memory_id: str, **options: Any) -> AgentCoreItems:
+    """Return a backend of items, as :func:`open_checkpoints` does one of checkpoints.
+
+    Args:
+        memory_id: the memory's id or ARN.
+        options: of :class:`AgentCoreItems`, and fields of :class:`~statekeep.repositories.aws.AwsSettings`.
+
+    Raises:
+        InvalidInput: an argument is wrong, or no region is known.
+        MissingDependency: boto3 is not installed.
+    """
+    return _opened(AgentCoreItems, _OF_ITEMS, memory_id, options)
+
+
+def _opened(make: Callable[..., BackendT], names: Sequence[str], memory_id: str, options: dict[str, Any]) -> BackendT:
     checked_memory_id(memory_id)  # before a client is made, which takes longer
-    own = {name: options.pop(name) for name in _OF_CHECKPOINTS if name in options}
+    own = {name: options.pop(name) for name in names if name in options}
     client = open_client(AGENTCORE, AwsSettings(**options))
     try:
-        return AgentCoreCheckpoints(client, memory_id, **own)
+        return make(client, memory_id, **own)
     except BaseException:
         client.close()
         raise
@@ -76,7 +98,7 @@ def open_both(
         InvalidInput: as :func:`open_url`, or an option of items is wrong.
         MissingDependency: boto3 is not installed.
     """
-    own = {name: options[name] for name in _OF_ITEMS if name in options}
+    own = {name: options[name] for name in _OF_BOTH if name in options}
     options.pop("event_expiry_days", None)
     options.pop("index", None)
     checkpoints = open_url(url, **options)

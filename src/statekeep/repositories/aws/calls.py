@@ -12,23 +12,26 @@ from attrs import field, frozen
 class Joins:
     """How a call may go out as one with others of this process that wait for the same.
 
-    The lists of all are put behind each other; the other arguments are those of the call that came first.
+    The lists of all are put behind each other; the other arguments are those of the call that came first, but for one,
+    of which the greatest counts. Without a list the calls are the same: one is made for all.
 
     Attributes:
         key: equal for calls of one operation that may be joined.
-        argument: the name of the list.
+        argument: the name of the list; ``None`` if there is none.
         items: how many the call's own list has.
         size: bytes of it.
         most_items: items of a call at most.
         most_size: bytes of a call's list at most.
+        greatest: the name of the argument of which the greatest counts.
     """
 
     key: Hashable
-    argument: str
-    items: int
-    size: int
-    most_items: int
-    most_size: int
+    argument: str | None = None
+    items: int = 0
+    size: int = 0
+    most_items: int = 0
+    most_size: int = 0
+    greatest: str | None = None
 
 
 @frozen

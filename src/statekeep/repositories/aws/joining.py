@@ -112,9 +112,12 @@ def _joined(batch: Sequence[_Waiting]) -> AwsCall:
     first = batch[0]
     if len(batch) == 1:
         return first.call
-    name = first.joins.argument
-    together = [item for one in batch for item in one.call.arguments[name]]
-    return evolve(first.call, arguments={**first.call.arguments, name: together})
+    together: dict[str, Any] = {}
+    if (name := first.joins.argument) is not None:
+        together[name] = [item for one in batch for item in one.call.arguments[name]]
+    if (name := first.joins.greatest) is not None:
+        together[name] = max(one.call.arguments[name] for one in batch)
+    return evolve(first.call, arguments={**first.call.arguments, **together})
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:

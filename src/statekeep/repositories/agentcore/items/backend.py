@@ -17,7 +17,8 @@ from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
 from ..backend import checked_memory_id
 from ..lanes import Lanes
-from . import compact, listing, memory_records, record_search, write
+from . import compact, conversations, listing, memory_records, record_search, write
+from .conversations import Message
 from .memory_records import MemoryRecord
 from .record_index import index_paths
 from .settings import Settings
@@ -48,6 +49,8 @@ class AgentCoreItems:
         refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
         renewal: seconds after which an item that is read is stored again; less than the life of events.
         event_expiry_days: the memory's ``eventExpiryDuration``; ``renewal`` must be less than that.
+        hierarchical_search: whether a search with a query finds memory records below its namespace, too; ``False`` for
+            those at this very namespace.
 
     Raises:
         InvalidInput: an argument is wrong.
@@ -83,6 +86,7 @@ class AgentCoreItems:
         refresh_on_read: bool = False,
         renewal: float = RENEWAL,
         event_expiry_days: int = EXPIRY_DAYS,
+        hierarchical_search: bool = True,
     ) -> None:
         self._client = client
         self.memory_id = checked_memory_id(memory_id)
@@ -91,6 +95,7 @@ class AgentCoreItems:
         self.text_paths = paths or ()
         self.ttl = ttl_seconds(ttl)
         self.refresh_on_read = boolean("refresh_on_read", refresh_on_read)
+        self.hierarchical_search = boolean("hierarchical_search", hierarchical_search)
         renewal = seconds("renewal", renewal, most=LONGEST_TTL)
         if count("event_expiry_days", event_expiry_days) * _DAY <= renewal:
             raise InvalidInput(
@@ -99,7 +104,12 @@ class AgentCoreItems:
                 field="renewal",
             )
         self._settings = Settings(
-            Lanes(self.memory_id), self.ttl, self.refresh_on_read, math.ceil(renewal * 1000), event_expiry_days
+            Lanes(self.memory_id),
+            self.ttl,
+            self.refresh_on_read,
+            math.ceil(renewal * 1000),
+            event_expiry_days,
+            self.hierarchical_search,
         )
 
     @once_made
@@ -180,6 +190,24 @@ class AgentCoreItems:
     def reindex(self, namespace: Namespace) -> Operation[int]:
         """Repair the index, and remove what is dead with one call for each event."""
         return compact.reindex(self._settings, namespace)
+
+    def unlisted_records(self, namespace: Namespace, key: str) -> Operation[int]:
+        """Return how many of an item's memory records the service does not list yet.
+
+        Raises:
+            InvalidInput: there is no such item, or it was put without texts to be found by.
+        """
+        return record_search.count_unlisted(self._settings, namespace, key)
+
+    def say(self, messages: Sequence[Message]) -> Operation[None]:
+        """Create one event for each message of a conversation.
+
+        The memory's strategies extract records from it.
+
+        Raises:
+            InvalidInput: a text is too long, or no Unicode text. Nothing was created.
+        """
+        return conversations.say(self._settings, [*map(conversations.checked_message, messages)])
 
     def record(self, record_id: str) -> Operation[MemoryRecord | None]:
         """Read a memory record by its id, whoever made it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ....domain.ids import new_moment
@@ -56,8 +57,10 @@ def _sweep(settings: Settings, reader: IndexReader, *, is_clear: bool) -> Operat
     """Go through the items that an index names; return how many were there."""
     lanes = NamespaceLanes(reader.namespace)
     named: dict[str, list[tuple[int, str]]] = {}
+    needed: Counter[str] = Counter()
     for entry, event_id in reader.entries:
         named.setdefault(entry.key, []).append((entry.stamp, event_id))
+        needed[event_id] += 1
     count, pending = 0, list(named)
     while pending:
         some, pending = pending[:ABREAST], pending[ABREAST:]
@@ -81,13 +84,16 @@ def _sweep(settings: Settings, reader: IndexReader, *, is_clear: bool) -> Operat
         if not is_clear:
             yield from _remove_older(settings, [of_key[key] for key in live])
             yield from _remove_stale(settings, [of_key[key] for key in live])
+        superfluous = [
+            event_id
+            for key in some
+            if key not in lost
+            for event_id in _superfluous(named[key], key in ended, key in live and not is_clear, now)
+        ]
+        # An event that other puts share goes when none of its entries is needed.
+        needed.subtract(superfluous)
         yield from settings.lanes.delete(
-            [
-                (lanes.index, event_id)
-                for key in some
-                if key not in lost
-                for event_id in _superfluous(named[key], key in ended, key in live and not is_clear, now)
-            ]
+            [(lanes.index, event_id) for event_id in dict.fromkeys(superfluous) if not needed[event_id]]
         )
         dead = [of_key[key] for key in some if key not in live and key not in ended and key not in lost]
         yield from _forget(settings, dead, now)
@@ -95,7 +101,7 @@ def _sweep(settings: Settings, reader: IndexReader, *, is_clear: bool) -> Operat
 
 
 def _superfluous(named: Sequence[tuple[int, str]], is_ended: bool, is_live: bool, now: int) -> list[str]:
-    """Return the events of an index that are of no use any more.
+    """Return the events whose entries are of no use any more, once for each entry.
 
     What a deletion of ours followed is superfluous at once: whoever puts the key after it says so in the index again.
     """

@@ -82,8 +82,12 @@ def _last_microsecond(at: datetime) -> int:
 
 
 def index_calls(settings: Settings, namespace: Namespace, entry: IndexEntry) -> list[AwsCall]:
-    """Return the calls by which the index names a key."""
-    return settings.lanes.appends(NamespaceLanes(namespace).index, index_record(entry), time_at(entry.stamp))
+    """Return the calls by which the index names a key.
+
+    Those of puts that wait for each other go out as one event, as late as the latest of them.
+    """
+    lane, record = NamespaceLanes(namespace).index, index_record(entry)
+    return settings.lanes.appends(lane, record, time_at(entry.stamp), is_shared=True)
 
 
 def advance(settings: Settings, readers: Sequence[IndexReader]) -> Operation[None]:

@@ -74,6 +74,13 @@ class MemoryRecord:
         """
         return tuple(label for path in self.namespaces[:1] for label in path.split("/") if label)
 
+    def namespace_below(self, prefix: Namespace) -> Namespace:
+        """Return its namespace, beginning with the labels of one that it is within.
+
+        What is asked for may be texts that the service does not take.
+        """
+        return (*prefix, *self.namespace()[len(prefix) :])
+
     def is_within(self, path: str) -> bool:
         """Return whether it is at or below a path, whatever slashes they end with.
 

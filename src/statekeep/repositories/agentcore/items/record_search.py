@@ -13,16 +13,19 @@ from attrs import define, field, frozen
 
 from ....domain import InvalidInput, SearchItem
 from ....domain.filters import matches
+from ....domain.items import Namespace
 from ...aws import AwsCall
 from ...item_backend import ItemSearch
 from ...operation import Operation
 from ..ids import OURS, Lane
 from ..lanes import ABREAST, PAGE
+from .layout import NamespaceLanes
 from .listing import newest, read_live, touched
-from .memory_records import LONGEST_PATH, MemoryRecord, namespace_path, record_of
+from .memory_records import LONGEST_PATH, MemoryRecord, list_records, namespace_path, record_of
 from .record_writes import MARKED
 from .records import Version
-from .settings import Settings
+from .settings import Settings, side_by_side
+from .versions import read_latest
 
 SPARE: Final = 5
 """Records that are asked for beyond what is wanted: some may be of items that are gone."""
@@ -91,10 +94,10 @@ class _Ranked:
 
     def _is_ours(self, record: MemoryRecord, version: Version) -> bool:
         """Return whether a record has the content of this very version, which is wanted."""
-        prefix, mark = self.query.prefix, record.metadata.get("mark", {}).get("stringValue")
+        prefix = self.query.prefix
         return (
             record.id in version.records
-            and mark == version.mark
+            and _mark(record) == version.mark
             and version.namespace[: len(prefix)] == prefix
             and self._holds(version.json())
         )
@@ -129,7 +132,7 @@ def search(settings: Settings, query: ItemSearch) -> Operation[list[SearchItem]]
         *((one.score, one.version, one.record) for one in ranked),
         *((None, version, None) for version in ours),
     ]
-    return (yield from _shown(settings, chosen[query.offset : wanted], query.refresh))
+    return (yield from _shown(settings, chosen[query.offset : wanted], query))
 
 
 def _ranked(settings: Settings, query: ItemSearch, wanted: int) -> Operation[list[_Found]]:
@@ -156,43 +159,48 @@ def _ranked(settings: Settings, query: ItemSearch, wanted: int) -> Operation[lis
 
 def _retrieve(settings: Settings, text: str, path: str, count: int) -> Operation[list[MemoryRecord]]:
     """Ask for the records that are nearest to a text."""
+    places: list[dict[str, str]] = [{"namespacePath": path}]
+    if not settings.is_hierarchical:
+        # A template of namespaces may end with a slash or not.
+        places = [{"namespace": name} for name in dict.fromkeys((path, path.rstrip("/") or "/"))]
     arguments = {
         "memoryId": settings.lanes.memory_id,
-        "namespacePath": path,
         "searchCriteria": {"searchQuery": text.encode("utf-8", "replace").decode(), "topK": count},
         "maxResults": min(count, PAGE),
     }
     found: list[MemoryRecord] = []
-    token: str | None = None
-    while True:
-        reply = yield AwsCall("RetrieveMemoryRecords", arguments | ({"nextToken": token} if token else {}))
-        found += [record_of(summary) for summary in reply["memoryRecordSummaries"]]
-        token = reply.get("nextToken")
-        if not token:
-            return sorted(found, key=lambda one: (-(one.score or 0.0), one.id))
+    while places:
+        replies = yield from side_by_side([AwsCall("RetrieveMemoryRecords", arguments | place) for place in places])
+        found += [record_of(summary) for reply in replies for summary in reply["memoryRecordSummaries"]]
+        places = [
+            {**place, "nextToken": reply["nextToken"]}
+            for place, reply in zip(places, replies, strict=True)
+            if reply.get("nextToken")
+        ]
+    return sorted(found, key=lambda one: (-(one.score or 0.0), one.id))[:count]
 
 
 def _shown(
     settings: Settings,
     chosen: Sequence[tuple[float | None, Version | None, MemoryRecord | None]],
-    refresh: bool | None,
+    query: ItemSearch,
 ) -> Operation[list[SearchItem]]:
-    stored = yield from touched(settings, [version for _, version, _ in chosen if version is not None], refresh)
+    stored = yield from touched(settings, [version for _, version, _ in chosen if version is not None], query.refresh)
     left = iter(stored)
     items: list[SearchItem] = []
     for score, version, record in chosen:
         if version is None:
             assert record is not None
-            items.append(_extracted(record))
+            items.append(_extracted(record, query.prefix))
         elif (now := next(left)) is not None:
             items.append(SearchItem.trusted(**now.fields(), score=score))
     return items
 
 
-def _extracted(record: MemoryRecord) -> SearchItem:
+def _extracted(record: MemoryRecord, prefix: Namespace) -> SearchItem:
     """Return the item that stands for a record which is not ours."""
     return SearchItem.trusted(
-        namespace=record.namespace(),
+        namespace=record.namespace_below(prefix),
         key=record.id,
         value=record.value(),
         created_at=record.created_at,
@@ -201,3 +209,31 @@ def _extracted(record: MemoryRecord) -> SearchItem:
         expires_at=None,
         score=record.score,
     )
+
+
+def count_unlisted(settings: Settings, namespace: Namespace, key: str) -> Operation[int]:
+    """Return how many of an item's memory records the service does not list yet.
+
+    Raises:
+        InvalidInput: there is no such item, or it has no records.
+    """
+    [latest], _ = yield from read_latest(settings, [NamespaceLanes(namespace).item(key)])
+    version = latest.version
+    if version is None or not version.is_live(settings.now()):
+        raise InvalidInput("there is no item under this key", field="key")
+    if not version.records:
+        raise InvalidInput(
+            "the item was put without texts to be found by; pass index= to the store or to put", field="key"
+        )
+    left, cursor = set(version.records), None
+    while True:
+        page = yield from list_records(settings, namespace_path(namespace), cursor)
+        left -= {one.id for one in page.items if _mark(one) == version.mark}
+        cursor = page.cursor
+        if not left or cursor is None:
+            return len(left)
+
+
+def _mark(record: MemoryRecord) -> str | None:
+    mark: str | None = record.metadata.get("mark", {}).get("stringValue")
+    return mark

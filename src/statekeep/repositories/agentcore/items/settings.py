@@ -40,6 +40,7 @@ class Settings:
         refresh_on_read: whether reading starts the TTL anew.
         renewal: milliseconds after which what is read is stored again.
         event_days: days that events live.
+        is_hierarchical: whether memory records below a namespace are found in a search of it.
         recent: the labels that are known to be listed.
         tokens: whether client tokens are honoured.
         clock: returns the nanoseconds since 1970.
@@ -50,6 +51,7 @@ class Settings:
     refresh_on_read: bool
     renewal: int
     event_days: int
+    is_hierarchical: bool = True
     recent: Recent = field(factory=Recent)
     tokens: Tokens = field(factory=Tokens)
     clock: Callable[[], int] = time.time_ns

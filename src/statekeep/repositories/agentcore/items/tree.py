@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ....domain.ids import new_moment
 from ....domain.items import Namespace
-from ...aws import AwsCall
+from ...aws import AwsCall, Joins
 from ...operation import Operation
 from ...records.framing import Record, records
 from ..ids import Lane
@@ -69,8 +69,14 @@ def branches(settings: Settings, namespaces: Iterable[Namespace]) -> list[Branch
 
 
 def looks(settings: Settings, wanted: Sequence[Branch]) -> list[AwsCall]:
-    """Return the calls that ask whether labels are listed."""
-    return [settings.lanes.listing(branch.mark, 1) for branch in wanted]
+    """Return the calls that ask whether labels are listed.
+
+    Those of puts that wait for each other go out as one.
+    """
+    joins = [Joins((settings.lanes.memory_id, branch.mark)) for branch in wanted]
+    return [
+        evolve(settings.lanes.listing(branch.mark, 1), joins=one) for branch, one in zip(wanted, joins, strict=True)
+    ]
 
 
 def lacking(settings: Settings, wanted: Sequence[Branch], replies: Sequence[Any]) -> list[Branch]:
@@ -99,7 +105,7 @@ def _appends(settings: Settings, some: Sequence[Branch], lanes: Sequence[Lane]) 
     return [
         call
         for branch, lane in zip(some, lanes, strict=True)
-        for call in settings.lanes.appends(lane, branch.record, at)
+        for call in settings.lanes.appends(lane, branch.record, at, is_shared=True)
     ]
 
 
