@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
-from statekeep import GetItem, Item, NamespaceMatch, SearchItem
+from statekeep import GetItem, Item, NamespaceMatch, SearchItem, SearchStatus
 from statekeep.domain.items import Namespace
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 
@@ -27,7 +27,7 @@ def blocking(items: ItemRepository, ask: GetItem, match: NamespaceMatch) -> None
     assert_type(items.list_namespaces(limit=1, offset=2), list[Namespace])
     assert_type(items.clear(("n",)), int)
     assert_type(items.clear(("n",), below=True), int)
-    assert_type(items.setup(), None)
+    assert_type(items.setup(), SearchStatus)
     assert_type(items.reindex(("n",)), int)
     assert_type(items.close(), None)
     with items as entered:
@@ -63,7 +63,7 @@ async def awaiting(items: AsyncItemRepository, ask: GetItem, match: NamespaceMat
     assert_type(await items.list_namespaces(prefix=("n",), suffix=(), matches=[match], max_depth=2), list[Namespace])
     assert_type(await items.list_namespaces(limit=1, offset=2), list[Namespace])
     assert_type(await items.clear(("n",)), int)
-    assert_type(await items.setup(), None)
+    assert_type(await items.setup(), SearchStatus)
     assert_type(await items.reindex(("n",)), int)
     assert_type(await items.close(), None)
     async with items as entered:

@@ -473,7 +473,7 @@ def test_wrong_arguments(field: str, value: Any, opened: Open) -> None:
     [(5_000_000, 0.0001, 6), (5_000_001, 1, 1006), (5_000_000, 1, 1005), (5_999_999, 1e-9, 6), (5, None, None)],
 )
 def test_the_end_of_an_item_is_never_too_early(now: int, ttl: float | None, end: int | None) -> None:
-    one = settings.Settings(Lanes("m"), None, False, 1, clock=lambda: now)
+    one = settings.Settings(Lanes("m"), None, False, 1, 90, clock=lambda: now)
     assert one.end(ttl) == end
 
 
