@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -460,7 +461,7 @@ def test_what_is_read_is_stored_again(memory: Memory, opened: Open) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("ttl", 0), ("refresh_on_read", 1), ("renewal", 0), ("renewal", 90 * 86_400), ("event_expiry_days", -1)],
+    [("ttl", 0), ("refresh_on_read", 1), ("renewal", 0), ("renewal", 45 * 86_400 + 1), ("event_expiry_days", -1)],
 )
 def test_wrong_arguments(field: str, value: Any, opened: Open) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -521,6 +522,37 @@ def test_checkpoints_and_conversations_are_left_alone(memory: Memory, boto_clien
     assert (saved := threads.get("t")) is not None
     assert saved.checkpoint_id == "2"
     assert memory.blobs("chat", "ada") == ["hello"]
+
+
+def test_what_expires_leaves_the_others_alone() -> None:
+    with AwsEmulator() as aws:
+        memory = Memory(aws, aws.agentcore.create_memory(event_expiry_days=3))
+        client = open_client("bedrock-agentcore", session=aws.session())
+        keep = ItemRepository(AgentCoreItems(client, memory.id, event_expiry_days=3, renewal=86_400, ttl=60))
+        threads = CheckpointRepository(AgentCoreCheckpoints(client, memory.id))
+        memory.create("hello", session="t", at=datetime.now(UTC))
+        threads.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        stays = keep.put(("t",), "stays", 1, ttl=None)
+        keep.put(("t",), "goes", 2)
+
+        later = ahead(keep, 60_001)
+        assert [item.key for item in later.list(("t",))] == ["stays"]
+        assert later.reindex(("t",)) == 1  # what expired
+        assert threads.get("t") is not None
+        assert memory.blobs("t") == ["hello"]
+
+        # What is read in time is stored again; the others' events end.
+        days = 2 * 86_400
+        aws.clock.advance(days)
+        later = ahead(keep, days * 1000)
+        assert later.get(("t",), "stays") == stays
+        aws.clock.advance(days)
+        assert memory.blobs("t") == []
+        assert threads.get("t") is None
+        later = ahead(keep, 2 * days * 1000)
+        assert later.get(("t",), "stays") == stays
+        assert [item.key for item in later.search()] == ["stays"]
+        client.close()
 
 
 def test_a_copy_and_back_is_equal(opened: Open) -> None:

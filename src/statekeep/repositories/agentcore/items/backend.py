@@ -47,8 +47,9 @@ class AgentCoreItems:
         ttl: seconds, with fractions, after which an item expires that is put without a ``ttl`` of its own; ``None``
             for never.
         refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
-        renewal: seconds after which an item that is read is stored again; less than the life of events.
-        event_expiry_days: the memory's ``eventExpiryDuration``; ``renewal`` must be less than that.
+        renewal: seconds after which an item that is read is stored again; at most half of the life of events, as what
+            lists its namespace may be older than the item by as much.
+        event_expiry_days: the memory's ``eventExpiryDuration``.
         hierarchical_search: whether a search with a query finds memory records below its namespace, too; ``False`` for
             those at this very namespace.
 
@@ -97,10 +98,10 @@ class AgentCoreItems:
         self.refresh_on_read = boolean("refresh_on_read", refresh_on_read)
         self.hierarchical_search = boolean("hierarchical_search", hierarchical_search)
         renewal = seconds("renewal", renewal, most=LONGEST_TTL)
-        if count("event_expiry_days", event_expiry_days) * _DAY <= renewal:
+        if count("event_expiry_days", event_expiry_days) * _DAY < 2 * renewal:
             raise InvalidInput(
-                f"renewal must be less than the life of events, {event_expiry_days * _DAY} seconds, got {renewal}; "
-                "pass event_expiry_days if the memory keeps them for longer",
+                f"renewal must be at most half of the life of events, {event_expiry_days * _DAY} seconds, "
+                f"got {renewal}; pass event_expiry_days if the memory keeps them for longer",
                 field="renewal",
             )
         self._settings = Settings(
