@@ -22,6 +22,7 @@ from statekeep.testing.faces import operations_of
 from statekeep.testing.tally import tally, uncounted
 from tests.backends import BACKENDS, ITEM_BACKENDS, Backend, embedded
 from tests.small_pages import small_pages
+from tests.small_pieces import small_pieces
 
 from .kinds import KINDS, QUICK, SERVED, Kind, prefix
 
@@ -55,8 +56,9 @@ def check(kind: Kind, backend: Backend[Any], name: str, face: str, request: pyte
 @pytest.mark.parametrize(("name", "face"), RUNS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_backend_and_oracle_agree(kind: str, name: str, face: Face, request: pytest.FixtureRequest) -> None:
-    # One face with pages as they are, the other one with many.
-    with small_pages() if face == "async" else nullcontext():
+    # One face with pages and pieces as they are, the other one with many.
+    small = face == "async"
+    with small_pages() if small else nullcontext(), small_pieces() if small else nullcontext():
         check(KINDS[kind], KINDS[kind].backends[name], name, face, request)
 
 

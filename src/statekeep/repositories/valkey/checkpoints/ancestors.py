@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from itertools import chain as chained
 
 from attrs import define, field
 
@@ -15,7 +16,7 @@ from ..scripts import script
 from .get import read_fields, read_writes_and_values
 from .indexes import rebuild_head
 from .keys import NamespaceKeys
-from .records import decode_value, tokens
+from .records import decode_values, tokens
 from .settings import CheckpointSettings
 
 PAGE = 200
@@ -29,8 +30,8 @@ class _Step:
     key: str
     """The key of its record."""
     parent_id: str | None
-    seeds: dict[str, str] = field(factory=dict)
-    """The field of each stored value, by channel."""
+    seeds: dict[str, list[str]] = field(factory=dict)
+    """The field of each stored value, and those of its pieces, by channel."""
     members: list[str] = field(factory=list)
 
 
@@ -106,7 +107,9 @@ def _look(
                 raise CorruptRecord(
                     "checkpoint is damaged: a field is missing, cut off or that of another one", key=key
                 )
-            seeds = {name: decode_text(field, key) for name, field in zip(channels, stored, strict=True) if field}
+            seeds = {
+                name: decode_text(field, key).split(" ") for name, field in zip(channels, stored, strict=True) if field
+            }
             members = [decode_text(name, keys.writes) for name in reply[first:at]]
             found[checkpoint_id] = _Step(key, decode_text(parent_id, key) or None, seeds, members)
         except CorruptRecord as error:
@@ -133,15 +136,18 @@ def _collect(
     }
     if not members and not sources:
         return {name: ChannelHistory() for name in channels}
-    writes, values = yield from read_writes_and_values(members, keys, [stored for stored, _ in sources.values()])
+    fields = list(dict.fromkeys(chained.from_iterable(stored for stored, _ in sources.values())))
+    writes, values = yield from read_writes_and_values(members, keys, fields)
     seeds: dict[str, Payload] = {}
-    for (name, (stored, record)), value in zip(sources.items(), values, strict=True):
-        if value is None:
+    payloads = decode_values(fields, values, keys)
+    for name, ([stored, *_], record) in sources.items():
+        payload = payloads[stored]
+        if payload is None:
             [[listed]] = yield from read_fields([record], ["channels"])
             if stored not in tokens(listed, record):
                 return None
             raise CorruptRecord(f"the value of channel {shown(name)} is gone", key=keys.values)
-        seeds[name] = decode_value(value, keys.values, stored)
+        seeds[name] = payload
     found: dict[str, list[PendingWrite]] = {name: [] for name in channels}
     for step, wanted in reversed(chain):
         own = [write for name in step.members if (write := writes.get((keys, name)))]

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from ....domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, PrunePolicy, SavedCheckpoint, Thread
 from ...checkpoints import Supply
 from ...operation import Operation, Page
+from ...records.known_values import BYTES, KnownValues
+from ...validation import count
 from ..backend import ValkeyBackend
 from ..client.factory import Client
 from . import ancestors, copy, delete, get, keys, listing, put, reindex, threads
@@ -26,6 +28,8 @@ class ValkeyCheckpoints(ValkeyBackend):
         prefix: what all keys start with; not empty, and not starting or ending with ``:``.
         ttl: seconds that a checkpoint or pending write lives after it was put, fractions allowed; ``None`` for ever.
         refresh_on_read: ``get`` starts the TTL anew, for what it reads.
+        value_cache: bytes of long values that were read or put here, of which new versions are put together; 0 stores
+            and sends all values whole.
 
     Raises:
         InvalidInput: an argument is wrong.
@@ -48,7 +52,13 @@ class ValkeyCheckpoints(ValkeyBackend):
     piecewise = PIECEWISE
 
     def __init__(
-        self, client: Client, *, prefix: str = "statekeep", ttl: float | None = None, refresh_on_read: bool = False
+        self,
+        client: Client,
+        *,
+        prefix: str = "statekeep",
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+        value_cache: int = BYTES,
     ) -> None:
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
@@ -58,6 +68,7 @@ class ValkeyCheckpoints(ValkeyBackend):
             refresh_on_read=self.refresh_on_read,
             cluster=client.cluster,
             recent_ids=RecentIds(listing.PAGE),
+            known_values=KnownValues(count("value_cache", value_cache)),
         )
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:

@@ -46,6 +46,26 @@ local function fields_of(channels)
   return fields
 end
 
+-- The pieces of a value that follow its field in a list of tokens, or in its manifest.
+local function pieces_at(text, at)
+  local pieces = {}
+  while string.byte(text, at) == 61 do
+    local last = string.find(text, '[ \n]', at)
+    if not last then break end
+    pieces[#pieces + 1] = string.sub(text, at, last - 1)
+    at = last + 1
+  end
+  return pieces
+end
+
+-- Whether one of some pieces is not stored; those of a set are left out.
+local function lacks(values, pieces, left_out)
+  for _, piece in ipairs(pieces) do
+    if not (left_out and left_out[piece]) and call('HEXISTS', values, piece) == 0 then return true end
+  end
+  return false
+end
+
 -- use: each_chunk
 local function values_of(key, fields)
   if #fields == 0 then return fields end

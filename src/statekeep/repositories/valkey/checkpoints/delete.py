@@ -20,7 +20,7 @@ from ..scripts import script
 from .get import add_run, read_fields
 from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
-from .records import tokens, value_fields
+from .records import PIECE, tokens, value_fields
 from .restore import restore_indexes
 from .settings import CheckpointSettings
 from .threads import drop_threads, find_thread, list_namespaces, threads_of_run
@@ -92,7 +92,7 @@ def _node(name: str, key: str, row: Row) -> Node:
     fields = value_fields(channels, key)
     return Node(
         parent_id=decode_text(parent_id, key) if parent_id else None,
-        stored={token.partition(":")[0] for token in fields},
+        stored={token.partition(":")[0] for token in fields if token[0] != PIECE},
         replayed={token[1:].partition(":")[0] for token in tokens(channels, key) if token.startswith("?")},
         checkpoint_id=name,
         run_id=decode_text(run_id, key) if run_id else None,

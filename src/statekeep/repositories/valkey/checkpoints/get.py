@@ -23,6 +23,7 @@ from .records import (
     decode_lines,
     decode_values,
     decode_write,
+    known_values,
     member,
     value_fields,
 )
@@ -100,7 +101,10 @@ def get(
     row, stored, lines, bare = reply
     if not encoded_id:
         encoded_id = decode_text(row[PK] or b"", record).rpartition(":")[2]
-    values = decode_values(value_fields(row[CHANNELS], record), stored, keys)
+    fields = value_fields(row[CHANNELS], record)
+    values = decode_values(fields, stored, keys)
+    for channel, value in known_values(fields, stored, values, keys):
+        settings.known_values.note(keys.values, channel, value)
     writes: Writes = {}
     if lines or bare:
         writes = yield from _pending_writes([(keys, [encoded_id], lines, bare)])

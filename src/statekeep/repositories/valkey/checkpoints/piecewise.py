@@ -147,7 +147,14 @@ def _steps(keys: Keys, args: Args) -> Operation[Reply]:
         if not exists and own_id is None and text is None:
             reply.append(0)
             continue
-        stored = {token.partition(b":")[0]: token for token in _fields(text)}
+        stored: dict[bytes, bytes] = {}
+        name = b""
+        for token in _fields(text):
+            if token[:1] == b"=":  # a piece of the one before
+                stored[name] += b" " + token
+            else:
+                name = token.partition(b":")[0]
+                stored[name] = token
         wanted = [member for member in members if member.rpartition(b":")[2] in channels]
         is_whole = text is not None and text[-1:] in (b"", b" ")
         reply += [own_id or b"", parent_id or b"", int(is_whole)]

@@ -1,15 +1,17 @@
 #!lua
 -- use: now_us, number, decoded, store, ttl_of, hold, outlast, has_ends, drop_expired, prolong, fields_of, values_of
 -- use: pk_of, last_part, parts_of, add, run_ttl, touch_thread, add_run, lengthen, members_of, each_chunk
--- Store a checkpoint, or nothing at all and return which referenced values are missing (positions of channels).
+-- use: pieces_at, lacks
+-- Store a checkpoint, or nothing at all and return which referenced values, or pieces of given ones, are missing
+-- (positions of channels).
 -- If it was stored, returns nothing, or -1, whether an index of the thread turned out to have been evicted, and
 -- (thread, time)* of threads that may have ended.
 -- Or, if pending writes came before it whose records were not given, -2 and their index members; nothing is stored then.
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent, records of pending writes,
 --   [thread-index x3 [run]]
 -- ARGV: number of these records, ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter
---   per channel, token*, value*
---   letters: = a value, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
+--   per channel, token*, value*, (piece, data)*
+--   letters: = a value, & one in pieces, by its manifest, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
 local thread, namespace, encoded_id = parts_of(record)
 local id, parent_id = decoded(encoded_id), decoded(last_part(parent))
@@ -49,7 +51,8 @@ end
 -- A value whose channel version was taken by another value has a field of its own, TOKEN@ID. The children of that
 -- checkpoint find it through their parent's record.
 local missing = {}
-if string.find(letters, '[%^~?]') then
+local pieces, bodies = {}, {}  -- of each channel; those that were given
+if string.find(letters, '[%^~?&]') then
   local inherited = {}
   local parents = call('HGET', parent, 'channels')
   if parents and string.find(parents, '@', 1, true) then
@@ -58,11 +61,30 @@ if string.find(letters, '[%^~?]') then
       if token then inherited[token] = name end
     end
   end
+  local _, given = string.gsub(letters, '[=&]', '')
+  for i = 10 + count + given, #ARGV, 2 do bodies[ARGV[i]] = ARGV[i + 1] end
+  local nth = 0
   for i = 1, count do
     local kind = kinds[i]
-    if kind == '^' or kind == '~' or kind == '?' then
+    if kind == '=' then nth = nth + 1
+    elseif kind == '&' then
+      nth = nth + 1
+      pieces[i] = pieces_at(ARGV[9 + count + nth], 1)
+      if lacks(values, pieces[i], bodies) then missing[#missing + 1] = i - 1 end
+    elseif kind == '^' or kind == '~' or kind == '?' then
       local name = inherited[tokens[i]] or tokens[i]
-      if call('HEXISTS', values, name) == 1 then tokens[i], kinds[i] = name, '+'
+      local is_there = call('HEXISTS', values, name) == 1
+      if is_there then
+        -- Mostly the parent's list says of which pieces it consists.
+        local _, last = string.find(' ' .. (parents or ''), ' ' .. name .. ' ', 1, true)
+        local own = last and pieces_at(parents, last) or {}
+        if not last or lacks(values, own) then
+          own = pieces_at(call('HGET', values, name), 1)
+          is_there = not lacks(values, own)
+        end
+        if #own > 0 then pieces[i] = own end
+      end
+      if is_there then tokens[i], kinds[i] = name, '+'
       elseif kind == '^' then missing[#missing + 1] = i - 1
       elseif kind == '~' then kinds[i] = '!' end
     end
@@ -79,7 +101,7 @@ end
 -- The new values, and what is stored under their names; mostly nothing.
 local names = {'generation'}
 for i = 1, count do
-  if kinds[i] == '=' then names[#names + 1] = tokens[i] end
+  if kinds[i] == '=' or kinds[i] == '&' then names[#names + 1] = tokens[i] end
 end
 local stored = values_of(values, names)
 
@@ -90,9 +112,11 @@ local fresh, used = {}, {}
 local nth = 1
 for i = 1, count do
   local kind, token = kinds[i], tokens[i]
-  if kind == '=' then
+  if kind == '=' or kind == '&' then
     nth = nth + 1
     local value, there, own = ARGV[8 + count + nth], stored[nth], '@' .. encoded_id
+    -- What lacks pieces is no value any more: the one given heals the checkpoints that refer to it.
+    if kind == '=' and there and there ~= value and lacks(values, pieces_at(there, 1)) then there = nil end
     while there and there ~= value do
       token, own = token .. own, '@'
       there = call('HGET', values, token)
@@ -108,6 +132,18 @@ for i = 1, count do
     used[#used + 1] = 'v' .. token
   else
     tokens[i] = (kind == '!' and '!' or '?') .. token
+  end
+  local own = pieces[i]
+  if own then
+    for _, piece in ipairs(own) do
+      if bodies[piece] and call('HEXISTS', values, piece) == 0 then
+        added[#added + 1], added[#added + 2] = piece, bodies[piece]
+        fresh[#fresh + 1] = 'v' .. piece
+      else
+        used[#used + 1] = 'v' .. piece
+      end
+    end
+    tokens[i] = tokens[i] .. ' ' .. table.concat(own, ' ')
   end
 end
 add('HSET', values, added)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 
 from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoints import EARLY_TTL, Supply
 from ...operation import Operation
+from ...records import pieces
+from ...records.pieces import Value, whole
 from ...validation import ms_of
-from ..keys import decode_text
+from ..keys import decode_text, encode_part
 from ..losses import report_index
 from ..requests import Call
 from ..scripts import script
 from .get import add_run, refresh
-from .keys import run_key, thread_index_keys
+from .keys import NamespaceKeys, run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
 from .threads import drop_ended
@@ -55,12 +57,13 @@ def put(
     began = monotonic()
 
     channels = checkpoint.channels
+    in_pieces, known = _split(settings, keys, channels)
     early: Sequence[str] = settings.early_writes.take(keys, checkpoint.checkpoint_id)
     while True:
         call = Call(
             script("checkpoints/put"),
             [*keys.derived, record, parent, *early, *everywhere, *run],
-            [str(len(early)), ttl, *fields, *encode_channels(channels, as_it_is=as_it_is)],
+            [str(len(early)), ttl, *fields, *encode_channels(channels, in_pieces, as_it_is=as_it_is)],
         )
         positions = yield call
         if positions and positions[0] == -2:
@@ -68,6 +71,8 @@ def put(
             continue
         if not positions or positions[0] == -1:
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
+            for name, value in known.items():
+                settings.known_values.note(keys.values, encode_part(name), value)
             if settings.cluster and monotonic() - began > PATIENCE:
                 yield from _touch(settings, checkpoint.thread_id, run_id)
             _, is_evicted, *here = positions or (-1, 0)
@@ -77,6 +82,11 @@ def put(
             return
         names = list(channels)
         missing = [names[position] for position in positions]
+        # Of a value given, pieces are gone that were there when this process saw it last: now all of them are sent.
+        in_pieces |= {name: whole(in_pieces[name]) for name in missing if name in in_pieces}
+        missing = [name for name in missing if name not in in_pieces]
+        if not missing:
+            continue
         try:
             if supply is None:
                 raise MissingChannels(missing, key=keys.values)
@@ -89,6 +99,20 @@ def put(
                     [checkpoint.thread_id, ttl, *times],
                 )
             raise
+
+
+def _split(
+    settings: CheckpointSettings, keys: NamespaceKeys, channels: Mapping[str, Channel]
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Put values together of pieces of those that are known.
+
+    Returns those that consist of pieces, and all long ones.
+    """
+    known: dict[str, Value] = {}
+    for name, channel in channels.items():
+        if channel.payload is not None and len(channel.payload.data) >= pieces.SHORTEST:
+            known[name] = settings.known_values.split(keys.values, encode_part(name), channel.payload.data)
+    return {name: value for name, value in known.items() if value.pieces}, known
 
 
 def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:

@@ -7,9 +7,10 @@ base64, JSON as text. ``None`` is an absent field.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
 from urllib.parse import quote
 
 import pybase64
@@ -27,6 +28,8 @@ from ....domain import (
 from ....domain.checkpoints import encoded_metadata
 from ....domain.lineage import run_of
 from ....domain.model import LONGEST_ID, SHORT
+from ...records import pieces
+from ...records.pieces import Piece, Value, name_of
 from ..codecs import belongs, decode_bytes, decode_time, encode_bytes, encode_time
 from ..keys import decode_part, encode_part
 from .keys import NamespaceKeys
@@ -42,6 +45,9 @@ SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
 
 _VALUELESS = {"!": ValueSource.EMPTY, "?": ValueSource.REPLAYED}
 """The first letter of a token in ``channels`` whose channel has no value."""
+
+PIECE = "="
+"""The first letter of the field of a piece, and of a manifest; no token of a channel begins with it."""
 
 _ORDER = attrgetter("task_path", "task_id", "idx")
 
@@ -135,15 +141,31 @@ def encode_checkpoint(checkpoint: Checkpoint) -> list[str | bytes]:
     ]
 
 
-def encode_channels(channels: Mapping[str, Channel], *, as_it_is: bool = False) -> list[str | bytes]:
-    """Encode channels for ``put.lua``: a letter each, tokens, and the values given."""
+def encode_channels(
+    channels: Mapping[str, Channel], in_pieces: Mapping[str, Value] = MappingProxyType({}), *, as_it_is: bool = False
+) -> list[str | bytes]:
+    """Encode channels for ``put.lua``: letters, tokens, the values given, pieces.
+
+    Args:
+        channels: by name.
+        in_pieces: the values of those that are not sent whole.
+        as_it_is: do not look for values of ``replayed`` channels.
+    """
     letters, tokens, values = "", [], []
+    bodies: dict[str, bytes] = {}
     for name, channel in channels.items():
-        letters += _KINDS[channel.carry]
         tokens.append(token(name, channel.version))
-        if channel.payload is not None:
-            values.append(encode_value(channel.payload))
-    return [letters.replace("?", "-") if as_it_is else letters, *tokens, *values]
+        payload = channel.payload
+        if payload is not None and (value := in_pieces.get(name)) is not None:
+            letters += "&"
+            values.append(encode_manifest(value, payload.encoding))
+            bodies.update(value.new)
+            continue
+        letters += _KINDS[channel.carry]
+        if payload is not None:
+            values.append(encode_value(payload))
+    sent = [part for name, body in bodies.items() for part in (PIECE + name, body)]
+    return [letters.replace("?", "-") if as_it_is else letters, *tokens, *values, *sent]
 
 
 _SHORT_LIST = 8192
@@ -157,7 +179,9 @@ def _tokens(channels: bytes) -> tuple[str, ...]:
 
 
 def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
-    """Split a record's ``channels``: fields of values, some behind ``?`` or ``!``.
+    """Split a record's ``channels`` into tokens.
+
+    These are fields of values, some behind ``?`` or ``!``, each followed by those of its pieces.
 
     Raises:
         CorruptRecord: it is not text, or was cut off.
@@ -184,11 +208,70 @@ def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
 def decode_values(
     fields: Sequence[str], stored: Sequence[bytes | None], keys: NamespaceKeys
 ) -> dict[str, Payload | None]:
-    """Decode payloads by their field; ``None`` for one that is gone."""
-    return {
-        field: None if value is None else decode_value(value, keys.values, field)
-        for field, value in zip(fields, stored, strict=True)
-    }
+    """Decode payloads by their field; ``None`` for one that is gone, or lacks a piece."""
+    found: dict[str, Payload | None] = {}
+    in_pieces: dict[str, bytes] = {}
+    for field, value in zip(fields, stored, strict=True):
+        if field[0] == PIECE:
+            continue
+        if value is None:
+            found[field] = None
+        elif value[:1] == b"=":
+            in_pieces[field] = value
+        else:
+            found[field] = decode_value(value, keys.values, field)
+    if in_pieces:
+        parts = {
+            field: part
+            for field, part in zip(fields, stored, strict=True)
+            if field[0] == PIECE and part is not None and _is_sound(field, part, keys)
+        }
+        for field, manifest in in_pieces.items():
+            names, encoding = _decode_manifest(manifest, keys.values, field)
+            own = [part for name in names if (part := parts.get(name)) is not None]
+            whole = len(own) == len(names)
+            found[field] = _payload(encoding=encoding, data=b"".join(own)) if whole else None
+    return found
+
+
+def encode_manifest(value: Value, encoding: str) -> bytes:
+    """Encode how a value is put together: its pieces, a line end, its encoding."""
+    name = encoding.encode()
+    return b"%b\n%d:%b" % (" ".join(PIECE + piece.name for piece in value.pieces).encode(), len(name), name)
+
+
+def _is_sound(field: str, part: bytes, keys: NamespaceKeys) -> bool:
+    if name_of(part) != field[len(PIECE) :]:
+        raise CorruptRecord(f"a piece of a channel value is damaged: {field!r:.80}", key=keys.values)
+    return True
+
+
+def _decode_manifest(manifest: bytes, key: str, field: str) -> tuple[list[str], str]:
+    try:
+        names, _, rest = manifest.partition(b"\n")
+        length, _, encoding = rest.partition(b":")
+        if not encoding or len(encoding) != int(length):
+            raise ValueError("wrong length")
+        return names.decode().split(" "), encoding.decode()
+    except ValueError as error:
+        raise CorruptRecord(f"channel value {field!r:.80} is damaged: {error}", key=key) from error
+
+
+def known_values(
+    fields: Sequence[str], stored: Sequence[bytes | None], values: Mapping[str, Payload | None], keys: NamespaceKeys
+) -> Iterator[tuple[str, Value]]:
+    """Return long values that were read, by the encoded name of their channel."""
+    parts: dict[str, bytes | None] = {}
+    for field, body in zip(fields, stored, strict=True):
+        payload = values.get(field)
+        if payload is None or body is None or len(payload.data) < pieces.SHORTEST:
+            continue
+        own: tuple[Piece, ...] = ()
+        if body[:1] == b"=":
+            parts = parts or dict(zip(fields, stored, strict=True))
+            names, _ = _decode_manifest(body, keys.values, field)
+            own = tuple(Piece(name[1:], len(parts[name] or b"")) for name in names)
+        yield field.partition(":")[0], Value(payload.data, own)
 
 
 def decode_channels(
@@ -197,6 +280,8 @@ def decode_channels(
     """Build channels by name from the ``channels`` of a record and the values hash."""
     found: dict[str, Channel] = {}
     for text in tokens(channels, key):
+        if text[0] == PIECE:
+            continue
         name, version, channel = _parse_token(text)
         if channel is None:
             payload = values.get(text)

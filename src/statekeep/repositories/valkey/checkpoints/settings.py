@@ -7,6 +7,7 @@ from functools import partial
 
 from attrs import field, frozen
 
+from ...records.known_values import KnownValues
 from .keys import NamespaceKeys, namespace_keys
 from .recent_ids import EarlyWrites, RecentIds
 
@@ -21,6 +22,7 @@ class CheckpointSettings:
     refresh_on_read: bool
     cluster: bool
     recent_ids: RecentIds = field(eq=False, repr=False)
+    known_values: KnownValues = field(eq=False, repr=False)
     early_writes: EarlyWrites = field(eq=False, repr=False, factory=EarlyWrites)
     keys: Callable[[str, str], NamespaceKeys] = field(init=False, eq=False, repr=False)
     """Returns the keys of a thread's namespace."""

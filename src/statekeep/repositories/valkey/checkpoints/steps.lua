@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- use: last_part, members_of, restore_writes
+-- use: last_part, members_of, restore_writes, pieces_at
 -- Read what the walk to the ancestors needs of many checkpoints.
 -- KEYS: writes, pending, record*   ARGV: number of channels, encoded channel*, one encoded id per record
 -- Returns one list, per record: id or '', parent id or '', whether its list of channels is whole, for each channel the
--- field of its stored value or '', number of members, member* (of the channels' pending writes); 0 for one that is not
+-- field of its stored value with those of its pieces, or '', number of members, member* (of the channels' pending writes); 0 for one that is not
 -- there.
 local writes, count = KEYS[1], tonumber(ARGV[1])
 restore_writes(writes, KEYS[2])
@@ -23,7 +23,9 @@ for i = 3, #KEYS do
     local tokens = ' ' .. (channels or '')
     for j = 1, count do
       local at = string.find(tokens, starts[j], 1, true)
-      reply[size + 3 + j] = at and string.match(tokens, '%S+', at + 1) or ''
+      local field = at and string.match(tokens, '%S+', at + 1) or ''
+      local own = at and pieces_at(tokens, at + #field + 2) or {}
+      reply[size + 3 + j] = #own > 0 and field .. ' ' .. table.concat(own, ' ') or field
     end
     local at = size + 4 + count
     size = at
