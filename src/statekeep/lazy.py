@@ -22,6 +22,8 @@ def lazily(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make ``__getattr__`` and ``__dir__`` of a package.
 
+    The submodules that the names come from are found, too, as after an import of all of them.
+
     Args:
         package: its ``__name__``.
         homes: for each name the module that it comes from, such as ``".checkpoint.base"``.
@@ -29,8 +31,11 @@ def lazily(
     """
     refuse = otherwise or unknown(package)
     attributes = vars(sys.modules[package])
+    submodules = {home.split(".")[1] for home in homes.values()} - {""}  # none of "..elsewhere"
 
     def find(name: str) -> Any:
+        if name in submodules:
+            return import_module(f".{name}", package)
         if name not in homes:
             refuse(name)
         found = getattr(import_module(homes[name], package), name)
@@ -38,6 +43,6 @@ def lazily(
         return found
 
     def names() -> list[str]:
-        return sorted(attributes.keys() | homes.keys())
+        return sorted(attributes.keys() | homes.keys() | submodules)
 
     return find, names

@@ -124,6 +124,17 @@ LAZY += ["statekeep.langgraph_shim.store", "statekeep.langgraph_shim.cache"]
 LAZY += ["statekeep.repositories.memory", "statekeep.repositories.valkey"]
 
 
+def test_submodules_are_there_without_an_import_of_their_own() -> None:
+    python("""
+import statekeep.langgraph_shim
+assert statekeep.langgraph_shim.store.valkey.ValkeyStore is statekeep.langgraph_shim.ValkeyStore
+assert statekeep.langgraph_shim.cache.base.RepositoryCache is statekeep.langgraph_shim.RepositoryCache
+assert statekeep.langgraph_shim.checkpoint.valkey.ValkeySaver is statekeep.langgraph_shim.ValkeySaver
+assert statekeep.langgraph_shim.serializers.StrictSerializer is statekeep.langgraph_shim.StrictSerializer
+assert statekeep.copy is statekeep.repositories.copy.copy
+""")
+
+
 @pytest.mark.parametrize("package", LAZY)
 def test_public_names_come_when_they_are_asked_for(package: str) -> None:
     program = f"""
