@@ -20,6 +20,8 @@ from .item_backend import ItemBackend
 from .items import AsyncItemRepository, ItemRepository
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
+from .records.known_values import BYTES as VALUE_CACHE
+from .validation import count
 
 PREFIX: Final = "statekeep"
 MEMORY: Final = "memory:"
@@ -163,6 +165,7 @@ class _Request:
     ttl: float | None
     refresh_on_read: bool
     index: VectorIndex | Any
+    value_cache: int
     clock: Callable[[], float] | None
     options: Mapping[str, Any]
 
@@ -207,7 +210,7 @@ def _open_valkey(request: _Request) -> Backends:
     client = open_client(request.url, **request.options)
     try:
         return Backends(
-            ValkeyCheckpoints(client, **life, refresh_on_read=request.refresh_on_read),
+            ValkeyCheckpoints(client, **life, refresh_on_read=request.refresh_on_read, value_cache=request.value_cache),
             ValkeyItems(client, **life, refresh_on_read=request.refresh_on_read, index=request.index),
             ValkeyCacheEntries(client, **life),
         )
@@ -219,7 +222,7 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_both
 
-    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE})
+    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "value_cache": _OF_NO_USE})
     if isinstance(request.index, VectorIndex):
         _without_effect("agentcore://", "embed of index", "the service embeds by itself; the fields count")
     if request.ttl is not None:
@@ -236,6 +239,7 @@ def _open_bedrock_sessions(request: _Request) -> Backends:
         "ttl": "a session lives for 30 days",
         "refresh_on_read": _OF_NO_USE,
         "index": _OF_NO_USE,
+        "value_cache": _OF_NO_USE,
     }
     return Backends(open_url(request.url, **_aws_options(request, "bedrock-sessions://", useless)))
 
@@ -274,7 +278,13 @@ def _aws_options(request: _Request, scheme: str, useless: Mapping[str, str]) -> 
     return options
 
 
-_DEFAULTS: Final[Mapping[str, Any]] = {"prefix": PREFIX, "ttl": None, "refresh_on_read": False, "index": None}
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "prefix": PREFIX,
+    "ttl": None,
+    "refresh_on_read": False,
+    "index": None,
+    "value_cache": VALUE_CACHE,
+}
 
 _OF_VALKEY: Final = ValkeyOptions.__optional_keys__ - {"client"}
 
@@ -316,6 +326,7 @@ def _open(
     ttl: float | None,
     refresh_on_read: bool,
     index: VectorIndex | Mapping[str, Any] | None,
+    value_cache: int,
     clock: Callable[[], float] | None,
     options: Mapping[str, Any],
 ) -> Backends:
@@ -331,7 +342,8 @@ def _open(
         raise InvalidInput("clock goes with memory: only; a server has its own", field="clock")
     if opener is not _open_agentcore or (isinstance(index, Mapping) and "embed" in index):
         index = VectorIndex.of(index)
-    request = _Request(url, prefix, ttl, refresh_on_read, index, clock, options)
+    count("value_cache", value_cache)
+    request = _Request(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
     return opener(request)
 
 
@@ -352,6 +364,7 @@ def connect(
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
+    value_cache: int = VALUE_CACHE,
     clock: Callable[[], float] | None = None,
     check: bool = False,
     encrypt_metadata: Encrypt = False,
@@ -374,6 +387,8 @@ def connect(
         refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping. With
             ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
+        value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey stores and sends
+            what is new in them; 0 stores and sends them whole.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
         check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
         encrypt_metadata: encrypt the metadata of checkpoints: ``True``, or a list of names that stay readable, by which
@@ -396,7 +411,7 @@ def connect(
         ...     list(keep.checkpoints.list())
         []
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
     keep = Connection(_encrypting(backends, encrypt_metadata, metadata_serializer))
     if check:
         with closing_on_error(keep.close):
@@ -411,6 +426,7 @@ def aconnect(
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
+    value_cache: int = VALUE_CACHE,
     clock: Callable[[], float] | None = None,
     check: bool = False,
     encrypt_metadata: Encrypt = False,
@@ -431,5 +447,5 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
     return AsyncConnection(_encrypting(backends, encrypt_metadata, metadata_serializer), check=check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 import valkey
+from langgraph.checkpoint.base import empty_checkpoint
 
-from statekeep import Channel, Checkpoint, Payload, PrunePolicy
+from statekeep import Channel, Checkpoint, Payload, PrunePolicy, connect
 from statekeep.domain import CorruptRecord, InvalidInput, MissingChannels
+from statekeep.langgraph_shim import AgentCoreValkeySaver, AsyncValkeySaver, ValkeySaver
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.testing.servers import ValkeyServer
@@ -233,3 +236,39 @@ def test_no_cache_no_pieces(proxy: CountingProxy, client: Any, prefix: str) -> N
     assert not pieces_at(client, prefix)
     with pytest.raises(InvalidInput, match="value_cache"):
         open_at(proxy.port, prefix, value_cache=-1)
+
+
+@pytest.mark.parametrize("value_cache", [0, 1_000_000])
+def test_a_connection_has_the_cache_it_is_given(
+    valkey_server: ValkeyServer, client: Any, prefix: str, value_cache: int
+) -> None:
+    with connect(valkey_server.url, prefix=prefix, value_cache=value_cache) as keep:
+        for checkpoint in chat(5, KB):
+            keep.checkpoints.put(checkpoint)
+    assert bool(pieces_at(client, prefix)) == bool(value_cache)
+    for url in (valkey_server.url, "memory:"):
+        with pytest.raises(InvalidInput, match="value_cache"):
+            connect(url, value_cache=-1)
+
+
+@pytest.mark.parametrize("value_cache", [0, 1_000_000])
+@pytest.mark.parametrize("kind", [ValkeySaver, AsyncValkeySaver, AgentCoreValkeySaver])
+def test_a_saver_has_the_cache_it_is_given(
+    kind: Any, valkey_server: ValkeyServer, client: Any, prefix: str, value_cache: int
+) -> None:
+    saver = kind.from_conn_string(valkey_server.url, prefix=prefix, value_cache=value_cache)
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "actor_id": "ada"}}
+    texts: list[str] = []
+    for version in range(1, 6):
+        texts.append("".join(map(chr, range(33 * version, 33 * version + 1000))))
+        checkpoint = empty_checkpoint() | {"channel_values": {"a": texts}, "channel_versions": {"a": version}}
+        config = saver.put(config, checkpoint, {}, {"a": version})
+        config["configurable"]["actor_id"] = "ada"
+    asyncio.run(saver.aclose())
+    [values] = client.scan_iter(f"{prefix}:*channel-values:*")
+    assert any(name.startswith(b"=") for name in client.hkeys(values)) == bool(value_cache)
+
+
+def test_actors_share_one_cache(valkey_server: ValkeyServer, prefix: str) -> None:
+    with AgentCoreValkeySaver.from_conn_string(valkey_server.url, prefix=prefix) as saver:
+        assert saver._backend_of("ada").value_cache is saver._backend_of("bob").value_cache

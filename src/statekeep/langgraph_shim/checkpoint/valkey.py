@@ -9,6 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.memory import MemoryCheckpoints
 from ...repositories.options import ValkeyOptions
+from ...repositories.records.known_values import BYTES as VALUE_CACHE
 from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..clients import carrier, opened
@@ -33,12 +34,14 @@ class _Valkey(Saver):
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
+        value_cache: int = VALUE_CACHE,
     ) -> None:
         backend: MemoryCheckpoints | ValkeyCheckpoints
         if isinstance(client, MemoryCheckpoints):
             backend = client
         else:
             settings: Any = {"prefix": prefix, "ttl": ttl, "refresh_on_read": refresh_on_read}
+            settings["value_cache"] = value_cache
             backend = ValkeyCheckpoints(carrier(client, deadline), **settings)
         Saver.__init__(self, backend, serde, strict, encrypt_metadata, max_checkpoints)
         self.client = client
@@ -56,6 +59,7 @@ class _Valkey(Saver):
         refresh_on_read: bool = False,
         encrypt_metadata: Encrypt = False,
         max_checkpoints: int | None = None,
+        value_cache: int = VALUE_CACHE,
         check: bool = False,
         **options: Unpack[ValkeyOptions],
     ) -> Self:
@@ -80,6 +84,8 @@ class _Valkey(Saver):
             max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``;
                 ``None`` for all. A thread is pruned by some of its puts, so for a while it may have twice as many, or
                 ten more.
+            value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in
+                them; 0 stores and sends them whole.
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
@@ -101,6 +107,7 @@ class _Valkey(Saver):
                 refresh_on_read=refresh_on_read,
                 encrypt_metadata=encrypt_metadata,
                 max_checkpoints=max_checkpoints,
+                value_cache=value_cache,
             ),
             conn_string,
             lambda: MemoryCheckpoints(ttl=ttl_seconds, refresh_on_read=refresh_on_read),
@@ -121,6 +128,7 @@ class _Valkey(Saver):
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
+        value_cache: int = VALUE_CACHE,
     ) -> Self:
         """Make a saver over a connection pool of valkey-py, sync or async.
 
@@ -139,6 +147,8 @@ class _Valkey(Saver):
             max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``;
                 ``None`` for all. A thread is pruned by some of its puts, so for a while it may have twice as many, or
                 ten more.
+            value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in
+                them; 0 stores and sends them whole.
             deadline: seconds for which a failing request is tried again.
 
         Raises:
@@ -155,6 +165,7 @@ class _Valkey(Saver):
             refresh_on_read=refresh_on_read,
             encrypt_metadata=encrypt_metadata,
             max_checkpoints=max_checkpoints,
+            value_cache=value_cache,
         )
 
 
@@ -178,6 +189,8 @@ class ValkeySaver(_Valkey, RepositorySaver):
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
             all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
+        value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in them; 0
+            stores and sends them whole.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:
@@ -220,6 +233,8 @@ class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
             :class:`~statekeep.repositories.encrypted_metadata.EncryptedMetadata`.
         max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
             all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
+        value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in them; 0
+            stores and sends them whole.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:

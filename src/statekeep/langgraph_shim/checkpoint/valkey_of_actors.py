@@ -10,6 +10,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ...domain import InvalidInput
 from ...repositories.encrypted_metadata import Encrypt
+from ...repositories.records.known_values import BYTES as VALUE_CACHE
 from ...repositories.valkey import ValkeyCheckpoints
 from ...repositories.valkey.keys import encode_part
 from ..serializers import Strict
@@ -59,6 +60,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         encrypt_metadata: Encrypt = False,
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
+        value_cache: int = VALUE_CACHE,
         **options: Any,
     ) -> None:
         for name in options:
@@ -75,6 +77,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             encrypt_metadata=encrypt_metadata,
             deadline=deadline,
             max_checkpoints=max_checkpoints,
+            value_cache=value_cache,
         )
         self._prefix = prefix
 
@@ -93,6 +96,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             prefix=f"{self._prefix}:actor:{encode_part(actor_id)}",
             ttl=all_actors.ttl,
             refresh_on_read=all_actors.refresh_on_read,
+            value_cache=all_actors.value_cache,
         )
 
     def _at(self, config: Any) -> Self:

@@ -29,7 +29,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         ttl: seconds that a checkpoint or pending write lives after it was put, fractions allowed; ``None`` for ever.
         refresh_on_read: ``get`` starts the TTL anew, for what it reads.
         value_cache: bytes of long values that were read or put here, of which new versions are put together; 0 stores
-            and sends all values whole.
+            and sends all values whole. Or what another backend of the same server has, to share it.
 
     Raises:
         InvalidInput: an argument is wrong.
@@ -58,7 +58,7 @@ class ValkeyCheckpoints(ValkeyBackend):
         prefix: str = "statekeep",
         ttl: float | None = None,
         refresh_on_read: bool = False,
-        value_cache: int = BYTES,
+        value_cache: int | KnownValues = BYTES,
     ) -> None:
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
@@ -68,8 +68,15 @@ class ValkeyCheckpoints(ValkeyBackend):
             refresh_on_read=self.refresh_on_read,
             cluster=client.cluster,
             recent_ids=RecentIds(listing.PAGE),
-            known_values=KnownValues(count("value_cache", value_cache)),
+            known_values=(
+                value_cache if isinstance(value_cache, KnownValues) else KnownValues(count("value_cache", value_cache))
+            ),
         )
+
+    @property
+    def value_cache(self) -> KnownValues:
+        """The long values that were read or put here."""
+        return self._settings.known_values
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
         """Put in one script call.
