@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/python examples/file_digest.py $(FOLDER)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # One target per tool: `make -k check` runs all four even if the first one fails.
 check: check-lint check-format check-types check-layers

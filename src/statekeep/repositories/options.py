@@ -127,6 +127,7 @@ class ConnectOptions(_ValkeyOptions, total=False):
     renewal: float
     progress: Callable[[Any], None] | None
     event_expiry_days: int
+    hierarchical_search: bool
     session: Any
     region_name: str | None
     credentials_profile_name: str | None

@@ -116,12 +116,29 @@ def test_the_common_options_of_agentcore(caplog: pytest.LogCaptureFixture) -> No
     with all_notices(), statekeep.connect(url, **COMMON) as keep:
         backend: Any = keep.checkpoints.backend
         config = backend._client._client.meta.config
-        statekeep.connect(url, ttl=1).close()
+        statekeep.connect(url, ttl=1, value_cache=0).close()
     assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (2, 1, 4)
     said = [record.message for record in caplog.records if record.name == "statekeep.aws"]
     why = "events live as long as the memory's eventExpiryDuration; items have it"
     assert f"ttl of checkpoints has no effect with agentcore://: {why}" in said
-    assert sorted(text.split()[0] for text in said) == ["client_name", "db", "deadline", "pool_timeout", "ttl"]
+    assert sorted(text.split()[0] for text in said) == [
+        "client_name",
+        "db",
+        "deadline",
+        "pool_timeout",
+        "ttl",
+        "value_cache",
+    ]
+
+
+def test_options_of_items_in_agentcore() -> None:
+    url = "agentcore://notes-Ab12Cd34Ef?region=us-west-2"
+    with statekeep.connect(url, hierarchical_search=False, index={"fields": ["text"]}, renewal=60) as keep:
+        backend: Any = keep.items.backend
+        assert (backend.hierarchical_search, backend.text_paths) == (False, ("text",))
+    with pytest.raises(InvalidInput, match="half of the life") as caught:
+        statekeep.connect(url, renewal=86_400, event_expiry_days=1)
+    assert caught.value.field == "renewal"
 
 
 def test_timeouts_in_a_config_of_the_user_win() -> None:

@@ -19,8 +19,8 @@ BackendT = TypeVar("BackendT", AgentCoreCheckpoints, AgentCoreItems)
 
 _PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
 _OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
-_OF_BOTH: Final = ("renewal", "event_expiry_days", "index")
-_OF_ITEMS: Final = (*_OF_BOTH, "ttl", "refresh_on_read", "hierarchical_search")
+_OF_ITEMS_ALONE: Final = ("event_expiry_days", "index", "hierarchical_search")
+_OF_ITEMS: Final = (*_OF_ITEMS_ALONE, "renewal", "ttl", "refresh_on_read")
 
 
 def open_checkpoints(memory_id: str, **options: Any) -> AgentCoreCheckpoints:
@@ -98,9 +98,9 @@ def open_both(
         InvalidInput: as :func:`open_url`, or an option of items is wrong.
         MissingDependency: boto3 is not installed.
     """
-    own = {name: options[name] for name in _OF_BOTH if name in options}
-    options.pop("event_expiry_days", None)
-    options.pop("index", None)
+    own = {name: options.pop(name) for name in _OF_ITEMS_ALONE if name in options}
+    if "renewal" in options:
+        own["renewal"] = options["renewal"]
     checkpoints = open_url(url, **options)
     client = checkpoints._client  # noqa: SLF001 - both are made here
     try:

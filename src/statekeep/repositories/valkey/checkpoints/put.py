@@ -108,11 +108,15 @@ def _split(
 
     Returns those that consist of pieces, and all long ones.
     """
+    in_pieces: dict[str, Value] = {}
     known: dict[str, Value] = {}
     for name, channel in channels.items():
         if channel.payload is not None and len(channel.payload.data) >= pieces.SHORTEST:
-            known[name] = settings.known_values.split(keys.values, encode_part(name), channel.payload.data)
-    return {name: value for name, value in known.items() if value.pieces}, known
+            value = settings.known_values.split(keys.values, encode_part(name), channel.payload.data)
+            known[name] = value
+            if value.pieces:
+                in_pieces[name] = value
+    return in_pieces, known
 
 
 def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:

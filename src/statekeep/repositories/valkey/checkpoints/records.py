@@ -152,19 +152,19 @@ def encode_channels(
         as_it_is: do not look for values of ``replayed`` channels.
     """
     letters, tokens, values = "", [], []
-    bodies: dict[str, bytes] = {}
+    sent: list[str | bytes] = []
     for name, channel in channels.items():
         tokens.append(token(name, channel.version))
         payload = channel.payload
         if payload is not None and (value := in_pieces.get(name)) is not None:
             letters += "&"
             values.append(encode_manifest(value, payload.encoding))
-            bodies.update(value.new)
+            for piece, data in value.new.items():
+                sent += (PIECE + piece, data)
             continue
         letters += _KINDS[channel.carry]
         if payload is not None:
             values.append(encode_value(payload))
-    sent = [part for name, body in bodies.items() for part in (PIECE + name, body)]
     return [letters.replace("?", "-") if as_it_is else letters, *tokens, *values, *sent]
 
 
