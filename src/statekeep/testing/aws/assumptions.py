@@ -197,7 +197,13 @@ AGENTCORE: Final = (
     ),
     Assumption("json-size", "A json payload has at most 100 KB.", "documentation", "MemoryJsonData"),
     Assumption("any-timestamp", "eventTimestamp may be any time since 1970, also in the future.", "guess", live=True),
-    Assumption("expiry", "Events vanish eventExpiryDuration days after their arrival (rules.expire_from).", "guess"),
+    Assumption(
+        "expiry",
+        "Events vanish eventExpiryDuration days after their arrival (rules.expire_from).",
+        "documentation",
+        "docs.aws.amazon.com/bedrock-agentcore/latest/devguide/memory-create-a-memory-store.html: applied per event at "
+        "write time",
+    ),
     Assumption(
         "empty-sessions-go",
         "A session without events is listed for a day, unless HAS_EVENTS is asked for.",
