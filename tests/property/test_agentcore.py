@@ -11,7 +11,7 @@ from botocore.config import Config
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import Channel, Checkpoint, Payload
+from statekeep.domain import Channel, Checkpoint, Payload, PendingWrite
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import CheckpointBackend, CheckpointRepository
@@ -20,13 +20,18 @@ from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, cut_after,
 from statekeep.testing.differences import Differences
 from statekeep.testing.machines.checkpoints import machine_for
 from statekeep.testing.tally import tally
-from tests.integration.agentcore.emulated import hurry
+from tests.integration.agentcore.emulated import clock_ahead, hurry
 from tests.small_pages import small_pages
 
 from .kinds import QUICK
 
-DECLARED = Differences(replayed_finds_parents_only=True, optional_stops_at_parent=True, forks_are_ambiguous=True)
-"""What this backend does not look for, as that would read a whole namespace at each put."""
+DECLARED = Differences(
+    replayed_finds_parents_only=True, optional_stops_at_parent=True, forks_are_ambiguous=True, writes_settle_late=True
+)
+"""What this backend does not look for, as that would read a whole namespace at each put.
+
+And of pending writes the earliest by its stamp stays, which may arrive as the last.
+"""
 
 PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})
 
@@ -126,3 +131,18 @@ def test_which_value_of_forks_is_found_is_open(agentcore: CheckpointRepository, 
         put(keep, "3", Channel.earlier(1), "1")
         put(keep, "1", Channel.of(1, payload("z")))
         assert put(keep, "4", Channel.earlier(1)).payload == payload(found)
+
+
+def test_a_reader_may_see_a_write_that_does_not_stay(
+    agentcore: CheckpointRepository, memory: CheckpointRepository
+) -> None:
+    assert DECLARED.writes_settle_late
+    backend: Any = agentcore.backend
+    other = CheckpointRepository(AgentCoreCheckpoints(backend._client, backend.memory_id))
+    for keep, later, found in ((memory, memory, "x"), (agentcore, other, "y")):
+        keep.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        with clock_ahead(60):  # as if it had been written a while later, and came first
+            keep.put_writes("t", "1", [PendingWrite(task_id="a", idx=0, channel="c", payload=payload("x"))])
+        assert [write.payload for write in keep.get("t").pending_writes] == [payload("x")]  # type: ignore[union-attr]
+        later.put_writes("t", "1", [PendingWrite(task_id="a", idx=0, channel="c", payload=payload("y"))])
+        assert [write.payload for write in keep.get("t").pending_writes] == [payload(found)]  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import Channel, Checkpoint, Payload, Unsupported
+from statekeep.domain import Channel, Checkpoint, Payload, PendingWrite, Unsupported
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.checkpoints import CheckpointBackend, CheckpointRepository
@@ -19,7 +19,7 @@ from statekeep.testing.aws import AwsEmulator, Fault, SessionRules, cut_after, t
 from statekeep.testing.differences import Differences
 from statekeep.testing.machines.checkpoints import machine_for
 from statekeep.testing.tally import tally, uncounted
-from tests.integration.agentcore.emulated import PATIENT, hurry
+from tests.integration.agentcore.emulated import PATIENT, clock_ahead, hurry
 from tests.integration.bedrock.named import NamedThreads
 
 from .kinds import QUICK
@@ -28,12 +28,13 @@ DECLARED = Differences(
     replayed_finds_parents_only=True,
     optional_stops_at_parent=True,
     forks_are_ambiguous=True,
+    writes_settle_late=True,
     prunes_whole_threads_only=True,
     unsupported={"delete_runs"},
 )
 """The service deletes no steps, but whole sessions. And each step is a call to read, so that a put that looks for a
 value beyond its parent's would take up to 1,000: channels that need no value do without. Which fork stored a value
-first is not kept.
+first is not kept. Of pending writes the earliest by its stamp stays, which may arrive as the last.
 """
 
 WORLDS: dict[str, tuple[str, SessionRules, list[Fault]]] = {
@@ -150,3 +151,18 @@ def test_the_machine_notices_a_backend_that_prunes_nevertheless() -> None:
     )
     with uncounted(), pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=settings(derandomize=True, database=None, phases=[Phase.generate]))
+
+
+def test_a_reader_may_see_a_write_that_does_not_stay(
+    sessions: CheckpointRepository, memory: CheckpointRepository
+) -> None:
+    assert DECLARED.writes_settle_late
+    named: Any = sessions.backend
+    other = NamedThreads(BedrockSessionCheckpoints(named.backend._client), named.sessions)
+    for keep, later, found in ((memory, memory, "x"), (sessions, CheckpointRepository(other), "y")):
+        keep.put(Checkpoint(thread_id="t", checkpoint_id="1"))
+        with clock_ahead(60):  # as if it had been written a while later, and came first
+            keep.put_writes("t", "1", [PendingWrite(task_id="a", idx=0, channel="c", payload=payload("x"))])
+        assert [write.payload for write in keep.get("t").pending_writes] == [payload("x")]  # type: ignore[union-attr]
+        later.put_writes("t", "1", [PendingWrite(task_id="a", idx=0, channel="c", payload=payload("y"))])
+        assert [write.payload for write in keep.get("t").pending_writes] == [payload(found)]  # type: ignore[union-attr]

@@ -32,7 +32,8 @@ class Differences:
 
     A state machine takes these for right, and no others.
 
-    Each of them is defined, so that it is compared like everything else, but for ``forks_are_ambiguous``.
+    Each of them is defined, so that it is compared like everything else, but for ``forks_are_ambiguous`` and
+    ``writes_settle_late``.
 
     Attributes:
         replayed_finds_parents_only: a ``replayed`` channel gets a value only if the parent stored one under its
@@ -41,6 +42,8 @@ class Differences:
             without a value, though others stored one.
         forks_are_ambiguous: where forks stored several values under one version, ``earlier`` without a parent that has
             the version may find any of them.
+        writes_settle_late: of pending writes for one index of a task that are put at the same time, a reader may see
+            one that does not stay.
         prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep`` it raises
             :class:`~statekeep.Unsupported`, and changes nothing.
         batches_are_not_atomic: a batch of items is not done as a whole, but each item's operations are; one with
@@ -69,6 +72,7 @@ class Differences:
     replayed_finds_parents_only: bool = False
     optional_stops_at_parent: bool = False
     forks_are_ambiguous: bool = False
+    writes_settle_late: bool = False
     prunes_whole_threads_only: bool = False
     batches_are_not_atomic: bool = False
     unsupported: frozenset[str] = field(default=frozenset(), converter=_names)

@@ -18,12 +18,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
 from ..domain import CacheEntry, GetItem, Item, SavedCheckpoint, SearchItem, Thread
-from ..domain.items import DeleteItem, PutItem
+from ..domain.items import DeleteItem, Namespace, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
 __all__ = ["paired"]
@@ -41,13 +42,14 @@ class _Step:
 
 @define
 class _Replay:
-    """Names that differ in the other backend.
+    """Names and times that differ in the other backend.
 
-    These are keys that ``append`` made, and threads, which have times.
+    These are keys that ``append`` made, threads, and when items that are expected were created.
     """
 
     keys: dict[str, str] = field(factory=dict)
     threads: dict[str, Thread] = field(factory=dict)
+    births: dict[tuple[Namespace, str, datetime], datetime] = field(factory=dict)
 
     def translated(self, value: Any) -> Any:
         """Return an argument as it is for the other backend."""
@@ -55,8 +57,14 @@ class _Replay:
             return self.keys.get(value, value)
         if isinstance(value, Thread):
             return self.threads.get(value.thread_id, value)
+        if isinstance(value, Item):
+            born = self.births.get((value.namespace, value.key, value.created_at), value.created_at)
+            return value.model_copy(update={"key": self.keys.get(value.key, value.key), "created_at": born})
         if isinstance(value, (GetItem, PutItem, DeleteItem)):
-            return value.model_copy(update={"key": self.keys.get(value.key, value.key)})
+            changes = {"key": self.keys.get(value.key, value.key)}
+            if not isinstance(value, GetItem):
+                changes["expected"] = self.translated(value.expected)
+            return value.model_copy(update=changes)
         return [self.translated(item) for item in value] if isinstance(value, list) else value
 
     def learn(self, step: _Step, result: Any) -> None:
@@ -64,6 +72,15 @@ class _Replay:
             self.keys.update(zip(step.answer.result, result, strict=True))
         if step.name == "list_threads":
             self.threads.update((thread.thread_id, thread) for thread in result)
+        theirs = {(item.namespace, item.key): item.created_at for item in _items(result)}
+        for item in _items(step.answer.result):
+            born = theirs.get((item.namespace, self.keys.get(item.key, item.key)))
+            if born is not None:
+                self.births[item.namespace, item.key, item.created_at] = born
+
+
+def _items(result: Any) -> list[Item]:
+    return [item for item in (result if isinstance(result, list) else [result]) if isinstance(item, Item)]
 
 
 def _form(value: Any, keys: Mapping[str, str]) -> Any:
@@ -91,6 +108,8 @@ def _form(value: Any, keys: Mapping[str, str]) -> Any:
 def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
     if answer.error is not None:
         return type(answer.error)
+    if step.name == "setup":
+        return None  # it says how a backend searches, and each does in its own way
     if step.name == "append":
         return len(answer.result)
     found = _form(answer.result, keys)

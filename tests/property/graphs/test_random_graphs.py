@@ -28,10 +28,10 @@ from .plans import PLANS, Node, Plan
 from .savers import KINDS, DelayedSaver, Open, Storages, storages
 from .scripts import CLOSING, SCRIPTS, Action, Player
 
-SHARES = {"memory": 0.75, "agentcore": 0.25, "sessions": 0.25}
+SHARES = {"memory": 0.5, "agentcore": 0.1, "sessions": 0.1}
 """Examples of a kind, as a part of the profile's number."""
 
-SHARE = 0.3
+SHARE = 0.2
 """Of the other kinds."""
 
 

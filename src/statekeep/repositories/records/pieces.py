@@ -47,7 +47,7 @@ def name_of(data: bytes) -> str:
     """Return the name of a piece: 20 letters, digits, ``-`` and ``_``.
 
     >>> name_of(b"tea")
-    'JpkT3iJ-YYuAZJkNhGf4'
+    '_HfusJ0PbmmSpaLEzo6g'
     """
     return urlsafe_b64encode(blake2b(data, digest_size=_DIGEST).digest()).decode()
 
