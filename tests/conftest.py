@@ -21,7 +21,7 @@ from .integration.faults.tally import summary  # noqa: E402
 
 # quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers
-settings.register_profile("quick", max_examples=20, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile("quick", max_examples=12, deadline=None, suppress_health_check=_SLOW_IS_FINE)
 settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW_IS_FINE)
 settings.register_profile(
     "nightly", max_examples=2000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW_IS_FINE
@@ -86,24 +86,20 @@ def prefix() -> str:
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
-# By client of a cluster, or kind of emulated service: the face that is left out in quick runs, or both.
-_LEFT_OUT = {
-    "glide-cluster": "async",
-    "valkey-py-cluster": "blocking",
-    "plain": "blocking",
-    "small pages": "",
-    "faults": "async",
-}
+# By client of a cluster: the face that is left out in quick runs.
+_LEFT_OUT = {"glide-cluster": "async", "valkey-py-cluster": "blocking"}
 
 
 # Modules of which quick runs take one kind of service and one face, and modules that wait for most of their time.
-_ONCE = ("test_agentcore_item_contract.py", "test_session_contract.py")
+_ONCE = ("test_agentcore_contract.py", "test_agentcore_item_contract.py", "test_session_contract.py")
 _PATIENT = ("test_repeated_requests.py", "test_standing_still.py")
 
 
 def _is_left_out(nodeid: str) -> bool:
     module, _, values = nodeid.partition("[")
     name = module.partition("::")[0].rpartition("/")[2]
+    if name == "test_conformance.py" and values.startswith(("agentcore, ", "sessions, ")) and ", plain-" not in values:
+        return True
     if name in _PATIENT or (name in _ONCE and values and not values.startswith("plain-async")):
         return True
     return "_contract.py" in nodeid and any(

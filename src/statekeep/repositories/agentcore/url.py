@@ -98,7 +98,7 @@ def open_both(
         InvalidInput: as :func:`open_url`, or an option of items is wrong.
         MissingDependency: boto3 is not installed.
     """
-    own = {name: options.pop(name) for name in _OF_ITEMS_ALONE if name in options}
+    own: dict[str, Any] = {name: options.pop(name) for name in _OF_ITEMS_ALONE if name in options}
     if "renewal" in options:
         own["renewal"] = options["renewal"]
     checkpoints = open_url(url, **options)
