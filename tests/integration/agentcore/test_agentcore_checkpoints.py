@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.config import Config
 
 from statekeep.domain import (
     Channel,
@@ -39,31 +38,13 @@ from statekeep.repositories.operation import run
 from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, slow
 
-from .emulated import Memory, clock_ahead, hold_the_first
-
-ONCE = Config(retries={"total_max_attempts": 1})
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsEmulator]:
-    with AwsEmulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def boto_client(aws: AwsEmulator) -> Any:
-    return aws.client("bedrock-agentcore", config=ONCE)
+from .emulated import ONE_ATTEMPT, Memory, clock_ahead, hold_the_first
 
 
 @pytest.fixture(autouse=True)
 def healthy(aws: AwsEmulator) -> Iterator[None]:
     yield
     aws.faults = []
-
-
-@pytest.fixture
-def memory(aws: AwsEmulator) -> Memory:
-    return Memory(aws, aws.agentcore.create_memory())
 
 
 Open = Callable[..., CheckpointRepository]
@@ -318,7 +299,7 @@ def test_what_is_listed_is_said_again_each_day(aws: AwsEmulator, connect: Open, 
 def test_pending_writes_of_parallel_tasks_share_events() -> None:
     """The service takes ten events a second for one session."""
     with AwsEmulator(agentcore=AgentCoreRules(quotas=True)) as aws:
-        boto_client = aws.client("bedrock-agentcore", config=ONCE)
+        boto_client = aws.client("bedrock-agentcore", config=ONE_ATTEMPT)
         client = open_client("bedrock-agentcore", client=boto_client)
         backend = AgentCoreCheckpoints(client, aws.memory_id, grace=0)
         keep = CheckpointRepository(backend)
@@ -363,7 +344,7 @@ def test_pending_writes_of_parallel_tasks_share_events() -> None:
 
 def test_new_namespaces_of_parallel_tasks_share_events_of_their_list() -> None:
     with AwsEmulator(agentcore=AgentCoreRules(quotas=True)) as aws:
-        boto_client = aws.client("bedrock-agentcore", config=ONCE)
+        boto_client = aws.client("bedrock-agentcore", config=ONE_ATTEMPT)
         client = open_client("bedrock-agentcore", client=boto_client)
         backend = AgentCoreCheckpoints(client, aws.memory_id, actor_id="ada")
         keep = CheckpointRepository(backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -37,22 +37,6 @@ UNKNOWN = "mem-00000000-0000-4000-8000-000000000000"
 N = ("users", "ada")
 INDEX = {"fields": ["text"]}
 PARTS = {"fields": ["[*]"]}
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsEmulator]:
-    with AwsEmulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def boto_client(aws: AwsEmulator) -> Any:
-    return aws.client("bedrock-agentcore", config=ONE_ATTEMPT)
-
-
-@pytest.fixture
-def memory(aws: AwsEmulator) -> Memory:
-    return Memory(aws, aws.agentcore.create_memory())
 
 
 @pytest.fixture

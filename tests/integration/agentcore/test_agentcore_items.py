@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.config import Config
 
 from statekeep import copy as copy_all
 from statekeep.domain import (
@@ -41,24 +40,7 @@ from .emulated import PATIENT, Memory, ahead, cost, hold_the_first, hurry
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
-ONCE = Config(retries={"total_max_attempts": 1})
 N = ("users", "ada")
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsEmulator]:
-    with AwsEmulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def boto_client(aws: AwsEmulator) -> Any:
-    return aws.client("bedrock-agentcore", config=ONCE)
-
-
-@pytest.fixture
-def memory(aws: AwsEmulator) -> Memory:
-    return Memory(aws, aws.agentcore.create_memory())
 
 
 Open = Callable[..., ItemRepository]
