@@ -22,6 +22,7 @@ from statekeep.testing.machines.checkpoints import machine_for
 from statekeep.testing.tally import tally
 from tests.integration.agentcore.emulated import clock_ahead, hurry
 from tests.small_pages import small_pages
+from tests.small_pieces import small_pieces
 
 from .kinds import QUICK
 
@@ -49,12 +50,12 @@ def test_agentcore_and_oracle_agree(world: str, monkeypatch: pytest.MonkeyPatch)
     hurry(monkeypatch)
     face, rules, faults = WORLDS[world]
     pages = small_pages() if "small" in world else nullcontext()
-    with pages, AwsEmulator(agentcore=rules, faults=faults) as aws:
+    with pages, small_pieces(size=700), AwsEmulator(agentcore=rules, faults=faults) as aws:
         boto_client = aws.client("bedrock-agentcore", config=PATIENT)
 
         def made() -> AgentCoreCheckpoints:
             client = open_client("bedrock-agentcore", client=boto_client)
-            return AgentCoreCheckpoints(client, aws.agentcore.create_memory(), inline=1000, grace=0)
+            return AgentCoreCheckpoints(client, aws.agentcore.create_memory(), inline=1, grace=0)
 
         @contextmanager
         def opened() -> Iterator[CheckpointBackend]:

@@ -222,13 +222,14 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_both
 
-    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "value_cache": _OF_NO_USE})
+    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE})
     if isinstance(request.index, VectorIndex):
         _without_effect("agentcore://", "embed of index", "the service embeds by itself; the fields count")
     if request.ttl is not None:
         why = "events live as long as the memory's eventExpiryDuration; items have it"
         _without_effect("agentcore://", "ttl of checkpoints", why)
-    return Backends(*open_both(request.url, request.ttl, request.refresh_on_read, index=request.index, **options))
+    options |= {"index": request.index, "value_cache": request.value_cache}
+    return Backends(*open_both(request.url, request.ttl, request.refresh_on_read, **options))
 
 
 def _open_bedrock_sessions(request: _Request) -> Backends:
@@ -387,8 +388,8 @@ def connect(
         refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping. With
             ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
-        value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey stores and sends
-            what is new in them; 0 stores and sends them whole.
+        value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey or AgentCore
+            stores and sends what is new in them; 0 stores and sends them whole.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
         check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
         encrypt_metadata: encrypt the metadata of checkpoints: ``True``, or a list of names that stay readable, by which

@@ -116,7 +116,9 @@ def test_the_common_options_of_agentcore(caplog: pytest.LogCaptureFixture) -> No
     with all_notices(), statekeep.connect(url, **COMMON) as keep:
         backend: Any = keep.checkpoints.backend
         config = backend._client._client.meta.config
-        statekeep.connect(url, ttl=1, value_cache=0).close()
+        with statekeep.connect(url, ttl=1, value_cache=7) as keep:
+            backend = keep.checkpoints.backend
+            assert backend._settings.known_values._limit == 7
     assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (2, 1, 4)
     said = [record.message for record in caplog.records if record.name == "statekeep.aws"]
     why = "events live as long as the memory's eventExpiryDuration; items have it"
@@ -127,7 +129,6 @@ def test_the_common_options_of_agentcore(caplog: pytest.LogCaptureFixture) -> No
         "deadline",
         "pool_timeout",
         "ttl",
-        "value_cache",
     ]
 
 

@@ -55,10 +55,12 @@ class AgentCoreMemorySaver(SaverOfActors):
         max_checkpoints: how many checkpoints of each namespace of a thread stay, by the rules of ``prune``; ``None``:
             all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more. The
             service deletes 20 events a second, so a put that prunes takes seconds.
-        **options: ``grace`` and ``renewal`` of :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints`; how to
-            reach the service: ``region_name``, ``credentials_profile_name``, ``aws_access_key_id``,
-            ``aws_secret_access_key``, ``aws_session_token`` (text or ``SecretStr``), ``endpoint_url``, ``verify``,
-            ``config`` (of botocore), ``session`` (of boto3), or a ready ``client``, which is never closed; see
+        **options: ``value_cache``, the bytes of long values that this process keeps for all actors, so that a put
+            stores and sends what is new in them (0 stores and sends them whole), ``grace`` and ``renewal``, as of
+            :class:`~statekeep.repositories.agentcore.AgentCoreCheckpoints`; how to reach the service: ``region_name``,
+            ``credentials_profile_name``, ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_session_token``
+            (text or ``SecretStr``), ``endpoint_url``, ``verify``, ``config`` (of botocore), ``session`` (of boto3), or
+            a ready ``client``, which is never closed; see
             :class:`~statekeep.repositories.aws.AwsSettings`. Those of langgraph-checkpoint-aws that have no use here
             are accepted; the logger ``statekeep.aws`` says once what is done instead.
 

@@ -57,13 +57,15 @@ def ancestors(
             if name not in seeds and channel is not None and channel.carry is ValueSource.VALUE:
                 seeds[name] = channel
         current = step.head.parent_id
-    values = yield from read_values(settings, place, [(namespace, name, channel) for name, channel in seeds.items()])
+    found_values = yield from read_values(
+        settings, place, [(namespace, name, channel) for name, channel in seeds.items()]
+    )
     return {
         name: history(
             chain,
             name,
             seeds.get(name),
-            None if name not in seeds else values.get(seeds[name].value or "", seeds[name].payload),
+            None if name not in seeds else found_values.values.get(seeds[name].value or "", seeds[name].payload),
         )
         for name in channels
     }

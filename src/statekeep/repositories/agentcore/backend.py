@@ -25,6 +25,7 @@ from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
 from ..checkpoints import Supply
 from ..operation import Operation, Page
+from ..records.known_values import BYTES, KnownValues
 from ..records.local_cache import Recent
 from ..validation import LONGEST_TTL, count, seconds, text
 from . import ancestors, get, listing, put
@@ -57,6 +58,8 @@ class AgentCoreCheckpoints:
         grace: seconds for which a deletion takes a checkpoint that is half there for one whose ``put`` is under way.
         renewal: seconds after which a value that a new checkpoint uses is stored again, with what the lists say of
             the thread: the memory deletes events when they are as old as its ``eventExpiryDuration``.
+        value_cache: bytes of long values that were read or put here, of which new versions are put together; 0 stores
+            all of them whole.
         progress: called while deletions go on, which take a call for each event.
 
     Raises:
@@ -83,6 +86,7 @@ class AgentCoreCheckpoints:
         inline: int = INLINE,
         grace: float = GRACE,
         renewal: float = RENEWAL,
+        value_cache: int = BYTES,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         nanoseconds = {
@@ -99,6 +103,7 @@ class AgentCoreCheckpoints:
             actor=self.actor_id,
             inline=count("inline", inline),
             recent=Recent(),
+            known_values=KnownValues(count("value_cache", value_cache)),
             progress=progress,
             **nanoseconds,
         )

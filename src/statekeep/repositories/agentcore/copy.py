@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import evolve
 
-from ...domain import Payload
 from ...domain.ids import time_of
 from ..operation import Operation
-from ..records.checkpoints import Stored, StoredWrites, writes_record
-from .get import Settings, chunks, read_indexes, read_lanes, read_values
+from ..records.checkpoints import Head, Stored, StoredWrites, value_record, writes_record
+from ..records.piece_lanes import is_in_pieces
+from .get import FoundValues, Settings, chunks, read_indexes, read_lanes, read_values
 from .lanes import ABREAST
 from .layout import ThreadPlace, is_checkpoint
 from .put import commit, prepare
@@ -40,14 +42,23 @@ def _copy(settings: Settings, source: ThreadPlace, target: ThreadPlace, one: Sto
     if one.head is None:
         return
     head = evolve(one.head, stamp=stamp)
+    found = yield from _values(settings, source, head, sent)
+    values = {name: value_record(payload) for name, payload in found.values.items() if not is_in_pieces(name)}
+    lanes = {f"{lane}/{record.hash}": record for lane, one in found.lanes.items() for record in one.records}
+    values |= {name: record for name, record in lanes.items() if f"{head.namespace}/{name}" not in sent}
+    run_id = head.run_id
+    registration, _ = yield from look(settings, target, head, run_id)
+    yield from prepare(settings, target, head, run_id, values, registration)
+    yield from commit(settings, target, head, registration)
+    sent.update(f"{head.namespace}/{name}" for name in values)
+    sent.update(f"{head.namespace}/{lane}/{version}" for lane, one in found.lanes.items() for version in one.versions)
+
+
+def _values(settings: Settings, source: ThreadPlace, head: Head, sent: Collection[str]) -> Operation[FoundValues]:
+    """Read those values of a checkpoint that were not sent with another."""
     wanted = [
         (head.namespace, name, channel)
         for name, channel in head.channels.items()
         if channel.value is not None and f"{head.namespace}/{channel.value}" not in sent
     ]
-    values: dict[str, Payload] = yield from read_values(settings, source, wanted)
-    run_id = head.run_id
-    registration, _ = yield from look(settings, target, head, run_id)
-    yield from prepare(settings, target, head, run_id, values, registration)
-    yield from commit(settings, target, head, registration)
-    sent.update(f"{head.namespace}/{value}" for value in values)
+    return (yield from read_values(settings, source, wanted))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from secrets import token_hex
+from typing import Any
 
 from attrs import define, evolve
 
@@ -17,13 +19,16 @@ from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, too_late, with_sources
 from ..operation import Operation
 from ..records.checkpoints import Head
-from ..records.framing import Record, records
+from ..records.framing import Record, hash_of, records
+from ..records.piece_lanes import PieceLane, is_in_pieces, still_known
 from .get import Progress, Settings, chunks, read_heads, read_known, read_lanes
 from .ids import Lane
 from .index import Indexed, IndexReader, drain
 from .lanes import ABREAST
 from .layout import ThreadPlace, actors_lane, is_checkpoint, is_value, run_lane
+from .listed import ListedReader, read_on
 from .records import actor_of, actor_record, orphan_record, run_record, thread_of, update_record
+from .registry import note
 
 
 @define
@@ -58,6 +63,27 @@ class _Sweep:
             yield from self.settings.lanes.delete(last)
             self._report(len(some), len(first) + len(last))
 
+    def trim(self, lanes: Mapping[Lane, Collection[str]], live: Collection[str]) -> Operation[None]:
+        """Delete the dead versions of values in pieces, and keep what others need of them.
+
+        Args:
+            lanes: that have them, with their names.
+            live: the names of values that stay.
+        """
+        young = new_stamp() - self.settings.grace
+        for some in chunks(sorted(lanes), ABREAST):
+            found: dict[Lane, list[tuple[str, list[Any]]]] = {lane: [] for lane in some}
+            for lane, event_id, texts in (yield from self.settings.lanes.events(some)):
+                found[lane].append((event_id, texts))
+            dead: list[tuple[Lane, str]] = []
+            for lane, events in found.items():
+                whole, partial_ = records((text for _, texts in events for text in texts), str(lane))
+                needed = PieceLane.of(whole, str(lane)).needed(lanes[lane], live, young)
+                needed |= partial_ if needed else set()  # somebody may be appending it
+                dead += [(lane, event_id) for event_id, texts in events if needed.isdisjoint(map(hash_of, texts))]
+            yield from self.settings.lanes.delete(dead)
+            self._report(len(some), len(dead))
+
     def remove(self, events: Sequence[tuple[Lane, str]]) -> Operation[None]:
         """Delete some events of indexes or lists."""
         yield from self.settings.lanes.delete(events)
@@ -73,7 +99,7 @@ class _Sweep:
 def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
     """Delete all namespaces of a thread."""
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
-    settings.recent.forget(place.key)
+    settings.forget(place)
     listed = yield from read_known(settings, place)
     indexes = yield from _indexes(settings, place, {"", *listed.orders})
     entries = [entry for found in indexes.values() for one in found for entry in one.entries]
@@ -95,7 +121,7 @@ def delete_thread(settings: Settings, thread_id: str) -> Operation[None]:
         yield from sweep.clear([place.namespaces])
     # Those who put meanwhile, and found their entries missing, may have added them just before the lists were emptied.
     yield from settings.lanes.clear([place.listed(namespace) for namespace in indexes])
-    settings.recent.forget(place.key)
+    settings.forget(place)
 
 
 def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
@@ -243,10 +269,44 @@ def _remove(
                 dead_values.update(entry.values)
                 dead_events.append((place.index(namespace), event))
     dead_values -= live_values
-    sweep.expect(len(gone) + len(dead_values))
+    in_pieces: dict[Lane, list[str]] = {}
+    for value in filter(is_in_pieces, dead_values):
+        in_pieces.setdefault(place.value(namespace, value), []).append(value)
+    whole = {place.value(namespace, value) for value in dead_values if not is_in_pieces(value)}
+    if dead_values:
+        yield from _announce(sweep, place, namespace, live_values)
+    sweep.expect(len(gone) + len(whole) + len(in_pieces))
     yield from sweep.clear_checkpoints({place.checkpoint(namespace, id_) for id_ in gone})
-    yield from sweep.clear({place.value(namespace, value) for value in dead_values})
+    yield from sweep.clear(whole)
+    yield from sweep.trim(in_pieces, live_values)
     yield from sweep.remove(dead_events)
+
+
+def _announce(sweep: _Sweep, place: ThreadPlace, namespace: str, live: Collection[str]) -> Operation[None]:
+    """Let those who put know, before values are deleted that they may rely on.
+
+    Args:
+        sweep: the deletion.
+        place: the thread.
+        namespace: whose values go.
+        live: the names of those that stay.
+    """
+    settings, reader = sweep.settings, ListedReader(place.listed(namespace))
+    reply = yield reader.call(settings.lanes)
+    reader.take(reply)
+    listed = yield from read_on(settings.lanes, reader)
+    if listed.latest is None:
+        return  # a former version stored it, and nobody put anything since
+    name = token_hex(8)
+    yield from settings.lanes.append([note(place, namespace, listed, {}, new_stamp(), [name])])
+    # What was said before is said again.
+    yield from sweep.remove([(reader.lane, event_id) for event_id in reader.superseded])
+    where = place.known_at(namespace)
+    known = settings.known_values.at(where)
+    settings.known_values.forget(where)
+    for channel, value in known.items():
+        if (kept := still_known(value, live, listed.seen, name)) is not None:
+            settings.known_values.note(where, channel, kept)
 
 
 def _remember_update(
@@ -275,6 +335,8 @@ def _delete_namespace(
     values = set(filter(is_value, lanes))
     # The newest checkpoint says with which root checkpoint all of this goes, so it stays until the others are gone.
     last = place.checkpoint(namespace, max(heads))
+    if values:
+        yield from _announce(sweep, place, namespace, ())
     sweep.expect(len(lanes))
     yield from sweep.clear_checkpoints(lanes - values - {last})
     yield from sweep.clear(values)

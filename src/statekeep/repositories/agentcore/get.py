@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import frozen
@@ -11,12 +11,15 @@ from ...domain import CorruptRecord, Payload, SavedCheckpoint
 from ...domain.shown import shown
 from ..operation import Operation
 from ..records.checkpoints import Head, Stored, StoredChannel, stored, value_of
+from ..records.known_values import KnownValues
 from ..records.local_cache import Recent
+from ..records.piece_lanes import LaneValue, PieceLane, Seen, is_in_pieces, lane_of
+from ..records.pieces import Value
 from .ids import Lane
 from .index import Indexed, IndexReader, advance, drain, open_reader, skip_others
 from .lanes import PAGE, Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
-from .listed import learn
+from .listed import Listed, learn
 from .records import Known, actor_of, known
 
 ItemT = TypeVar("ItemT")
@@ -54,6 +57,7 @@ class Settings:
         actor: whose threads they are.
         inline: bytes up to which a channel value is stored within checkpoints.
         recent: recently met checkpoints and list entries.
+        known_values: recently met values, of which new versions are put together.
         grace: nanoseconds for which a checkpoint that is in the index only may be one whose put is under way.
         renewal: nanoseconds after which values that new checkpoints need are stored again.
         progress: called while deletions go on.
@@ -63,6 +67,7 @@ class Settings:
     actor: str
     inline: int
     recent: Recent
+    known_values: KnownValues
     grace: int
     renewal: int
     progress: Callable[[Progress], None] | None
@@ -70,6 +75,11 @@ class Settings:
     def place(self, thread_id: str) -> ThreadPlace:
         """Return the lanes of a thread."""
         return ThreadPlace(self.actor, thread_id)
+
+    def forget(self, place: ThreadPlace) -> None:
+        """Forget all that this process knows of a thread."""
+        self.recent.forget(place.key)
+        self.known_values.forget(place.known_at())
 
 
 def chunks(items: Sequence[ItemT], size: int = CHUNK) -> Iterator[Sequence[ItemT]]:
@@ -110,16 +120,32 @@ def read_heads(settings: Settings, place: ThreadPlace, namespace: str, ids: Sequ
     return found
 
 
+@frozen
+class FoundValues:
+    """Values that have lanes of their own.
+
+    Attributes:
+        values: by their names.
+        gone: the lanes and channels of those that are not there.
+        lanes: those that have values in pieces, by :func:`lane_of`.
+    """
+
+    values: dict[str, Payload]
+    gone: Sequence[tuple[Lane, str]]
+    lanes: Mapping[str, PieceLane]
+
+
 def read_values(
     settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
-) -> Operation[dict[str, Payload]]:
+) -> Operation[FoundValues]:
     """Read values as :func:`find_values` does; all of them must be there.
 
     Raises:
         CorruptRecord: a value is gone.
     """
-    found, gone = yield from find_values(settings, place, wanted)
-    for lane, name in gone:
+    found = yield from find_values(settings, place, wanted)
+    for lane, name in found.gone:
+        settings.forget(place)
         raise CorruptRecord(
             f"the value of channel {shown(name)} is gone: deleted, or older than the memory keeps events",
             key=str(lane),
@@ -129,7 +155,7 @@ def read_values(
 
 def find_values(
     settings: Settings, place: ThreadPlace, wanted: Iterable[tuple[str, str, StoredChannel]]
-) -> Operation[tuple[dict[str, Payload], list[tuple[Lane, str]]]]:
+) -> Operation[FoundValues]:
     """Read values that have lanes of their own.
 
     It takes one round, if they are not larger than an event.
@@ -138,26 +164,57 @@ def find_values(
         settings: of the backend.
         place: the thread.
         wanted: namespace, name and channel of each.
-
-    Returns:
-        The values by the names of their lanes, and the lanes and channels of those that are gone.
     """
-    lanes: dict[str, tuple[Lane, str]] = {}
+    places: dict[str, tuple[Lane, str]] = {}
     for namespace, name, channel in wanted:
         if channel.value is not None:
-            lanes[channel.value] = (place.value(namespace, channel.value), name)
-    pending = list(lanes)
+            places[channel.value] = (place.value(namespace, channel.value), name)
     found: dict[str, Payload] = {}
-    # The newest event is enough for most values. One in pieces, or half there from an earlier attempt, needs all.
+    several: dict[str, PieceLane] = {}
+    pending = {lane_of(value): value for value in places}
+    # The newest event is enough for most whole values. One that has several, or is half there from an earlier attempt,
+    # needs all; and so do those in pieces.
     for newest in (1, None):
-        if not pending:
-            break
-        read = yield from settings.lanes.read_all([lanes[value][0] for value in pending], newest=newest)
-        for value, records in zip(pending, read, strict=True):
-            if records:
-                found[value] = value_of(records[0], str(lanes[value][0]))
-        pending = [value for value in pending if value not in found]
-    return found, [lanes[value] for value in pending]
+        lanes = [places[value][0] for value in pending.values()]
+        limits = [None if is_in_pieces(value) else newest for value in pending.values()]
+        read = yield from settings.lanes.read_all(lanes, newest=limits)
+        for (lane, value), records in zip(pending.items(), read, strict=True):
+            where = str(places[value][0])
+            if is_in_pieces(value):
+                several[lane] = PieceLane.of(records, where)
+            elif records:
+                found[value] = value_of(records[0], where)
+        pending = {lane: value for lane, value in pending.items() if value not in found and lane not in several}
+    for value in filter(is_in_pieces, places):
+        if (payload := several[lane_of(value)].payload(value)) is not None:
+            found[value] = payload
+    return FoundValues(found, [where for value, where in places.items() if value not in found], several)
+
+
+def _note_values(settings: Settings, place: ThreadPlace, head: Head, found: FoundValues, seen: Seen | None) -> None:
+    """Remember the values of a checkpoint that was read, to put new versions of them together.
+
+    Args:
+        settings: of the backend.
+        place: the thread.
+        head: the checkpoint.
+        found: its values.
+        seen: what was stored before they were read; ``None`` if it was not asked for.
+    """
+    where = place.known_at(head.namespace)
+    for name, channel in head.channels.items():
+        payload = found.values.get(channel.value or "")
+        if channel.value is None or payload is None:
+            continue
+        if not is_in_pieces(channel.value):
+            settings.known_values.note(where, name, Value(payload.data))
+            continue
+        before = settings.known_values.get(where, name)
+        if seen is None and isinstance(before, LaneValue):
+            seen = before.seen
+        if seen is not None:
+            lane = found.lanes[lane_of(channel.value)]
+            settings.known_values.note(where, name, lane.known(channel.value, payload, channel.stamp, seen))
 
 
 def complete(settings: Settings, place: ThreadPlace, found: Sequence[Stored]) -> Operation[list[SavedCheckpoint]]:
@@ -168,8 +225,8 @@ def complete(settings: Settings, place: ThreadPlace, found: Sequence[Stored]) ->
         if (head := one.head) is not None
         for name, channel in head.channels.items()
     ]
-    values = yield from read_values(settings, place, wanted)
-    return [one.saved(place.thread_id, values) for one in found]
+    read = yield from read_values(settings, place, wanted)
+    return [one.saved(place.thread_id, read.values) for one in found]
 
 
 def get(
@@ -180,28 +237,32 @@ def get(
     Large values take one more.
     """
     place = settings.place(thread_id)
+    seen = None
     if checkpoint_id is None:
-        found = yield from newest(settings, place, namespace)
+        found, listed = yield from newest(settings, place, namespace)
+        seen = listed.seen
     else:
         [found] = yield from read_stored(settings, place, [(namespace, checkpoint_id)])
     if found is None or found.head is None:
         if namespace == "":
             # Another process may have deleted the thread. A nested namespace is often looked for before there is one.
-            settings.recent.forget(place.key)
+            settings.forget(place)
         return None
     settings.recent.keep(place.key, namespace, found.checkpoint_id, found.head.channels)
-    [saved] = yield from complete(settings, place, [found])
-    return saved
+    wanted = [(namespace, name, channel) for name, channel in found.head.channels.items()]
+    values = yield from read_values(settings, place, wanted)
+    _note_values(settings, place, found.head, values, seen)
+    return found.saved(thread_id, values.values)
 
 
-def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[Stored | None]:
-    """Read the newest checkpoint of a namespace, without large values."""
+def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[tuple[Stored | None, Listed]]:
+    """Read the newest checkpoint of a namespace, without large values, and what the lists name of it."""
     reader, listed = yield from open_reader(settings.lanes, place, namespace, PEEK)
     learn(settings.recent, place, namespace, listed)
     if listed.is_marked and reader.is_empty and not reader.is_read:
         # A conversation is in front, which may be large.
         reader = yield from skip_others(settings.lanes, reader)
-    return (yield from newest_of(settings, place, reader))
+    return (yield from newest_of(settings, place, reader)), listed
 
 
 def newest_of(settings: Settings, place: ThreadPlace, reader: IndexReader) -> Operation[Stored | None]:

@@ -127,8 +127,15 @@ class Lanes:
         [found] = yield from self.read_all([lane], newest=newest)
         return found
 
-    def read_all(self, lanes: Sequence[Lane], *, newest: int | None = None) -> Operation[list[list[Record]]]:
-        """Read several lanes side by side: as many rounds as the longest has pages."""
+    def read_all(
+        self, lanes: Sequence[Lane], *, newest: int | Sequence[int | None] | None = None
+    ) -> Operation[list[list[Record]]]:
+        """Read several lanes side by side: as many rounds as the longest has pages.
+
+        Args:
+            lanes: what to read.
+            newest: read so many events from the newest end of all, or of each; ``None`` for all.
+        """
         _, events = yield from self._events(lanes, newest, payloads=True)
         return _records(lanes, events)
 
@@ -228,7 +235,12 @@ class Lanes:
             more = {"nextToken": reply["nextToken"]}
 
     def _events(
-        self, lanes: Sequence[Lane], newest: int | None, *, payloads: bool, beside: Sequence[AwsCall] = ()
+        self,
+        lanes: Sequence[Lane],
+        newest: int | Sequence[int | None] | None,
+        *,
+        payloads: bool,
+        beside: Sequence[AwsCall] = (),
     ) -> Operation[tuple[list[Any], list[tuple[int, dict[str, Any]]]]]:
         """Return the replies to calls beside, and the events of lanes.
 
@@ -236,6 +248,7 @@ class Lanes:
         """
         answers: list[Any] = []
         found: list[tuple[int, dict[str, Any]]] = []
+        limits = [newest] * len(lanes) if newest is None or isinstance(newest, int) else newest
         counts = [0] * len(lanes)
         pending: list[tuple[int, str | None]] = [(number, None) for number in range(len(lanes))]
         while pending or len(answers) < len(beside):
@@ -243,7 +256,8 @@ class Lanes:
             room = ABREAST - len(calls)
             now, pending = pending[:room], pending[room:]
             for number, token in now:
-                size = PAGE if newest is None else min(PAGE, newest - counts[number])
+                limit = limits[number]
+                size = PAGE if limit is None else min(PAGE, limit - counts[number])
                 calls.append(self.listing(lanes[number], size, token, payloads=payloads))
             reply = yield _request(calls)
             replies = reply if len(calls) > 1 else [reply]
@@ -252,7 +266,8 @@ class Lanes:
                 found += [(number, event) for event in reply["events"]]
                 counts[number] += len(reply["events"])
                 # A page may be short, or empty, and have another one behind it.
-                if reply.get("nextToken") and (newest is None or counts[number] < newest):
+                limit = limits[number]
+                if reply.get("nextToken") and (limit is None or counts[number] < limit):
                     pending.append((number, reply["nextToken"]))
         return answers, found
 

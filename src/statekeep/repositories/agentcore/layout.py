@@ -6,7 +6,8 @@
     ACTOR:statekeep-HASH      statekeep-namespace-NS     the index of another namespace
                               statekeep-listed-NS        what the lists below name of a namespace
                               statekeep-checkpoint-NS-ID one checkpoint, and its pending writes
-                              statekeep-value-NS-VALUE   one channel value that is too large to be in checkpoints
+                              statekeep-value-NS-VALUE   one channel value that is too large to be in checkpoints,
+                                                         or versions of one in pieces
     ACTOR:statekeep-threads   THREAD                     the thread's namespaces
     statekeep-threads         statekeep-thread-HASH      the actors that have a thread of this id
     statekeep-runs            statekeep-run-HASH         the threads in which a run put checkpoints
@@ -21,6 +22,7 @@ from attrs import frozen
 
 from ...domain import Payload
 from ..records.names import digest
+from ..records.piece_lanes import lane_of
 from .ids import OURS, Lane, actor_name, hashed_session, session_name, thread_actor
 
 _NAMESPACE: Final = 24
@@ -90,8 +92,12 @@ class ThreadPlace:
         return Lane(self.own_actor, f"{self.checkpoints_of(namespace)}{digest(checkpoint_id)}")
 
     def value(self, namespace: str, name: str) -> Lane:
-        """Return the lane of a channel value, by :func:`value_name`."""
-        return Lane(self.own_actor, f"{self.values_of(namespace)}{name}")
+        """Return the lane of a channel value by its name: see :mod:`..records.piece_lanes`."""
+        return Lane(self.own_actor, f"{self.values_of(namespace)}{lane_of(name)}")
+
+    def known_at(self, namespace: str | None = None) -> str:
+        """Return where this process knows values of a namespace, or of the thread."""
+        return f"{self.own_actor} {'' if namespace is None else self.values_of(namespace)}"
 
     def checkpoints_of(self, namespace: str) -> str:
         """Return the prefix of the sessions of a namespace's checkpoints."""

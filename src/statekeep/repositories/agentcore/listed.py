@@ -17,6 +17,7 @@ from ..aws import AwsCall
 from ..operation import Operation
 from ..records.framing import Record, records
 from ..records.local_cache import Recent
+from ..records.piece_lanes import Seen
 from .ids import Lane
 from .lanes import Lanes
 from .layout import ThreadPlace, actors_lane, run_lane
@@ -38,12 +39,19 @@ class Listed:
         births: stamps that tell the thread from one that was deleted.
         latest: the time of the newest event, ``None`` if there is none.
         is_marked: whether each event of the index has a mark; those of former versions have none.
+        sweeps: deletions of some of the values.
     """
 
     orders: Mapping[str, frozenset[int]] = field(factory=dict)
     births: frozenset[int] = frozenset()
     latest: datetime | None = None
     is_marked: bool = False
+    sweeps: frozenset[str] = frozenset()
+
+    @property
+    def seen(self) -> Seen:
+        """By what it is told that values are those that were there."""
+        return Seen(self.births, self.sweeps)
 
     def birth(self, now: int) -> int:
         """Return the stamp that tells the thread from others of its id.
@@ -72,6 +80,7 @@ class ListedReader:
     _token: str | None = None
     _times: list[datetime] = field(factory=list)
     _found: list[Listing] = field(factory=list)
+    _of_sweeps: dict[str, Listing] = field(factory=dict)
 
     def call(self, lanes: Lanes) -> AwsCall:
         """Return the call that reads on."""
@@ -82,10 +91,20 @@ class ListedReader:
         for event in reply["events"]:
             self._times.append(event["eventTimestamp"])
             texts = [item.get("blob") for item in event["payload"]]
-            self._found += [listing_of(record, self.lane) for record in records(texts, str(self.lane))[0]]
+            found = [listing_of(record, self.lane) for record in records(texts, str(self.lane))[0]]
+            self._found += found
+            for one in found:
+                if one.sweeps:
+                    self._of_sweeps[event["eventId"]] = one
         self._token = reply.get("nextToken")
         is_long_ago = bool(self._times) and self._times[0] - self._times[-1] > RACE
         self.is_read = self._token is None or is_long_ago
+
+    @property
+    def superseded(self) -> list[str]:
+        """The events of sweeps, which say nothing more once another one was appended."""
+        births = [one.birth for one in self._found]
+        return [event_id for event_id, one in self._of_sweeps.items() if one.birth == min(births)]
 
     def listed(self) -> Listed:
         """Return what was read."""
@@ -98,6 +117,7 @@ class ListedReader:
             frozenset(one.birth for one in self._found),
             self._times[0] if self._times else None,
             bool(self._found) and all(one.is_marked for one in self._found),
+            frozenset(sweep for one in self._found for sweep in one.sweeps),
         )
 
 
@@ -157,18 +177,33 @@ def is_same(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) 
 def learn(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> bool:
     """Remember what the lists name of a namespace.
 
+    What was known of checkpoints is forgotten if values were deleted since.
+
     Returns:
         Whether what was known of the thread had to be forgotten: it was deleted since.
     """
     is_another = recent.knows(place.key, _birth_key(namespace)) and not is_same(recent, place, namespace, listed)
     if is_another:
         recent.forget(place.key)
+    elif is_swept(recent, place, namespace, listed):
+        recent.forget_channels(place.key)
+    for sweep in listed.sweeps:
+        recent.learn(place.key, _sweep_key(namespace, sweep))
     learn_birth(recent, place, namespace, *listed.births)
     for order, periods in listed.orders.items():
         for period in periods:
             recent.learn(place.key, namespace_entry(place, namespace, order, period).key)
             recent.learn(place.key, actor_entry(place, period).key)
     return is_another
+
+
+def is_swept(recent: Recent, place: ThreadPlace, namespace: str, listed: Listed) -> bool:
+    """Return whether values of a namespace were deleted since this process met it."""
+    return not all(recent.knows(place.key, _sweep_key(namespace, sweep)) for sweep in listed.sweeps)
+
+
+def _sweep_key(namespace: str, sweep: str) -> tuple[str, ...]:
+    return ("sweep", namespace, sweep)
 
 
 def learn_birth(recent: Recent, place: ThreadPlace, namespace: str, *births: int) -> None:

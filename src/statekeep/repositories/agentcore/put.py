@@ -12,23 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import evolve
+from attrs import define, evolve, field
 
-from ...domain import Channel, Checkpoint, Payload, PendingWrite
+from ...domain import Channel, Checkpoint, PendingWrite
 from ...domain.ids import time_of
 from ...domain.lineage import run_of
 from ..checkpoints import Supply
 from ..operation import Operation
 from ..records.channels import Resolved, find_earlier, inherit, needs_parent, placed, supplied, valueless
-from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, value_record, writes_record
+from ..records.checkpoints import Head, StoredChannel, StoredWrites, head_record, stored, writes_record
+from ..records.framing import Record
 from ..records.local_cache import Channels
 from ..records.ordering import order_and_time
+from ..records.piece_lanes import LaneValue, NewValue, Seen, new_value
 from .get import Settings, find_values, read_heads
 from .ids import Lane
 from .index import IndexReader, drain
 from .lanes import Append
 from .layout import ThreadPlace, value_name
-from .listed import ListedReader, is_same, learn, learn_birth
+from .listed import ListedReader, is_same, is_swept, learn, learn_birth
 from .records import index_mark, index_record
 from .registry import Registration, is_remembered, look
 
@@ -52,13 +54,60 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         yield from _renew(settings, place, checkpoint, resolved, head.stamp)
         if lacking_values := valueless(resolved):
             resolved |= supplied(checkpoint, lacking_values, supply, str(place.index(checkpoint.namespace)))
-        channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
+        values = _NewValues(settings, place.known_at(checkpoint.namespace), head.stamp, registration)
+        channels, _ = placed(resolved, checkpoint.channels, settings.inline, values.add)
         head = evolve(head, channels=channels)
-        if (yield from prepare(settings, place, head, run_id, values, registration)):
+        seen = yield from prepare(settings, place, head, run_id, values.records, registration, values.relies_on)
+        if seen is not None:
             break
-        # Another process deleted the thread, so what this one knows of its lists and values is wrong.
-        settings.recent.forget(place.key)
     yield from commit(settings, place, head, registration)
+    values.note(seen)
+
+
+@define
+class _NewValues:
+    """The large values of a checkpoint that is put, as they are stored.
+
+    Attributes:
+        settings: of the backend.
+        where: they are known.
+        stamp: the time.
+        registration: says whether what is known of other versions is so still.
+        by_channel: those that were added.
+    """
+
+    settings: Settings
+    where: str
+    stamp: int
+    registration: Registration
+    by_channel: dict[str, NewValue] = field(factory=dict)
+
+    def add(self, name: str, channel: Channel) -> tuple[str, int]:
+        """Add the value of a channel; return its name and stamp."""
+        assert channel.payload is not None
+        before = self.settings.known_values.get(self.where, name)
+        if isinstance(before, LaneValue) and not self.registration.is_remembered:
+            before = before if before.seen.holds(self.registration.seen) else None
+        value = value_name(name, channel.version, channel.payload)
+        added = new_value(value, channel.payload, before, self.stamp, self.settings.renewal)
+        self.by_channel[name] = added
+        return added.name, added.stamp
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """What to store, by the names of the values."""
+        return {added.name: added.record for added in self.by_channel.values()}
+
+    @property
+    def relies_on(self) -> list[Seen]:
+        """What must not have been deleted."""
+        return [added.relies_on for added in self.by_channel.values() if added.relies_on is not None]
+
+    def note(self, seen: Seen) -> None:
+        """Remember what is stored now."""
+        for name, added in self.by_channel.items():
+            value = evolve(added.value, seen=seen) if isinstance(added.value, LaneValue) else added.value
+            self.settings.known_values.note(self.where, name, value)
 
 
 def prepare(
@@ -66,9 +115,10 @@ def prepare(
     place: ThreadPlace,
     head: Head,
     run_id: str | None,
-    values: Mapping[str, Payload],
+    values: Mapping[str, Record],
     registration: Registration,
-) -> Operation[bool]:
+    relies_on: Sequence[Seen] = (),
+) -> Operation[Seen | None]:
     """Store all that must be there before a checkpoint.
 
     Its channels say where their values are.
@@ -78,11 +128,13 @@ def prepare(
         place: the thread.
         head: the checkpoint.
         run_id: its run, which is in its metadata.
-        values: those to store first, by the names of their lanes.
+        values: the records of those to store first, by their names.
         registration: what the lists lack.
+        relies_on: what must not have been deleted of the values that are stored.
 
     Returns:
-        Whether the thread is the one that this process knows. It is read side by side.
+        What is stored of the namespace: it is read side by side. ``None`` if the thread is not the one that this
+        process knows, or lost values that the checkpoint needs. Then what is known of it is forgotten.
     """
     now = time_of(head.stamp)
     order, moment = order_and_time(head.checkpoint_id, head.stamp)
@@ -90,17 +142,26 @@ def prepare(
     entries = [(entry.lane, entry.record, now) for entry in registration.entries]
     shared = [entry for entry in entries if entry[0] == place.namespaces]
     appends: list[Append] = [entry for entry in entries if entry[0] != place.namespaces]
-    appends += [(place.value(head.namespace, name), value_record(payload), now) for name, payload in values.items()]
+    appends += [(place.value(head.namespace, name), record, now) for name, record in values.items()]
     appends.append((place.index(head.namespace), index_record(head, run_id, order), moment, index_mark(head, order)))
     reader = ListedReader(place.listed(head.namespace))
     beside = [reader.call(settings.lanes)] if registration.is_remembered else []
+    seen = registration.seen
     for reply in (yield from settings.lanes.append(appends, shared, beside)):
         reader.take(reply)
         listed = reader.listed()
         if not is_same(settings.recent, place, head.namespace, listed):
-            return False
+            # Another process deleted the thread, so what this one knows of its lists and values is wrong.
+            settings.forget(place)
+            return None
+        seen = listed.seen
+        needs_earlier = any(name not in values for name in head.values)
+        is_gone = needs_earlier and is_swept(settings.recent, place, head.namespace, listed)
         learn(settings.recent, place, head.namespace, listed)
-    return True
+        if is_gone or not all(one.holds(seen) for one in relies_on):
+            settings.known_values.forget(place.known_at(head.namespace))
+            return None
+    return seen
 
 
 def commit(settings: Settings, place: ThreadPlace, head: Head, registration: Registration) -> Operation[None]:
@@ -162,15 +223,10 @@ def _renew(
         if isinstance(channel, StoredChannel) and channel.value and now - channel.stamp > settings.renewal
     }
     wanted = [(checkpoint.namespace, name, channel) for name, channel in old.items()]
-    payloads, _ = yield from find_values(settings, place, wanted)
+    found = yield from find_values(settings, place, wanted)
     for name, channel in old.items():
-        payload = payloads.get(channel.value or "")
+        payload = found.values.get(channel.value or "")
         resolved[name] = Channel.of(channel.version, payload) if payload else checkpoint.channels[name]
-
-
-def _value_name(name: str, channel: Channel) -> str:
-    assert channel.payload is not None
-    return value_name(name, channel.version, channel.payload)
 
 
 def put_writes(

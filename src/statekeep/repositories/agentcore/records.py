@@ -88,7 +88,9 @@ def namespace_record(thread_id: str, namespace: str, order: str) -> Record:
     return Record({"type": "namespace", "thread_id": thread_id, "namespace": namespace, "order": order})
 
 
-def listing_record(namespace: str, orders: Mapping[str, int], birth: int, *, is_marked: bool) -> Record:
+def listing_record(
+    namespace: str, orders: Mapping[str, int], birth: int, *, is_marked: bool, sweeps: Iterable[str] = ()
+) -> Record:
     """Return the record that says what the lists name of a namespace.
 
     They name it with ids of these orders, each in a period.
@@ -98,9 +100,11 @@ def listing_record(namespace: str, orders: Mapping[str, int], birth: int, *, is_
         orders: the last period of each order.
         birth: the stamp of the first such record, by which threads of one id are told apart.
         is_marked: whether each event of the index has a mark.
+        sweeps: deletions of some of the values.
     """
+    more = {"sweeps": listed} if (listed := sorted(sweeps)) else {}
     head = {"type": "listed", "namespace": namespace, "orders": dict(sorted(orders.items())), "birth": birth}
-    return Record({**head, "marked": is_marked})
+    return Record({**head, "marked": is_marked, **more})
 
 
 def update_record(thread_id: str, stamp: int) -> Record:
@@ -174,11 +178,13 @@ class Listing:
         orders: the last period in which the lists got each order of ids.
         birth: the stamp of the first such record.
         is_marked: whether each event of the index has a mark.
+        sweeps: deletions of some of the values.
     """
 
     orders: Mapping[str, int]
     birth: int
     is_marked: bool
+    sweeps: Sequence[str]
 
 
 def listing_of(record: Record, lane: Lane) -> Listing:
@@ -191,7 +197,8 @@ def _listing(head: Mapping[str, Any]) -> Listing:
     if not isinstance(orders, dict):
         raise ValueError("orders is no object")
     periods = {text("order", order): count("period", period) for order, period in orders.items()}
-    return Listing(periods, count("birth", head["birth"]), head.get("marked") is True)
+    sweeps = texts("sweeps", head.get("sweeps", []))
+    return Listing(periods, count("birth", head["birth"]), head.get("marked") is True, sweeps)
 
 
 @frozen

@@ -5,7 +5,7 @@ They name its namespace, its thread's actor, and its run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from attrs import frozen
@@ -15,6 +15,7 @@ from ..operation import Operation
 from ..records.checkpoints import Head
 from ..records.framing import Record
 from ..records.ordering import order_and_time
+from ..records.piece_lanes import Seen
 from .get import Settings
 from .ids import Lane
 from .lanes import Append
@@ -36,6 +37,7 @@ class Registration:
         keys: what this process knows then.
         birth: the stamp by which it knows the namespace then, if the note says it.
         is_remembered: whether the namespace was met lately, and so nothing was read of it.
+        seen: what is told of the namespace's values otherwise.
     """
 
     entries: Sequence[RegistryEntry]
@@ -43,6 +45,7 @@ class Registration:
     keys: Sequence[tuple[str, ...]]
     birth: int | None
     is_remembered: bool
+    seen: Seen
 
 
 def is_remembered(settings: Settings, place: ThreadPlace, head: Head) -> bool:
@@ -113,10 +116,20 @@ def look(
         notes.append(note(place, namespace, listed, {order: period}, stamp))
         birth = listed.birth(stamp)
     keys = [entry.key for entry in unknown]
-    return Registration(entries, notes, keys, birth, namespace not in readers), found[: len(beside)]
+    seen = Seen() if listed is None else listed.seen
+    if birth is not None:
+        seen = Seen(seen.births | {birth}, seen.sweeps)
+    return Registration(entries, notes, keys, birth, namespace not in readers, seen), found[: len(beside)]
 
 
-def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str, int], stamp: int) -> Append:
+def note(
+    place: ThreadPlace,
+    namespace: str,
+    listed: Listed,
+    orders: Mapping[str, int],
+    stamp: int,
+    sweeps: Iterable[str] | None = None,
+) -> Append:
     """Return the record that says what the lists name of a namespace.
 
     Args:
@@ -125,9 +138,16 @@ def note(place: ThreadPlace, namespace: str, listed: Listed, orders: Mapping[str
         listed: what was said before, which is said again.
         orders: the periods in which the lists got the orders of its ids lately.
         stamp: the time.
+        sweeps: deletions of some of the values; ``None`` for those that were said before.
     """
     former = {order: max(periods) for order, periods in listed.orders.items()}
-    record = listing_record(namespace, {**former, **orders}, listed.birth(stamp), is_marked=listed.is_marked)
+    record = listing_record(
+        namespace,
+        {**former, **orders},
+        listed.birth(stamp),
+        is_marked=listed.is_marked,
+        sweeps=listed.sweeps if sweeps is None else sweeps,
+    )
     moment = time_of(stamp)
     if listed.latest is not None:
         # Clocks differ, and what is said last has to come first.

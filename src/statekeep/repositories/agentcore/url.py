@@ -18,7 +18,7 @@ SCHEME: Final = "agentcore://"
 BackendT = TypeVar("BackendT", AgentCoreCheckpoints, AgentCoreItems)
 
 _PARAMETERS: Final = {**PARAMETERS, "actor_id": "actor_id"}
-_OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "progress")
+_OF_CHECKPOINTS: Final = ("actor_id", "inline", "grace", "renewal", "value_cache", "progress")
 _OF_ITEMS_ALONE: Final = ("event_expiry_days", "index", "hierarchical_search")
 _OF_ITEMS: Final = (*_OF_ITEMS_ALONE, "renewal", "ttl", "refresh_on_read")
 

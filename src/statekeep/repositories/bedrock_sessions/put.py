@@ -46,11 +46,13 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         resolved |= find_earlier(heads, {name: checkpoint.channels[name] for name in missing})
     if lacking := valueless(resolved):
         resolved |= supplied(checkpoint, lacking, supply, f"invocation {invocation_of(namespace)}")
-    channels, values = placed(resolved, checkpoint.channels, settings.inline, head.stamp, _value_name)
+    channels, values = placed(
+        resolved, checkpoint.channels, settings.inline, lambda _, channel: (_value_name(channel), head.stamp)
+    )
     yield from store(settings, thread_id, evolve(head, channels=channels), values.values())
 
 
-def _value_name(name: str, channel: Channel) -> str:
+def _value_name(channel: Channel) -> str:
     """Return the name of a value in the checkpoint's own step: the hash of its record."""
     assert channel.payload is not None
     return hash_of(pieces(value_record(channel.payload))[0])

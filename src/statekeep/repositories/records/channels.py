@@ -102,7 +102,7 @@ def supplied(checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None
 
 
 def placed(
-    resolved: Resolved, order: Iterable[str], inline: int, now: int, name_of: Callable[[str, Channel], str]
+    resolved: Resolved, order: Iterable[str], inline: int, place: Callable[[str, Channel], tuple[str, int]]
 ) -> tuple[dict[str, StoredChannel], dict[str, Payload]]:
     """Say for each channel where its value is stored.
 
@@ -110,8 +110,7 @@ def placed(
         resolved: the channels, none of them without its value.
         order: the names of all, in the order to store them.
         inline: bytes up to which a value is stored within its checkpoint.
-        now: the stamp of values that are stored elsewhere.
-        name_of: names a larger value.
+        place: returns the name of a larger value, and the stamp of what is stored of it.
 
     Returns:
         The channels, and the values to store elsewhere by their names.
@@ -125,7 +124,7 @@ def placed(
         elif channel.payload is None or len(channel.payload.data) <= inline:
             channels[name] = StoredChannel(channel.version, channel.carry, channel.payload)
         else:
-            value = name_of(name, channel)
-            channels[name] = StoredChannel(channel.version, channel.carry, None, value, now)
+            value, stamp = place(name, channel)
+            channels[name] = StoredChannel(channel.version, channel.carry, None, value, stamp)
             values[value] = channel.payload
     return channels, values

@@ -57,6 +57,22 @@ class KnownValues:
             before = self._known.get((place, channel))
         return pieces.split(data, before, pieces.SHORTEST)
 
+    def get(self, place: str, channel: str) -> Value | None:
+        """Return the known version of a value."""
+        with self._lock:
+            return self._known.get((place, channel))
+
+    def at(self, place: str) -> dict[str, Value]:
+        """Return what is known of a place, by channel."""
+        with self._lock:
+            return {channel: value for (where, channel), value in self._known.items() if where == place}
+
+    def forget(self, place: str) -> None:
+        """Forget what is known of places that begin like this one."""
+        with self._lock:
+            for key in [key for key in self._known if key[0].startswith(place)]:
+                self._size -= _size(*key, self._known.pop(key))
+
     def note(self, place: str, channel: str, value: Value) -> None:
         """Note a value that was read or put; a short one is of no use."""
         size = _size(place, channel, value)

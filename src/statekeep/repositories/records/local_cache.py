@@ -143,11 +143,16 @@ class Recent:
                 self._ahead[place] = stamp
         return stamp
 
-    def forget(self, thread: Thread) -> None:
-        """Forget all about a thread."""
+    def forget_channels(self, thread: Thread) -> None:
+        """Forget the channels of a thread's checkpoints."""
         with self._lock:
             for place in [place for place in self._channels if place[0] == thread]:
                 self._drop(place)
+
+    def forget(self, thread: Thread) -> None:
+        """Forget all about a thread."""
+        self.forget_channels(thread)
+        with self._lock:
             for key in [key for key in self._registered if key[0] == thread]:
                 del self._registered[key]
             if self._ahead:
