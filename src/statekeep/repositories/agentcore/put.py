@@ -46,8 +46,11 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
     stamp = settings.recent.next_stamp(place.key, checkpoint.namespace, checkpoint.checkpoint_id)
     head = Head.of(checkpoint, stamp)
     run_id = run_of(checkpoint.metadata)
+    looked: tuple[Channels, Registration] | None = None
     while True:
-        inherited, registration = yield from _look(settings, place, checkpoint, head, run_id)
+        if looked is None:
+            looked = yield from _look(settings, place, checkpoint, head, run_id)
+        inherited, registration = looked
         resolved, missing = inherit(checkpoint.channels, inherited)
         if missing:
             resolved |= yield from _earlier(settings, place, checkpoint, missing)
@@ -60,6 +63,9 @@ def put(settings: Settings, checkpoint: Checkpoint, supply: Supply | None) -> Op
         seen = yield from prepare(settings, place, head, run_id, values.records, registration, values.relies_on)
         if seen is not None:
             break
+        is_another = not is_remembered(settings, place, head)
+        has_earlier = any(name not in values.records for name in head.values)
+        looked = None if is_another or has_earlier else (inherited, evolve(registration, entries=()))
     yield from commit(settings, place, head, registration)
     values.note(seen)
 
