@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from statekeep.repositories.records import pieces
-from statekeep.repositories.records.pieces import Piece, Value, name_of
+from statekeep.repositories.records.pieces import MOST, Piece, Value, name_of
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def small_pieces(shortest: int = 2, size: int = 3) -> Iterator[None]:
 
     Args:
         shortest: bytes below which a value stays whole.
-        size: bytes of the pieces of which nothing is known.
+        size: bytes of the pieces of which nothing is known; more if there were too many.
     """
     split = pieces.split
 
@@ -24,7 +24,8 @@ def small_pieces(shortest: int = 2, size: int = 3) -> Iterator[None]:
         value = split(data, before, shortest)
         if value.pieces or len(data) < shortest:
             return value
-        parts = [data[first : first + size] for first in range(0, len(data), size)]
+        each = max(size, len(data) // MOST)
+        parts = [data[first : first + each] for first in range(0, len(data), each)]
         names = [name_of(part) for part in parts]
         listed = tuple(Piece(name, len(part)) for name, part in zip(names, parts, strict=True))
         return Value(data, listed, dict(zip(names, parts, strict=True)))

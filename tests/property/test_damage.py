@@ -24,11 +24,13 @@ from statekeep.repositories.aws import open_client
 from statekeep.repositories.operation import run
 from statekeep.repositories.records.checkpoints import stored, value_of
 from statekeep.repositories.records.framing import Record, records
+from statekeep.repositories.records.piece_lanes import PieceLane
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
 from tests.integration.agentcore.emulated import framed
 from tests.integration.valkey.item_kinds import INDEX, texts
 from tests.integration.valkey.valkey_kinds import chain, payload, write
+from tests.small_pieces import small_pieces
 
 from .damage import ODD_BYTES, ODD_JSON, check, damaged, damaged_json
 
@@ -320,7 +322,9 @@ def agents() -> Iterator[Agents]:
     with AwsEmulator() as aws, closing(open_client("bedrock-agentcore", session=aws.session())) as service:
         made = Agents(service, aws.client("bedrock-agentcore"), aws.memory_id, [])
         keep = made.open()
-        fill(keep)
+        with small_pieces(shortest=20, size=7):
+            fill(keep)
+        keep.put(Checkpoint(thread_id="u", checkpoint_id="2", channels={"whole": Channel.of(1, payload(b"w" * 50))}))
         keep.delete_runs(["another"])
         made.events.extend(_events(made.client, made.memory_id))
         yield made
@@ -369,6 +373,11 @@ def _decoded(record: Record, kind: str) -> Any:
             return found.saved("t", everywhere), list(found.head.values), found.head.run_id, found.head.root_id
         case "value":
             return value_of(record, "here")
+        case "version":
+            lane = PieceLane.of([record], "here")
+            [name] = lane.versions
+            assert lane.needed([], [name], 0) <= {record.hash}
+            return lane.payload(f"lane/{name}")
         case "index":
             entry = index_entry(record, LANE)
             assert entry.may_match(lambda metadata: True)
@@ -393,7 +402,7 @@ def test_records_of_agentcore(agents: Agents) -> None:
     """As the one above, without the service: many more examples."""
     [whole, _] = records([event.text for event in agents.events], "here")
     kinds = sorted({record.head["type"] for record in whole})
-    assert kinds == ["actor", "checkpoint", "index", "listed", "namespace", "run", "value", "writes"]
+    assert kinds == ["actor", "checkpoint", "index", "listed", "namespace", "run", "value", "version", "writes"]
     by_kind = {kind: [record for record in whole if record.head["type"] == kind][-1] for kind in kinds}
 
     @bounded(20)

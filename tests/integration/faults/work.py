@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cache
+from hashlib import sha512
 from typing import Any, Literal
 
 from attrs import define, field, frozen
@@ -26,6 +28,7 @@ PARTS: tuple[Part, ...] = ("checkpoints", "items", "cache")
 
 WRITES = 4
 RESUME = -4
+LOG = 40
 KEYS = ("a", "b", "c")
 
 
@@ -51,10 +54,16 @@ def payload(data: str) -> Payload:
     return Payload(encoding="raw", data=data.encode())
 
 
+@cache
+def _entry(number: int) -> str:
+    return sha512(str(number).encode()).hexdigest()
+
+
 def made(name: str, number: int, parent: int | None) -> Checkpoint:
-    """A checkpoint of a writer, with values that its number tells, one of which never changes."""
+    """A checkpoint of a writer, with values that its number tells: one never changes, and one grows as a log does."""
     source = random.Random(f"{name} {number}")
     values = {f"channel {index}": "x" * source.randrange(1500) + f"{number}" for index in range(3)}
+    values["log"] = "".join(map(_entry, range(max(0, number - LOG), number)))
     channels = {key: Channel.of(number, payload(value)) for key, value in values.items()}
     constant = Channel.of(1, payload(name)) if parent is None else Channel.earlier(1)
     return Checkpoint(

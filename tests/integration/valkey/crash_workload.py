@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from functools import cache
 from multiprocessing.connection import Connection
 
 import valkey
@@ -18,11 +19,18 @@ from .valkey_kinds import payload, write
 WRITES = 5
 
 
+@cache
+def _entry(number: int) -> bytes:
+    return random.Random(number).randbytes(600)
+
+
 def checkpoint(thread_id: str, number: int, parent: str | None, namespace: str = "") -> Checkpoint:
     """A checkpoint whose header is a checksum of its channels, and whose number says what they are."""
     source = random.Random(f"{thread_id} {number}")
     values = {"constant": f"constant of {thread_id}".encode(), "counter": b"%d" % number}
     values |= {f"channel {index}": source.randbytes(source.randrange(2000)) for index in range(4)}
+    # A log that grows, and loses its oldest entries: it is stored in pieces.
+    values["log"] = b"".join(_entry(one) for one in range(max(0, number - 20), number + 4))
     channels = {name: Channel.of(number, payload(value)) for name, value in values.items() if name != "constant"}
     channels["constant"] = Channel.earlier(1) if parent else Channel.of(1, payload(values["constant"]))
     return Checkpoint(
@@ -47,7 +55,7 @@ def is_whole(saved: SavedCheckpoint) -> bool:
     """Whether a checkpoint is as it was made, and its pending writes are all there or none."""
     values = {name: channel.payload.data for name, channel in saved.channels.items() if channel.payload}
     return (
-        len(values) == 6
+        len(values) == 7
         and saved.header == payload(checksum(values))
         and values["counter"] == b"%d" % saved.metadata["number"]
         and saved.checkpoint_id == f"{saved.metadata['number']:08}"

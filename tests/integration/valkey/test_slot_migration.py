@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -110,6 +111,24 @@ async def put_writes(keep: Keep) -> None:
     await keep.checkpoints.put_writes("t", "00002", [write("task", -1, b"new", "__interrupt__")])
 
 
+async def put_growing(keep: Keep) -> None:
+    """A value in pieces, of which the second version has some of the first."""
+    await put_thread(keep)
+    for number in (3, 4):
+        await keep.checkpoints.put(growing(number))
+
+
+async def put_grown(keep: Keep) -> None:
+    await keep.checkpoints.get("t")  # what this client knows then is what it puts the new version together of
+    await keep.checkpoints.put(growing(5))
+
+
+def growing(number: int) -> Checkpoint:
+    channels = {"log": Channel.of(number, payload(random.Random(0).randbytes(4000 + 300 * number)))}
+    where = {"thread_id": "t", "checkpoint_id": f"{number:05}", "parent_id": f"{number - 1:05}"}
+    return Checkpoint(**where, channels=channels)
+
+
 async def put_large_writes(keep: Keep) -> None:
     await keep.checkpoints.put_writes("t", "00002", [write("task", -1, b"new" * 30_000, "__error__")])
 
@@ -194,6 +213,7 @@ CASES: Final = [
     Case(*THREAD, put_again, look_at_thread, succeeds=True),
     Case(*THREAD, put_writes, look_at_thread, succeeds=True),
     Case(*THREAD, put_large_writes, look_at_thread, succeeds=True),
+    Case("t", put_growing, put_grown, look_at_thread, succeeds=True),
     Case(*THREAD, delete_thread, look_at_thread, succeeds=True),
     Case("", set_entry, set_again, look_at_cache, succeeds=True),
     Case("", set_entry, delete_entry, look_at_cache),

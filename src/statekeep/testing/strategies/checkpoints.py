@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from enum import IntEnum
 from functools import cache
 from typing import Any
@@ -75,11 +76,29 @@ def versions() -> st.SearchStrategy[str | int | float]:
     return st.sampled_from([*VERSIONS, _Step.FIRST, Disguised("1")])
 
 
+@cache
+def _message(number: int, mark: bytes) -> bytes:
+    return b"%d%b: %b\n" % (number, mark, random.Random(number).randbytes(300))
+
+
+def _messages(first: int, count: int, edited: int | None) -> bytes:
+    listed = range(first, first + count)
+    return b"%d:" % count + b"".join(_message(number, b", edited" if number == edited else b"") for number in listed)
+
+
+def _growing() -> st.SearchStrategy[bytes]:
+    """Return versions of one list of messages.
+
+    Two of them differ by what was appended, what was cut off in front, or a message that was edited.
+    """
+    return st.builds(_messages, st.integers(0, 4), st.integers(0, 12), st.none() | st.integers(0, 16))
+
+
 def payloads() -> st.SearchStrategy[Payload]:
-    """Arbitrary bytes; some of them come twice, so that channels share values."""
+    """Arbitrary bytes; some come twice, so that channels share values, and some are versions of one that grows."""
     # Large ones are made from their size: hypothesis prints strategies, with all that they hold.
     large = st.just(5000).map(lambda size: b"y" * size)
-    data = st.sampled_from([b"", b"x", b"\x00\xff{}"]) | large | st.binary(max_size=50)
+    data = st.sampled_from([b"", b"x", b"\x00\xff{}"]) | large | _growing() | st.binary(max_size=50)
     named = disguised(st.sampled_from(["json", "msgpack", "a:b|%"]))
     return st.builds(Payload, encoding=named, data=data | st.just(_Bytes(b"x")))
 
