@@ -21,6 +21,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from statekeep.domain import InvalidInput, ids
 from statekeep.repositories.aws import AwsClient
+from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.records.framing import Record
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, throttle
@@ -173,7 +174,7 @@ def clock_ahead(seconds: float) -> Iterator[None]:
         yield
 
 
-def cost(memory: Memory, keep: ItemRepository, call: Callable[[], Any]) -> tuple[int, int]:
+def cost(memory: Memory, keep: CheckpointRepository | ItemRepository, call: Callable[[], Any]) -> tuple[int, int]:
     """Return how many calls are made, and in how many rounds of them."""
     rounds = 0
     execute = keep.backend.execute
