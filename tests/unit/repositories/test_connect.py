@@ -57,7 +57,7 @@ def test_every_option_is_typed() -> None:
     of_agentcore = {*inspect.signature(AgentCoreCheckpoints).parameters, *of_items, *AwsSettings.model_fields}
     of_valkey = {*PARAMETERS, *WITHOUT_EFFECT}
     assert set(get_type_hints(ValkeyOptions)) == of_valkey
-    assert set(get_type_hints(ConnectOptions)) == of_valkey | (of_agentcore - {"memory_id"})
+    assert set(get_type_hints(ConnectOptions)) == of_valkey | (of_agentcore - {"memory_id", "value_cache"})
     assert set(get_args(Driver)) == {"glide", "valkey-py"}
 
 

@@ -192,7 +192,7 @@ def find_values(
 
 
 def _note_values(settings: Settings, place: ThreadPlace, head: Head, found: FoundValues, seen: Seen | None) -> None:
-    """Remember the values of a checkpoint that was read, to put new versions of them together.
+    """Remember the values of a checkpoint, to put new versions of them together.
 
     Args:
         settings: of the backend.
@@ -256,7 +256,10 @@ def get(
 
 
 def newest(settings: Settings, place: ThreadPlace, namespace: str) -> Operation[tuple[Stored | None, Listed]]:
-    """Read the newest checkpoint of a namespace, without large values, and what the lists name of it."""
+    """Read the newest checkpoint of a namespace, without large values.
+
+    With it comes what the lists name of the namespace.
+    """
     reader, listed = yield from open_reader(settings.lanes, place, namespace, PEEK)
     learn(settings.recent, place, namespace, listed)
     if listed.is_marked and reader.is_empty and not reader.is_read:

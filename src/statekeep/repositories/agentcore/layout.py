@@ -92,7 +92,10 @@ class ThreadPlace:
         return Lane(self.own_actor, f"{self.checkpoints_of(namespace)}{digest(checkpoint_id)}")
 
     def value(self, namespace: str, name: str) -> Lane:
-        """Return the lane of a channel value by its name: see :mod:`..records.piece_lanes`."""
+        """Return the lane of a channel value by its name.
+
+        See :mod:`..records.piece_lanes`.
+        """
         return Lane(self.own_actor, f"{self.values_of(namespace)}{lane_of(name)}")
 
     def known_at(self, namespace: str | None = None) -> str:

@@ -101,12 +101,12 @@ class _NewValues:
 
     @property
     def records(self) -> dict[str, Record]:
-        """What to store, by the names of the values."""
+        """The records to store, by the names of the values."""
         return {added.name: added.record for added in self.by_channel.values()}
 
     @property
     def relies_on(self) -> list[Seen]:
-        """What must not have been deleted."""
+        """States of the namespace since which nothing may have been deleted."""
         return [added.relies_on for added in self.by_channel.values() if added.relies_on is not None]
 
     def note(self, seen: Seen) -> None:

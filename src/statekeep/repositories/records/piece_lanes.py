@@ -50,7 +50,7 @@ def is_in_pieces(name: str) -> bool:
 
 @frozen
 class Seen:
-    """What was stored of a namespace, told from what was deleted.
+    """A state of a namespace, which tells whether something was deleted since.
 
     Attributes:
         births: by which a namespace is known again that was deleted as a whole.
@@ -104,7 +104,7 @@ class NewValue:
 
 
 def new_value(name: str, payload: Payload, before: Value | None, stamp: int, life: int) -> NewValue:
-    """Put a new version of a value together of pieces that are stored, and of new ones.
+    """Put a new version of a value together of stored pieces and of new ones.
 
     Args:
         name: of the value, if it is stored whole.
@@ -157,7 +157,7 @@ class _Version:
 
 @frozen
 class PieceLane:
-    """What a lane has.
+    """The records of a lane, read.
 
     Attributes:
         pieces: by their names.
@@ -244,7 +244,9 @@ def _version(record: Record, own: Iterable[str], head: Mapping[str, Any]) -> _Ve
 
 
 def still_known(value: Value, live: Collection[str], before: Seen, sweep: str) -> Value | None:
-    """Return what a process knows of a value after a deletion of its own, ``None`` if it is gone.
+    """Return what a process knows of a value after a deletion of its own.
+
+    ``None`` if the value is gone.
 
     Args:
         value: what it knew.

@@ -95,7 +95,10 @@ def _growing() -> st.SearchStrategy[bytes]:
 
 
 def payloads() -> st.SearchStrategy[Payload]:
-    """Arbitrary bytes; some come twice, so that channels share values, and some are versions of one that grows."""
+    """Arbitrary bytes, some of them twice, so that channels share values.
+
+    Some are versions of one that grows.
+    """
     # Large ones are made from their size: hypothesis prints strategies, with all that they hold.
     large = st.just(5000).map(lambda size: b"y" * size)
     data = st.sampled_from([b"", b"x", b"\x00\xff{}"]) | large | _growing() | st.binary(max_size=50)
