@@ -180,7 +180,7 @@ def test_bytes_of_a_hundred_steps(aws: AwsEmulator, keep: CheckpointRepository, 
             parent = put.checkpoint_id
     # 84 values of the messages are larger than 16 KiB, and the document; three are of the lists.
     assert calls.operations == {"CreateEvent": 400 + 84 + 1 + 3, "ListEvents": 2 + 99}
-    assert calls.request_bytes <= 800_000
+    assert calls.request_bytes <= 950_000
     with aws.record() as calls:
         saved = connect().get("t")
     assert saved is not None
