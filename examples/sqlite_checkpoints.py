@@ -12,7 +12,7 @@ from typing import Any
 import statekeep as sk
 from statekeep.domain import tagged_json
 from statekeep.domain.lineage import Link, too_late, with_sources
-from statekeep.repositories.checkpoints import Supply
+from statekeep.repositories.checkpoints import ExpectedHead, Supply, needed, overtaken
 from statekeep.repositories.operation import Operation, Page
 
 SCHEMA = """
@@ -57,10 +57,12 @@ class SqliteCheckpoints:
     async def aclose(self) -> None:
         self.close()
 
-    def put(self, checkpoint: sk.Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(
+        self, checkpoint: sk.Checkpoint, supply: Supply | None, expected_head: ExpectedHead = sk.ANY
+    ) -> Operation[None]:
         tagged_json.dumps(checkpoint.metadata)  # what cannot be kept is refused before anybody is asked for values
         supplied: dict[str, sk.Channel] = {}
-        while missing := (yield lambda db: try_put(db, checkpoint, supplied)):
+        while missing := (yield lambda db: try_put(db, checkpoint, supplied, expected_head)):
             if supply is None:
                 raise sk.MissingChannels(missing)
             payloads = supply(frozenset(missing))  # code of the user's, so not within the transaction
@@ -94,6 +96,9 @@ class SqliteCheckpoints:
         page = found[:limit]
         return Page(page, page[-1] if page and len(page) < len(found) else None)
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        return bool((yield lambda db: delete_one(db, thread_id, namespace, checkpoint_id)))
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         yield lambda db: delete(db, thread_id)
 
@@ -115,9 +120,11 @@ class SqliteCheckpoints:
         if source_id != target_id:
             yield copy_all
 
-    def prune(self, thread_ids: Texts, policy: sk.PrunePolicy) -> Operation[None]:
+    def prune(self, thread_ids: Texts, policy: sk.PrunePolicy, namespace: str | None = None) -> Operation[int]:
+        deleted = 0
         for thread_id in thread_ids:
-            yield lambda db, id_=thread_id: delete(db, id_) if policy.is_deletion else prune(db, id_, policy)
+            deleted += yield lambda db, id_=thread_id: prune(db, id_, policy, namespace)
+        return deleted
 
     def reindex(self, thread_id: str) -> Operation[int]:
         yield lambda db: delete_late_writes(db, thread_id)
@@ -147,8 +154,13 @@ def read_writes(db: Database, *place: str) -> tuple[sk.PendingWrite, ...]:
     return tuple(sorted(writes, key=lambda write: write.order))
 
 
-def try_put(db: Database, put: sk.Checkpoint, supplied: Mapping[str, sk.Channel]) -> Collection[str]:
+def try_put(
+    db: Database, put: sk.Checkpoint, supplied: Mapping[str, sk.Channel], expected_head: ExpectedHead
+) -> Collection[str]:
     """Store a checkpoint, or return the names of the channels whose values are missing."""
+    newest = next((saved.checkpoint_id for saved in read(db, put.thread_id, put.namespace)), None)
+    if expected_head is not sk.ANY and newest not in (expected_head, put.checkpoint_id):
+        raise overtaken(put, expected_head, newest)
     looked_for = {name: channel for name, channel in put.channels.items() if channel.carry not in ("value", "empty")}
     stored = list(read(db, put.thread_id, put.namespace)) if looked_for else []
     stored.sort(key=lambda saved: saved.checkpoint_id == put.parent_id)  # the parent's value counts before all others
@@ -234,15 +246,37 @@ def keep_only(db: Database, thread: str, namespace: str, wanted: Texts) -> None:
         db.execute(orphans, (thread, namespace, id_))
 
 
-def delete_late_writes(db: Database, thread: str) -> None:
+def delete_late_writes(db: Database, thread: str, only: str | None = None) -> None:
     """Delete pending writes whose checkpoint is not there and would be older than the newest."""
     places = db.execute("SELECT DISTINCT namespace, id FROM writes WHERE thread = ?", [thread]).fetchall()
     for namespace, id_ in places:
-        if too_late([id_], [saved.checkpoint_id for saved in read(db, thread, namespace)]):
+        stored = [saved.checkpoint_id for saved in read(db, thread, namespace)]
+        if only in (None, namespace) and too_late([id_], stored):
             delete(db, thread, namespace, id_)
 
 
-def prune(db: Database, thread: str, policy: sk.PrunePolicy) -> None:
+def delete_one(db: Database, thread: str, namespace: str, id_: str) -> bool:
+    stored = {saved.checkpoint_id for saved in read(db, thread, namespace)}
+    keep_only(db, thread, namespace, sorted(stored - {id_}))
+    if list(read(db, thread, namespace, id_)):
+        raise needed(id_)
+    return id_ in stored
+
+
+def prune(db: Database, thread: str, policy: sk.PrunePolicy, only: str | None) -> int:
+    before = len(list(read(db, thread)))
+    if only is not None:
+        delete_late_writes(db, thread, only)
+        made = {saved.checkpoint_id: saved.created_at for saved in read(db, thread, only)}
+        keep_only(db, thread, only, policy.kept(made, made.__getitem__))
+    elif policy.is_deletion:
+        delete(db, thread)
+    else:
+        prune_thread(db, thread, policy)
+    return before - len(list(read(db, thread)))
+
+
+def prune_thread(db: Database, thread: str, policy: sk.PrunePolicy) -> None:
     delete_late_writes(db, thread)
     roots = {saved.checkpoint_id for saved in read(db, thread, "")}
     for namespace in sorted({saved.namespace for saved in read(db, thread)}):  # the root comes first

@@ -47,6 +47,10 @@ from .domain import (
     Thread,
     ThreadClosed,
     Throttled,
+    TypedCheckpoint,
+    TypedItem,
+    TypedSearchItem,
+    TypeMismatch,
     Unavailable,
     Unsupported,
     ValueSource,
@@ -67,11 +71,19 @@ from .repositories.items import AsyncItemRepository, ItemRepository
 if _TYPE_CHECKING:
     from .repositories.cached import cached
     from .repositories.copy import CopyProgress, acopy, copy
+    from .repositories.typed.items import AsyncTypedItems, TypedItems
+    from .repositories.typed.threads import AsyncTypedTasks, AsyncTypedThread, TypedTasks, TypedThread
 else:
     __getattr__, __dir__ = _lazily(
         __name__,
         {
+            "AsyncTypedItems": ".repositories.typed.items",
+            "AsyncTypedTasks": ".repositories.typed.threads",
+            "AsyncTypedThread": ".repositories.typed.threads",
             "CopyProgress": ".repositories.copy",
+            "TypedItems": ".repositories.typed.items",
+            "TypedTasks": ".repositories.typed.threads",
+            "TypedThread": ".repositories.typed.threads",
             "acopy": ".repositories.copy",
             "cached": ".repositories.cached",
             "copy": ".repositories.copy",
@@ -86,6 +98,9 @@ __all__ = [
     "AsyncCheckpointRepository",
     "AsyncConnection",
     "AsyncItemRepository",
+    "AsyncTypedItems",
+    "AsyncTypedTasks",
+    "AsyncTypedThread",
     "CacheEntry",
     "CacheRepository",
     "Channel",
@@ -123,6 +138,13 @@ __all__ = [
     "Thread",
     "ThreadClosed",
     "Throttled",
+    "TypeMismatch",
+    "TypedCheckpoint",
+    "TypedItem",
+    "TypedItems",
+    "TypedSearchItem",
+    "TypedTasks",
+    "TypedThread",
     "Unavailable",
     "Unsupported",
     "ValueSource",

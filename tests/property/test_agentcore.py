@@ -27,11 +27,15 @@ from tests.small_pieces import small_pieces
 from .kinds import QUICK
 
 DECLARED = Differences(
-    replayed_finds_parents_only=True, optional_stops_at_parent=True, forks_are_ambiguous=True, writes_settle_late=True
+    replayed_finds_parents_only=True,
+    optional_stops_at_parent=True,
+    forks_are_ambiguous=True,
+    writes_settle_late=True,
+    puts_cannot_expect=True,
 )
 """What this backend does not look for, as that would read a whole namespace at each put.
 
-And of pending writes the earliest by its stamp stays, which may arrive as the last.
+The service cannot compare and set. And of pending writes the earliest by its stamp stays, which may arrive as the last.
 """
 
 PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})

@@ -30,6 +30,7 @@ DECLARED = Differences(
     forks_are_ambiguous=True,
     writes_settle_late=True,
     prunes_whole_threads_only=True,
+    puts_cannot_expect=True,
     unsupported={"delete_runs"},
 )
 """The service deletes no steps, but whole sessions. And each step is a call to read, so that a put that looks for a
@@ -140,8 +141,12 @@ def test_whole_threads_are_pruned(sessions: CheckpointRepository) -> None:
     put(sessions, "1", Channel.of(1, payload("x")))
     with pytest.raises(Unsupported):
         sessions.prune(["t"], keep=1)
+    with pytest.raises(Unsupported):
+        sessions.prune(["t"], keep=0, namespace="")
+    with pytest.raises(Unsupported):
+        sessions.delete("t", "1")
     assert len(list(sessions.list("t"))) == 1
-    sessions.prune(["t"], keep=0)
+    assert sessions.prune(["t"], keep=0) == 1
     assert list(sessions.list("t")) == []
 
 

@@ -29,8 +29,8 @@ class ForgetsSpecialWrites(MemoryCheckpoints):
 class PrunesTooMuch(MemoryCheckpoints):
     """Wrong: keeps one less."""
 
-    def prune(self, thread_ids: Any, policy: PrunePolicy) -> Any:
-        return super().prune(thread_ids, policy.model_copy(update={"keep": max(policy.keep - 1, 0)}))
+    def prune(self, thread_ids: Any, policy: PrunePolicy, namespace: str | None = None) -> Any:
+        return super().prune(thread_ids, policy.model_copy(update={"keep": max(policy.keep - 1, 0)}), namespace)
 
 
 class CopiesNothing(MemoryCheckpoints):

@@ -29,6 +29,7 @@ from .errors import (
     StatekeepError,
     ThreadClosed,
     Throttled,
+    TypeMismatch,
     Unavailable,
     Unsupported,
     WrongEventLoop,
@@ -37,6 +38,7 @@ from .ids import new_checkpoint_id
 from .items import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
+from .typed import TypedCheckpoint, TypedItem, TypedSearchItem
 from .vector_index import SearchStatus, VectorIndex
 
 __all__ = [
@@ -75,6 +77,10 @@ __all__ = [
     "Thread",
     "ThreadClosed",
     "Throttled",
+    "TypeMismatch",
+    "TypedCheckpoint",
+    "TypedItem",
+    "TypedSearchItem",
     "Unavailable",
     "Unsupported",
     "ValueSource",

@@ -14,6 +14,7 @@
      +-- EmbeddingFailed       no vectors were made of texts
      +-- MissingChannels       a checkpoint refers to channel values that are not stored
      +-- CorruptRecord         stored bytes are not what Statekeep wrote
+     |    +-- TypeMismatch     a stored value is not of the type that it is read as
      +-- Unsupported           this backend cannot do that
      +-- ClientClosed          (also a RuntimeError)  used after it was closed
      +-- WrongEventLoop        (also a RuntimeError)  called from a thread or loop that must not wait
@@ -222,6 +223,28 @@ class CorruptRecord(StatekeepError):
     """Stored bytes are damaged, or not Statekeep's; ``key`` says where."""
 
     _shows_key = True
+
+
+class TypeMismatch(CorruptRecord):
+    """A stored value is sound JSON, and not of the type that it is read as.
+
+    ``key`` is that of the item, or the id of the checkpoint. Nothing was changed: pass ``migrate=``, or read it without
+    a type.
+
+    Attributes:
+        errors: what is wrong, as pydantic says it: dicts with ``type``, ``loc`` and ``msg``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        operation: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, key=key)
+        self.errors = [dict(error) for error in errors]
 
 
 class Unsupported(StatekeepError):

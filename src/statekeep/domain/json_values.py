@@ -117,6 +117,33 @@ _readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_na
 _escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# json.loads would make a decoder for each call.
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def loads(text: str) -> JsonValue:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON; NaN and the infinities are none.
+        RecursionError: it is nested too deep.
+    """
+    return _decode(text)
+
+
+class JsonText(str):
+    """A value as the JSON text that is stored.
+
+    Nobody has parsed it yet.
+    """
+
+    __slots__ = ()
+
+
 def dumps(value: JsonValue) -> str:
     """Return a value of :func:`normalize` as JSON text.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
+
+from pydantic import TypeAdapter
 
 from ..domain import (
+    ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
+    Conflict,
     InvalidInput,
     Payload,
     PendingWrite,
@@ -18,17 +22,34 @@ from ..domain import (
     Thread,
     tagged_json,
 )
+from ..domain.items import Anything
 from ..domain.model import is_plain
+from ..domain.shown import shown
 from .encrypted_metadata import EncryptedMetadata
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .id_order import check_order
 from .operation import Operation, Page
 from .validation import count, text, texts
 
-__all__ = ["EARLY_TTL", "AsyncCheckpointRepository", "CheckpointBackend", "CheckpointRepository", "Supply"]
+if TYPE_CHECKING:
+    from .typed.threads import AsyncTypedThread, TypedThread
+
+__all__ = [
+    "EARLY_TTL",
+    "AsyncCheckpointRepository",
+    "CheckpointBackend",
+    "CheckpointRepository",
+    "ExpectedHead",
+    "Supply",
+]
+
+T = TypeVar("T")
 
 Supply = Callable[[Collection[str]], Mapping[str, Payload]]
 """Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""
+
+ExpectedHead = str | None | Literal[Anything.ANY]
+"""As ``expected_head``: the id of the checkpoint that must be the newest; ``None``: there must be none; :data:`ANY`."""
 
 EARLY_TTL: Final = 86_400.0
 """Seconds that pending writes live at most while their checkpoint is not stored."""
@@ -63,7 +84,13 @@ class CheckpointBackend(Protocol):
         """As :meth:`close`, from the event loop."""
         ...
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]: ...
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
+        """Store a checkpoint.
+
+        If another one than ``expected_head`` is the newest of its namespace, nothing is written, and :func:`overtaken`
+        makes the error. One that is the newest itself is replaced all the same: a put may be repeated.
+        """
+        ...
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
@@ -89,15 +116,45 @@ class CheckpointBackend(Protocol):
         """
         ...
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]: ...
+
     def delete_thread(self, thread_id: str) -> Operation[None]: ...
 
     def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]: ...
 
     def copy_thread(self, source_id: str, target_id: str) -> Operation[None]: ...
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]: ...
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]: ...
 
     def reindex(self, thread_id: str) -> Operation[int]: ...
+
+
+def overtaken(checkpoint: Checkpoint, expected_head: str | None, newest: str | None) -> Conflict:
+    """Return the error about an ``expected_head`` that does not hold.
+
+    Args:
+        checkpoint: what was to be stored.
+        expected_head: the id that was expected.
+        newest: the id that is there; ``None``: there is none.
+    """
+    wanted = "no checkpoint" if expected_head is None else f"{shown(expected_head, 200)} as the newest checkpoint"
+    there = "there is none" if newest is None else f"the newest is {shown(newest, 200)}"
+    where = f"thread {shown(checkpoint.thread_id, 200)}, namespace {shown(checkpoint.namespace, 200)}"
+    return Conflict(
+        f"expected {wanted} of {where}, but {there}; nothing was written",
+        expected=expected_head,
+        actual=newest,
+        key=checkpoint.checkpoint_id,
+    )
+
+
+def needed(checkpoint_id: str) -> Conflict:
+    """Return the error about the deletion of a checkpoint that others are rebuilt from."""
+    return Conflict(
+        "a later checkpoint rebuilds a replayed channel from this one; nothing was deleted",
+        actual=checkpoint_id,
+        key=checkpoint_id,
+    )
 
 
 def _builtin(checkpoint: Checkpoint) -> Checkpoint:
@@ -140,7 +197,9 @@ class _Operations(Repository[CheckpointBackend]):
     def __init__(self, backend: CheckpointBackend) -> None:
         super().__init__(backend)
 
-    def _put(self, checkpoint: Checkpoint, *, supply: Supply | None = None) -> Operation[None]:
+    def _put(
+        self, checkpoint: Checkpoint, *, supply: Supply | None = None, expected_head: ExpectedHead = ANY
+    ) -> Operation[None]:
         """Store a checkpoint, whole or not at all; one with the same id is replaced.
 
         Channels marked ``earlier`` are not sent again.
@@ -149,6 +208,9 @@ class _Operations(Repository[CheckpointBackend]):
             checkpoint: what to store.
             supply: called with the names of ``earlier`` channels whose value is not stored; returns their
                 payloads. A channel it leaves out becomes empty.
+            expected_head: compare and set: the id of the checkpoint that must be the newest of the namespace;
+                ``None``: there must be none; :data:`~statekeep.ANY`: whatever there is. If the checkpoint is the newest
+                one itself, it is replaced: a put may be repeated.
 
         A checkpoint whose id is not greater than its parent's is stored, and is not the newest: the logger
         ``statekeep`` warns of it, once per thread.
@@ -156,6 +218,8 @@ class _Operations(Repository[CheckpointBackend]):
         Raises:
             MissingChannels: an ``earlier`` value is not stored and there is no ``supply``. Nothing was written.
             InvalidInput: the metadata holds what exact JSON cannot.
+            Conflict: another checkpoint than ``expected_head`` is the newest. Nothing was written.
+            Unsupported: the service cannot compare and set, and ``expected_head`` is given. Nothing was written.
         """
         if not isinstance(checkpoint, Checkpoint):
             raise InvalidInput(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}", field="checkpoint")
@@ -163,7 +227,10 @@ class _Operations(Repository[CheckpointBackend]):
             raise InvalidInput("supply must be a function of channel names", field="supply")
         found = _builtin(checkpoint)
         check_order(found)
-        return self.backend.put(found, supply)
+        if expected_head is ANY:
+            return self.backend.put(found, supply)
+        head = None if expected_head is None else text("expected_head", expected_head)
+        return self.backend.put(found, supply, head)
 
     def _put_writes(
         self, thread_id: str, checkpoint_id: str, writes: Sequence[PendingWrite], *, namespace: str = ""
@@ -295,6 +362,36 @@ class _Operations(Repository[CheckpointBackend]):
 
         return list_threads
 
+    def _delete(self, thread_id: str, checkpoint_id: str, *, namespace: str = "") -> Operation[bool]:
+        """Delete one checkpoint with its pending writes.
+
+        A checkpoint that was made from it has no parent any more. Namespaces of nested graphs that ran under it stay.
+
+        Args:
+            thread_id: the thread.
+            checkpoint_id: which one.
+            namespace: ``""`` for the root.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            Conflict: another checkpoint rebuilds a ``replayed`` channel from it. Nothing was deleted.
+            Unsupported: the service deletes whole threads only.
+
+        Example:
+            >>> import statekeep
+            >>> keep = statekeep.connect("memory:").checkpoints
+            >>> keep.put(statekeep.Checkpoint(thread_id="t", checkpoint_id="1"))
+            >>> keep.delete("t", "1"), keep.delete("t", "1")
+            (True, False)
+        """
+        return self.backend.delete(
+            text("thread_id", thread_id),
+            text("namespace", namespace, empty=True),
+            text("checkpoint_id", checkpoint_id),
+        )
+
     def _delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete every checkpoint and pending write of a thread, in all namespaces.
 
@@ -326,8 +423,13 @@ class _Operations(Repository[CheckpointBackend]):
         return self.backend.copy_thread(text("source_id", source_id), text("target_id", target_id))
 
     def _prune(
-        self, thread_ids: Sequence[str], policy: PrunePolicy | None = None, *, keep: int | None = None
-    ) -> Operation[None]:
+        self,
+        thread_ids: Sequence[str],
+        policy: PrunePolicy | None = None,
+        *,
+        keep: int | None = None,
+        namespace: str | None = None,
+    ) -> Operation[int]:
         """Keep the newest checkpoints of each namespace, and delete others.
 
         Pending writes go with their checkpoint; those go, too, whose checkpoint is not there and would be older than
@@ -340,12 +442,21 @@ class _Operations(Repository[CheckpointBackend]):
             thread_ids: the threads; unknown ones are no error.
             policy: which to keep in each namespace, by number and age.
             keep: instead of a policy, how many to keep in each namespace: 1 if there is neither; 0 deletes the threads.
+            namespace: only this one: nothing is deleted elsewhere. ``None`` for all of them.
+
+        Returns:
+            How many checkpoints were deleted.
+
+        Raises:
+            Unsupported: the service deletes whole threads only.
 
         Example:
             >>> import datetime as dt, statekeep
             >>> with statekeep.connect("memory:") as keep:
             ...     keep.checkpoints.prune(["t"], keep=10)
             ...     keep.checkpoints.prune(["t"], statekeep.PrunePolicy(keep=1, older_than=dt.timedelta(days=30)))
+            0
+            0
         """
         if policy is not None and not isinstance(policy, PrunePolicy):
             raise InvalidInput(f"policy must be a PrunePolicy, got {type(policy).__name__}", field="policy")
@@ -353,7 +464,10 @@ class _Operations(Repository[CheckpointBackend]):
             raise InvalidInput("keep is a part of the policy: give one of them", field="keep")
         if policy is None:
             policy = PrunePolicy(keep=1 if keep is None else count("keep", keep))
-        return self.backend.prune(texts("thread_ids", thread_ids), policy)
+        threads = texts("thread_ids", thread_ids)
+        if namespace is None:
+            return self.backend.prune(threads, policy)
+        return self.backend.prune(threads, policy, text("namespace", namespace, empty=True))
 
     def _reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild what is derived from a thread's records.
@@ -394,11 +508,53 @@ class CheckpointRepository(_Operations, Blocking[CheckpointBackend]):
     list = iterating(_Operations._list)
     ancestors = blocking(_Operations._ancestors)
     list_threads = iterating(_Operations._list_threads)
+    delete = blocking(_Operations._delete)
     delete_thread = blocking(_Operations._delete_thread)
     delete_runs = blocking(_Operations._delete_runs)
     copy_thread = blocking(_Operations._copy_thread)
     prune = blocking(_Operations._prune)
     reindex = blocking(_Operations._reindex)
+
+    @overload
+    def of(
+        self,
+        kind: type[T] | TypeAdapter[T],
+        thread_id: str,
+        *,
+        namespace: str = "",
+        migrate: Callable[[Any], Any] | None = None,
+    ) -> TypedThread[T]: ...
+
+    @overload
+    def of(
+        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
+    ) -> TypedThread[Any]: ...
+
+    def of(
+        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
+    ) -> TypedThread[Any]:
+        """Return a thread whose state is of one type, for programs without a framework.
+
+        Args:
+            kind: as for :meth:`ItemRepository.of`. Each field of a model, dataclass or ``TypedDict`` becomes a channel,
+                whose version is the digest of its value.
+            thread_id: the thread.
+            namespace: ``""`` for the root.
+            migrate: called with a stored state, as JSON, that is not of the type; returns one that is.
+
+        Raises:
+            InvalidInput: pydantic does not know the type, or an id is wrong.
+
+        Example:
+            >>> import statekeep
+            >>> chat = statekeep.connect("memory:").checkpoints.of(list[str], "chat-1")
+            >>> saved = chat.save(["Hello"])
+            >>> chat.load().state
+            ['Hello']
+        """
+        from .typed.threads import TypedThread
+
+        return TypedThread(self, kind, thread_id, namespace, migrate)
 
 
 class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend]):
@@ -426,8 +582,35 @@ class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend]):
     list = aiterating(_Operations._list)
     ancestors = awaiting(_Operations._ancestors)
     list_threads = aiterating(_Operations._list_threads)
+    delete = awaiting(_Operations._delete)
     delete_thread = awaiting(_Operations._delete_thread)
     delete_runs = awaiting(_Operations._delete_runs)
     copy_thread = awaiting(_Operations._copy_thread)
     prune = awaiting(_Operations._prune)
     reindex = awaiting(_Operations._reindex)
+
+    @overload
+    def of(
+        self,
+        kind: type[T] | TypeAdapter[T],
+        thread_id: str,
+        *,
+        namespace: str = "",
+        migrate: Callable[[Any], Any] | None = None,
+    ) -> AsyncTypedThread[T]: ...
+
+    @overload
+    def of(
+        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
+    ) -> AsyncTypedThread[Any]: ...
+
+    def of(
+        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
+    ) -> AsyncTypedThread[Any]:
+        """Return a thread whose state is of one type, for programs without a framework.
+
+        See :meth:`CheckpointRepository.of`. Nothing is awaited.
+        """
+        from .typed.threads import AsyncTypedThread
+
+        return AsyncTypedThread(self, kind, thread_id, namespace, migrate)

@@ -9,6 +9,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain import (
+    ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
@@ -28,7 +29,7 @@ from ..domain.shown import once_made, shown
 from .operation import Operation, Page
 
 if TYPE_CHECKING:
-    from .checkpoints import CheckpointBackend, Supply
+    from .checkpoints import CheckpointBackend, ExpectedHead, Supply
 
 __all__ = ["EncryptedMetadata"]
 
@@ -120,9 +121,10 @@ class EncryptedMetadata:
                     field=field,
                 )
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         """Encrypt the metadata, and store the checkpoint."""
-        yield from self.backend.put(self._encrypted(checkpoint), supply)
+        expected = () if expected_head is ANY else (expected_head,)
+        yield from self.backend.put(self._encrypted(checkpoint), supply, *expected)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
@@ -151,6 +153,10 @@ class EncryptedMetadata:
         """List threads."""
         return (yield from self.backend.list_threads(prefix, after, limit))
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        """Delete a checkpoint."""
+        return (yield from self.backend.delete(thread_id, namespace, checkpoint_id))
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a thread."""
         yield from self.backend.delete_thread(thread_id)
@@ -163,9 +169,10 @@ class EncryptedMetadata:
         """Copy a thread with its metadata as it is stored."""
         yield from self.backend.copy_thread(source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
         """Delete old checkpoints."""
-        yield from self.backend.prune(thread_ids, policy)
+        only = () if namespace is None else (namespace,)
+        return (yield from self.backend.prune(thread_ids, policy, *only))
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild what is derived."""

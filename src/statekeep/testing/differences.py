@@ -44,8 +44,10 @@ class Differences:
             the version may find any of them.
         writes_settle_late: of pending writes for one index of a task that are put at the same time, a reader may see
             one that does not stay.
-        prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep`` it raises
-            :class:`~statekeep.Unsupported`, and changes nothing.
+        prunes_whole_threads_only: ``prune`` deletes threads, with ``keep=0``; with another ``keep``, or a namespace, it
+            raises :class:`~statekeep.Unsupported`, and changes nothing. So does ``delete`` of one checkpoint.
+        puts_cannot_expect: ``put`` of a checkpoint with ``expected_head`` raises :class:`~statekeep.Unsupported`, and
+            changes nothing.
         batches_are_not_atomic: a batch of items is not done as a whole, but each item's operations are; one with
             ``expected`` that writes more than one item raises :class:`~statekeep.Unsupported`, and changes nothing.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
@@ -74,6 +76,7 @@ class Differences:
     forks_are_ambiguous: bool = False
     writes_settle_late: bool = False
     prunes_whole_threads_only: bool = False
+    puts_cannot_expect: bool = False
     batches_are_not_atomic: bool = False
     unsupported: frozenset[str] = field(default=frozenset(), converter=_names)
 

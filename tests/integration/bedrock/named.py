@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from statekeep.domain import (
+    ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
@@ -17,7 +18,7 @@ from statekeep.domain import (
 )
 from statekeep.langgraph_shim.checkpoint.base import Saver
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
-from statekeep.repositories.checkpoints import Supply
+from statekeep.repositories.checkpoints import ExpectedHead, Supply
 from statekeep.repositories.encrypted_metadata import EncryptedMetadata
 from statekeep.repositories.operation import Operation, Page
 
@@ -65,9 +66,9 @@ class NamedThreads:
     def _named(self, saved: SavedCheckpoint) -> SavedCheckpoint:
         return saved.model_copy(update={"thread_id": self._names.get(saved.thread_id, saved.thread_id)})
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         session = yield from self.session(checkpoint.thread_id)
-        yield from self.backend.put(checkpoint.model_copy(update={"thread_id": session}), supply)
+        yield from self.backend.put(checkpoint.model_copy(update={"thread_id": session}), supply, expected_head)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
@@ -105,6 +106,9 @@ class NamedThreads:
         some = threads[:limit]
         return Page(some, some[-1] if some and len(some) < len(threads) else None)
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        return (yield from self.backend.delete((yield from self.session(thread_id)), namespace, checkpoint_id))
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         session = yield from self.session(thread_id)
         yield from self.backend.delete_thread(session)
@@ -117,12 +121,14 @@ class NamedThreads:
         source, target = (yield from self.session(source_id)), (yield from self.session(target_id))
         yield from self.backend.copy_thread(source, target)
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
-        if policy.is_deletion:
-            for thread_id in dict.fromkeys(thread_ids):
-                yield from self.delete_thread(thread_id)
-        else:
-            yield from self.backend.prune(thread_ids, policy)
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
+        deleted = 0
+        if not policy.is_deletion or namespace is not None:
+            return (yield from self.backend.prune(thread_ids, policy, namespace))
+        for thread_id in dict.fromkeys(thread_ids):
+            deleted += yield from self.backend.prune([(yield from self.session(thread_id))], policy)
+            self.sessions.pop(thread_id, None)
+        return deleted
 
     def continuing(self, thread_id: str) -> Operation[str]:
         former = yield from self.session(thread_id)

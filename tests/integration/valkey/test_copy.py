@@ -62,12 +62,12 @@ class Puts(MemoryCheckpoints):
         self.checkpoints: list[Checkpoint] = []
         self.fails_at = fails_at
 
-    def put(self, checkpoint: Checkpoint, supply: Any) -> Any:
+    def put(self, checkpoint: Checkpoint, supply: Any, *expected: Any) -> Any:
         if len(self.checkpoints) == self.fails_at:
             self.fails_at = None
             raise Unavailable("gone")
         self.checkpoints.append(checkpoint)
-        return super().put(checkpoint, supply)
+        return super().put(checkpoint, supply, *expected)
 
 
 @pytest.fixture

@@ -28,11 +28,11 @@ class Watched(MemoryCheckpoints):
         self.prunes: list[tuple[Any, PrunePolicy]] = []
         self.error: Exception | None = None
 
-    def prune(self, thread_ids: Any, policy: PrunePolicy) -> Any:
+    def prune(self, thread_ids: Any, policy: PrunePolicy, namespace: str | None = None) -> Any:
         self.prunes.append((thread_ids, policy))
         if self.error is not None:
             raise self.error
-        return super().prune(thread_ids, policy)
+        return super().prune(thread_ids, policy, namespace)
 
 
 def at(thread_id: str = "t", namespace: str = "", checkpoint_id: str | None = None) -> Any:

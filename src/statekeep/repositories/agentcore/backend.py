@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from ...domain import (
+    ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
@@ -19,18 +20,19 @@ from ...domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    Unsupported,
 )
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
-from ..checkpoints import Supply
+from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page
 from ..records.known_values import BYTES, KnownValues
 from ..records.local_cache import Recent
 from ..validation import LONGEST_TTL, count, seconds, text
 from . import ancestors, get, listing, put
 from .copy import copy_thread
-from .delete import delete_runs, delete_thread, prune
+from .delete import delete_checkpoint, delete_runs, delete_thread, prune, prune_namespace
 from .get import Progress, Settings
 from .lanes import Lanes
 from .reindex import reindex
@@ -143,13 +145,21 @@ class AgentCoreCheckpoints:
         """As :meth:`close`, from an event loop."""
         await self._client.aclose()
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         """Store a checkpoint: two calls, and one more for each large value.
 
         One call reads beside the first.
 
         For a thread that was not met lately there is a round of reading, too.
+
+        Raises:
+            Unsupported: ``expected_head`` is given.
         """
+        if expected_head is not ANY:
+            raise Unsupported(
+                "AgentCore Memory cannot compare and set checkpoints: two writers may append at once; leave out "
+                "expected_head"
+            )
         return put.put(self._settings, checkpoint, supply)
 
     def put_writes(
@@ -185,6 +195,10 @@ class AgentCoreCheckpoints:
         """
         return listing.list_threads(self._settings, prefix, after, limit)
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        """Read the checkpoints of the namespace, and delete with one call for each event."""
+        return delete_checkpoint(self._settings, thread_id, namespace, checkpoint_id)
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a thread: one call for each event.
 
@@ -203,10 +217,15 @@ class AgentCoreCheckpoints:
         """
         return copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
         """Read the threads, and delete with one call for each event."""
+        deleted = 0
         for thread_id in dict.fromkeys(thread_ids):
-            yield from prune(self._settings, thread_id, policy)
+            if namespace is None:
+                deleted += yield from prune(self._settings, thread_id, policy)
+            else:
+                deleted += yield from prune_namespace(self._settings, thread_id, namespace, policy)
+        return deleted
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the index of a thread. Reads all of it."""

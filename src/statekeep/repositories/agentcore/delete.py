@@ -17,6 +17,7 @@ from attrs import define, evolve
 from ...domain import PrunePolicy
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, too_late, with_sources
+from ..checkpoints import needed
 from ..operation import Operation
 from ..records.checkpoints import Head
 from ..records.framing import Record, hash_of, records
@@ -142,20 +143,65 @@ def delete_runs(settings: Settings, run_ids: Sequence[str]) -> Operation[None]:
         indexes = yield from _indexes(settings, place, listed.orders)
         for namespace, indexed in indexes.items():
             heads = yield from _heads(settings, place, namespace, indexed)
-            links = {id_: head.link for id_, head in heads.items()}
             gone = {id_ for id_, head in heads.items() if head.run_id in runs}
-            gone -= with_sources(heads.keys() - gone, links.get)
+            gone -= _with_sources(heads, heads.keys() - gone)
             yield from _remove(sweep, place, namespace, indexed, heads, gone)
             left |= {run for id_, head in heads.items() if id_ not in gone and (run := head.run_id)}
         yield from _leave_runs(sweep, place, runs - left)
         settings.recent.forget(place.key)
 
 
-def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
-    """Keep the checkpoints that a policy chooses, and their sources."""
+def delete_checkpoint(settings: Settings, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+    """Delete one checkpoint with its pending writes; return whether there was one."""
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(place.key)
+    indexed = (yield from _indexes(settings, place, [namespace]))[namespace]
+    heads = yield from _heads(settings, place, namespace, indexed)
+    if checkpoint_id not in heads:
+        return False
+    if checkpoint_id in _with_sources(heads, heads.keys() - {checkpoint_id}):
+        raise needed(checkpoint_id)
+    yield from _remove(sweep, place, namespace, indexed, heads, {checkpoint_id})
+    settings.recent.forget(place.key)
+    return True
+
+
+def prune_namespace(settings: Settings, thread_id: str, namespace: str, policy: PrunePolicy) -> Operation[int]:
+    """Keep of one namespace what a policy chooses, as :func:`prune` does of all; return how many went.
+
+    Lists of runs go on naming the thread: the runs may have checkpoints in other namespaces.
+    """
+    place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
+    settings.recent.forget(place.key)
+    indexed = (yield from _indexes(settings, place, [namespace]))[namespace]
+    heads = yield from _heads(settings, place, namespace, indexed)
+    gone = heads.keys() - _with_sources(heads, policy.kept(heads, partial(_created_at, heads)))
+    yield from _remove(sweep, place, namespace, indexed, heads, gone)
+    yield from _remove_late_writes(sweep, place, {namespace: heads})
+    settings.recent.forget(place.key)
+    return len(gone)
+
+
+def _with_sources(heads: Mapping[str, Head], chosen: Collection[str]) -> set[str]:
+    return with_sources(chosen, {id_: head.link for id_, head in heads.items()}.get)
+
+
+def _count(settings: Settings, thread_id: str) -> Operation[int]:
+    place = settings.place(thread_id)
+    listed = yield from read_known(settings, place)
+    count = 0
+    for namespace, indexed in (yield from _indexes(settings, place, {"", *listed.orders})).items():
+        count += len((yield from _heads(settings, place, namespace, indexed)))
+    return count
+
+
+def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[int]:
+    """Keep the checkpoints that a policy chooses, and their sources; return how many went."""
     if policy.is_deletion:
+        deleted = yield from _count(settings, thread_id)
         yield from delete_thread(settings, thread_id)
-        return
+        return deleted
+    deleted = 0
     place, sweep = settings.place(thread_id), _Sweep(settings, thread_id)
     settings.recent.forget(place.key)
     listed = yield from read_known(settings, place)
@@ -169,15 +215,16 @@ def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[
     # still say which nested namespaces go with them.
     for namespace, indexed in indexes.items():
         heads = yield from _heads(settings, place, namespace, indexed)
-        chosen = policy.kept(heads, partial(_created_at, heads))
-        kept = with_sources(chosen, {id_: head.link for id_, head in heads.items()}.get)
+        kept = _with_sources(heads, policy.kept(heads, partial(_created_at, heads)))
         runs |= {run for head in heads.values() if (run := head.run_id)}
         if namespace == "":
             roots, kept_roots = heads, kept
         elif is_under_root(namespace) and heads and heads[max(heads)].root_id in roots.keys() - kept_roots:
             yield from _delete_namespace(sweep, place, namespace, indexed, heads)
+            deleted += len(heads)
             continue
         left |= {run for id_ in kept if (run := heads[id_].run_id)}
+        deleted += len(heads.keys() - kept)
         if namespace:
             nested[namespace] = heads
             yield from _remove(sweep, place, namespace, indexed, heads, heads.keys() - kept)
@@ -186,6 +233,7 @@ def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[
     yield from _leave_runs(sweep, place, runs - left)
     yield from _remove_late_writes(sweep, place, {"": roots, **nested})
     settings.recent.forget(place.key)
+    return deleted
 
 
 def _created_at(heads: Mapping[str, Head], checkpoint_id: str) -> dt.datetime:

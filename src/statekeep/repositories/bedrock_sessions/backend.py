@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ...domain import (
+    ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
@@ -18,7 +19,7 @@ from ...domain import (
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
-from ..checkpoints import Supply
+from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page, arun, named, run
 from ..validation import count
 from . import ancestors, get, listing, put, threads
@@ -169,11 +170,18 @@ class BedrockSessionCheckpoints:
 
     # -- operations
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         """Store a checkpoint.
 
         One call, two more before for a parent not met lately, or for a namespace's first.
+
+        Raises:
+            Unsupported: ``expected_head`` is given.
         """
+        if expected_head is not ANY:
+            raise Unsupported(
+                "Bedrock cannot compare and set: two writers may put steps at once; leave out expected_head"
+            )
         return put.put(self._settings, checkpoint, supply)
 
     def put_writes(
@@ -216,6 +224,15 @@ class BedrockSessionCheckpoints:
         """
         return listing.list_threads(self._settings, prefix, after, limit)
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        """Refuse.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported("Bedrock deletes no steps of a session, so no checkpoint by itself; delete the thread")
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete a session: two calls, however long it is."""
         return threads.delete_thread(self._settings, thread_id, lambda: self._client.region)
@@ -233,19 +250,22 @@ class BedrockSessionCheckpoints:
         """Copy into an active session: a call to read each step, and one to write it."""
         return threads.copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
-        """Delete threads if the policy keeps nothing.
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
+        """Delete threads if the policy keeps nothing. They are counted before, as for :meth:`reindex`.
 
         Raises:
-            Unsupported: it does. Nothing was deleted.
+            Unsupported: it does, or one namespace is named. Nothing was deleted.
         """
-        if not policy.is_deletion:
+        if not policy.is_deletion or namespace is not None:
             raise Unsupported(
                 "Bedrock deletes no steps of a session, so checkpoints cannot be pruned; continue_thread(thread_id) "
                 "makes a new session with the newest ones"
             )
+        deleted = 0
         for thread_id in dict.fromkeys(thread_ids):
+            deleted += yield from self.reindex(thread_id)
             yield from self.delete_thread(thread_id)
+        return deleted
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Count the checkpoints of a thread. There is no index to rebuild."""

@@ -12,6 +12,7 @@ from operator import attrgetter
 from attrs import define, field, frozen
 
 from ...domain import (
+    ANY,
     Channel,
     ChannelHistory,
     Checkpoint,
@@ -25,7 +26,7 @@ from ...domain import (
 from ...domain.checkpoints import encoded_metadata
 from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
-from ..checkpoints import EARLY_TTL, Supply
+from ..checkpoints import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
@@ -41,7 +42,11 @@ class _Thread:
 
     @property
     def has_checkpoint(self) -> bool:
-        return any(namespace.records for namespace in self.namespaces.values())
+        return self.count > 0
+
+    @property
+    def count(self) -> int:
+        return sum(len(namespace.records) for namespace in self.namespaces.values())
 
 
 @frozen
@@ -153,11 +158,11 @@ class MemoryCheckpoints(AtOnce):
     # -- operations
 
     @at_once
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> None:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> None:
         metadata = encoded_metadata(checkpoint)
         supplied: dict[str, Channel] = {}
         # The supplier is the caller's code, so it is not called under the lock.
-        while missing := self._try_put(checkpoint, metadata, supplied):
+        while missing := self._try_put(checkpoint, metadata, supplied, expected_head):
             if supply is None:
                 raise MissingChannels(missing)
             payloads = supply(frozenset(missing))
@@ -165,11 +170,15 @@ class MemoryCheckpoints(AtOnce):
                 version = checkpoint.channels[name].version
                 supplied[name] = Channel.of(version, payloads[name]) if name in payloads else Channel.empty(version)
 
-    def _try_put(self, checkpoint: Checkpoint, metadata: str, supplied: dict[str, Channel]) -> list[str]:
+    def _try_put(
+        self, checkpoint: Checkpoint, metadata: str, supplied: dict[str, Channel], expected_head: ExpectedHead
+    ) -> list[str]:
         with self._lock:
-            channels, missing = self._namespace(checkpoint.thread_id, checkpoint.namespace).resolve(
-                checkpoint, supplied
-            )
+            here = self._namespace(checkpoint.thread_id, checkpoint.namespace)
+            newest = here.newest()
+            if expected_head is not ANY and newest not in (expected_head, checkpoint.checkpoint_id):
+                raise overtaken(checkpoint, expected_head, newest)
+            channels, missing = here.resolve(checkpoint, supplied)
             if missing:
                 return missing
             thread = self._writable(checkpoint.thread_id)
@@ -266,6 +275,17 @@ class MemoryCheckpoints(AtOnce):
         return Page(page, page[-1] if page and len(threads) > size else None)
 
     @at_once
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> bool:
+        with self._lock:
+            here = self._namespace(thread_id, namespace)
+            if checkpoint_id not in here.records:
+                return False
+            if checkpoint_id in with_sources(here.records.keys() - {checkpoint_id}, here.link):
+                raise needed(checkpoint_id)
+            here.delete([checkpoint_id])
+            return True
+
+    @at_once
     def delete_thread(self, thread_id: str) -> None:
         with self._lock:
             self._threads.pop(thread_id, None)
@@ -292,16 +312,25 @@ class MemoryCheckpoints(AtOnce):
                 namespace.copy_to(target.namespaces.setdefault(name, Namespace()), expires_at, self._early_expires_at())
 
     @at_once
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> None:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> int:
+        deleted = 0
         with self._lock:
             for thread_id in dict.fromkeys(thread_ids):
                 thread = self._live(thread_id)
                 if thread is None:
                     continue
-                if policy.is_deletion:
+                before = thread.count
+                if namespace is not None:
+                    here = thread.namespaces.get(namespace, Namespace())
+                    here.forget_late_writes()
+                    _keep(here, here.kept(policy))
+                elif policy.is_deletion:
                     del self._threads[thread_id]
+                    thread.namespaces.clear()
                 else:
                     _prune(thread, policy)
+                deleted += before - thread.count
+        return deleted
 
     @at_once
     def reindex(self, thread_id: str) -> int:
@@ -309,7 +338,7 @@ class MemoryCheckpoints(AtOnce):
             thread = self._live(thread_id)
             for namespace in thread.namespaces.values() if thread else ():
                 namespace.forget_late_writes()
-            return sum(len(namespace.records) for namespace in thread.namespaces.values()) if thread else 0
+            return thread.count if thread else 0
 
 
 def _in_order(thread: _Thread, query: CheckpointQuery, last: tuple[str, str] | None) -> list[tuple[str, str]]:

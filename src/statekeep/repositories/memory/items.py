@@ -22,6 +22,7 @@ from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
 from ...domain.vector_index import NO_INDEX
 from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
+from ..json_text import stored_value
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
@@ -58,7 +59,7 @@ class _Record:
         return {
             "namespace": namespace,
             "key": key,
-            "value": self.value(),
+            "value": stored_value(self.text),
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "version": self.version,

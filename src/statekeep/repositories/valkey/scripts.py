@@ -20,8 +20,9 @@ FILES: Final = {
     "": "common read",
     "cache": "adopt common delete get set",
     "checkpoints": (
-        "add_run adopt clear_parent collect common contents erase extend_values fields forget get ids lineage "
-        "mark_empty members page put put_writes rebuild_head records refresh steps touch_thread unindex_threads writes"
+        "add_run adopt clear_parent collect common contents erase expect_head extend_values fields forget get ids "
+        "lineage mark_empty members page put put_writes rebuild_head records refresh steps touch_thread "
+        "unindex_threads writes"
     ),
     "items": (
         "adopt announce apply begin common count erase_vectors extend_expiry forget names recent reconcile renew rows "
@@ -45,12 +46,13 @@ _TEXTS: Final = {
 
 
 @cache
-def script(path: str, *, when_full: bool = False) -> Script:
+def script(path: str, *, when_full: bool = False, behind: str | None = None) -> Script:
     """Load ``FOLDER/NAME.lua`` with the functions that it uses of both ``common.lua``.
 
     Args:
         path: ``FOLDER/NAME``.
         when_full: run it on a server whose memory is full, too. The flags in most files say so already.
+        behind: the name of a script of the same folder that runs in front of it, as a part of it.
 
     Raises:
         LookupError: a ``use`` names no shared function, or :data:`FILES` not this script.
@@ -59,6 +61,9 @@ def script(path: str, *, when_full: bool = False) -> Script:
     flags, _, body = _TEXTS[path].partition("\n")
     if when_full:
         flags = "#!lua flags=allow-oom"
+    if behind is not None:
+        name = f"{name}_behind_{behind}"
+        body = _TEXTS[f"{folder}/{behind}"].partition("\n")[2] + body
     shared = _TEXTS["common"] + (_TEXTS[f"{folder}/common"] if folder else "")
     return Script(name, f"{flags}\n{with_used(shared, body)}")
 

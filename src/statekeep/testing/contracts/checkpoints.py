@@ -35,8 +35,10 @@ import anyio
 import pytest
 
 from ...domain import (
+    ANY,
     Channel,
     Checkpoint,
+    Conflict,
     InvalidInput,
     MissingChannels,
     Payload,
@@ -347,6 +349,8 @@ class CheckpointContract:
             ("checkpoint_id", lambda: keep.put_writes("t", bad, [write("x")])),
             ("thread_id", lambda: keep.ancestors(bad, ["c"])),
             ("thread_id", lambda: keep.delete_thread(bad)),
+            ("thread_id", lambda: keep.delete(bad, "1")),
+            ("checkpoint_id", lambda: keep.delete("t", bad)),
             ("run_ids", lambda: keep.delete_runs([bad])),
             ("source_id", lambda: keep.copy_thread(bad, "t")),
             ("target_id", lambda: keep.copy_thread("t", bad)),
@@ -360,10 +364,12 @@ class CheckpointContract:
                 ("thread_id", lambda: listed(keep.list(bad))),
                 ("checkpoint_id", lambda: listed(keep.list(checkpoint_id=bad))),
                 ("before", lambda: listed(keep.list(before=bad))),
+                ("expected_head", lambda: keep.put(checkpoint("1"), expected_head=bad)),
             ]
         if bad != "":
             calls += [
                 ("namespace", lambda: keep.get("t", namespace=bad)),
+                ("namespace", lambda: keep.delete("t", "1", namespace=bad)),
                 ("namespace", lambda: keep.put_writes("t", "1", [write("x")], namespace=bad)),
             ]
         if bad not in ("", TOO_LONG):
@@ -426,6 +432,7 @@ class CheckpointContract:
             ("thread_ids", lambda: untyped.prune("t")),
             ("keep", lambda: untyped.prune(["t"], keep=-1)),
             ("keep", lambda: untyped.prune(["t"], keep=True)),
+            ("namespace", lambda: untyped.prune(["t"], namespace=1)),
             ("limit", lambda: listed(untyped.list(limit=-1))),
             ("limit", lambda: listed(untyped.list(limit="1"))),
             ("limit", lambda: listed(untyped.list_threads(limit=-1))),
@@ -1064,6 +1071,130 @@ class CheckpointContract:
         await keep.prune(["t"], keep=1)
         assert await ids(keep.list("t")) == ["7"]
 
+    async def test_delete_one_checkpoint(self, keep: AsyncCheckpointRepository) -> None:
+        for namespace in ("", "n"):
+            for number in range(4):
+                await keep.put(
+                    checkpoint(
+                        str(number),
+                        namespace=namespace,
+                        parent=str(number - 1) if number else None,
+                        metadata={"run_id": f"r{number}"},
+                        channels={"a": Channel.earlier(1) if number else Channel.of(1, payload("x"))},
+                    )
+                )
+                await keep.put_writes("t", str(number), [write("w")], namespace=namespace)
+        assert await keep.delete("t", "0") is True
+        assert await keep.delete("t", "2") is True
+        for thread_id, namespace, checkpoint_id in (("t", "", "2"), ("t", "m", "1"), ("u", "", "1"), ("t", "", "4")):
+            assert await keep.delete(thread_id, checkpoint_id, namespace=namespace) is False
+        found = await listed(keep.list("t", namespace=""))
+        assert [(saved.checkpoint_id, saved.parent_id) for saved in found] == [("3", None), ("1", None)]
+        assert all(saved.channels == {"a": Channel.of(1, payload("x"))} for saved in found)
+        assert await ids(keep.list("t", namespace="n")) == ["3", "2", "1", "0"]
+        await keep.put(checkpoint("2"))
+        assert values(await keep.get("t", checkpoint_id="2")) == []
+        assert values(await keep.get("t", checkpoint_id="3")) == ["w"]
+
+    async def test_the_newest_one_is_deleted(self, keep: AsyncCheckpointRepository) -> None:
+        for number in range(1, 4):
+            await keep.put(checkpoint(str(number), channels={"a": Channel.of(number, payload(f"{number}"))}))
+        for number in (3, 2):
+            assert await keep.delete("t", str(number)) is True
+            newest = await keep.get("t")
+            assert newest is not None
+            assert (newest.checkpoint_id, newest.channels) == (
+                str(number - 1),
+                {"a": Channel.of(number - 1, payload(f"{number - 1}"))},
+            )
+        with pytest.raises(MissingChannels):
+            await keep.put(checkpoint("4", channels={"a": Channel.earlier(3)}))
+        assert await keep.delete("t", "1") is True
+        assert await keep.get("t") is None
+        assert await listed(keep.list_threads()) == []
+        assert await ids(keep.list()) == []
+
+    async def test_one_that_others_are_rebuilt_from_is_not_deleted(self, keep: AsyncCheckpointRepository) -> None:
+        await self._chain(keep)
+        before = await keep.ancestors("t", ["a"])
+        for needed in ("2", "4", "5"):
+            with pytest.raises(Conflict) as caught:
+                await keep.delete("t", needed)
+            assert caught.value.key == needed
+        assert await ids(keep.list("t")) == ["6", "5", "4", "3", "2", "1"]
+        assert await keep.ancestors("t", ["a"]) == before
+        for number in ("1", "6", "5", "4", "3", "2"):
+            assert await keep.delete("t", number) is True
+        assert await ids(keep.list("t")) == []
+
+    async def test_pending_writes_without_their_checkpoint_stay_when_it_is_to_be_deleted(
+        self, keep: AsyncCheckpointRepository
+    ) -> None:
+        await keep.put_writes("t", "1", [write("early")])
+        assert await keep.delete("t", "1") is False
+        await keep.put(checkpoint("1"))
+        assert values(await keep.get("t")) == ["early"]
+
+    async def test_expected_head(self, keep: AsyncCheckpointRepository) -> None:
+        with pytest.raises(Conflict) as caught:
+            await keep.put(checkpoint("1"), expected_head="0")
+        assert (caught.value.expected, caught.value.actual, caught.value.operation) == ("0", None, "put")
+        assert await listed(keep.list_threads()) == []
+        await keep.put(checkpoint("1"), expected_head=None)
+        await keep.put(checkpoint("2", parent="1"), expected_head="1")
+        channels = {"a": Channel.earlier(1)}
+        for expected in (None, "1", "3", "\x00{2}"):
+            with pytest.raises(Conflict) as caught:
+                await keep.put(checkpoint("3", channels=channels), expected_head=expected)
+            assert (caught.value.expected, caught.value.actual, caught.value.key) == (expected, "2", "3")
+        assert await ids(keep.list("t")) == ["2", "1"]
+        await keep.put(checkpoint("1", namespace="n"), expected_head=None)
+        with pytest.raises(MissingChannels):
+            await keep.put(checkpoint("3", channels=channels), expected_head="2")
+        await keep.put(checkpoint("3", channels=channels), supply=lambda names: {"a": payload("x")}, expected_head="2")
+        await keep.put(checkpoint("3", metadata={"again": True}, channels=channels), expected_head="2")
+        newest = await keep.get("t")
+        assert newest is not None
+        assert (newest.metadata, newest.channels) == ({"again": True}, {"a": Channel.of(1, payload("x"))})
+        await keep.put(checkpoint("0"), expected_head="3")  # one that is put behind the newest stays behind it
+        await keep.put(checkpoint("4"), expected_head="3")
+        await keep.put(checkpoint("5"), expected_head=ANY)
+        assert await ids(keep.list("t", namespace="")) == ["5", "4", "3", "2", "1", "0"]
+
+    async def test_a_head_that_was_deleted_is_expected_no_more(self, keep: AsyncCheckpointRepository) -> None:
+        for number in ("1", "2"):
+            await keep.put(checkpoint(number))
+        await keep.delete("t", "2")
+        with pytest.raises(Conflict) as caught:
+            await keep.put(checkpoint("3"), expected_head="2")
+        assert caught.value.actual == "1"
+        await keep.put(checkpoint("3"), expected_head="1")
+        await keep.delete_thread("t")
+        with pytest.raises(Conflict):
+            await keep.put(checkpoint("4"), expected_head="3")
+        await keep.put(checkpoint("4"), expected_head=None)
+
+    async def test_a_conflict_is_no_update_of_the_thread(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1"))
+        await keep.put(checkpoint("1", thread="u"))
+        with pytest.raises(Conflict):
+            await keep.put(checkpoint("2"), expected_head=None)
+        assert [thread.thread_id async for thread in keep.list_threads()] == ["u", "t"]
+
+    def test_one_of_many_puts_behind_the_same_head_wins(self, repository: CheckpointRepository) -> None:
+        repository.put(checkpoint("0"))
+
+        def race(number: int) -> bool:
+            try:
+                repository.put(checkpoint(f"1-{number}"), expected_head="0")
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(race, range(8))) == 1
+        assert len(list(repository.list("t"))) == 2
+
     @pytest.mark.parametrize("operation", ["prune", "delete_runs"])
     async def test_the_parent_stays_with_a_checkpoint_that_needs_it(
         self, keep: AsyncCheckpointRepository, operation: str
@@ -1121,6 +1252,31 @@ class CheckpointContract:
         assert await ids(keep.list("u")) == ["3", "3"]
         await keep.prune(["u", "v"], keep=0)
         assert [thread.thread_id async for thread in keep.list_threads()] == ["t"]
+
+    async def test_prune_one_namespace(self, keep: AsyncCheckpointRepository) -> None:
+        for namespace in ("", "n", "n:1"):
+            for number in range(1, 6):
+                await keep.put(checkpoint(str(number), namespace=namespace, metadata={"parents": {"": "1"}}))
+                await keep.put_writes("t", str(number), [write("w")], namespace=namespace)
+            await keep.put_writes("t", "0", [write("late")], namespace=namespace)
+        assert await keep.prune(["t", "unknown"], keep=2, namespace="") == 3
+        assert await keep.prune(["t"], keep=2, namespace="unknown") == 0
+        assert await ids(keep.list("t", namespace="")) == ["5", "4"]
+        for namespace in ("n", "n:1"):
+            assert await ids(keep.list("t", namespace=namespace)) == ["5", "4", "3", "2", "1"]
+        assert await keep.prune(["t", "t"], PrunePolicy(keep=0), namespace="n") == 5
+        assert await ids(keep.list("t", namespace="n")) == []
+        assert values(await keep.get("t", namespace="n:1")) == ["w"]
+        assert await keep.prune(["t"], keep=1) == 5
+        assert await keep.prune(["t"], keep=1) == 0
+        assert await keep.prune(["t"], keep=0) == 2
+        assert await listed(keep.list_threads()) == []
+
+    async def test_prune_of_the_only_namespace_forgets_the_thread(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1"))
+        assert await keep.prune(["t"], keep=0, namespace="") == 1
+        assert await listed(keep.list_threads()) == []
+        assert await keep.get("t") is None
 
     async def test_prune_by_age(self, keep: AsyncCheckpointRepository) -> None:
         now = dt.datetime.now(dt.UTC)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from ...domain import (
+    ANY,
     Channel,
     Checkpoint,
     CheckpointQuery,
@@ -32,7 +33,7 @@ from ...domain import (
     Unsupported,
     ValueSource,
 )
-from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, ExpectedHead
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry, canonical, expected_form
 from ..differences import NONE, Differences
@@ -89,7 +90,13 @@ class CheckpointMachine(ComparingMachine):
 
     # -- put
 
-    def put(self, checkpoint: Checkpoint, supplied: dict[str, Payload] | None, instead: Payload) -> None:
+    def put(
+        self,
+        checkpoint: Checkpoint,
+        supplied: dict[str, Payload] | None,
+        instead: Payload,
+        expected_head: ExpectedHead = ANY,
+    ) -> None:
         self.oracle.expire()
         # What is not defined is not compared: such a channel gets a value of its own.
         channels = {
@@ -101,7 +108,8 @@ class CheckpointMachine(ComparingMachine):
         checkpoint = checkpoint.model_copy(update={"channels": channels})
         supply = None if supplied is None else lambda names: {name: supplied[name] for name in names & supplied.keys()}
         self.compare(
-            lambda: self.repository.put(checkpoint, supply=supply), lambda: self.oracle.put(checkpoint, supplied)
+            lambda: self.repository.put(checkpoint, supply=supply, expected_head=expected_head),
+            lambda: self.oracle.put(checkpoint, supplied, expected_head),
         )
 
     @initialize(checkpoints=st.lists(some.checkpoints(), max_size=10))
@@ -138,6 +146,20 @@ class CheckpointMachine(ComparingMachine):
         named = None if is_orphan else parent_id
         where = {"thread_id": thread_id, "namespace": namespace, "parent_id": named}
         self.put(checkpoint.model_copy(update={**where, "channels": channels | checkpoint.channels}), None, instead)
+
+    @rule(
+        checkpoint=some.checkpoints(channels=some.channels()),
+        expected_head=st.none() | some.checkpoint_ids(),
+        is_right=st.booleans(),
+        instead=some.payloads(),
+    )
+    def put_if_newest(
+        self, checkpoint: Checkpoint, expected_head: str | None, is_right: bool, instead: Payload
+    ) -> None:
+        """Put behind the newest checkpoint, or behind one that may be another."""
+        self.oracle.expire()
+        newest = max(self.oracle.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {}), default=None)
+        self.put(checkpoint, None, instead, newest if is_right else expected_head)
 
     @rule(
         thread_id=some.thread_ids(),
@@ -267,6 +289,18 @@ class CheckpointMachine(ComparingMachine):
 
     # -- delete, copy
 
+    @rule(thread_id=some.thread_ids(), namespace=some.namespaces(), checkpoint_id=some.checkpoint_ids())
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> None:
+        self.compare(
+            lambda: self.repository.delete(thread_id, checkpoint_id, namespace=namespace),
+            lambda: self.oracle.delete(thread_id, namespace, checkpoint_id),
+        )
+
+    @precondition(lambda self: self.oracle.threads())
+    @rule(data=st.data())
+    def delete_stored(self, data: st.DataObject) -> None:
+        self.delete(*self.stored(data))
+
     @rule(thread_id=some.thread_ids())
     def delete_thread(self, thread_id: str) -> None:
         self.compare(lambda: self.repository.delete_thread(thread_id), lambda: self.oracle.delete_thread(thread_id))
@@ -282,15 +316,18 @@ class CheckpointMachine(ComparingMachine):
             lambda: self.oracle.copy_thread(source_id, target_id),
         )
 
-    @rule(thread_ids=st.lists(some.thread_ids(), max_size=3), policy=some.prune_policies())
-    def prune(self, thread_ids: list[str], policy: PrunePolicy) -> None:
-        def expected() -> None:
-            if self.differences.prunes_whole_threads_only and not policy.is_deletion:
+    @rule(
+        thread_ids=st.lists(some.thread_ids(), max_size=3),
+        policy=some.prune_policies(),
+        namespace=st.none() | some.namespaces(),
+    )
+    def prune(self, thread_ids: list[str], policy: PrunePolicy, namespace: str | None) -> None:
+        def expected() -> int:
+            if self.differences.prunes_whole_threads_only and not (policy.is_deletion and namespace is None):
                 raise Unsupported("prune")
-            for thread_id in thread_ids:
-                self.oracle.prune(thread_id, policy.keep, policy.older_than)
+            return sum(self.oracle.prune(id_, policy.keep, policy.older_than, namespace) for id_ in thread_ids)
 
-        self.compare(lambda: self.repository.prune(thread_ids, policy), expected)
+        self.compare(lambda: self.repository.prune(thread_ids, policy, namespace=namespace), expected)
 
     @rule(thread_id=some.thread_ids())
     def reindex(self, thread_id: str) -> None:

@@ -11,12 +11,23 @@ import copy
 import datetime as dt
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field
 
-from ...domain import Channel, Checkpoint, MissingChannels, Payload, PendingWrite, ValueSource
+from ...domain import (
+    ANY,
+    Channel,
+    Checkpoint,
+    Conflict,
+    MissingChannels,
+    Payload,
+    PendingWrite,
+    Unsupported,
+    ValueSource,
+)
 from ...domain.checkpoints import Version
+from ...domain.items import Anything
 from ..differences import NONE, Differences
 
 __all__ = ["Oracle"]
@@ -197,7 +208,18 @@ class Oracle:
             if payload is not None and _entry(thread_id, namespace, name, version) == entry
         }
 
-    def put(self, checkpoint: Checkpoint, supplied: Mapping[str, Payload] | None) -> None:
+    def put(
+        self,
+        checkpoint: Checkpoint,
+        supplied: Mapping[str, Payload] | None,
+        expected_head: str | Literal[Anything.ANY] | None = ANY,
+    ) -> None:
+        if expected_head is not ANY:
+            if self.differences.puts_cannot_expect:
+                raise Unsupported("expected_head")
+            newest = max(self.checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {}), default=None)
+            if newest not in (expected_head, checkpoint.checkpoint_id):
+                raise Conflict("expected_head", expected=expected_head, actual=newest)
         channels = {}
         missing = []
         for name, channel in checkpoint.channels.items():
@@ -233,6 +255,17 @@ class Oracle:
         if checkpoint_id in stored:
             stored[checkpoint_id].expires_at = self._expiry()
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> bool:
+        if self.differences.prunes_whole_threads_only:
+            raise Unsupported("delete")
+        stored = self.checkpoints.get((thread_id, namespace), {})
+        if checkpoint_id not in stored:
+            return False
+        if checkpoint_id in self._with_needed(stored, set(stored) - {checkpoint_id}):
+            raise Conflict("a later one needs it")
+        self._reduce((thread_id, namespace), set(stored) - {checkpoint_id})
+        return True
+
     def delete_thread(self, thread_id: str) -> None:
         for place in [place for place in self.checkpoints if place[0] == thread_id]:
             del self.checkpoints[place]
@@ -245,11 +278,22 @@ class Oracle:
         for place, stored in self.checkpoints.items():
             self._reduce(place, {id_ for id_, kept in stored.items() if kept.metadata.get("run_id") not in run_ids})
 
-    def prune(self, thread_id: str, keep: int, older_than: dt.timedelta | None = None) -> None:
-        if keep == 0 and older_than is None:
-            self.delete_thread(thread_id)
-            return
+    def prune(
+        self, thread_id: str, keep: int, older_than: dt.timedelta | None = None, namespace: str | None = None
+    ) -> int:
+        """Prune a thread, or one namespace of it; return how many checkpoints went."""
+        before = len(self.list_thread(thread_id))
         since = None if older_than is None else dt.datetime.now(dt.UTC) - older_than
+        if namespace is not None:
+            self._forget_late_writes(thread_id, namespace)
+            self._keep((thread_id, namespace), keep, since)
+        elif keep == 0 and older_than is None:
+            self.delete_thread(thread_id)
+        else:
+            self._prune(thread_id, keep, since)
+        return before - len(self.list_thread(thread_id))
+
+    def _prune(self, thread_id: str, keep: int, since: dt.datetime | None) -> None:
         self._forget_late_writes(thread_id)
         roots = set(self.checkpoints.get((thread_id, ""), {}))
         for place in sorted(place for place in self.checkpoints if place[0] == thread_id):  # the root comes first
@@ -264,19 +308,28 @@ class Oracle:
                 for key in [key for key in self.writes if key[:2] == place]:
                     del self.writes[key]
             else:
-                newest_first = sorted(stored, reverse=True)
-                young = {id_ for id_ in stored if since is not None and stored[id_].checkpoint.created_at > since}
-                self._reduce(place, young | set(newest_first[:keep]))
+                self._keep(place, keep, since)
+
+    def _keep(self, place: Place, keep: int, since: dt.datetime | None) -> None:
+        stored = self.checkpoints.get(place, {})
+        young = {id_ for id_ in stored if since is not None and stored[id_].checkpoint.created_at > since}
+        self._reduce(place, young | set(sorted(stored, reverse=True)[:keep]))
 
     def reindex(self, thread_id: str) -> int:
         self._forget_late_writes(thread_id)
         return len(self.list_thread(thread_id))
 
-    def _forget_late_writes(self, thread_id: str) -> None:
+    def _forget_late_writes(self, thread_id: str, namespace: str | None = None) -> None:
         """Delete the writes of checkpoints that are gone or never came."""
         for key in list(self.writes):
             stored = self.checkpoints.get(key[:2], {})
-            if key[0] == thread_id and stored and key[2] not in stored and key[2] < max(stored):
+            if (
+                key[0] == thread_id
+                and namespace in (None, key[1])
+                and stored
+                and key[2] not in stored
+                and key[2] < max(stored)
+            ):
                 del self.writes[key]
 
     def copy_thread(self, source_id: str, target_id: str) -> None:
@@ -354,7 +407,16 @@ class Oracle:
 
         Replayed channels of kept ones are rebuilt from ancestors.
         """
-        stored = self.checkpoints[place]
+        stored = self.checkpoints.get(place, {})
+        gone = set(stored) - self._with_needed(stored, wanted)
+        for checkpoint_id in gone:
+            self._drop(place, checkpoint_id)
+            self.writes.pop((*place, checkpoint_id), None)
+        for kept in stored.values():
+            if kept.parent_id in gone:
+                kept.parent_id = None
+
+    def _with_needed(self, stored: Mapping[str, Kept], wanted: set[str]) -> set[str]:
         while True:
             needed = set(wanted)
             for checkpoint_id in wanted:
@@ -366,15 +428,8 @@ class Oracle:
                         if _value_of(stored[ancestor_id], name) is not None:
                             break
             if needed == wanted:
-                break
+                return wanted
             wanted = needed
-        gone = set(stored) - wanted
-        for checkpoint_id in gone:
-            self._drop(place, checkpoint_id)
-            self.writes.pop((*place, checkpoint_id), None)
-        for kept in stored.values():
-            if kept.parent_id in gone:
-                kept.parent_id = None
 
 
 def _entry(thread_id: str, namespace: str, name: str, version: Version) -> Entry:

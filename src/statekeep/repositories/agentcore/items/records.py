@@ -13,6 +13,7 @@ from ....domain import CorruptRecord, Item
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ....domain.shown import shown
+from ...json_text import stored_value
 from ...records.checkpoints import decoded
 from ...records.framing import Record
 from ...validation import labels, text, texts
@@ -80,10 +81,11 @@ class Version:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of an :class:`~statekeep.Item`."""
+        assert self.text is not None
         return {
             "namespace": self.namespace,
             "key": self.key,
-            "value": self.json(),
+            "value": stored_value(self.text, lambda _: self.json()),
             "created_at": time_at(self.created),
             "updated_at": time_at(self.updated),
             "version": self.number,

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ....domain import ChannelHistory, Checkpoint, CheckpointQuery, PendingWrite, PrunePolicy, SavedCheckpoint, Thread
-from ...checkpoints import Supply
+from ....domain import (
+    ANY,
+    ChannelHistory,
+    Checkpoint,
+    CheckpointQuery,
+    PendingWrite,
+    PrunePolicy,
+    SavedCheckpoint,
+    Thread,
+)
+from ...checkpoints import ExpectedHead, Supply
 from ...operation import Operation, Page
 from ...records.known_values import BYTES, KnownValues
 from ...validation import count
@@ -78,12 +87,12 @@ class ValkeyCheckpoints(ValkeyBackend):
         """The long values that were read or put here."""
         return self._settings.known_values
 
-    def put(self, checkpoint: Checkpoint, supply: Supply | None) -> Operation[None]:
+    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         """Put in one script call.
 
         In a cluster, there is one more for each index of threads and runs.
         """
-        return put.put(self._settings, checkpoint, supply)
+        return put.put(self._settings, checkpoint, supply, expected_head)
 
     def put_writes(
         self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
@@ -109,6 +118,10 @@ class ValkeyCheckpoints(ValkeyBackend):
         """List in two round trips per page; with a prefix, one more per 1,000 threads."""
         return threads.list_threads(self._settings, prefix, after, limit)
 
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
+        """Delete in two script calls per 1,000 checkpoints of the namespace, and about eight more."""
+        return delete.delete_checkpoint(self._settings, thread_id, namespace, checkpoint_id)
+
     def delete_thread(self, thread_id: str) -> Operation[None]:
         """Delete in two script calls per 500 records, and up to five more."""
         return delete.delete_thread(self._settings, thread_id)
@@ -121,10 +134,15 @@ class ValkeyCheckpoints(ValkeyBackend):
         """Copy in one put per checkpoint, and one call if it has pending writes."""
         return copy.copy_thread(self._settings, source_id, target_id)
 
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy) -> Operation[None]:
+    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
         """Prune in steps of 500 records."""
+        deleted = 0
         for thread_id in thread_ids:
-            yield from delete.prune(self._settings, thread_id, policy)
+            if namespace is None:
+                deleted += yield from delete.prune(self._settings, thread_id, policy)
+            else:
+                deleted += yield from delete.prune_namespace(self._settings, thread_id, namespace, policy)
+        return deleted
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""

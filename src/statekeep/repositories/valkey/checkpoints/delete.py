@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from ....domain import CorruptRecord, PrunePolicy, Thread, tagged_json
 from ....domain.lineage import Link, is_under_root, root_of, too_late, with_sources
+from ...checkpoints import needed
 from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
@@ -344,11 +345,69 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
         yield from _leave_runs(settings, thread_id, runs - left, seen)
 
 
-def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> Operation[None]:
-    """Keep the checkpoints that a policy chooses, and those that they need."""
+def delete_checkpoint(
+    settings: CheckpointSettings, thread_id: str, namespace: str, checkpoint_id: str
+) -> Operation[bool]:
+    """Delete one checkpoint with its pending writes; return whether there was one."""
+    keys = settings.keys(thread_id, namespace)
+    entry = (yield from find_thread(settings, thread_id)) if settings.cluster else None
+    nodes = yield from _nodes(settings, keys)
+    if checkpoint_id not in nodes:
+        return False
+    if checkpoint_id in with_sources(nodes.keys() - {checkpoint_id}, nodes.get):
+        raise needed(checkpoint_id)
+    yield from _remove(settings, keys, nodes, {checkpoint_id})
+    yield from _forget_emptied(settings, thread_id, entry)
+    return True
+
+
+def prune_namespace(
+    settings: CheckpointSettings, thread_id: str, namespace: str, policy: PrunePolicy
+) -> Operation[int]:
+    """Keep of one namespace what a policy chooses, as :func:`prune` does of all; return how many went."""
+    keys = settings.keys(thread_id, namespace)
+    entry = (yield from find_thread(settings, thread_id)) if settings.cluster and policy.keep == 0 else None
+    nodes = yield from _nodes(settings, keys)
+    gone = nodes.keys() - _kept(keys, nodes, policy)
+    yield from _remove(settings, keys, nodes, gone)
+    yield from remove_late_writes(settings, keys, nodes.keys())
+    yield from _forget_emptied(settings, thread_id, entry)
+    return len(gone)
+
+
+def _forget_emptied(settings: CheckpointSettings, thread_id: str, entry: Thread | None) -> Operation[None]:
+    """Drop a thread from the thread index of a cluster if it has no checkpoints any more.
+
+    Without a cluster, the script that deleted the last of them did so.
+    """
+    if entry is not None:
+        key = thread_key(settings.prefix, thread_id)
+        if not (yield Call(script("read"), [key], ["ZCOUNT", "1", "1"])):
+            yield from _forget_in_cluster(settings, thread_id, entry)
+
+
+def _kept(keys: NamespaceKeys, nodes: Mapping[str, Node], policy: PrunePolicy) -> set[str]:
+    """Return the checkpoints that a policy chooses, those they need, and what is left of evicted ones."""
+    whole = [name for name, node in nodes.items() if not node.is_copy]
+    chosen = policy.kept(whole, partial(_created_at, keys, nodes))
+    return with_sources([*chosen, *(nodes.keys() - whole)], nodes.get)
+
+
+def _count(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
+    count = 0
+    for namespace in (yield from list_namespaces(settings, thread_id)):
+        nodes = yield from _nodes(settings, settings.keys(thread_id, namespace))
+        count += len(nodes)
+    return count
+
+
+def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> Operation[int]:
+    """Keep the checkpoints that a policy chooses, and those that they need; return how many went."""
     if policy.is_deletion:
+        deleted = yield from _count(settings, thread_id)
         yield from delete_thread(settings, thread_id)
-        return
+        return deleted
+    deleted = 0
     # With other policies some checkpoint stays, and the thread stays in the index.
     entry = (yield from find_thread(settings, thread_id)) if settings.cluster and policy.keep == 0 else None
     roots: dict[str, Node] = {}
@@ -360,18 +419,19 @@ def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> 
     for namespace in (yield from list_namespaces(settings, thread_id)):
         keys = settings.keys(thread_id, namespace)
         nodes = yield from _nodes(settings, keys)
-        whole = [name for name, node in nodes.items() if not node.is_copy]
-        chosen = policy.kept(whole, partial(_created_at, keys, nodes))
-        kept = with_sources([*chosen, *(nodes.keys() - whole)], nodes.get)
+        kept = _kept(keys, nodes, policy)
         if namespace == "":
             roots, kept_roots = nodes, kept
             continue
-        if is_under_root(namespace) and whole:
-            root = yield from _read_root(keys, whole[0])
+        newest = next((name for name, node in nodes.items() if not node.is_copy), None)
+        if is_under_root(namespace) and newest is not None:
+            root = yield from _read_root(keys, newest)
             if root in roots and root not in kept_roots:
                 gone.append(keys)
+                deleted += len(nodes)
                 continue
         yield from _remove(settings, keys, nodes, nodes.keys() - kept)
+        deleted += len(nodes.keys() - kept)
         yield from remove_late_writes(settings, keys, nodes.keys())
         is_empty = is_empty and not kept
     yield from _delete_namespaces(settings, gone)
@@ -380,6 +440,7 @@ def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> 
     yield from remove_late_writes(settings, root_keys, roots.keys())
     if entry is not None and is_empty and not kept_roots:
         yield from _forget_in_cluster(settings, thread_id, entry)
+    return deleted + len(roots.keys() - kept_roots)
 
 
 def _created_at(keys: NamespaceKeys, nodes: Mapping[str, Node], checkpoint_id: str) -> dt.datetime:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from ....domain import Channel, Checkpoint, MissingChannels, PendingWrite
-from ...checkpoints import EARLY_TTL, Supply
+from ....domain import ANY, Channel, Checkpoint, MissingChannels, PendingWrite
+from ...checkpoints import EARLY_TTL, ExpectedHead, Supply, overtaken
 from ...operation import Operation
 from ...records import pieces
 from ...records.pieces import Value, whole
@@ -17,6 +17,7 @@ from ..losses import report_index
 from ..requests import Call
 from ..scripts import script
 from .get import add_run, refresh
+from .indexes import rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
@@ -27,7 +28,12 @@ PATIENCE: Final = 30.0
 
 
 def put(
-    settings: CheckpointSettings, checkpoint: Checkpoint, supply: Supply | None, *, as_it_is: bool = False
+    settings: CheckpointSettings,
+    checkpoint: Checkpoint,
+    supply: Supply | None,
+    expected_head: ExpectedHead = ANY,
+    *,
+    as_it_is: bool = False,
 ) -> Operation[None]:
     """Store a checkpoint in one script call; in a cluster, indexes take one each.
 
@@ -35,6 +41,7 @@ def put(
         settings: of the repository.
         checkpoint: what to store.
         supply: returns the payloads of ``earlier`` channels that are not stored.
+        expected_head: the checkpoint that must be the newest.
         as_it_is: do not look for values of ``replayed`` channels, which a copy must not find in its new place.
     """
     keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
@@ -59,15 +66,20 @@ def put(
     channels = checkpoint.channels
     in_pieces, known = _split(settings, keys, channels)
     early: Sequence[str] = settings.early_writes.take(keys, checkpoint.checkpoint_id)
+    is_expecting = expected_head is not ANY
+    expected = [str(expected_head or "")] if is_expecting else []
     while True:
         call = Call(
-            script("checkpoints/put"),
+            script("checkpoints/put", behind="expect_head" if is_expecting else None),
             [*keys.derived, record, parent, *early, *everywhere, *run],
-            [str(len(early)), ttl, *fields, *encode_channels(channels, in_pieces, as_it_is=as_it_is)],
+            [str(len(early)), ttl, *fields, *encode_channels(channels, in_pieces, as_it_is=as_it_is), *expected],
         )
         positions = yield call
         if positions and positions[0] == -2:
             early = list(dict.fromkeys(keys.write(decode_text(name, keys.writes)) for name in positions[1:]))
+            continue
+        if positions and positions[0] == -4:
+            yield from rebuild_head(keys)
             continue
         if not positions or positions[0] == -1:
             settings.recent_ids.put(keys, checkpoint.checkpoint_id)
@@ -80,14 +92,17 @@ def put(
                 report_index(keys.checkpoints, checkpoint.thread_id)
             yield from drop_ended(settings, here or ended)
             return
-        names = list(channels)
-        missing = [names[position] for position in positions]
-        # Of a value given, pieces are gone that were there when this process saw it last: now all of them are sent.
-        in_pieces |= {name: whole(in_pieces[name]) for name in missing if name in in_pieces}
-        missing = [name for name in missing if name not in in_pieces]
-        if not missing:
-            continue
         try:
+            if positions[0] == -3:
+                newest = decode_text(positions[1], keys.head)
+                raise overtaken(checkpoint, None if expected_head is ANY else expected_head, newest or None)
+            names = list(channels)
+            missing = [names[position] for position in positions]
+            # Of a value given, pieces are gone that were there when this process saw it last: now all are sent.
+            in_pieces |= {name: whole(in_pieces[name]) for name in missing if name in in_pieces}
+            missing = [name for name in missing if name not in in_pieces]
+            if not missing:
+                continue
             if supply is None:
                 raise MissingChannels(missing, key=keys.values)
             channels = channels | _supplied(channels, missing, supply)

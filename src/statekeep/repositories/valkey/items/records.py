@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
+from ...json_text import stored_value
 from ...validation import LONGEST_TTL
 from ..chunks import Row
 from ..codecs import belongs, decode_time
@@ -21,14 +21,6 @@ VECTORS: Final = READ_FIELDS.index("vectors")
 
 # Looked up once: Pydantic makes each look at a method of a model a slow one, and this is called in loops.
 _item = Item.trusted
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-# json.loads would make a decoder for each call.
-_loads = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def is_there(row: Row) -> bool:
@@ -58,7 +50,7 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         return _item(
             namespace=keys.namespace,
             key=key,
-            value=_loads(value.decode()),
+            value=stored_value(value.decode()),
             created_at=created,
             updated_at=created if updated_at == created_at else decode_time(updated_at.decode()),
             version=number,

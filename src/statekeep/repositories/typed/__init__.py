@@ -1,0 +1,1 @@
+"""Faces for values of types that pydantic knows."""
