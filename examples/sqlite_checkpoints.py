@@ -12,7 +12,7 @@ from typing import Any
 import statekeep as sk
 from statekeep.domain import tagged_json
 from statekeep.domain.lineage import Link, too_late, with_sources
-from statekeep.repositories.checkpoints import ExpectedHead, Supply, needed, overtaken
+from statekeep.repositories.checkpoint_backend import ExpectedHead, Supply, needed, overtaken
 from statekeep.repositories.operation import Operation, Page
 
 SCHEMA = """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Literal, TypeVar
 
@@ -41,6 +42,15 @@ class Backend(Generic[BackendT]):
             yield backend
         finally:
             await backend.aclose()
+
+
+def leave_out(tests: type, operations: Collection[str] = (), *, named: str) -> None:
+    """Take tests of a contract away that ask for what a service cannot do: by the operations, or by their names."""
+    for name, test in inspect.getmembers(tests, inspect.isfunction):
+        if name.startswith("test_") and name not in vars(tests):
+            source = inspect.getsource(test)
+            if named in name or any(f".{operation}(" in source for operation in operations):
+                setattr(tests, name, None)
 
 
 def _memory(kind: Callable[..., BackendT]) -> Backend[BackendT]:

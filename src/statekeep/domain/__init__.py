@@ -13,6 +13,7 @@ from .checkpoints import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    TypedCheckpoint,
     ValueSource,
     Version,
 )
@@ -35,10 +36,20 @@ from .errors import (
     WrongEventLoop,
 )
 from .ids import new_checkpoint_id
-from .items import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem
+from .items import (
+    ANY,
+    DEFAULT,
+    DeleteItem,
+    GetItem,
+    Item,
+    NamespaceMatch,
+    PutItem,
+    SearchItem,
+    TypedItem,
+    TypedSearchItem,
+)
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
-from .typed import TypedCheckpoint, TypedItem, TypedSearchItem
 from .vector_index import SearchStatus, VectorIndex
 
 __all__ = [

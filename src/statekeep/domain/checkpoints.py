@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,8 @@ from .ids import new_checkpoint_id
 from .json_values import LARGEST
 from .model import SHORT, Model, Name, Text, is_plain, plain_text
 from .payload import Payload
+
+StateT = TypeVar("StateT")
 
 
 def _is_version(value: Any) -> Any:
@@ -199,6 +201,28 @@ class SavedCheckpoint(Checkpoint):
     """
 
     pending_writes: tuple[PendingWrite, ...] = ()
+
+
+class TypedCheckpoint(Model, Generic[StateT]):
+    """A checkpoint of a typed thread.
+
+    Attributes:
+        thread_id: its thread.
+        namespace: ``""`` for the root.
+        checkpoint_id: sorts by time.
+        parent_id: the checkpoint that it was made from.
+        created_at: when, with a time zone.
+        metadata: what was saved with it.
+        state: the state. It is your own, as the value of :class:`TypedItem`.
+    """
+
+    thread_id: Name
+    namespace: Text
+    checkpoint_id: Name
+    parent_id: Name | None
+    created_at: AwareDatetime
+    metadata: dict[str, Any]
+    state: StateT
 
 
 class ChannelHistory(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field, Strict, ValidationInfo, field_validator
 
@@ -12,6 +12,8 @@ from .errors import InvalidInput
 from .json_values import LARGEST, JsonValue, normalize
 from .model import Model, Names, Text
 from .shown import shown
+
+T = TypeVar("T")
 
 Namespace = Names
 """Labels from the outside in, such as ``("users", "ada")``. A label is any text but the empty one."""
@@ -81,6 +83,46 @@ class SearchItem(Item):
 
     Attributes:
         score: how near it is to the query, the greater the nearer; ``None`` if it was not ranked.
+    """
+
+    score: float | None = None
+
+
+class TypedItem(Model, Generic[T]):
+    """An item whose value is a ``T``.
+
+    Attributes:
+        namespace: labels from the outside in.
+        key: any text; unique in the namespace.
+        value: the value. It is your own: what you change in it is stored nowhere until you put it.
+        created_at: as of :class:`~statekeep.Item`.
+        updated_at: as of :class:`~statekeep.Item`.
+        version: as of :class:`~statekeep.Item`.
+        expires_at: as of :class:`~statekeep.Item`.
+
+    Example:
+        >>> import statekeep
+        >>> with statekeep.connect("memory:") as keep:
+        ...     scores = keep.items.of(list[int], ("scores",))
+        ...     item = scores.put("ada", [1, 2])
+        >>> item.key, item.value, item.version
+        ('ada', [1, 2], 1)
+    """
+
+    namespace: Namespace
+    key: Text
+    value: T
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    version: Annotated[int, Strict(), Field(ge=1)]
+    expires_at: AwareDatetime | None = None
+
+
+class TypedSearchItem(TypedItem[T], Generic[T]):
+    """A typed item that a search found.
+
+    Attributes:
+        score: as of :class:`~statekeep.SearchItem`.
     """
 
     score: float | None = None

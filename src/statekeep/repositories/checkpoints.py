@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from ..domain import (
     ANY,
     ChannelHistory,
     Checkpoint,
     CheckpointQuery,
-    Conflict,
     InvalidInput,
-    Payload,
     PendingWrite,
     PrunePolicy,
     SavedCheckpoint,
     Thread,
     tagged_json,
 )
-from ..domain.items import Anything
 from ..domain.model import is_plain
-from ..domain.shown import shown
+from .checkpoint_backend import EARLY_TTL, CheckpointBackend, ExpectedHead, Supply
 from .encrypted_metadata import EncryptedMetadata
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .id_order import check_order
 from .operation import Operation, Page
+from .typed.of import AsyncOfThreads, OfThreads
 from .validation import count, text, texts
-
-if TYPE_CHECKING:
-    from .typed.threads import AsyncTypedThread, TypedThread
 
 __all__ = [
     "EARLY_TTL",
@@ -42,119 +35,6 @@ __all__ = [
     "ExpectedHead",
     "Supply",
 ]
-
-T = TypeVar("T")
-
-Supply = Callable[[Collection[str]], Mapping[str, Payload]]
-"""Given the names of channels whose value is not stored, returns the payloads (none: the channel is empty)."""
-
-ExpectedHead = str | None | Literal[Anything.ANY]
-"""As ``expected_head``: the id of the checkpoint that must be the newest; ``None``: there must be none; :data:`ANY`."""
-
-EARLY_TTL: Final = 86_400.0
-"""Seconds that pending writes live at most while their checkpoint is not stored."""
-
-
-class CheckpointBackend(Protocol):
-    """The contract of a backend.
-
-    Every operation is a generator, see :mod:`statekeep.repositories.operation`.
-
-    The arguments are validated already. What each operation must do is said by the method of the same name of
-    :class:`CheckpointRepository`, and proved by the contract tests in ``statekeep.testing``.
-    """
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def ping(self) -> Operation[None]:
-        """Ask for a sign of life, with one request that any user is permitted."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
-
-    def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
-        """Store a checkpoint.
-
-        If another one than ``expected_head`` is the newest of its namespace, nothing is written, and :func:`overtaken`
-        makes the error. One that is the newest itself is replaced all the same: a put may be repeated.
-        """
-        ...
-
-    def put_writes(
-        self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]
-    ) -> Operation[None]: ...
-
-    def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Operation[SavedCheckpoint | None]: ...
-
-    def list(self, query: CheckpointQuery, cursor: Any) -> Operation[Page[SavedCheckpoint]]:
-        """Return one page.
-
-        ``cursor`` is ``None`` for the first; ``query.limit`` holds for all pages together.
-        """
-        ...
-
-    def ancestors(
-        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str]
-    ) -> Operation[dict[str, ChannelHistory]]: ...
-
-    def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Operation[Page[Thread]]:
-        """Return one page: at most ``limit`` threads behind ``after``.
-
-        The cursor is the last thread.
-        """
-        ...
-
-    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]: ...
-
-    def delete_thread(self, thread_id: str) -> Operation[None]: ...
-
-    def delete_runs(self, run_ids: Sequence[str]) -> Operation[None]: ...
-
-    def copy_thread(self, source_id: str, target_id: str) -> Operation[None]: ...
-
-    def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]: ...
-
-    def reindex(self, thread_id: str) -> Operation[int]: ...
-
-
-def overtaken(checkpoint: Checkpoint, expected_head: str | None, newest: str | None) -> Conflict:
-    """Return the error about an ``expected_head`` that does not hold.
-
-    Args:
-        checkpoint: what was to be stored.
-        expected_head: the id that was expected.
-        newest: the id that is there; ``None``: there is none.
-    """
-    wanted = "no checkpoint" if expected_head is None else f"{shown(expected_head, 200)} as the newest checkpoint"
-    there = "there is none" if newest is None else f"the newest is {shown(newest, 200)}"
-    where = f"thread {shown(checkpoint.thread_id, 200)}, namespace {shown(checkpoint.namespace, 200)}"
-    return Conflict(
-        f"expected {wanted} of {where}, but {there}; nothing was written",
-        expected=expected_head,
-        actual=newest,
-        key=checkpoint.checkpoint_id,
-    )
-
-
-def needed(checkpoint_id: str) -> Conflict:
-    """Return the error about the deletion of a checkpoint that others are rebuilt from."""
-    return Conflict(
-        "a later checkpoint rebuilds a replayed channel from this one; nothing was deleted",
-        actual=checkpoint_id,
-        key=checkpoint_id,
-    )
 
 
 def _builtin(checkpoint: Checkpoint) -> Checkpoint:
@@ -485,7 +365,7 @@ class _Operations(Repository[CheckpointBackend]):
         return self.backend.reindex(text("thread_id", thread_id))
 
 
-class CheckpointRepository(_Operations, Blocking[CheckpointBackend]):
+class CheckpointRepository(_Operations, Blocking[CheckpointBackend], OfThreads):
     """Checkpoints and pending writes, for blocking code.
 
     Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
@@ -515,49 +395,8 @@ class CheckpointRepository(_Operations, Blocking[CheckpointBackend]):
     prune = blocking(_Operations._prune)
     reindex = blocking(_Operations._reindex)
 
-    @overload
-    def of(
-        self,
-        kind: type[T] | TypeAdapter[T],
-        thread_id: str,
-        *,
-        namespace: str = "",
-        migrate: Callable[[Any], Any] | None = None,
-    ) -> TypedThread[T]: ...
 
-    @overload
-    def of(
-        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
-    ) -> TypedThread[Any]: ...
-
-    def of(
-        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
-    ) -> TypedThread[Any]:
-        """Return a thread whose state is of one type, for programs without a framework.
-
-        Args:
-            kind: as for :meth:`ItemRepository.of`. Each field of a model, dataclass or ``TypedDict`` becomes a channel,
-                whose version is the digest of its value.
-            thread_id: the thread.
-            namespace: ``""`` for the root.
-            migrate: called with a stored state, as JSON, that is not of the type; returns one that is.
-
-        Raises:
-            InvalidInput: pydantic does not know the type, or an id is wrong.
-
-        Example:
-            >>> import statekeep
-            >>> chat = statekeep.connect("memory:").checkpoints.of(list[str], "chat-1")
-            >>> saved = chat.save(["Hello"])
-            >>> chat.load().state
-            ['Hello']
-        """
-        from .typed.threads import TypedThread
-
-        return TypedThread(self, kind, thread_id, namespace, migrate)
-
-
-class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend]):
+class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend], AsyncOfThreads):
     """Checkpoints and pending writes, for asyncio code.
 
     Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks.
@@ -588,29 +427,3 @@ class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend]):
     copy_thread = awaiting(_Operations._copy_thread)
     prune = awaiting(_Operations._prune)
     reindex = awaiting(_Operations._reindex)
-
-    @overload
-    def of(
-        self,
-        kind: type[T] | TypeAdapter[T],
-        thread_id: str,
-        *,
-        namespace: str = "",
-        migrate: Callable[[Any], Any] | None = None,
-    ) -> AsyncTypedThread[T]: ...
-
-    @overload
-    def of(
-        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
-    ) -> AsyncTypedThread[Any]: ...
-
-    def of(
-        self, kind: Any, thread_id: str, *, namespace: str = "", migrate: Callable[[Any], Any] | None = None
-    ) -> AsyncTypedThread[Any]:
-        """Return a thread whose state is of one type, for programs without a framework.
-
-        See :meth:`CheckpointRepository.of`. Nothing is awaited.
-        """
-        from .typed.threads import AsyncTypedThread
-
-        return AsyncTypedThread(self, kind, thread_id, namespace, migrate)

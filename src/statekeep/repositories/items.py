@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any
 
 from attrs import evolve
-from pydantic import TypeAdapter
 
 from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem, SearchItem
 from ..domain.filters import checked
@@ -30,14 +29,10 @@ from .item_backend import (
     prepared,
 )
 from .operation import Operation, named
+from .typed.of import AsyncOfItems, OfItems
 from .validation import boolean, boolean_or_none, count, labels, namespace_and_key, text, texts, ttl_or_default
 
-if TYPE_CHECKING:
-    from .typed.items import AsyncTypedItems, TypedItems
-
 __all__ = ["AsyncItemRepository", "ItemRepository"]
-
-T = TypeVar("T")
 
 
 class _Operations(Repository[ItemBackend]):
@@ -432,7 +427,7 @@ class _Operations(Repository[ItemBackend]):
         return self.backend.reindex(labels("namespace", namespace))
 
 
-class ItemRepository(_Operations, Blocking[ItemBackend]):
+class ItemRepository(_Operations, Blocking[ItemBackend], OfItems):
     """Items, for blocking code.
 
     Get one from :func:`statekeep.connect`, or build it over a backend. It may be shared by threads.
@@ -464,51 +459,8 @@ class ItemRepository(_Operations, Blocking[ItemBackend]):
     setup = blocking(_Operations._setup)
     reindex = blocking(_Operations._reindex)
 
-    @overload
-    def of(
-        self,
-        kind: type[T] | TypeAdapter[T],
-        namespace: Sequence[str],
-        *,
-        migrate: Callable[[Any], Any] | None = None,
-    ) -> TypedItems[T]: ...
 
-    @overload
-    def of(
-        self, kind: Any, namespace: Sequence[str], *, migrate: Callable[[Any], Any] | None = None
-    ) -> TypedItems[Any]: ...
-
-    def of(
-        self, kind: Any, namespace: Sequence[str], *, migrate: Callable[[Any], Any] | None = None
-    ) -> TypedItems[Any]:
-        """Return the items of a namespace as values of one type.
-
-        Values are stored as JSON, as ever; those that others put there are read all the same.
-
-        Args:
-            kind: any type that pydantic knows: a model, a dataclass, a ``TypedDict``, ``list[int]``. A type checker
-                infers the values of a class; of a union or an ``Annotated`` type it does if you pass
-                ``TypeAdapter[int | str](int | str)``. Make this once, not for each call.
-            namespace: labels from the outside in.
-            migrate: called with a stored JSON value that is not of the type; returns one that is. What it returns is
-                stored with the next ``put`` or ``update``.
-
-        Raises:
-            InvalidInput: pydantic does not know the type, or the namespace is wrong.
-
-        Example:
-            >>> import statekeep
-            >>> items = statekeep.connect("memory:").items
-            >>> item = items.put(("scores",), "ada", 7)
-            >>> items.of(list[int], ("scores",), migrate=lambda old: [old]).get("ada").value
-            [7]
-        """
-        from .typed.items import TypedItems
-
-        return TypedItems(self, kind, namespace, migrate)
-
-
-class AsyncItemRepository(_Operations, Awaiting[ItemBackend]):
+class AsyncItemRepository(_Operations, Awaiting[ItemBackend], AsyncOfItems):
     """Items, for asyncio code.
 
     Get one from :func:`statekeep.aconnect`, or build it over a backend. It may be shared by tasks.
@@ -541,28 +493,3 @@ class AsyncItemRepository(_Operations, Awaiting[ItemBackend]):
     clear = awaiting(_Operations._clear)
     setup = awaiting(_Operations._setup)
     reindex = awaiting(_Operations._reindex)
-
-    @overload
-    def of(
-        self,
-        kind: type[T] | TypeAdapter[T],
-        namespace: Sequence[str],
-        *,
-        migrate: Callable[[Any], Any] | None = None,
-    ) -> AsyncTypedItems[T]: ...
-
-    @overload
-    def of(
-        self, kind: Any, namespace: Sequence[str], *, migrate: Callable[[Any], Any] | None = None
-    ) -> AsyncTypedItems[Any]: ...
-
-    def of(
-        self, kind: Any, namespace: Sequence[str], *, migrate: Callable[[Any], Any] | None = None
-    ) -> AsyncTypedItems[Any]:
-        """Return the items of a namespace as values of one type.
-
-        See :meth:`ItemRepository.of`. Nothing is awaited.
-        """
-        from .typed.items import AsyncTypedItems
-
-        return AsyncTypedItems(self, kind, namespace, migrate)

@@ -573,7 +573,7 @@ def populated(keep: CheckpointRepository) -> None:
     keep.put_writes("t", "later", [write("early")])
 
 
-DELETIONS: dict[str, Callable[[CheckpointRepository], None]] = {
+DELETIONS: dict[str, Callable[[CheckpointRepository], object]] = {
     "delete_thread": lambda keep: keep.delete_thread("t"),
     "prune": lambda keep: keep.prune(["t"], keep=1),
     "delete_runs": lambda keep: keep.delete_runs(["r0"]),

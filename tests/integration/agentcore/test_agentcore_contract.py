@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from statekeep.domain import Unsupported
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
-from statekeep.testing.contracts.checkpoints import CheckpointContract
+from statekeep.testing.contracts.checkpoints import CheckpointContract, checkpoint
+from tests.backends import leave_out
 
 from .emulated import WORLDS, Worlds, hurry
 
@@ -46,3 +48,12 @@ class TestAgentCoreContract(CheckpointContract):
     async def arepository(self, backend: AgentCoreCheckpoints) -> AsyncIterator[AsyncCheckpointRepository]:
         async with AsyncCheckpointRepository(backend) as repository:
             yield repository
+
+    async def test_what_is_not_supported(self, keep: AsyncCheckpointRepository) -> None:
+        for expected in (None, "1"):
+            with pytest.raises(Unsupported, match="expected_head"):
+                await keep.put(checkpoint("1"), expected_head=expected)
+        assert await keep.get("t") is None
+
+
+leave_out(TestAgentCoreContract, named="expected_head")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -22,16 +21,8 @@ from statekeep.repositories.checkpoints import ExpectedHead, Supply
 from statekeep.repositories.encrypted_metadata import EncryptedMetadata
 from statekeep.repositories.operation import Operation, Page
 
-UNSUPPORTED = ("delete_runs", "prune")
+UNSUPPORTED = ("delete", "delete_runs", "prune")
 """Operations that the service cannot do."""
-
-
-def leave_out_unsupported(contract: type, tests: type) -> None:
-    """Take those tests of a contract away that ask for what the service cannot do."""
-    for name, test in inspect.getmembers(contract, inspect.isfunction):
-        source = inspect.getsource(test)
-        if name.startswith("test_") and any(f".{operation}(" in source for operation in UNSUPPORTED):
-            setattr(tests, name, None)
 
 
 class NamedThreads:

@@ -14,9 +14,10 @@ from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.testing.aws import AwsEmulator, Fault, SessionRules, cut_after, throttle
 from statekeep.testing.contracts.checkpoints import CheckpointContract, checkpoint
+from tests.backends import leave_out
 
 from ..agentcore.emulated import PATIENT, hurry
-from .named import NamedThreads, leave_out_unsupported
+from .named import UNSUPPORTED, NamedThreads
 
 WORLDS: dict[str, tuple[SessionRules, list[Fault]]] = {
     "plain": (SessionRules(), []),
@@ -77,9 +78,15 @@ class TestBedrockSessionContract(CheckpointContract):
             await keep.delete_runs(["r"])
         with pytest.raises(Unsupported, match="continue_thread"):
             await keep.prune(["t"], keep=1)
+        with pytest.raises(Unsupported, match="continue_thread"):
+            await keep.prune(["t"], keep=0, namespace="")
+        with pytest.raises(Unsupported, match="no steps"):
+            await keep.delete("t", "1")
+        with pytest.raises(Unsupported, match="expected_head"):
+            await keep.put(checkpoint("3"), expected_head="2")
         assert [saved.checkpoint_id async for saved in keep.list("t")] == ["2", "1"]
-        await keep.prune(["t"], keep=0)
+        assert await keep.prune(["t"], keep=0) == 2
         assert [saved async for saved in keep.list("t")] == []
 
 
-leave_out_unsupported(CheckpointContract, TestBedrockSessionContract)
+leave_out(TestBedrockSessionContract, UNSUPPORTED, named="expected_head")

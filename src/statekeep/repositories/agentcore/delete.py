@@ -17,7 +17,7 @@ from attrs import define, evolve
 from ...domain import PrunePolicy
 from ...domain.ids import new_stamp, time_of
 from ...domain.lineage import is_under_root, too_late, with_sources
-from ..checkpoints import needed
+from ..checkpoint_backend import needed
 from ..operation import Operation
 from ..records.checkpoints import Head
 from ..records.framing import Record, hash_of, records

@@ -26,7 +26,7 @@ from ...domain import (
 from ...domain.checkpoints import encoded_metadata
 from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
-from ..checkpoints import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
+from ..checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
 from ..operation import Page
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once

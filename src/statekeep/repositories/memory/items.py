@@ -22,8 +22,8 @@ from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
 from ...domain.vector_index import NO_INDEX
 from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
-from ..json_text import stored_value
 from ..operation import Page
+from ..records.json_text import stored_value
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 

@@ -26,8 +26,8 @@ from ...domain.shown import shown
 from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating
 from ..item_backend import ItemBackend
 from ..items import AsyncItemRepository, ItemRepository
-from ..json_text import unparsed
 from ..operation import Operation, Page, named
+from ..records.json_text import unparsed
 from ..validation import count, labels
 from .values import Migrate, Values
 

@@ -1161,7 +1161,7 @@ class CheckpointContract:
         await keep.put(checkpoint("5"), expected_head=ANY)
         assert await ids(keep.list("t", namespace="")) == ["5", "4", "3", "2", "1", "0"]
 
-    async def test_a_head_that_was_deleted_is_expected_no_more(self, keep: AsyncCheckpointRepository) -> None:
+    async def test_expected_head_that_was_deleted(self, keep: AsyncCheckpointRepository) -> None:
         for number in ("1", "2"):
             await keep.put(checkpoint(number))
         await keep.delete("t", "2")
@@ -1174,14 +1174,14 @@ class CheckpointContract:
             await keep.put(checkpoint("4"), expected_head="3")
         await keep.put(checkpoint("4"), expected_head=None)
 
-    async def test_a_conflict_is_no_update_of_the_thread(self, keep: AsyncCheckpointRepository) -> None:
+    async def test_expected_head_that_is_not_there_is_no_update(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1"))
         await keep.put(checkpoint("1", thread="u"))
         with pytest.raises(Conflict):
             await keep.put(checkpoint("2"), expected_head=None)
         assert [thread.thread_id async for thread in keep.list_threads()] == ["u", "t"]
 
-    def test_one_of_many_puts_behind_the_same_head_wins(self, repository: CheckpointRepository) -> None:
+    def test_expected_head_lets_one_of_many_puts_win(self, repository: CheckpointRepository) -> None:
         repository.put(checkpoint("0"))
 
         def race(number: int) -> bool:

@@ -13,9 +13,9 @@ from ....domain import CorruptRecord, Item
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ....domain.shown import shown
-from ...json_text import stored_value
 from ...records.checkpoints import decoded
 from ...records.framing import Record
+from ...records.json_text import stored_value
 from ...validation import labels, text, texts
 from ..ids import Lane
 

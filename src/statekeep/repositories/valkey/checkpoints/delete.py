@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from ....domain import CorruptRecord, PrunePolicy, Thread, tagged_json
 from ....domain.lineage import Link, is_under_root, root_of, too_late, with_sources
-from ...checkpoints import needed
+from ...checkpoint_backend import needed
 from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time

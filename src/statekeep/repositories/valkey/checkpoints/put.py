@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ....domain import ANY, Channel, Checkpoint, MissingChannels, PendingWrite
-from ...checkpoints import EARLY_TTL, ExpectedHead, Supply, overtaken
+from ...checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, overtaken
 from ...operation import Operation
 from ...records import pieces
 from ...records.pieces import Value, whole

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Final
 
 from ....domain import CorruptRecord, Item, SearchItem
-from ...json_text import stored_value
+from ...records.json_text import stored_value
 from ...validation import LONGEST_TTL
 from ..chunks import Row
 from ..codecs import belongs, decode_time

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from ..domain.json_values import JsonText, JsonValue, loads
-from .operation import Operation
+from ...domain.json_values import JsonText, JsonValue, loads
+from ..operation import Operation
 
 ResultT = TypeVar("ResultT")
 
@@ -28,7 +28,7 @@ def stored_value(text: str, parse: Callable[[str], JsonValue] = loads) -> JsonVa
 
 
 def unparsed(operation: Operation[ResultT]) -> Operation[ResultT]:
-    """Run an operation of a backend so that values of the items it reads are :class:`JsonText`.
+    """Run an operation so that values of the items it reads are :class:`JsonText`.
 
     The values of items that it writes are what it was given. It must not be one that looks into values, as a search
     with a filter does.
