@@ -127,7 +127,7 @@ def overtaken(checkpoint: Checkpoint, expected_head: str | None, newest: str | N
 
 
 def needed(checkpoint_id: str) -> Conflict:
-    """Return the error about the deletion of a checkpoint that others are rebuilt from."""
+    """Return the error about deleting a checkpoint that others are rebuilt from."""
     return Conflict(
         "a later checkpoint rebuilds a replayed channel from this one; nothing was deleted",
         actual=checkpoint_id,

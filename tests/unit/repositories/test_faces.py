@@ -19,6 +19,8 @@ from statekeep.repositories.faces import _aitems, _items
 from statekeep.repositories.item_backend import ItemBackend
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.repositories.memory.cache import MemoryCacheEntries
+from statekeep.repositories.typed.items import AsyncTypedItems, TypedItems
+from statekeep.repositories.typed.threads import AsyncTypedTasks, AsyncTypedThread, TypedTasks, TypedThread
 
 LIFE = {"close", "__enter__", "__exit__", "__aenter__", "__aexit__"}
 
@@ -37,7 +39,7 @@ class Faces:
 
 
 FACES = [
-    Faces(CheckpointRepository, AsyncCheckpointRepository, CheckpointBackend, 11),
+    Faces(CheckpointRepository, AsyncCheckpointRepository, CheckpointBackend, 12),
     Faces(ItemRepository, AsyncItemRepository, ItemBackend, 12),
     Faces(CacheRepository, AsyncCacheRepository, CacheBackend, 5),
 ]
@@ -53,11 +55,18 @@ def public(face: type) -> set[str]:
     return {name for name in names(face) if not name.startswith("_")}
 
 
+TYPED = [(TypedItems, AsyncTypedItems), (TypedThread, AsyncTypedThread), (TypedTasks, AsyncTypedTasks)]
+
 EACH = [
     pytest.param(methods(faces.blocking)[name], methods(faces.awaited)[name], id=f"{faces.blocking.__name__}.{name}")
     for faces in FACES
     for name in [*names(faces.blocking), "close"]
     if name in methods(faces.awaited)
+] + [
+    pytest.param(vars(blocking)[name], vars(awaited)[name], id=f"{blocking.__name__}.{name}")
+    for blocking, awaited in TYPED
+    for name, member in vars(blocking).items()
+    if hasattr(member, "__wrapped__")
 ]
 Method = Callable[..., Any]
 

@@ -167,7 +167,7 @@ def delete_checkpoint(settings: Settings, thread_id: str, namespace: str, checkp
 
 
 def prune_namespace(settings: Settings, thread_id: str, namespace: str, policy: PrunePolicy) -> Operation[int]:
-    """Keep of one namespace what a policy chooses, as :func:`prune` does of all; return how many went.
+    """Prune one namespace, as :func:`prune` does all; return how many went.
 
     Lists of runs go on naming the thread: the runs may have checkpoints in other namespaces.
     """
@@ -196,7 +196,7 @@ def _count(settings: Settings, thread_id: str) -> Operation[int]:
 
 
 def prune(settings: Settings, thread_id: str, policy: PrunePolicy) -> Operation[int]:
-    """Keep the checkpoints that a policy chooses, and their sources; return how many went."""
+    """Keep what a policy chooses, and what that needs; return how many went."""
     if policy.is_deletion:
         deleted = yield from _count(settings, thread_id)
         yield from delete_thread(settings, thread_id)

@@ -251,7 +251,9 @@ class BedrockSessionCheckpoints:
         return threads.copy_thread(self._settings, source_id, target_id)
 
     def prune(self, thread_ids: Sequence[str], policy: PrunePolicy, namespace: str | None = None) -> Operation[int]:
-        """Delete threads if the policy keeps nothing. They are counted before, as for :meth:`reindex`.
+        """Delete threads if the policy keeps nothing.
+
+        Their checkpoints are counted before, as :meth:`reindex` does.
 
         Raises:
             Unsupported: it does, or one namespace is named. Nothing was deleted.

@@ -42,8 +42,8 @@ class OfItems:
 
         Args:
             kind: any type that pydantic knows: a model, a dataclass, a ``TypedDict``, ``list[int]``. A type checker
-                infers the values of a class; of a union or an ``Annotated`` type it does if you pass
-                ``TypeAdapter[int | str](int | str)``. Make this once, not for each call.
+                infers the values of a class; of a union or an ``Annotated`` type it does if you pass a ``TypeAdapter``.
+                Make this once, not for each call.
             namespace: labels from the outside in.
             migrate: called with a stored JSON value that is not of the type; returns one that is. What it returns is
                 stored with the next ``put`` or ``update``.

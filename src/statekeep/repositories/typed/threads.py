@@ -108,6 +108,8 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
             InvalidInput: the state is not of the type, or another argument is wrong. Nothing was written.
             Unsupported: the backend cannot compare and set, and ``expected_head`` is given.
         """
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise InvalidInput(f"metadata must be a mapping, got {type(metadata).__name__}", field="metadata")
         plain, read_back = self._values.encode(state, "state")
         head: Any = expected_head if expected_head is ANY else _id_or_none("expected_head", expected_head)
         parent_id = _id_or_none("parent", parent)

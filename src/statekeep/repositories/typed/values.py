@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.types import Secret
 
 from ...domain import CorruptRecord, InvalidInput, TypeMismatch
@@ -37,10 +37,12 @@ class Values(Generic[T]):
     def __init__(self, of: Any, migrate: Migrate | None) -> None:
         if migrate is not None and not callable(migrate):
             raise InvalidInput("migrate must be a function of a JSON value", field="migrate")
+        if isinstance(of, str):
+            raise InvalidInput(f"kind must be a type, got text {shown(of)}", field="kind")
         try:
             self._adapter: TypeAdapter[T] = of if isinstance(of, TypeAdapter) else TypeAdapter(of)
             self._adapter.rebuild(raise_errors=True)
-        except PydanticUserError as error:
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
             raise InvalidInput(
                 f"kind: pydantic cannot read and write {shown(of)}: {error.message.splitlines()[0]}", field="kind"
             ) from error
@@ -150,7 +152,7 @@ def _has_fields(kind: Any) -> bool:
 def _is_masked(value: Any) -> bool:
     """Return whether a secret is among these values that is not asterisks itself."""
     if isinstance(value, SecretStr | SecretBytes | Secret):
-        return bool(value.get_secret_value())
+        return value.get_secret_value() not in (_MASK, _MASK.encode())
     if isinstance(value, Mapping):
         return any(_is_masked(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset):

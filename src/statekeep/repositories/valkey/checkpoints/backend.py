@@ -119,7 +119,10 @@ class ValkeyCheckpoints(ValkeyBackend):
         return threads.list_threads(self._settings, prefix, after, limit)
 
     def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
-        """Delete in two script calls per 1,000 checkpoints of the namespace, and about eight more."""
+        """Delete one checkpoint in about ten script calls.
+
+        There are two more for each further 1,000 checkpoints of the namespace.
+        """
         return delete.delete_checkpoint(self._settings, thread_id, namespace, checkpoint_id)
 
     def delete_thread(self, thread_id: str) -> Operation[None]:

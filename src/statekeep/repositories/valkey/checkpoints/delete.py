@@ -364,7 +364,7 @@ def delete_checkpoint(
 def prune_namespace(
     settings: CheckpointSettings, thread_id: str, namespace: str, policy: PrunePolicy
 ) -> Operation[int]:
-    """Keep of one namespace what a policy chooses, as :func:`prune` does of all; return how many went."""
+    """Prune one namespace, as :func:`prune` does all; return how many went."""
     keys = settings.keys(thread_id, namespace)
     entry = (yield from find_thread(settings, thread_id)) if settings.cluster and policy.keep == 0 else None
     nodes = yield from _nodes(settings, keys)
@@ -376,7 +376,7 @@ def prune_namespace(
 
 
 def _forget_emptied(settings: CheckpointSettings, thread_id: str, entry: Thread | None) -> Operation[None]:
-    """Drop a thread from the thread index of a cluster if it has no checkpoints any more.
+    """Drop a thread without checkpoints from the thread index of a cluster.
 
     Without a cluster, the script that deleted the last of them did so.
     """
@@ -387,7 +387,10 @@ def _forget_emptied(settings: CheckpointSettings, thread_id: str, entry: Thread 
 
 
 def _kept(keys: NamespaceKeys, nodes: Mapping[str, Node], policy: PrunePolicy) -> set[str]:
-    """Return the checkpoints that a policy chooses, those they need, and what is left of evicted ones."""
+    """Return the checkpoints that a policy chooses, and those that they need.
+
+    Evicted ones of which a copy is left are kept, too.
+    """
     whole = [name for name, node in nodes.items() if not node.is_copy]
     chosen = policy.kept(whole, partial(_created_at, keys, nodes))
     return with_sources([*chosen, *(nodes.keys() - whole)], nodes.get)
@@ -402,7 +405,7 @@ def _count(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
 
 
 def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> Operation[int]:
-    """Keep the checkpoints that a policy chooses, and those that they need; return how many went."""
+    """Keep what a policy chooses, and what that needs; return how many went."""
     if policy.is_deletion:
         deleted = yield from _count(settings, thread_id)
         yield from delete_thread(settings, thread_id)
