@@ -244,7 +244,12 @@ def test_values_reach_the_type_as_the_stored_text(items: ItemRepository, monkeyp
     people.put("k", [1])
     seen: list[Any] = []
     decode = people._values.decode
-    monkeypatch.setattr(people._values, "decode", lambda *args: (seen.append(args[0]), decode(*args))[1])
+
+    def watch(stored: Any, *more: Any) -> Any:
+        seen.append(stored)
+        return decode(stored, *more)
+
+    monkeypatch.setattr(people._values, "decode", watch)
     people.get("k")
     list(people.list())
     people.search()

@@ -33,6 +33,22 @@ class PrunesTooMuch(MemoryCheckpoints):
         return super().prune(thread_ids, policy.model_copy(update={"keep": max(policy.keep - 1, 0)}), namespace)
 
 
+class PutsAnyway(MemoryCheckpoints):
+    """Wrong: whatever is the newest checkpoint."""
+
+    def put(self, checkpoint: Any, supply: Any, expected_head: Any = None) -> Any:
+        return super().put(checkpoint, supply)
+
+
+class DeletesTheWrites(MemoryCheckpoints):
+    """Wrong: a checkpoint that is not there loses its pending writes, too."""
+
+    def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Any:
+        found = yield from super().delete(thread_id, namespace, checkpoint_id)
+        self._namespace(thread_id, namespace).delete([checkpoint_id])
+        return found
+
+
 class CopiesNothing(MemoryCheckpoints):
     """Wrong: a copy is empty."""
 
@@ -62,7 +78,15 @@ def fails(machine: type[CheckpointMachine]) -> None:
         )
 
 
-WRONG = [ForgetsSpecialWrites, PrunesTooMuch, CopiesNothing, ForgetsTheOthers, ListsFromTheTop]
+WRONG = [
+    ForgetsSpecialWrites,
+    PrunesTooMuch,
+    PutsAnyway,
+    DeletesTheWrites,
+    CopiesNothing,
+    ForgetsTheOthers,
+    ListsFromTheTop,
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG)

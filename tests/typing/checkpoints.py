@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
-from statekeep import ChannelHistory, Checkpoint, Payload, PendingWrite, SavedCheckpoint, Thread
+from statekeep import ANY, ChannelHistory, Checkpoint, Payload, PendingWrite, SavedCheckpoint, Thread
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 
 
@@ -22,10 +22,17 @@ def blocking(
     assert_type(checkpoints.list(thread_id=None, metadata={"source": "loop"}), Iterator[SavedCheckpoint])
     assert_type(checkpoints.ancestors("t", ["c"], namespace="n", checkpoint_id="1"), dict[str, ChannelHistory])
     assert_type(checkpoints.list_threads(prefix="p", after=thread, limit=1), Iterator[Thread])
+    assert_type(checkpoints.put(checkpoint, expected_head=None), None)
+    assert_type(checkpoints.put(checkpoint, expected_head="1"), None)
+    assert_type(checkpoints.put(checkpoint, expected_head=ANY), None)
+    checkpoints.put(checkpoint, expected_head=1)  # type: ignore[arg-type]
+    assert_type(checkpoints.delete("t", "1"), bool)
+    assert_type(checkpoints.delete("t", checkpoint_id="1", namespace="n"), bool)
+    checkpoints.delete("t")  # type: ignore[call-arg]
     assert_type(checkpoints.delete_thread("t"), None)
     assert_type(checkpoints.delete_runs(["r"]), None)
     assert_type(checkpoints.copy_thread("t", target_id="u"), None)
-    assert_type(checkpoints.prune(["t"], keep=2), None)
+    assert_type(checkpoints.prune(["t"], keep=2, namespace=""), int)
     assert_type(checkpoints.reindex("t"), int)
     assert_type(checkpoints.close(), None)
     with checkpoints as entered:
@@ -64,10 +71,13 @@ async def awaiting(
     assert_type(checkpoints.list(thread_id=None, metadata={"source": "loop"}), AsyncIterator[SavedCheckpoint])
     assert_type(await checkpoints.ancestors("t", ["c"], namespace="n", checkpoint_id="1"), dict[str, ChannelHistory])
     assert_type(checkpoints.list_threads(prefix="p", after=thread, limit=1), AsyncIterator[Thread])
+    assert_type(await checkpoints.put(checkpoint, expected_head=None), None)
+    await checkpoints.put(checkpoint, expected_head=1)  # type: ignore[arg-type]
+    assert_type(await checkpoints.delete("t", "1", namespace="n"), bool)
     assert_type(await checkpoints.delete_thread("t"), None)
     assert_type(await checkpoints.delete_runs(["r"]), None)
     assert_type(await checkpoints.copy_thread("t", target_id="u"), None)
-    assert_type(await checkpoints.prune(["t"], keep=2), None)
+    assert_type(await checkpoints.prune(["t"], keep=2, namespace=""), int)
     assert_type(await checkpoints.reindex("t"), int)
     assert_type(await checkpoints.close(), None)
     async with checkpoints as entered:

@@ -15,7 +15,7 @@ import valkey
 from valkey.crc import key_slot
 
 from statekeep import Channel, Checkpoint
-from statekeep.domain import AccessDenied
+from statekeep.domain import AccessDenied, Conflict
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys
@@ -154,6 +154,13 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         assert [thread.thread_id for thread in repository.list_threads(prefix="a")] == [THREAD]
         for checkpoint in chain("plain", 6):
             repository.put(checkpoint)
+        behind = Checkpoint(thread_id="plain", checkpoint_id="1", parent_id="00005")
+        with pytest.raises(Conflict):
+            repository.put(behind, expected_head="00004")
+        admin.delete(namespace_keys(prefix, "plain", "").head)
+        repository.put(behind, expected_head="00005")
+        assert repository.delete("plain", "1")
+        assert repository.prune(["plain"], keep=3, namespace="") == 3
         repository.prune(["plain"], keep=2)
         assert [saved.parent_id for saved in repository.list("plain")] == ["00004", None]
         repository.delete_thread("plain")
@@ -166,6 +173,7 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         assert list(repository.list_threads()) == []
         expected = {
             *("adopt", "collect", "contents", "rebuild_head", "erase", "fields", "get", "ids", "lineage", "page"),
+            "put_behind_expect_head",
             *("members", "clear_parent", "put", "put_writes", "read", "records", "steps", "writes", "add_run"),
         }
         expected |= {"refresh"} if ttl else set()
