@@ -121,7 +121,7 @@ def test_an_expected_item_is_not_one_that_was_put_again(items: ItemRepository) -
     assert wrong.value.field == "expected"
 
 
-def test_what_does_not_fit_is_said_by_each_way_to_read(items: ItemRepository) -> None:
+def test_what_does_not_fit_is_said_by_each_way_to_read(items: ItemRepository, caplog: pytest.LogCaptureFixture) -> None:
     items.put(("people",), "old", {"full_name": "Ada"})
     people = items.of(Profile, ("people",))
     ways: list[tuple[str, Any]] = [
@@ -138,6 +138,7 @@ def test_what_does_not_fit_is_said_by_each_way_to_read(items: ItemRepository) ->
             call()
         assert (caught.value.key, caught.value.operation) == ("old", operation)
         assert caught.value.place == {"namespace": ("people",), "key": "old"}
+        assert caplog.messages[-1] == f"{operation} found a value of another type: 'old'"
     assert items.get(("people",), "old") is not None
     migrated = items.of(Profile, ("people",), migrate=lambda old: {"name": old["full_name"]})
     assert migrated.update("old", lambda profile: profile).value == Profile(name="Ada")
@@ -146,10 +147,11 @@ def test_what_does_not_fit_is_said_by_each_way_to_read(items: ItemRepository) ->
 
 def test_bad_input_writes_nothing(items: ItemRepository) -> None:
     people: Any = items.of(Profile, ("people",))
+    untyped: Any = Profile
     prepared = people.prepare_put("k", Profile(name="a"))
     calls: list[tuple[str, Any]] = [
         ("value", lambda: people.put("k", 5)),
-        ("value", lambda: people.put("k", Profile.model_construct(name=1))),
+        ("value", lambda: people.put("k", untyped.model_construct(name=1))),
         ("key", lambda: people.get(1)),
         ("change", lambda: people.update("k", 1)),
         ("attempts", lambda: people.update("k", lambda value: value, attempts=0)),

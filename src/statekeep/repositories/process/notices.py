@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ...domain import CorruptRecord
+from ...domain import CorruptRecord, TypeMismatch
 from ...domain.shown import shown
 
 valkey_logger: Final = logging.getLogger("statekeep.valkey")
@@ -30,9 +30,10 @@ def notice(logger: logging.Logger, level: int, topic: str, message: str) -> None
 
 
 def damaged(error: CorruptRecord) -> None:
-    """Log that a damaged record was found.
+    """Log that a damaged record was found, or one of another type.
 
     Not the error's text, nor that of its cause, which may show what is stored.
     """
     where = shown(error.key, 400) if error.key else "no key of its own"
-    records_logger.error("%s found a damaged record: %s", error.operation, where)
+    what = "a value of another type" if isinstance(error, TypeMismatch) else "a damaged record"
+    records_logger.error("%s found %s: %s", error.operation, what, where)

@@ -123,7 +123,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
     ) -> Operation[TypedItem[T]]:
         """Read an item, change it and store it as one unit.
 
-        If somebody else changed it meanwhile, it is read and changed again.
+        If somebody else changed it meanwhile, it is read and changed again. Its TTL begins anew, as with each put.
 
         Args:
             key: any text.
