@@ -576,6 +576,7 @@ def populated(keep: CheckpointRepository) -> None:
 DELETIONS: dict[str, Callable[[CheckpointRepository], object]] = {
     "delete_thread": lambda keep: keep.delete_thread("t"),
     "prune": lambda keep: keep.prune(["t"], keep=1),
+    "prune one namespace": lambda keep: keep.prune(["t"], keep=1, namespace=""),
     "delete_runs": lambda keep: keep.delete_runs(["r0"]),
 }
 
@@ -619,6 +620,37 @@ def test_a_deletion_that_is_cut_off_goes_on(name: str, aws: AwsEmulator, connect
     keep.delete_thread("t")
     # Only the list of a run may still name the thread, which does no harm.
     assert {actor for actor, _ in sessions(memory)} <= {"statekeep-runs"}
+
+
+def test_what_a_deletion_of_one_checkpoint_left_goes_when_it_is_repeated(
+    aws: AwsEmulator, connect: Open, memory: Memory
+) -> None:
+    keep = connect(grace=0)
+    cuts = 0
+    whole = None
+    for skip in (None, *range(9)):
+        first = step(1, channels={"a": Channel.of(1, letters(20_000, 1))})
+        keep.put(first)
+        keep.put_writes("t", first.checkpoint_id, [write("w")])
+        second = step(2, first.checkpoint_id, channels={"a": Channel.of(2, letters(20_000, 2))})
+        keep.put(second)
+        if skip is not None:
+            aws.faults = [cut_after("DeleteEvent", skip=skip)]
+        try:
+            assert keep.delete("t", first.checkpoint_id) is True
+        except Unavailable:
+            cuts += 1
+            aws.faults = []
+            keep.delete("t", first.checkpoint_id)
+        aws.faults = []
+        [left] = keep.list("t")
+        assert (left.checkpoint_id, left.parent_id, left.channels) == (second.checkpoint_id, None, second.channels)
+        values = [session for actor, session in sessions(memory) if "value" in session]
+        index = sum(count for (actor, session), count in sessions(memory).items() if session == "t")
+        whole = whole or (len(values), index)
+        assert (len(values), index) == whole
+        keep.delete_thread("t")
+    assert cuts >= 3
 
 
 def test_progress(connect: Open) -> None:

@@ -141,10 +141,13 @@ def _fill(repository: CheckpointRepository) -> None:
 OPERATIONS: dict[str, Callable[[CheckpointRepository], Any]] = {
     "delete_thread": lambda repository: repository.delete_thread("t"),
     "delete_runs": lambda repository: repository.delete_runs(["run 1"]),
+    "delete": lambda repository: repository.delete("t", "00003"),
+    "delete the newest": lambda repository: repository.delete("t", "00005", namespace="child:1"),
     "prune": lambda repository: repository.prune(["t"], keep=2),
     "copy_thread": lambda repository: repository.copy_thread("t", "copy"),
     "reindex": lambda repository: repository.reindex("t"),
     "put": lambda repository: repository.put(chain("t", 7)[6]),
+    "put behind a head": lambda repository: repository.put(chain("t", 7)[6], expected_head="00005"),
     "put_writes": lambda repository: repository.put_writes("t", "00005", [write("task", 1), write("task", -1)]),
 }
 
@@ -197,7 +200,7 @@ def test_operations_may_end_between_any_two_requests(client: Any, prefix: str, o
         assert _content(repository) == expected
         again = audit(client, name)
         _check(again)
-        if operation not in ("prune", "delete_runs"):
+        if operation not in ("prune", "delete_runs", "delete", "delete the newest"):
             assert not again.unused
         client.delete("nothing", *client.scan_iter(f"{name}:*"))
 

@@ -158,6 +158,8 @@ def delete_checkpoint(settings: Settings, thread_id: str, namespace: str, checkp
     indexed = (yield from _indexes(settings, place, [namespace]))[namespace]
     heads = yield from _heads(settings, place, namespace, indexed)
     if checkpoint_id not in heads:
+        if any(one.checkpoint_id == checkpoint_id for one in indexed):  # what a deletion that was cut off left
+            yield from _remove(sweep, place, namespace, indexed, heads, ())
         return False
     if checkpoint_id in _with_sources(heads, heads.keys() - {checkpoint_id}):
         raise needed(checkpoint_id)
