@@ -13,12 +13,19 @@ from attrs import frozen
 from statekeep.repositories.cache import CacheBackend
 from statekeep.repositories.checkpoints import CheckpointBackend
 from statekeep.repositories.item_backend import ItemBackend
-from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
-from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, client_from_url
+from statekeep.repositories.logs import LogBackend
+from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems, MemoryLogs
+from statekeep.repositories.valkey import (
+    ValkeyCacheEntries,
+    ValkeyCheckpoints,
+    ValkeyItems,
+    ValkeyLogs,
+    client_from_url,
+)
 from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
-BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend | CacheBackend)
+BackendT = TypeVar("BackendT", bound=CheckpointBackend | ItemBackend | CacheBackend | LogBackend)
 
 
 @frozen
@@ -80,6 +87,7 @@ def _all(memory: Callable[..., BackendT], valkey: Callable[..., BackendT]) -> di
 BACKENDS: dict[str, Backend[CheckpointBackend]] = _all(MemoryCheckpoints, ValkeyCheckpoints)
 ITEM_BACKENDS: dict[str, Backend[ItemBackend]] = _all(MemoryItems, ValkeyItems)
 CACHE_BACKENDS: dict[str, Backend[CacheBackend]] = _all(MemoryCacheEntries, ValkeyCacheEntries)
+LOG_BACKENDS: dict[str, Backend[LogBackend]] = _all(MemoryLogs, ValkeyLogs)
 
 
 def embedded(kind: Callable[..., BackendT], client: Literal["glide", "valkey-py"]) -> Backend[BackendT]:

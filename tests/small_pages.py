@@ -10,14 +10,17 @@ import pytest
 from statekeep.repositories.agentcore import listing as agentcore_listing
 from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
+from statekeep.repositories.memory import logs as memory_logs
 from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import listing, threads
 from statekeep.repositories.valkey.items import listing as item_listing
 from statekeep.repositories.valkey.items import search as item_search
+from statekeep.repositories.valkey.logs import listing as log_listing
 
 SIZES = (
     (memory_checkpoints, "_PAGE"),
     (memory_items, "_PAGE"),
+    (memory_logs, "_PAGE"),
     (agentcore_listing, "SIZE"),
     (deletion, "CHUNK"),
     (deletion, "NAMESPACES"),
@@ -29,6 +32,7 @@ SIZES = (
     (item_listing, "PAGE"),
     (item_listing, "NAMES"),
     (item_search, "PAGE"),
+    (log_listing, "SIZE"),
 )
 
 

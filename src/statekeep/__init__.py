@@ -1,4 +1,4 @@
-"""Typed persistence for AI agents: checkpoints, items and cache entries.
+"""Typed persistence for AI agents: checkpoints, items, logs and cache entries.
 
 They are kept in Valkey, in AWS or in memory.
 
@@ -29,6 +29,8 @@ from .domain import (
     InvalidInput,
     Item,
     JsonSerializer,
+    Log,
+    LogEntry,
     MissingChannels,
     MissingDependency,
     ModelSerializer,
@@ -66,6 +68,7 @@ from .repositories.cache import AsyncCacheRepository, CacheRepository
 from .repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from .repositories.connect import AsyncConnection, Connection, aconnect, connect
 from .repositories.items import AsyncItemRepository, ItemRepository
+from .repositories.logs import AsyncLogRepository, LogRepository
 
 # To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
 if _TYPE_CHECKING:
@@ -98,6 +101,7 @@ __all__ = [
     "AsyncCheckpointRepository",
     "AsyncConnection",
     "AsyncItemRepository",
+    "AsyncLogRepository",
     "AsyncTypedItems",
     "AsyncTypedTasks",
     "AsyncTypedThread",
@@ -120,6 +124,9 @@ __all__ = [
     "Item",
     "ItemRepository",
     "JsonSerializer",
+    "Log",
+    "LogEntry",
+    "LogRepository",
     "MissingChannels",
     "MissingDependency",
     "ModelSerializer",

@@ -15,12 +15,14 @@ from statekeep.domain import Checkpoint
 from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
-from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
-from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems
+from statekeep.repositories.logs import AsyncLogRepository, LogRepository
+from statekeep.repositories.memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems, MemoryLogs
+from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, ValkeyLogs
 from statekeep.testing.machines.cache import cache_machine_for
 from statekeep.testing.machines.checkpoints import machine_for
 from statekeep.testing.machines.items import INDEX, item_machine_for
-from tests.backends import BACKENDS, CACHE_BACKENDS, ITEM_BACKENDS, Backend
+from statekeep.testing.machines.logs import log_machine_for
+from tests.backends import BACKENDS, CACHE_BACKENDS, ITEM_BACKENDS, LOG_BACKENDS, Backend
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
@@ -52,6 +54,11 @@ def _use_cache(backend: Any) -> None:
     anyio.run(AsyncCacheRepository(backend).get, [((), "k")])
 
 
+def _use_logs(backend: Any) -> None:
+    LogRepository(backend).replace(("n",), [1])
+    anyio.run(AsyncLogRepository(backend).delete, ("n",))
+
+
 @frozen
 class Kind:
     """One kind of repository.
@@ -65,6 +72,7 @@ class Kind:
         valkey: makes the one over a client.
         ttl: seconds.
         options: what each is made with.
+        share: of the examples in quick runs; less for a kind whose operations are few and plain.
     """
 
     face: type[Any]
@@ -75,6 +83,11 @@ class Kind:
     valkey: Callable[..., Any]
     ttl: float
     options: dict[str, Any]
+    share: float = 1.0
+
+    def examples(self, count: int) -> int:
+        """How many to run, of the number for every kind."""
+        return round(count * self.share) if QUICK else count
 
 
 KINDS = {
@@ -101,4 +114,5 @@ KINDS = {
         10.05,
         {},
     ),
+    "logs": Kind(LogRepository, log_machine_for, _use_logs, LOG_BACKENDS, MemoryLogs, ValkeyLogs, 1005.0, {}, 0.25),
 }

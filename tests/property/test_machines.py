@@ -47,7 +47,7 @@ def check(kind: Kind, backend: Backend[Any], name: str, face: str, request: pyte
     # Hypothesis draws constants from the modules that are loaded, so none may be loaded between two examples.
     with backend.open(request, prefix(), **kind.options) as opened:
         kind.use(opened)
-    examples = more.pop("examples", settings().max_examples if name == "memory" else SERVED)
+    examples = more.pop("examples", kind.examples(settings().max_examples if name == "memory" else SERVED))
     opening: Callable[..., Any] = backend.open if face == "blocking" else backend.aopen
     machine = kind.machine_for(lambda: opening(request, prefix(), **kind.options), name=f"{name}, {face}", **more)
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))
@@ -83,7 +83,7 @@ def test_expiry_and_oracle_agree(kind: str, *, refresh_on_read: bool) -> None:
 
     machine = one.machine_for(make, name="memory, expiry", expiry=Expiry(clock, one.ttl, refresh_on_read))
     with small_pages():
-        run_state_machine_as_test(machine, settings=settings())
+        run_state_machine_as_test(machine, settings=settings(max_examples=one.examples(settings().max_examples)))
 
 
 @pytest.fixture
@@ -146,6 +146,8 @@ def test_there_is_a_rule_for_every_operation(kind: str) -> None:
     one = KINDS[kind]
     machine = one.machine_for(lambda: nullcontext(one.memory(**one.options)), name="every operation")
     with uncounted():
-        run_state_machine_as_test(machine, settings=settings(max_examples=15, derandomize=True, database=None))
+        run_state_machine_as_test(
+            machine, settings=settings(max_examples=one.examples(15), derandomize=True, database=None)
+        )
         called = tally(kind, "every operation").operations
     assert set(operations_of(one.face)) == set(called)

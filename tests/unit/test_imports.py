@@ -69,15 +69,19 @@ HEAVY = [
     "statekeep.repositories.memory.cache",
     "statekeep.repositories.memory.checkpoints",
     "statekeep.repositories.memory.items",
+    "statekeep.repositories.memory.logs",
     "statekeep.repositories.valkey.cache.backend",
     "statekeep.repositories.valkey.checkpoints.backend",
     "statekeep.repositories.valkey.embedded",
     "statekeep.repositories.valkey.items.backend",
+    "statekeep.repositories.valkey.logs.backend",
     "statekeep.repositories.vectors",
 ]
 """Modules that take long to import, and that most programs need few of."""
 
-VALKEY_BACKENDS = {f"statekeep.repositories.valkey.{room}.backend" for room in ("cache", "checkpoints", "items")}
+VALKEY_BACKENDS = {
+    f"statekeep.repositories.valkey.{room}.backend" for room in ("cache", "checkpoints", "items", "logs")
+}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ VALKEY_BACKENDS = {f"statekeep.repositories.valkey.{room}.backend" for room in (
         ("import statekeep.langgraph_shim", set()),
         (
             "import statekeep; statekeep.connect('memory:')",
-            {f"statekeep.repositories.memory.{room}" for room in ("cache", "checkpoints", "items")},
+            {f"statekeep.repositories.memory.{room}" for room in ("cache", "checkpoints", "items", "logs")},
         ),
         (
             "import statekeep; statekeep.connect('valkey://127.0.0.1:1?client=valkey-py')",

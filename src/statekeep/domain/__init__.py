@@ -48,6 +48,7 @@ from .items import (
     TypedItem,
     TypedSearchItem,
 )
+from .logs import Log, LogEntry
 from .payload import Payload, Serializer, dump, load
 from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
 from .vector_index import SearchStatus, VectorIndex
@@ -70,6 +71,8 @@ __all__ = [
     "InvalidInput",
     "Item",
     "JsonSerializer",
+    "Log",
+    "LogEntry",
     "MissingChannels",
     "MissingDependency",
     "ModelSerializer",

@@ -158,3 +158,12 @@ def dumps(value: JsonValue) -> str:
     except UnicodeEncodeError:
         return _escaped(value)
     return text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# json.loads would make a decoder for each call.
+loads: Final[Callable[[str], JsonValue]] = json.JSONDecoder(parse_constant=_refuse).decode
+"""Undoes :func:`dumps`; raises ``ValueError`` for what is no JSON, ``RecursionError`` for what is nested too deep."""

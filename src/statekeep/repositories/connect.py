@@ -18,6 +18,7 @@ from .encrypted_metadata import Encrypt, encrypting
 from .faces import aclosing_on_error, closing_on_error
 from .item_backend import ItemBackend
 from .items import AsyncItemRepository, ItemRepository
+from .logs import AsyncLogRepository, LogBackend, LogRepository
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
 from .records.known_values import BYTES as VALUE_CACHE
@@ -30,6 +31,7 @@ T = TypeVar("T")
 CheckpointsT = TypeVar("CheckpointsT", bound=CheckpointRepository | AsyncCheckpointRepository)
 ItemsT = TypeVar("ItemsT", bound=ItemRepository | AsyncItemRepository)
 CacheT = TypeVar("CacheT", bound=CacheRepository | AsyncCacheRepository)
+LogsT = TypeVar("LogsT", bound=LogRepository | AsyncLogRepository)
 
 
 @frozen
@@ -39,15 +41,19 @@ class Backends:
     checkpoints: CheckpointBackend
     items: ItemBackend | None = None
     cache: CacheBackend | None = None
+    logs: LogBackend | None = None
 
 
-class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
+class _Repositories(Generic[CheckpointsT, ItemsT, CacheT, LogsT]):
     """Common part of both connections."""
 
-    def __init__(self, checkpoints: CheckpointsT, items: ItemsT | None, cache: CacheT | None) -> None:
+    def __init__(
+        self, checkpoints: CheckpointsT, items: ItemsT | None, cache: CacheT | None, logs: LogsT | None
+    ) -> None:
         self.checkpoints = checkpoints
         self._items = items
         self._cache = cache
+        self._logs = logs
 
     @once_made
     def __repr__(self) -> str:
@@ -77,12 +83,31 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT]):
             Unsupported: the URL's service keeps none.
         """
         if self._cache is None:
-            kept = "checkpoints and items" if self.has_items else "checkpoints"
-            raise Unsupported(f"{self!r} keeps {kept}, and no cache entries")
+            raise Unsupported(f"{self!r} keeps {self._kept}, and no cache entries")
         return self._cache
 
+    @property
+    def has_logs(self) -> bool:
+        """Whether there are :attr:`logs`."""
+        return self._logs is not None
 
-class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheRepository]):
+    @property
+    def logs(self) -> LogsT:
+        """Values one behind the other, such as the messages of a conversation.
+
+        Raises:
+            Unsupported: the URL's service keeps none.
+        """
+        if self._logs is None:
+            raise Unsupported(f"{self!r} keeps {self._kept}, and no logs")
+        return self._logs
+
+    @property
+    def _kept(self) -> str:
+        return "checkpoints and items" if self.has_items else "checkpoints"
+
+
+class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheRepository, LogRepository]):
     """Repositories behind one URL, for blocking code.
 
     Use it as a context manager, or call :meth:`close`.
@@ -96,6 +121,7 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
             CheckpointRepository(backends.checkpoints),
             _map(ItemRepository, backends.items),
             _map(CacheRepository, backends.cache),
+            _map(LogRepository, backends.logs),
         )
 
     def ping(self) -> float:
@@ -104,7 +130,7 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
 
     def close(self) -> None:
         """Close all repositories. Idempotent."""
-        for repository in (self.checkpoints, self._items, self._cache):
+        for repository in (self.checkpoints, self._items, self._cache, self._logs):
             if repository is not None:
                 repository.close()
 
@@ -115,7 +141,9 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
         self.close()
 
 
-class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemRepository, AsyncCacheRepository]):
+class AsyncConnection(
+    _Repositories[AsyncCheckpointRepository, AsyncItemRepository, AsyncCacheRepository, AsyncLogRepository]
+):
     """Repositories behind one URL, for asyncio code.
 
     Use it as an async context manager, or await :meth:`close`.
@@ -130,6 +158,7 @@ class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemReposito
             AsyncCheckpointRepository(backends.checkpoints),
             _map(AsyncItemRepository, backends.items),
             _map(AsyncCacheRepository, backends.cache),
+            _map(AsyncLogRepository, backends.logs),
         )
 
     async def ping(self) -> float:
@@ -138,7 +167,7 @@ class AsyncConnection(_Repositories[AsyncCheckpointRepository, AsyncItemReposito
 
     async def close(self) -> None:
         """Close all repositories. Idempotent."""
-        for repository in (self.checkpoints, self._items, self._cache):
+        for repository in (self.checkpoints, self._items, self._cache, self._logs):
             if repository is not None:
                 await repository.close()
 
@@ -192,7 +221,7 @@ def check_memory_url(url: str, options: Mapping[str, Any]) -> None:
 
 
 def _open_memory(request: _Request) -> Backends:
-    from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems
+    from .memory import MemoryCacheEntries, MemoryCheckpoints, MemoryItems, MemoryLogs
 
     check_memory_url(request.url, request.options)
     life: Any = {"ttl": request.ttl, "clock": request.clock or time.time}
@@ -200,11 +229,12 @@ def _open_memory(request: _Request) -> Backends:
         MemoryCheckpoints(**life, refresh_on_read=request.refresh_on_read),
         MemoryItems(**life, refresh_on_read=request.refresh_on_read, index=request.index),
         MemoryCacheEntries(**life),
+        MemoryLogs(**life, refresh_on_read=request.refresh_on_read),
     )
 
 
 def _open_valkey(request: _Request) -> Backends:
-    from .valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, open_client
+    from .valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, ValkeyLogs, open_client
 
     life: Any = {"prefix": request.prefix, "ttl": request.ttl}
     client = open_client(request.url, **request.options)
@@ -213,6 +243,7 @@ def _open_valkey(request: _Request) -> Backends:
             ValkeyCheckpoints(client, **life, refresh_on_read=request.refresh_on_read, value_cache=request.value_cache),
             ValkeyItems(client, **life, refresh_on_read=request.refresh_on_read, index=request.index),
             ValkeyCacheEntries(client, **life),
+            ValkeyLogs(client, **life, refresh_on_read=request.refresh_on_read),
         )
     except BaseException:
         client.close()
@@ -380,12 +411,13 @@ def connect(
             ``valkeys://`` (TLS), ``valkey+cluster://host:port,host:port``, ``valkeys+cluster://``,
             ``valkey+sentinel://host:port,host:port/service/db``, ``valkeys+sentinel://``, ``unix:///path``;
             ``redis://`` and ``rediss://`` mean ``valkey://`` and ``valkeys://``;
-            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, no cache entries);
+            ``agentcore://MEMORY_ID?region=us-west-2&actor_id=ada`` (Amazon Bedrock AgentCore Memory, no logs and
+            no cache entries);
             ``bedrock-sessions://?region=us-west-2`` (sessions of Amazon Bedrock, checkpoints only: a thread is a
             session, see :class:`~statekeep.repositories.bedrock_sessions.BedrockSessionCheckpoints`).
         prefix: first part of all keys in Valkey.
         ttl: lifetime of a record in seconds, fractions allowed; ``None`` for ever.
-        refresh_on_read: start the TTL of a checkpoint or item anew when it is read.
+        refresh_on_read: start the TTL of a checkpoint, item or log anew when it is read.
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping. With
             ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
         value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey or AgentCore

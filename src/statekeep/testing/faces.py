@@ -11,6 +11,7 @@ from anyio.from_thread import BlockingPortal
 from ..repositories.cache import AsyncCacheRepository, CacheRepository
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ..repositories.items import AsyncItemRepository, ItemRepository
+from ..repositories.logs import AsyncLogRepository, LogRepository
 
 __all__ = ["awaited", "blocking", "watched"]
 
@@ -21,6 +22,7 @@ _ASYNC: Final[dict[type[Any], type[Any]]] = {
     CheckpointRepository: AsyncCheckpointRepository,
     ItemRepository: AsyncItemRepository,
     CacheRepository: AsyncCacheRepository,
+    LogRepository: AsyncLogRepository,
 }
 _BLOCKING: Final = {awaited: blocking for blocking, awaited in _ASYNC.items()}
 
@@ -31,6 +33,8 @@ def awaited(repository: CheckpointRepository) -> AsyncCheckpointRepository: ...
 def awaited(repository: ItemRepository) -> AsyncItemRepository: ...
 @overload
 def awaited(repository: CacheRepository) -> AsyncCacheRepository: ...
+@overload
+def awaited(repository: LogRepository) -> AsyncLogRepository: ...
 def awaited(repository: Any) -> Any:
     """Return a blocking repository that is called as its async twin is.
 
@@ -69,6 +73,8 @@ def blocking(
 def blocking(repository: AsyncItemRepository, portal: BlockingPortal, *, lazily: bool = ...) -> ItemRepository: ...
 @overload
 def blocking(repository: AsyncCacheRepository, portal: BlockingPortal, *, lazily: bool = ...) -> CacheRepository: ...
+@overload
+def blocking(repository: AsyncLogRepository, portal: BlockingPortal, *, lazily: bool = ...) -> LogRepository: ...
 def blocking(repository: Any, portal: BlockingPortal, *, lazily: bool = False) -> Any:
     """Return an async repository that is called as its blocking twin is.
 

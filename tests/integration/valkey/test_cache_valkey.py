@@ -17,7 +17,8 @@ from statekeep import CorruptRecord, InvalidInput, Payload, QuotaExceeded, Unava
 from statekeep.domain.cache import CacheKey
 from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 from statekeep.repositories.valkey import ValkeyCacheEntries, client_for, client_from_url
-from statekeep.repositories.valkey.cache.keys import SHARDS, keys_of
+from statekeep.repositories.valkey.cache.keys import keys_of
+from statekeep.repositories.valkey.keys import SHARDS
 from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request, Scan
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 

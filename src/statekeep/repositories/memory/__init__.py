@@ -8,6 +8,7 @@ if _TYPE_CHECKING:
     from .cache import MemoryCacheEntries
     from .checkpoints import MemoryCheckpoints
     from .items import MemoryItems
+    from .logs import MemoryLogs
 else:
     __getattr__, __dir__ = _lazily(
         __name__,
@@ -15,7 +16,8 @@ else:
             "MemoryCacheEntries": ".cache",
             "MemoryCheckpoints": ".checkpoints",
             "MemoryItems": ".items",
+            "MemoryLogs": ".logs",
         },
     )
 
-__all__ = ["MemoryCacheEntries", "MemoryCheckpoints", "MemoryItems"]
+__all__ = ["MemoryCacheEntries", "MemoryCheckpoints", "MemoryItems", "MemoryLogs"]

@@ -15,9 +15,8 @@ from ...domain.shown import once_made
 from ..cache import Write
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
+from .ends import end_of
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 _FEW = 100
 
 
@@ -95,7 +94,7 @@ class MemoryCacheEntries(AtOnce):
             self._expire(now)
             for write in entries:
                 place = (write.namespace, write.key)
-                ends = _end(now, self.ttl if write.ttl is DEFAULT else write.ttl)
+                ends = end_of(self.ttl if write.ttl is DEFAULT else write.ttl, now)
                 self._entries[place] = CacheEntry.trusted(
                     namespace=write.namespace, key=write.key, payload=write.payload, created_at=now, expires_at=ends
                 )
@@ -130,14 +129,3 @@ class MemoryCacheEntries(AtOnce):
         with self._lock:
             self._expire(self._now())
             return len(self._entries)
-
-
-def _end(now: dt.datetime, ttl: float | None) -> dt.datetime | None:
-    """Return when an entry ends that lives ``ttl`` seconds from now.
-
-    Never too early, and less than a millisecond late.
-    """
-    if ttl is None:
-        return None
-    microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)
-    return _EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))

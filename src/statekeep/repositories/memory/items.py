@@ -26,11 +26,10 @@ from ..operation import Page
 from ..records.json_text import stored_value
 from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
+from .ends import EPOCH, MICROSECOND, end_of
 
 _PAGE = 100
 _DIGITS = 20  # of a key made by append: more than the microseconds of any year to come
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 
 Place = tuple[Namespace, str]
 """Namespace and key."""
@@ -157,7 +156,7 @@ class MemoryItems(AtOnce):
         self._clock = clock
         self._lock = threading.Lock()
         self._namespaces: dict[Namespace, _Namespace] = {}
-        self._updated_at = _EPOCH
+        self._updated_at = EPOCH
         self._number = 0
 
     @once_made
@@ -169,11 +168,11 @@ class MemoryItems(AtOnce):
     # -- time
 
     def _now(self) -> dt.datetime:
-        return _EPOCH + dt.timedelta(microseconds=round(self._clock() * 1e6))
+        return EPOCH + dt.timedelta(microseconds=round(self._clock() * 1e6))
 
     def _next_update(self, now: dt.datetime) -> dt.datetime:
         """Return a time that no update had before, be the clock as coarse as it may."""
-        self._updated_at = max(now, self._updated_at + _MICROSECOND)
+        self._updated_at = max(now, self._updated_at + MICROSECOND)
         return self._updated_at
 
     # -- expiry
@@ -205,7 +204,7 @@ class MemoryItems(AtOnce):
     def _read(self, place: Place, record: _Record, refresh: bool | None, now: dt.datetime) -> _Record:
         """Return a record as it is after a read of it."""
         refresh = self.refresh_on_read if refresh is None else refresh
-        return evolve(record, expires_at=_expiry(record.ttl, now)) if refresh else record
+        return evolve(record, expires_at=end_of(record.ttl, now)) if refresh else record
 
     # -- operations
 
@@ -249,7 +248,7 @@ class MemoryItems(AtOnce):
             updated_at=updated_at,
             version=1 if stored is None else stored.version + 1,
             ttl=ttl,
-            expires_at=_expiry(ttl, now),
+            expires_at=end_of(ttl, now),
             vectors=tuple(put.vectors),
         )
 
@@ -265,7 +264,7 @@ class MemoryItems(AtOnce):
 
     def _next_key(self, namespace: Namespace, now: dt.datetime) -> str:
         taken = self._live(namespace, now)
-        self._number = max(self._number + 1, (now - _EPOCH) // _MICROSECOND)
+        self._number = max(self._number + 1, (now - EPOCH) // MICROSECOND)
         while (key := f"{self._number:0{_DIGITS}}") in taken:
             self._number += 1
         return key
@@ -378,17 +377,6 @@ class MemoryItems(AtOnce):
     def reindex(self, namespace: Namespace) -> int:
         with self._lock:
             return len(self._live(namespace, self._now()))
-
-
-def _expiry(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
-    """Return when an item ends that lives ``ttl`` seconds from now.
-
-    Never too early, and less than a millisecond late.
-    """
-    if ttl is None:
-        return None
-    microseconds = (now - _EPOCH) // _MICROSECOND + round(ttl * 1e6)
-    return _EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))
 
 
 def _check(action: Put | Delete, stored: _Record | None) -> None:

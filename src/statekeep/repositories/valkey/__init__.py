@@ -14,6 +14,7 @@ if _TYPE_CHECKING:
     from .client.factory import Client, client_for, client_from_pool, client_from_url, open_client
     from .client.iam import IamCredentials
     from .items.backend import ValkeyItems
+    from .logs.backend import ValkeyLogs
 else:
     __getattr__, __dir__ = _lazily(
         __name__,
@@ -23,6 +24,7 @@ else:
             "ValkeyCacheEntries": ".cache.backend",
             "ValkeyCheckpoints": ".checkpoints.backend",
             "ValkeyItems": ".items.backend",
+            "ValkeyLogs": ".logs.backend",
             "client_for": ".client.factory",
             "client_from_pool": ".client.factory",
             "client_from_url": ".client.factory",
@@ -36,6 +38,7 @@ __all__ = [
     "ValkeyCacheEntries",
     "ValkeyCheckpoints",
     "ValkeyItems",
+    "ValkeyLogs",
     "client_for",
     "client_from_pool",
     "client_from_url",

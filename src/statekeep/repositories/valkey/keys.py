@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, unquote
+from zlib import crc32
 
 from ...domain import CorruptRecord
 from ...domain.items import Namespace
@@ -92,3 +94,32 @@ def encode_namespace(namespace: Sequence[str]) -> str:
 def decode_namespace(text: str) -> Namespace:
     """Undo :func:`encode_namespace`."""
     return () if text == "." else tuple(map(decode_part, text.split(".")))
+
+
+def ordered(namespace: Sequence[str]) -> str:
+    """Encode a namespace so that texts sort as the tuples do.
+
+    >>> ordered(("a", "b")) < ordered(("a!",))
+    True
+    """
+    return "\0".join(label.replace("\1", "\1\2").replace("\0", "\1\1") for label in namespace)
+
+
+def namespace_of_ordered(text: str) -> Namespace:
+    """Undo :func:`ordered`."""
+    if not text:
+        return ()
+    return tuple(label.replace("\1\1", "\0").replace("\1\2", "\1") for label in text.split("\0"))
+
+
+SHARDS: Final = tuple(f"{number:02x}" for number in range(64))
+"""Hash tags of keys that are spread over a cluster, and yet in one slot with the index that knows them."""
+
+
+def shard_of(text: str) -> str:
+    """Return the shard of a key's text.
+
+    >>> shard_of("users.ada:theme")
+    '00'
+    """
+    return SHARDS[crc32(text.encode()) % len(SHARDS)]

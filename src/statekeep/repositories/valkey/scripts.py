@@ -28,6 +28,7 @@ FILES: Final = {
         "adopt announce apply begin common count erase_vectors extend_expiry forget names recent reconcile renew rows "
         "sizes sweep unlist"
     ),
+    "logs": "append common forget pop read trim",
 }
 """Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""
 

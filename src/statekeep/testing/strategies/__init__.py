@@ -1,6 +1,6 @@
 """Hypothesis strategies of everything that Statekeep keeps.
 
-These are ids, payloads, checkpoints, items, cache entries ...
+These are ids, payloads, checkpoints, items, logs, cache entries ...
 
 There is one for each model of :mod:`statekeep.domain`, and for the texts that name them. Ids come from small pools that
 stay the same throughout an example (see :func:`few`), so that the things made from them meet each other; the pools hold
@@ -60,6 +60,7 @@ from .items import (
     search_items,
     vector_indexes,
 )
+from .logs import log_entries, log_names, log_values, logs
 from .texts import HOSTILE_TEXTS, LOOK_ALIKES, NASTY_TEXTS, disguised, few
 
 __all__ = [
@@ -91,6 +92,10 @@ __all__ = [
     "item_values",
     "items",
     "json_values",
+    "log_entries",
+    "log_names",
+    "log_values",
+    "logs",
     "metadata",
     "moments",
     "namespace_matches",

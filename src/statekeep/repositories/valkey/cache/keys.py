@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
-from zlib import crc32
 
 from attrs import field, frozen
 
@@ -19,18 +18,7 @@ from ....domain import CorruptRecord
 from ....domain.cache import CacheKey
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ..keys import decode_namespace, decode_part, encode_namespace, encode_part
-
-SHARDS: Final = tuple(f"{number:02x}" for number in range(64))
-
-
-def shard_of(text: str) -> str:
-    """Return the shard of the entry ``N1.N2:K``.
-
-    >>> shard_of("users.ada:theme")
-    '00'
-    """
-    return SHARDS[crc32(text.encode()) % len(SHARDS)]
+from ..keys import SHARDS, decode_namespace, decode_part, encode_namespace, encode_part, shard_of
 
 
 @frozen(cache_hash=True)

@@ -18,10 +18,10 @@ from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import encode_bytes
-from ..keys import decode_text, escape_glob
+from ..keys import SHARDS, decode_text, escape_glob
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
-from .keys import SHARDS, IndexKeys, entry_of, index_keys, keys_of, namespaces_key, parts_of
+from .keys import IndexKeys, entry_of, index_keys, keys_of, namespaces_key, parts_of
 from .records import READ_FIELDS, decode_entry
 
 MOST_BYTES: Final = 8_000_000

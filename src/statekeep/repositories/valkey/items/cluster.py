@@ -14,9 +14,10 @@ from attrs import frozen
 from ....domain.items import Namespace
 from ...operation import Operation
 from ...validation import ms_of
+from ..keys import ordered
 from ..requests import Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, clock_key, namespace_index_keys, ordered
+from .keys import ItemKeys, clock_key, namespace_index_keys
 from .plan import ItemSettings, Stored
 from .records import decoded_us, last_put_us, seconds_of
 

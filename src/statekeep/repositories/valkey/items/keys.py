@@ -7,7 +7,7 @@ empty, so the empty namespace may be ``{.}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -15,23 +15,7 @@ from attrs import field, frozen
 
 from ....domain.items import Namespace
 from ....domain.model import SHORT
-from ..keys import decode_namespace, decode_part, encode_namespace, encode_part
-
-
-def ordered(namespace: Sequence[str]) -> str:
-    """Encode a namespace so that texts sort as the tuples do.
-
-    >>> ordered(("a", "b")) < ordered(("a!",))
-    True
-    """
-    return "\0".join(label.replace("\1", "\1\2").replace("\0", "\1\1") for label in namespace)
-
-
-def namespace_of_ordered(text: str) -> Namespace:
-    """Undo :func:`ordered`."""
-    if not text:
-        return ()
-    return tuple(label.replace("\1\1", "\0").replace("\1\2", "\1") for label in text.split("\0"))
+from ..keys import decode_namespace, decode_part, encode_namespace, encode_part, ordered
 
 
 @frozen(eq=False)

@@ -14,11 +14,11 @@ from ....domain.json_values import JsonValue
 from ...item_backend import Get, ItemRange, NamespaceQuery
 from ...operation import Operation, Page
 from ..chunks import Row, chunks
-from ..keys import decode_text
+from ..keys import decode_text, namespace_of_ordered, ordered
 from ..losses import report
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys, namespace_of_ordered, ordered
+from .keys import ItemKeys, namespace_index_keys
 from .plan import ItemSettings
 from .read import look, read_rows
 from .records import TTL, decode_item

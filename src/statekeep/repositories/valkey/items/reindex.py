@@ -10,10 +10,10 @@ from ....domain import CorruptRecord
 from ....domain.items import Namespace
 from ...operation import Operation
 from ..chunks import chunks
-from ..keys import decode_part, decode_text, escape_glob, is_part
+from ..keys import decode_part, decode_text, escape_glob, is_part, ordered
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys, ordered
+from .keys import ItemKeys, namespace_index_keys
 from .listing import sweep
 from .plan import ItemSettings
 from .records import decoded_us

@@ -1,0 +1,20 @@
+"""Times at which records in this process end."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+MICROSECOND: Final = dt.timedelta(microseconds=1)
+
+
+def end_of(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
+    """Return when a record ends that lives ``ttl`` seconds from now.
+
+    Never too early, and less than a millisecond late.
+    """
+    if ttl is None:
+        return None
+    microseconds = (now - EPOCH) // MICROSECOND + round(ttl * 1e6)
+    return EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))

@@ -1,0 +1,1 @@
+"""Logs in Valkey: a list for each, and indexes of their names."""

@@ -1,0 +1,64 @@
+"""Elements of logs: a position and a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ....domain import CorruptRecord, LogEntry, Payload
+from ....domain.json_values import dumps, loads
+from ....domain.logs import LARGEST_POSITION, LogValue
+from ..requests import Arg
+
+_POSITION: Final = re.compile(rb"([1-9][0-9]{0,15}) ")
+_ENCODING: Final = re.compile(rb"@([1-9][0-9]{0,5}):")
+
+
+def encode_value(value: LogValue) -> Arg:
+    """Encode a value as an element has it behind its position.
+
+    >>> encode_value({"n": 1}), encode_value(Payload(encoding="raw", data=b"x"))
+    ('{"n":1}', b'@3:rawx')
+    """
+    if isinstance(value, Payload):
+        encoding = value.encoding.encode()
+        return b"@%d:%b%b" % (len(encoding), encoding, value.data)
+    return dumps(value)
+
+
+def decode_entries(elements: Iterable[bytes], key: str) -> list[LogEntry]:
+    """Decode the elements of a log.
+
+    Args:
+        elements: as the server has them, in their order.
+        key: of the log.
+
+    Raises:
+        CorruptRecord: one of them is damaged, or not Statekeep's.
+    """
+    return [_decode(element, key) for element in elements]
+
+
+def _decode(element: bytes, key: str) -> LogEntry:
+    found = _POSITION.match(element)
+    position = int(found[1]) if found else 0
+    if found is None or position > LARGEST_POSITION:
+        raise CorruptRecord("an element of the log does not begin with a position and a space", key=key)
+    try:
+        value = _value(element, found.end())
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecord(f"the value at position {position} is damaged: {error}", key=key) from error
+    return LogEntry.trusted(position=position, value=value)
+
+
+def _value(element: bytes, start: int) -> Any:
+    if element[start : start + 1] != b"@":
+        return loads(element[start:].decode())
+    found = _ENCODING.match(element, start)
+    if found is None:
+        raise ValueError("no length of an encoding")
+    middle = found.end() + int(found[1])
+    if middle > len(element):
+        raise ValueError("it is cut off")
+    return Payload(encoding=element[found.end() : middle].decode(), data=element[middle:])
