@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, Strict, field_validator
 
 from .errors import InvalidInput
-from .json_path import steps
+from .json_values import steps
 from .model import Model, Name
 from .shown import shown
 
@@ -45,7 +45,7 @@ class VectorIndex(Model):
             ``Embeddings``; their async twins are used if there are any), or a function, blocking or async, from a
             list of texts to a list of vectors.
         fields: paths of the texts in a value; each text gets a vector of its own, and the best one counts.
-            :func:`~statekeep.domain.json_path.steps` says what a path may be.
+            :func:`~statekeep.domain.json_values.steps` says what a path may be.
         distance_metric: ``"cosine"``, ``"ip"`` (inner product) or ``"l2"`` (Euclidean, squared). Scores are higher for
             nearer ones: the cosine, the inner product, and minus the squared distance.
         index_type: ``"hnsw"`` (approximate, on servers with the search module) or ``"flat"`` (exact).

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from attrs import evolve, frozen
 
 from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorIndex
-from ..domain.json_path import texts_at
+from ..domain.json_values import texts_at
 from .item_backend import Action, ItemBackend, Put
 from .operation import Operation
 

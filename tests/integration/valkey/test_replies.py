@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from statekeep import CacheRepository, CheckpointRepository, CorruptRecord, GetItem, ItemRepository
-from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, client_for
+from statekeep import CacheRepository, CheckpointRepository, CorruptRecord, GetItem, ItemRepository, LogRepository
+from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyCheckpoints, ValkeyItems, ValkeyLogs, client_for
 from statekeep.repositories.valkey.cache.keys import keys_of
+from statekeep.repositories.valkey.logs.keys import log_keys
 from statekeep.repositories.valkey.requests import Call, Commands
 from statekeep.testing.servers import ValkeyServer
 
@@ -115,3 +116,15 @@ def test_cache_entries_of_another_namespace(client: Any, prefix: str, caplog: py
     assert CacheRepository(ValkeyCacheEntries(crossed, prefix=prefix)).get([places["alice"]]) == {}
     assert "damaged" in caplog.text
     assert alice in caplog.text
+
+
+def test_logs_of_others(client: Any, prefix: str) -> None:
+    logs = LogRepository(ValkeyLogs(client, prefix=prefix))
+    for name in NAMES:
+        logs.append((name,), [f"{name}'s own"])
+    crossed = Crossed(client)
+    crossed.swaps = {log_keys(prefix, ("alice",)).values: log_keys(prefix, ("bob",)).values}
+    others = LogRepository(ValkeyLogs(crossed, prefix=prefix))
+    for read in (others.last, others.read, others.pop):
+        with pytest.raises(CorruptRecord, match="another log"):
+            read(("alice",))

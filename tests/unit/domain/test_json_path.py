@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
 from statekeep.domain import InvalidInput
-from statekeep.domain.json_path import steps, texts_at
+from statekeep.domain.json_values import steps, texts_at
 
 VALUE: dict[str, Any] = {
     "title": "T",

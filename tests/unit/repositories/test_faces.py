@@ -18,6 +18,7 @@ from statekeep.repositories.checkpoints import AsyncCheckpointRepository, Checkp
 from statekeep.repositories.faces import _aitems, _items
 from statekeep.repositories.item_backend import ItemBackend
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
+from statekeep.repositories.logs import AsyncLogRepository, LogBackend, LogRepository
 from statekeep.repositories.memory.cache import MemoryCacheEntries
 from statekeep.repositories.typed.items import AsyncTypedItems, TypedItems
 from statekeep.repositories.typed.threads import AsyncTypedTasks, AsyncTypedThread, TypedTasks, TypedThread
@@ -42,6 +43,7 @@ FACES = [
     Faces(CheckpointRepository, AsyncCheckpointRepository, CheckpointBackend, 12),
     Faces(ItemRepository, AsyncItemRepository, ItemBackend, 12),
     Faces(CacheRepository, AsyncCacheRepository, CacheBackend, 5),
+    Faces(LogRepository, AsyncLogRepository, LogBackend, 9),
 ]
 APPLIED = {"get", "put", "delete", "batch"}
 """The methods of items that are one operation of a backend, `apply`."""

@@ -27,8 +27,7 @@ from ... import domain
 from ...domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, PutItem
 from ...domain.filters import checked
 from ...domain.items import Default, Ttl
-from ...domain.json_path import steps
-from ...domain.json_values import normalize
+from ...domain.json_values import normalize, steps
 from ...domain.model import is_plain_place, plain_text
 from ...domain.shown import shown
 from ...repositories.operation import Operation

@@ -121,6 +121,12 @@ class LogMachine(ComparingMachine):
         self.oracle.expire()
         return {kept.number for kept in self.oracle.everything(log)}
 
+    @rule(log=some.log_names(), values=some.log_values(), n=_few)
+    def take_back(self, log: Labels, values: list[Any], n: int) -> None:
+        """Remove the last values, and append others in their place."""
+        self.pop(log, n, False)
+        self.append(log, values, DEFAULT)
+
     # -- reading
 
     @rule(log=some.log_names(), n=_many, refresh=some.refreshes())

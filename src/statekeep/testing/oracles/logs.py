@@ -86,6 +86,7 @@ class LogOracle:
             self.lives.pop(log, None)
 
     def everything(self, log: Labels) -> list[Kept]:
+        """Return all values of a log."""
         return list(self.logs.get(log, []))
 
     def append(self, log: Labels, values: Sequence[Any], ttl: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ....domain import InvalidInput, VectorIndex
-from ....domain.json_path import steps
+from ....domain.json_values import steps
 from ....domain.shown import shown
 from ...validation import texts
 

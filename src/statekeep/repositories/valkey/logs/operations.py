@@ -79,15 +79,15 @@ def read(settings: LogSettings, query: LogRange) -> Operation[list[LogEntry]]:
     names = [keys.values, keys.life, keys.indexes[1]] if refreshes else [keys.values]
     limit = "" if query.limit is None else str(min(query.limit, MOST))
     after = str(min(query.after, LARGEST_POSITION))
-    elements = yield Call(script("logs/read"), names, [after, limit, "1" if query.is_last else "0", keys.member])
-    return decode_entries(elements, keys.values)
+    reply = yield Call(script("logs/read"), names, [after, limit, "1" if query.is_last else "0", keys.member])
+    return decode_entries(reply, keys.values)
 
 
 def pop(settings: LogSettings, log: Namespace, n: int, first: bool) -> Operation[list[LogEntry]]:
     """Remove values at one end and return them."""
     keys = settings.keys(log)
-    _, elements = yield from _write(settings, "pop", keys, ["LPOP" if first else "RPOP", str(min(n, MOST))])
-    return decode_entries(elements, keys.values)
+    _, *reply = yield from _write(settings, "pop", keys, ["LPOP" if first else "RPOP", str(min(n, MOST))])
+    return decode_entries(reply, keys.values)
 
 
 def trim(settings: LogSettings, log: Namespace, keep: int) -> Operation[int]:

@@ -2,7 +2,7 @@
 -- use: now_us, number, earlier_answer, answer, leave, looked_at
 -- Remove the first or the last values of a log.
 -- KEYS: log life names ends clock call   ARGV: until, kept, name, LPOP or RPOP, how many
--- Returns 'done' and the elements, in their order.
+-- Returns 'done', the log's key, and the elements in their order.
 local log, life, names, ends = unpack(KEYS, 1, 4)
 local kept = earlier_answer(now_us())
 if kept then return unpack(kept) end
@@ -18,4 +18,4 @@ else
   call('UNLINK', log)
   leave(life, names, ends, ARGV[3])
 end
-return answer({'done', popped})
+return answer({'done', log, popped})

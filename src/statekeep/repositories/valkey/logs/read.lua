@@ -2,7 +2,7 @@
 -- use: now_us, number, position_of
 -- Read the first values of a log behind a position, or its last ones, and start its TTL anew if all keys are given.
 -- KEYS: log [life ends]   ARGV: position, how many or '', whether they are the last (0 or 1), name
--- Returns the elements.
+-- Returns the log's key, and the elements.
 local log, life, ends = KEYS[1], KEYS[2], KEYS[3]
 if life then
   local ttl = tonumber(call('GET', life) or nil)
@@ -16,7 +16,7 @@ if life then
   end
 end
 local after, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
-if ARGV[3] == '1' then return call('LRANGE', log, limit and -limit or 0, -1) end
+if ARGV[3] == '1' then return {log, call('LRANGE', log, limit and -limit or 0, -1)} end
 local first = 0
 if after > 0 then
   -- The first element behind the position is among those from `first` on and before `last`, or is that.
@@ -27,8 +27,8 @@ if after > 0 then
     step = step * 4
     local position = position_of(call('LINDEX', log, middle))
     -- None of ours. The client finds it and says so.
-    if not position then return call('LRANGE', log, 0, -1) end
+    if not position then return {log, call('LRANGE', log, 0, -1)} end
     if position > after then last = middle else first = middle + 1 end
   end
 end
-return call('LRANGE', log, first, limit and first + limit - 1 or -1)
+return {log, call('LRANGE', log, first, limit and first + limit - 1 or -1)}

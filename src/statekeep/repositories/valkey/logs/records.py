@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ....domain import CorruptRecord, LogEntry, Payload
@@ -27,16 +27,19 @@ def encode_value(value: LogValue) -> Arg:
     return dumps(value)
 
 
-def decode_entries(elements: Iterable[bytes], key: str) -> list[LogEntry]:
+def decode_entries(reply: Sequence[Any], key: str) -> list[LogEntry]:
     """Decode the elements of a log.
 
     Args:
-        elements: as the server has them, in their order.
+        reply: the key that was read, and its elements in their order.
         key: of the log.
 
     Raises:
-        CorruptRecord: one of them is damaged, or not Statekeep's.
+        CorruptRecord: one of them is damaged, or not Statekeep's, or the answer is about another log.
     """
+    log, elements = reply
+    if log != key.encode():
+        raise CorruptRecord("the answer is about another log, whatever brought it here", key=key)
     return [_decode(element, key) for element in elements]
 
 
