@@ -7,6 +7,8 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 # Another emulator of Bedrock's sessions; it needs a botocore of its own.
 MINISTACK := $(VENV)/ministack
+# Each framework has an environment of its own: they bring much, and may not go together.
+FRAMEWORKS := openai-agents
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
@@ -15,7 +17,7 @@ FOLDER ?=
 SEED   ?= $(shell date +%Y%m%d)
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py)
 
-.PHONY: demo test check check-lint check-format check-types check-layers bench nightly second-opinion clean
+.PHONY: demo test check check-lint check-format check-types check-layers frameworks $(FRAMEWORKS:%=check-%) bench nightly second-opinion clean
 
 demo: $(READY)
 	$(BIN)/python examples/file_digest.py $(FOLDER)
@@ -37,6 +39,12 @@ check-types: $(READY)
 
 check-layers: $(READY)
 	$(BIN)/lint-imports
+
+frameworks: $(FRAMEWORKS:%=check-%)
+
+# The bridge to a framework is a module of contrib, with a module of tests.
+$(FRAMEWORKS:%=check-%): check-%: $(VENV)/%/.ready
+	$(VENV)/$*/bin/python -m pytest tests/contrib/test_$(subst -,_,$*).py src/statekeep/contrib/$(subst -,_,$*).py
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(OPTIONS)
@@ -63,6 +71,11 @@ $(READY): pyproject.toml
 $(MINISTACK)/bin/ministack: | $(READY)
 	$(PYTHON) -m venv $(MINISTACK)
 	$(MINISTACK)/bin/python -m pip install --quiet --disable-pip-version-check ministack==1.5.33
+
+$(VENV)/%/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[valkey,testing,$*]' 'anyio>=4.9'
+	@touch $@
 
 $(BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench

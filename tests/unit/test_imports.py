@@ -168,6 +168,11 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
     ("absent", "statement", "message"),
     [
         (
+            ["agents"],
+            "import statekeep.contrib.openai_agents as it; it.StatekeepSession('s', statekeep.aconnect('memory:'))",
+            "openai-agents is not installed; run: pip install 'statekeep[openai-agents]'",
+        ),
+        (
             ["ormsgpack"],
             "statekeep.MsgpackSerializer()",
             "ormsgpack is not installed; run: pip install 'statekeep[msgpack]'",

@@ -26,10 +26,11 @@ local function position_of(element)
   return tonumber(string.match(element or '', '^(%d+) ') or nil)
 end
 
--- Forget the names of some logs that have ended. Those of others stay, whatever a clock says: they are there.
+-- Forget the names of some logs that ended a minute ago: one that a cluster moved to another node may have lived a bit
+-- longer than is known here.
 -- use: number
 local function drop_ended(names, ends, now)
-  local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now), 'LIMIT', 0, 100)
+  local ended = call('ZRANGEBYSCORE', ends, '-inf', '(' .. number(now - 60000), 'LIMIT', 0, 100)
   if #ended > 0 then
     call('ZREM', names, unpack(ended))
     call('ZREM', ends, unpack(ended))

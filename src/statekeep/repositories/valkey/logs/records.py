@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from ....domain import CorruptRecord, LogEntry, Payload
@@ -40,7 +41,11 @@ def decode_entries(reply: Sequence[Any], key: str) -> list[LogEntry]:
     log, elements = reply
     if log != key.encode():
         raise CorruptRecord("the answer is about another log, whatever brought it here", key=key)
-    return [_decode(element, key) for element in elements]
+    entries = [_decode(element, key) for element in elements]
+    for one, next_one in pairwise(entries):
+        if one.position >= next_one.position:
+            raise CorruptRecord(f"position {next_one.position} comes after {one.position}", key=key)
+    return entries
 
 
 def _decode(element: bytes, key: str) -> LogEntry:
