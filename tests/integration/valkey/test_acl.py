@@ -19,6 +19,7 @@ from statekeep import (
     DeleteItem,
     GetItem,
     ItemRepository,
+    LogRepository,
     Payload,
     PendingWrite,
     PutItem,
@@ -27,6 +28,7 @@ from statekeep import (
 )
 from statekeep.repositories.valkey import requests
 from statekeep.repositories.valkey.items.keys import item_keys
+from statekeep.repositories.valkey.logs.keys import log_keys
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 from .item_kinds import INDEX, texts
@@ -144,6 +146,25 @@ def use_all_items(items: ItemRepository, raw: Any) -> None:
     assert items.list_namespaces() == []
 
 
+def use_all_logs(logs: LogRepository, raw: Any) -> None:
+    """Each operation on logs, and each script at least once."""
+    logs.append(("chat", "ada"), [1, 2, 3, 4], ttl=1000)
+    logs.append(("chat", "ada"), [5], ttl=None)
+    logs.append(("chat", "ada"), [6])
+    first = logs.read(("chat", "ada"), limit=1, refresh=True)[0].position
+    assert [entry.value for entry in logs.read(("chat", "ada"), after=first)] == [2, 3, 4, 5, 6]
+    assert len(logs.pop(("chat", "ada"), 1)) == len(logs.pop(("chat", "ada"), first=True)) == 1
+    assert logs.trim(("chat", "ada"), keep=2) == 2
+    assert logs.replace(("chat", "ada"), ["x" * 100_000], expected=logs.last(("chat", "ada"))[0].position) == 1
+    assert logs.count(("chat", "ada")) == 1
+    assert len(list(logs.list())) == 1
+    raw.delete(log_keys(logs.backend.prefix, ("chat", "ada")).values)  # type: ignore[attr-defined]
+    assert list(logs.list()) == []
+    logs.append(("chat", "ada"), ["x" * 100_000])
+    assert len(logs.pop(("chat", "ada"))) == 1
+    assert logs.delete(("chat", "ada")) == 0
+
+
 @pytest.mark.parametrize("client", ["glide", "valkey-py"])
 @pytest.mark.parametrize("ttl", [None, 1000.0])
 def test_items(
@@ -152,6 +173,7 @@ def test_items(
     server = valkey_cluster if "cluster" in url else valkey_server
     with connect(url, client=client, prefix=prefix, ttl=ttl, index=INDEX) as keep, server.client() as raw:
         use_all_items(keep.items, raw)
+        use_all_logs(keep.logs, raw)
     assert refused(url, server) == set()
 
 

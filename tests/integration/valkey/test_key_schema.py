@@ -15,12 +15,13 @@ import pytest
 import statekeep
 from statekeep import VectorIndex
 from statekeep.contrib.redis_om.schema import RECORD_TYPES, RecordType
-from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems
+from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems, ValkeyLogs
 from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
 from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
 from statekeep.repositories.valkey.items.search_index import create_command, definition_key
 from statekeep.repositories.valkey.keys import encode_namespace, ordered
+from statekeep.repositories.valkey.logs.keys import log_keys
 from statekeep.testing.servers import ValkeyServer
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "key-schema.md").read_text("utf-8")
@@ -104,6 +105,16 @@ def test_keys_of_cache_entries() -> None:
     assert keys_of("", (("users", "ada"), "theme")).shard == f"{crc32(b'users.ada:theme') % 64:02x}"
 
 
+def test_keys_of_logs() -> None:
+    keys = log_keys("statekeep", ("N",))
+    rows = list(table(section("Keys of logs")))
+    expected = {keys.values, keys.life, *keys.indexes, keys.clock, f"{keys.call}CALL"}
+    assert {row[0].strip("`").replace("{S}", f"{{{keys.shard}}}") for row in rows} == expected
+    types = {row[0].split(":")[1]: row[1].lower().encode() for row in rows}
+    assert types == ValkeyLogs.types
+    assert log_keys("", ("users", "ada")).shard == f"{crc32(b'users.ada') % 64:02x}"
+
+
 def test_namespaces_of_items() -> None:
     """The two encodings, in the words of the document."""
     assert encode_namespace(("users", "ada")) == "users.ada"
@@ -147,7 +158,9 @@ def dump(client: Any, prefix: str, times: Collection[str] = ()) -> str:
         elif kind == "zset":
             pairs = {name.decode(): f"{score:g}" for name, score in client.zrange(key, 0, -1, withscores=True)}
         elif kind == "string":
-            pairs = {"(answer)" if ":item-call:" in key else client.get(key).decode(): ""}
+            pairs = {"(answer)" if "-call:" in key else client.get(key).decode(): ""}
+        elif kind == "list":
+            pairs = {element.decode(): "" for element in client.lrange(key, 0, -1)}
         else:
             pairs = dict.fromkeys(sorted(name.decode() for name in client.smembers(key)), "")
         if re.search(r":(expiry-index|item-expiry|item-recency|cache_\w+-index):|\}:(time|end)$", key):
@@ -158,7 +171,7 @@ def dump(client: Any, prefix: str, times: Collection[str] = ()) -> str:
         lines += [f"    {name:<14} {value}".rstrip() for name, value in sorted(pairs.items())]
     text = "\n".join(lines) + "\n"
     # Numbers of appended values, and names of calls.
-    text = re.sub(r"\b0000\d{16}\b|(?<=\s)\d{16}$", "(number)", text, flags=re.MULTILINE)
+    text = re.sub(r"\b0000\d{16}\b|(?<=\s)\d{16}(?=[ \n])", "(number)", text, flags=re.MULTILINE)
     return re.sub(r"\b[0-9a-f]{24}\b", "(call)", text).replace("\0", r"\x00")
 
 
@@ -196,3 +209,15 @@ def test_example_of_cache_entries(valkey_server: ValkeyServer, prefix: str) -> N
     ):
         exec(program, {"keep": keep, "Payload": statekeep.Payload})
         assert dump(client, prefix, TIMES) == expected
+
+
+def test_example_of_logs(valkey_server: ValkeyServer, prefix: str) -> None:
+    text = section("A worked example of logs")
+    [program] = re.findall(r"With `(.*?)`,\s", text, re.DOTALL)
+    [expected] = blocks(text, "text")
+    with (
+        statekeep.connect(valkey_server.url, prefix=prefix) as keep,
+        valkey_server.client() as client,
+    ):
+        exec(program, {"keep": keep, "Payload": statekeep.Payload})
+        assert dump(client, prefix) == expected
