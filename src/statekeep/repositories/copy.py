@@ -12,11 +12,15 @@ from typing import Any, Final, TypeVar
 from attrs import define, field, frozen
 
 from ..domain import (
+    ANY,
     Channel,
     Checkpoint,
     CheckpointQuery,
     InvalidInput,
     Item,
+    Log,
+    LogEntry,
+    Payload,
     PutItem,
     SavedCheckpoint,
     StatekeepError,
@@ -29,6 +33,7 @@ from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, Checkpoin
 from .connect import AsyncConnection, Connection
 from .item_backend import Get, ItemRange, NamespaceQuery
 from .items import AsyncItemRepository, ItemRepository
+from .logs import AsyncLogRepository, LogRange, LogRepository
 from .operation import Operation, Page, arun, run
 
 WINDOW: Final = 20
@@ -52,7 +57,8 @@ class CopyProgress(Model):
         namespaces: namespaces of items that were copied.
         of_namespaces: how many there were when the copy of items began.
         items: items that were put; those that the target had already are not counted.
-        place: the thread, or the namespace, that is being copied; ``None`` before the first.
+        logs: logs that were copied; those that the target had already are not counted.
+        place: the thread, the namespace, or the log that is being copied; ``None`` before the first.
     """
 
     threads: int = 0
@@ -62,6 +68,7 @@ class CopyProgress(Model):
     namespaces: int = 0
     of_namespaces: int = 0
     items: int = 0
+    logs: int = 0
     place: str | Namespace | None = None
 
 
@@ -274,46 +281,94 @@ def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report:
         report.add(items=len(puts))
 
 
-def _left(item: Item, now: dt.datetime) -> float | None:
+def _left(item: Item | Log, now: dt.datetime) -> float | None:
     return None if item.expires_at is None else (item.expires_at - now).total_seconds()
 
 
 def _alike(one: Item, other: Item) -> bool:
-    if dumps(one.value) != dumps(other.value):
-        return False
+    return dumps(one.value) == dumps(other.value) and _end_alike(one, other)
+
+
+def _end_alike(one: Item | Log, other: Item | Log) -> bool:
     if one.expires_at is None or other.expires_at is None:
         return one.expires_at is other.expires_at
     return abs(one.expires_at - other.expires_at) <= SLACK
 
 
+# -- logs
+
+
+def _copied_logs(source: Any, target: Any, report: _Report) -> Operation[None]:
+    """Replace each log of the target that is another one."""
+    page: Page[Log] = yield _Step(source, source.backend.list((), None, None))
+    while True:
+        for log in page.items:
+            with _at("log", log.name):
+                report.add(place=log.name)
+                yield from _copied_log(source, target, log, report)
+        if page.cursor is None:
+            return
+        page = yield _Step(source, source.backend.list((), None, page.cursor))
+
+
+def _copied_log(source: Any, target: Any, log: Log, report: _Report) -> Operation[None]:
+    every = LogRange(log.name, refresh=False)
+    entries: list[LogEntry] = yield _Step(source, source.backend.read(every))
+    now = dt.datetime.now(dt.UTC)
+    if not entries or (log.expires_at is not None and log.expires_at <= now):
+        return
+    there: list[LogEntry] = yield _Step(target, target.backend.read(every))
+    is_there: Page[Log] = yield _Step(target, target.backend.list(log.name, 1, None))
+    if [_text_of(entry) for entry in there] == [_text_of(entry) for entry in entries]:
+        if is_there.items and is_there.items[0].name == log.name and _end_alike(is_there.items[0], log):
+            return
+    values = [entry.value for entry in entries]
+    yield _Step(target, target.backend.replace(log.name, values, ANY, _left(log, now)))
+    report.add(logs=1)
+
+
+def _text_of(entry: LogEntry) -> Any:
+    return entry.value if isinstance(entry.value, Payload) else dumps(entry.value)
+
+
 # -- the two faces
 
 
-_BLOCKING: Final = (CheckpointRepository, ItemRepository, Connection)
-_AWAITING: Final = (AsyncCheckpointRepository, AsyncItemRepository, AsyncConnection)
+_BLOCKING: Final = (CheckpointRepository, ItemRepository, LogRepository, Connection)
+_AWAITING: Final = (AsyncCheckpointRepository, AsyncItemRepository, AsyncLogRepository, AsyncConnection)
 
-SourceT = TypeVar("SourceT", CheckpointRepository, ItemRepository, Connection)
-AsyncSourceT = TypeVar("AsyncSourceT", AsyncCheckpointRepository, AsyncItemRepository, AsyncConnection)
+SourceT = TypeVar("SourceT", CheckpointRepository, ItemRepository, LogRepository, Connection)
+AsyncSourceT = TypeVar(
+    "AsyncSourceT", AsyncCheckpointRepository, AsyncItemRepository, AsyncLogRepository, AsyncConnection
+)
 
 
 def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], ...]) -> Operation[CopyProgress]:
     """Copy between repositories or connections of one face."""
-    checkpoints, _, connection = kinds
+    *repositories, connection = kinds
     pairs: list[tuple[Any, Any]] = [(source, target)]
     if isinstance(source, connection) and isinstance(target, connection):
         pairs = [(source.checkpoints, target.checkpoints)]
         if source.has_items:
             pairs.append((source.items, target.items))
+        if source.has_logs and (target.has_logs or (yield from _has_any_log(source))):
+            pairs.append((source.logs, target.logs))
     for one, other in pairs:
         _check(one, other, kinds)
     for one, other in pairs:
-        body = _copied_checkpoints if isinstance(one, checkpoints) else _copied_items
+        bodies = zip(repositories, (_copied_checkpoints, _copied_items, _copied_logs), strict=True)
+        [body] = [body for kind, body in bodies if isinstance(one, kind)]
         yield from body(one, other, report)
     return report.so_far
 
 
+def _has_any_log(source: Any) -> Operation[bool]:
+    page: Page[Log] = yield _Step(source.logs, source.logs.backend.list((), 1, None))
+    return bool(page.items)
+
+
 def _check(source: Any, target: Any, kinds: tuple[type[Any], ...]) -> None:
-    repositories = kinds[:2]
+    repositories = kinds[:-1]
     for field_name, value in (("source", source), ("target", target)):
         if not isinstance(value, repositories):
             names = ", ".join(kind.__name__ for kind in kinds)
@@ -344,9 +399,12 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
     Items come with their values and expire when they would have expired, by the clock of this machine. The index of the
     target makes their vectors. An item that the target has already, with equal value and expiry, is left alone.
 
+    Logs come as a whole, with values, order and expiry: one that the target has already, with other values, is
+    replaced. Their values get new positions.
+
     You may repeat a copy, also one that was cut off. Records that are written to the source meanwhile may be missing.
-    In memory are at most some 20 checkpoints or 100 items at once, and the ids of all threads and of the checkpoints of
-    one thread, or all namespaces.
+    In memory are at most some 20 checkpoints, 100 items or one log at once, and the ids of all threads and of the
+    checkpoints of one thread, or all namespaces.
 
     Not copied, as no contract offers it: pending writes of checkpoints that are not stored yet; the expiry of
     checkpoints (they get the TTL of the target); the times at which threads were updated; of items the versions, times
@@ -355,8 +413,8 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
     has one for its version, as in every put.
 
     Args:
-        source: a repository of checkpoints or of items to read, or a connection, of which both are copied; one
-            without items can be copied to any other.
+        source: a repository of checkpoints, items or logs to read, or a connection, of which all are copied; one
+            without items or logs can be copied to any other.
         target: the one to write; of the same kind.
         progress: function that gets the counts so far, after each checkpoint and each page of items.
 
@@ -365,8 +423,8 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
 
     Raises:
         InvalidInput: an argument is wrong.
-        Unsupported: the source keeps items, and the target does not; nothing was copied.
-        StatekeepError: reading or writing failed; a note says at which thread or namespace.
+        Unsupported: the source keeps items, or has logs, and the target keeps none; nothing was copied.
+        StatekeepError: reading or writing failed; a note says at which thread, namespace or log.
 
     Example:
         >>> import statekeep

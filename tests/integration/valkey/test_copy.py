@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,17 +17,23 @@ from statekeep import (
     Checkpoint,
     CheckpointRepository,
     CopyProgress,
+    CorruptRecord,
     InvalidInput,
     ItemRepository,
+    Payload,
     PendingWrite,
     Unavailable,
+    Unsupported,
 )
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
+from statekeep.repositories.connect import Backends
 from statekeep.repositories.copy import PARENTS, _windows
 from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
+from statekeep.repositories.valkey.logs.keys import log_keys
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.embedding import DIMS, letter_counts
+from statekeep.testing.servers import ValkeyServer
 from tests.small_pages import small_pages
 
 from .valkey_kinds import payload
@@ -277,3 +285,81 @@ def test_windows_are_whole_and_bounded() -> None:
         assert following == before
         assert 20 <= sum(last <= id_ < before for id_ in ids) <= 22
     assert PARENTS > 2 * 22
+
+
+# -- logs
+
+
+def fill_logs(keep: statekeep.Connection) -> None:
+    keep.logs.append(("chat", "ada"), [{"n": 1}, 2.0, "x" * 100_000, Payload(encoding="raw", data=b"\0\xff")], ttl=1000)
+    for number in range(150):
+        keep.logs.append(("many", f"{number}"), [number])
+    keep.logs.append((), [None])
+    keep.logs.append(("ended",), [1], ttl=0.001)
+
+
+def all_logs(keep: statekeep.Connection) -> dict[Any, Any]:
+    return {log.name: [entry.value for entry in keep.logs.read(log.name)] for log in keep.logs.list()}
+
+
+def test_logs_come_with_values_and_ends(valkey_server: ValkeyServer, prefix: str) -> None:
+    with statekeep.connect(valkey_server.url, prefix=prefix) as old, statekeep.connect("memory:", ttl=5) as new:
+        fill_logs(old)
+        time.sleep(0.01)
+        # One that is another in the target.
+        new.logs.append(("many", "7"), ["else"])
+        seen: list[CopyProgress] = []
+        assert statekeep.copy(old, new, progress=seen.append).logs == 152
+        assert [progress.logs for progress in seen if progress.place == ("chat", "ada")] == [1, 2]
+        assert all_logs(new) == all_logs(old)
+        assert len(all_logs(new)) == 152
+        ends = {log.name: log.expires_at for log in old.logs.list()}
+        for log in new.logs.list():
+            expected = ends[log.name]
+            assert (log.expires_at is None) is (expected is None)
+            if log.expires_at is not None and expected is not None:
+                assert abs(log.expires_at - expected) < dt.timedelta(seconds=1)
+        # Once more, and back: what is there already is left alone.
+        positions = [entry.position for entry in new.logs.read(("many", "7"))]
+        assert statekeep.copy(old, new).logs == 0
+        assert [entry.position for entry in new.logs.read(("many", "7"))] == positions
+        assert statekeep.copy(new.logs, old.logs).logs == 0
+        old.logs.append(("many", "7"), ["more"])
+        assert statekeep.copy(old.logs, new.logs).logs == 1
+        assert all_logs(new) == all_logs(old)
+
+
+def test_logs_that_the_target_cannot_keep() -> None:
+    with statekeep.connect("memory:") as old:
+        # As that of a service that keeps none.
+        target = statekeep.Connection(Backends(MemoryCheckpoints(), MemoryItems()))
+        chain(old.checkpoints, "t", 1)
+        assert statekeep.copy(old, target).checkpoints == 1
+        old.logs.append(("log",), [1])
+        with pytest.raises(Unsupported, match="no logs"):
+            statekeep.copy(old, target)
+        with pytest.raises(InvalidInput):
+            statekeep.copy(old.logs, old.items)  # type: ignore[type-var]
+        with pytest.raises(InvalidInput):
+            statekeep.copy(old.logs, old.logs)
+        assert statekeep.copy(target, old).threads == 1
+
+
+def test_a_copy_of_logs_in_asyncio_code() -> None:
+    async def main() -> None:
+        async with statekeep.aconnect("memory:") as old, statekeep.aconnect("memory:") as new:
+            await old.logs.append(("log",), [1, 2])
+            assert (await statekeep.acopy(old, new)).logs == 1
+            assert [entry.value for entry in await new.logs.read(("log",))] == [1, 2]
+
+    asyncio.run(main())
+
+
+def test_an_error_names_the_log(valkey_server: ValkeyServer, prefix: str) -> None:
+    with statekeep.connect(valkey_server.url, prefix=prefix) as old, statekeep.connect("memory:") as new:
+        old.logs.append(("chat", "ada"), [1])
+        with valkey_server.client() as client:
+            client.rpush(log_keys(prefix, ("chat", "ada")).values, "text")
+        with pytest.raises(CorruptRecord) as caught:
+            statekeep.copy(old, new)
+        assert any("while log ('chat', 'ada') was copied" in note for note in caught.value.__notes__)
