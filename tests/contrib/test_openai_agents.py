@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 pytest.importorskip("agents", reason="openai-agents is not installed: `make frameworks` has it", exc_type=ImportError)
 
@@ -22,14 +24,17 @@ import statekeep
 from statekeep import InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.openai_agents import StatekeepSession
 from statekeep.testing.servers import ValkeyServer
+from tests.fenced import ROOT, blocks
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
 
+PAGE = ROOT / "docs" / "frameworks" / "openai-agents.md"
+
 SCRIPT = "from tests.contrib.test_openai_agents import converse; converse(*__import__('sys').argv[1:])"
 
 
-class Fake(Model):
+class Fake(Model):  # type: ignore[misc]
     """A model that says what it is told to, and notes what it was asked."""
 
     def __init__(self, *outputs: Any) -> None:
@@ -61,7 +66,7 @@ def call_of_tool(city: str, number: int) -> ResponseFunctionToolCall:
     )
 
 
-@function_tool
+@function_tool  # type: ignore[untyped-decorator]
 def weather(city: str) -> str:
     """Tell the weather."""
     return f"rain in {city}"
@@ -109,6 +114,24 @@ async def served(valkey_server: ValkeyServer, prefix: str) -> AsyncIterator[stat
 def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
     with CountingProxy(valkey_server.port) as proxy:
         yield proxy
+
+
+# -- the page about it
+
+
+def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    model = Fake("Good morning to you, too.")
+    monkeypatch.setattr("agents.Agent", functools.partial(Agent, model=model))
+    monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+    namespace: dict[str, Any] = {}
+    for block in blocks(PAGE, "python"):
+        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
+        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    printed = capsys.readouterr().out
+    assert printed.startswith("Good morning to you, too. 2\n('openai-agents', 'ada') 2 ")
+    assert "Good morning!" in printed
+    with statekeep.connect(valkey_server.url) as keep:
+        keep.logs.delete(("openai-agents", "ada"))
 
 
 # -- as the framework's own session does
@@ -335,7 +358,7 @@ async def test_bad_input(served: statekeep.AsyncConnection) -> None:
         ("serializer", lambda: StatekeepSession("a", served, serializer=json)),  # type: ignore[arg-type]
         ("session_settings", lambda: StatekeepSession("a", served, session_settings={"limit": "many"})),
         ("session_settings", lambda: StatekeepSession("a", served, session_settings={"limits": 1})),
-        ("session_settings", lambda: StatekeepSession("a", served, session_settings=3)),  # type: ignore[arg-type]
+        ("session_settings", lambda: StatekeepSession("a", served, session_settings=3)),
         ("session_id", lambda: StatekeepSession.from_url("", "memory:")),
         ("namespace", lambda: StatekeepSession.from_url("a", "embedded:", namespace=("",))),
         ("url", lambda: StatekeepSession.from_url("a", "nowhere")),

@@ -152,7 +152,9 @@ class StatekeepSession:
         return [self._item(entry) for entry in await self._logs.last(self._log, n)]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Add items behind all others, all or none: one round trip. Without items it does nothing.
+        """Add items behind all others, all or none: one round trip.
+
+        Without items it does nothing.
 
         Args:
             items: what JSON can hold, unless the session has a serializer.
@@ -187,7 +189,10 @@ class StatekeepSession:
         return load(self._serializer, value)
 
     async def close(self) -> None:
-        """Close the connection that :meth:`from_url` opened. Idempotent; one that you passed stays open."""
+        """Close the connection that :meth:`from_url` opened. Idempotent.
+
+        One that you passed stays open.
+        """
         if self._own is not None:
             await self._own.close()
 
@@ -238,7 +243,7 @@ def _settings(settings: Any) -> SessionSettings:
 
 
 async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Await work to its end, also if the task is cancelled meanwhile; then it is cancelled after that."""
+    """Await work to its end, and only then let the task be cancelled."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -89,7 +89,10 @@ class LogBackend(Protocol):
     def replace(
         self, log: Namespace, values: Sequence[LogValue], expected: ExpectedPosition, ttl: Ttl
     ) -> Operation[int]:
-        """Store values in the place of all others, or none; :func:`conflict` makes the error."""
+        """Store values in the place of all others, or none.
+
+        :func:`conflict` makes the error.
+        """
         ...
 
     def count(self, log: Namespace) -> Operation[int]: ...
@@ -147,7 +150,7 @@ class _Operations(Repository[LogBackend]):
         super().__init__(backend)
 
     def _append(self, log: Sequence[str], values: Sequence[LogValue], *, ttl: Ttl = DEFAULT) -> Operation[int]:
-        """Store values behind all others of a log; all or none, in one unit, however many they are.
+        """Store values behind all others of a log; all or none, in one unit.
 
         Args:
             log: its labels from the outside in, each any text but the empty one. A log is there while it has values.

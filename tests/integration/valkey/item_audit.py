@@ -12,17 +12,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from statekeep.domain.items import Namespace
-from statekeep.repositories.valkey.items.keys import (
-    ItemKeys,
-    clock_key,
-    item_keys,
-    namespace_index_keys,
-    namespace_of_ordered,
-    ordered,
-)
+from statekeep.repositories.valkey.items.keys import ItemKeys, clock_key, item_keys, namespace_index_keys
 from statekeep.repositories.valkey.items.plan import sequence_key
 from statekeep.repositories.valkey.keys import decode_namespace as decoded_namespace
-from statekeep.repositories.valkey.keys import decode_part, encode_part
+from statekeep.repositories.valkey.keys import decode_part, encode_part, namespace_of_ordered, ordered
 
 Hash = Mapping[str, bytes]
 Scores = Mapping[str, float]

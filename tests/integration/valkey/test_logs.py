@@ -74,7 +74,7 @@ async def test_each_operation_is_one_round_trip(turns: Any) -> None:
         assert [log.count async for log in logs.list()] == [1]
 
     async def all_of_them(values: list[Any], ttl: float | None) -> list[int]:
-        work = [
+        work: list[Callable[[], Any]] = [
             lambda: logs.append(L, values, ttl=ttl),
             lambda: logs.read(L),
             lambda: logs.last(L, 100, refresh=True),
@@ -240,18 +240,18 @@ def test_indexes_are_true(logs: LogRepository, client: Any, prefix: str) -> None
     for number, name in enumerate(names):
         logs.append(name, [1, 2, 3], ttl=1000 if number % 2 else None)
     audit(client, prefix)
+    changes: list[Callable[[Any], Any]] = [
+        lambda name: logs.append(name, [4]),
+        lambda name: logs.append(name, [4], ttl=500),
+        lambda name: logs.last(name, refresh=True),
+        lambda name: logs.pop(name, 5),
+        lambda name: logs.trim(name, keep=0),
+        lambda name: logs.replace(name, []),
+        lambda name: logs.replace(name, [1], ttl=50),
+        lambda name: logs.read(name, refresh=True),
+    ]
     for number, name in enumerate(names):
-        changes: list[Callable[[], Any]] = [
-            lambda name=name: logs.append(name, [4]),
-            lambda name=name: logs.append(name, [4], ttl=500),
-            lambda name=name: logs.last(name, refresh=True),
-            lambda name=name: logs.pop(name, 5),
-            lambda name=name: logs.trim(name, keep=0),
-            lambda name=name: logs.replace(name, []),
-            lambda name=name: logs.replace(name, [1], ttl=50),
-            lambda name=name: logs.read(name, refresh=True),
-        ]
-        changes[number % 8]()
+        changes[number % 8](name)
     audit(client, prefix)
     assert len(list(logs.list())) == sum(number % 8 not in (3, 4, 5) for number in range(100))
     for name in names:
@@ -327,11 +327,13 @@ def test_damaged_elements(logs: LogRepository, client: Any, prefix: str, damage:
     key = log_keys(prefix, L).values
     logs.append(L, [1, 2])
     client.rpush(key, damage)
-    for call in (
+    first = logs.read(L, limit=1)[0].position
+    calls: list[Callable[[], Any]] = [
         lambda: logs.read(L),
         lambda: logs.last(L),
-        lambda: logs.read(L, after=logs.read(L, limit=1)[0].position),
-    ):
+        lambda: logs.read(L, after=first),
+    ]
+    for call in calls:
         with pytest.raises(CorruptRecord) as caught:
             call()
         assert caught.value.key == key

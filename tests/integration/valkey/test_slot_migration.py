@@ -79,8 +79,8 @@ def opened(request: pytest.FixtureRequest, cluster: ValkeyCluster, prefix: str) 
                 yield Keep(keep.checkpoints, keep.items, keep.cache, keep.logs, prefix)
         else:
             with statekeep.connect(cluster.url, **options) as keep:
-                repositories = (keep.checkpoints, keep.items, keep.cache, keep.logs)
-                yield Keep(*map(awaited, repositories), prefix)
+                face = awaited(keep.checkpoints), awaited(keep.items), awaited(keep.cache), awaited(keep.logs)
+                yield Keep(*face, prefix)
 
     return opened
 

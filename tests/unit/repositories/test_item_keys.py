@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from statekeep import CorruptRecord
 from statekeep.domain.model import SHORT
 from statekeep.repositories.item_backend import Put
-from statekeep.repositories.valkey.items.keys import (
-    ItemKeys,
-    _item_keys,
-    item_keys,
-    namespace_index_keys,
-    namespace_of_ordered,
-    ordered,
-)
+from statekeep.repositories.valkey.items.keys import ItemKeys, _item_keys, item_keys, namespace_index_keys
 from statekeep.repositories.valkey.items.plan import ItemSettings, Plan, sequence_key
-from statekeep.repositories.valkey.keys import decode_namespace, encode_namespace
+from statekeep.repositories.valkey.keys import decode_namespace, encode_namespace, namespace_of_ordered, ordered
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TRICKY = st.sampled_from(["\x00", "\x01", "\x02", ".", ":", "%", "a", "{", "}", "\uffff", "\U0010ffff"])

@@ -1,4 +1,4 @@
-"""Calls that must not be done twice, although a client that lost an answer sends its call again.
+"""Calls that must not be done twice, although a client that lost an answer repeats.
 
 The script leaves its answer under a key of this very call, and returns it when it is called again. A call says until
 when it may be done at all, and for how much longer the answer is kept; a script that comes later, from the queue of a
@@ -23,7 +23,10 @@ MOST_KEPT: Final = 65_536
 
 
 def kept_ms(client: Client) -> int:
-    """Return for how many milliseconds a client's calls may be done, and their answers are kept after that."""
+    """Return for how many milliseconds a client's calls may be done.
+
+    Their answers are kept for as long after that.
+    """
     deadline: float = getattr(client, "deadline", DEADLINE)
     return ms_of(2 * deadline + 60)
 
@@ -34,7 +37,9 @@ def new_call() -> str:
 
 
 def once(call: Callable[[int], Call], kept_under: str, kept: int) -> Operation[Sequence[Any]]:
-    """Do a call that must not be done twice; again if the server's clock is another than ours.
+    """Do a call that must not be done twice.
+
+    It is made again if the server's clock is another than ours.
 
     Args:
         call: makes it, of the time until which it may be done, in milliseconds since 1970.

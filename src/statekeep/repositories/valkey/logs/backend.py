@@ -59,7 +59,10 @@ class ValkeyLogs(ValkeyBackend):
         return operations.read(self._settings, query)
 
     def pop(self, log: Namespace, n: int, first: bool) -> Operation[builtins.list[LogEntry]]:
-        """Remove any number in one script call; one command more if their values have more than 64 KiB."""
+        """Remove any number in one script call.
+
+        It takes a command more if their values have more than 64 KiB.
+        """
         return operations.pop(self._settings, log, n, first)
 
     def trim(self, log: Namespace, keep: int) -> Operation[int]:

@@ -59,7 +59,7 @@ def store(
     replaces: bool = False,
     expected: ExpectedPosition = ANY,
 ) -> Operation[int]:
-    """Store values behind all others, or in their place; return how many there are then."""
+    """Store values behind all others, or in their place; return the new count."""
     keys = settings.keys(log)
     life = ms_of(settings.ttl if ttl is DEFAULT else ttl)
     wanted = "" if expected is ANY else str(expected or 0)
