@@ -190,7 +190,7 @@ async def test_a_restart_and_other_processes(valkey_server: ValkeyServer) -> Non
 
     def run(text: str) -> Any:
         command = [sys.executable, "-c", SCRIPT, valkey_server.url, session_id, text]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -487,6 +487,9 @@ async def test_a_url_for_asyncio(memory: Memory) -> None:
         await keep.checkpoints.put(statekeep.Checkpoint(thread_id="t"))
         assert await keep.checkpoints.get("t") is not None
         put = await keep.items.put(("users", "ada"), "theme", "dark", ttl=3600)
+        assert not keep.has_logs
+        with pytest.raises(statekeep.Unsupported, match="keeps checkpoints and items, and no logs"):
+            _ = keep.logs
         with pytest.raises(statekeep.Unsupported, match="keeps checkpoints and items, and no cache entries"):
             _ = keep.cache
     with statekeep.connect(url, session=memory.aws.session(), ttl=60) as blocking:

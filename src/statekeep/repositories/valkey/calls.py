@@ -1,4 +1,4 @@
-"""Calls that must not be done twice, although a client that lost an answer repeats.
+"""Calls that are done once, although a client that lost an answer repeats them.
 
 The script leaves its answer under a key of this very call, and returns it when it is called again. A call says until
 when it may be done at all, and for how much longer the answer is kept; a script that comes later, from the queue of a
