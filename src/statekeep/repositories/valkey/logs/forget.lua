@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- use: now_us, number
+-- use: now_us
 -- Forget the names of logs that are gone.
 -- KEYS: (names, ends, log)*   ARGV: name*
 -- Returns the names of those that had not ended: others deleted them, or the server evicted them.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- use: now_us, number, earlier_answer, answer, leave, looked_at
+-- use: now_us, earlier_answer, answer, leave, looked_at
 -- Remove the first or the last values of a log.
 -- KEYS: log life names ends clock call   ARGV: until, kept, name, LPOP or RPOP, how many
 -- Returns 'done', the log's key, and the elements in their order.
