@@ -88,7 +88,13 @@ def prefix() -> str:
 
 # By client: the face that is left out in quick runs. Of logs, whose scripts are few, more are.
 _LEFT_OUT = {"glide-cluster": "async", "valkey-py-cluster": "blocking"}
-_LEFT_OUT_OF_LOGS = {**_LEFT_OUT, "glide": "blocking", "valkey-py": "async"}
+_LEFT_OUT_OF_LOGS = {
+    **_LEFT_OUT,
+    "memory": "blocking",
+    "glide": "blocking",
+    "valkey-py": "async",
+    "valkey-py-cluster": "",
+}
 
 
 # Modules of which quick runs take one kind of service and one face, and modules that wait for most of their time.
