@@ -163,15 +163,6 @@ def dumps(value: JsonValue) -> str:
     return text
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-# json.loads would make a decoder for each call.
-loads: Final[Callable[[str], JsonValue]] = json.JSONDecoder(parse_constant=_refuse).decode
-"""Undoes :func:`dumps`; raises ``ValueError`` for what is no JSON, ``RecursionError`` for what is nested too deep."""
-
-
 # -- paths into values: they find the texts to embed
 
 
