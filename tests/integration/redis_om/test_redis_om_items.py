@@ -599,10 +599,10 @@ def test_c10_keys_expire_not_fields(fresh: World) -> None:
     for key in fresh.all_keys():
         if any(f":{name}:" in key for name in ("item-namespace-index", "item-vector-definition", "item-clock")):
             assert fresh.raw.pttl(key) == -1
-        elif ":item-call:" in key or ":item-deletion:" in key:
+        elif ":item-call:" in key:
             assert 100_000 < fresh.raw.pttl(key) <= 160_000
-        elif ":item-recency:" in key or ":item-expiry:" in key:
-            assert 60_000 < fresh.raw.pttl(key) <= 160_000  # a minute more above the namespace, in a cluster
+        elif ":item-state:" in key:
+            assert 660_000 < fresh.raw.pttl(key) <= 700_000
         else:
             assert 60_000 < fresh.raw.pttl(key) <= 100_000
         if key in fresh.hashes(fresh.prefix):
@@ -628,13 +628,12 @@ def test_c11_one_slot(fresh: World, namespace: Namespace, key: str, ttl: float |
     tag = "{" + encoded(namespace) + "}"
     keys = fresh.all_keys()
     own = {key for key in keys if tag in key}
-    assert {"item", "item-vector", "item-index", "item-recency", "item-sequence", "item-vector-index"} <= {
+    assert {"item", "item-vector", "item-index", "item-recent", "item-sequence", "item-vector-index"} <= {
         key.split(":")[1] for key in own
     }
     assert {key_slot(key.encode()) for key in own} == {key_slot(tag.encode())}
     assert {key.split(":")[1] for key in keys - own} <= {
-        "item-recency", "item-expiry", "item-namespace-index", "item-vector-definition", "item-call", "item-deletion",
-        "item-clock",
+        "item-namespace-index", "item-vector-definition", "item-call", "item-clock",
     }  # fmt: skip
     keep.clear(namespace)
 

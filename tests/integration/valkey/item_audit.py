@@ -20,10 +20,12 @@ from statekeep.repositories.valkey.keys import decode_part, encode_part, namespa
 Hash = Mapping[str, bytes]
 Scores = Mapping[str, float]
 
-KEPT = {"item-call": 200_000, "item-deletion": 120_000}
+KEPT = {"item-call": 200_000}
 """For how many milliseconds is kept what is kept for a while."""
 
-PLACED = {"item", "item-index", "item-recency", "item-expiry", "item-sequence", *KEPT}
+PLACED = {"item", "item-index", "item-recent", "item-ends", "item-state", "item-sequence", *KEPT}
+FORMER = {"item-recency", "item-expiry", "item-deletion"}
+"""Keys of earlier versions, which nobody reads any more."""
 COLLECTED = {"item-vector", "item-vector-index"}
 
 
@@ -35,7 +37,6 @@ class ItemAudit:
         problems: sentences about what does not fit.
         items: how many records there are.
         vectors: how many records of vectors.
-        announced: entries of the indexes of namespaces above for which there is no item there.
         orphans: vectors that a former value left, which no reader shows.
         idle: namespaces of the index that have no item.
         left: all keys but those that are kept for a while, and the one that stays for ever.
@@ -44,14 +45,13 @@ class ItemAudit:
     problems: list[str] = field(factory=list)
     items: int = 0
     vectors: int = 0
-    announced: set[tuple[str, str]] = field(factory=set)
     orphans: set[str] = field(factory=set)
     idle: set[Namespace] = field(factory=set)
     left: set[str] = field(factory=set)
 
 
 def audit_items(
-    client: Any, prefix: str, *, expired: bool = False, cluster: bool = False, cut: bool = False
+    client: Any, prefix: str, *, expired: bool = False, cut: bool = False, former: bool = False
 ) -> ItemAudit:
     """Check everything of items under ``prefix``.
 
@@ -59,11 +59,10 @@ def audit_items(
         client: of a server, or a cluster, that nobody writes to.
         prefix: of the keys.
         expired: indexes may name what has ended.
-        cluster: the server is, or was taken for, a cluster: indexes above may say that items end a minute later.
-        cut: operations were cut off: vectors may be left of former values, or longer. In a cluster, indexes above may
-            name what is not there, say that it was put later, and say that it ends later.
+        cut: operations were cut off: vectors may be left of former values, or longer.
+        former: earlier versions put items: nobody may have written the state of their namespaces yet.
     """
-    return _Auditor(client, prefix, expired, cluster, cut).run()
+    return _Auditor(client, prefix, expired, cut, former).run()
 
 
 @frozen
@@ -74,23 +73,20 @@ class _Item:
     """Microseconds."""
     end: float
     """Milliseconds."""
-    created: float
-    """Microseconds."""
     record: Hash
 
 
 class _Auditor:
-    def __init__(self, client: Any, prefix: str, expired: bool, cluster: bool, cut: bool) -> None:
+    def __init__(self, client: Any, prefix: str, expired: bool, cut: bool, former: bool) -> None:
         self.client = client
         self.prefix = prefix
         self.expired = expired
-        self.cluster = cluster
         self.cut = cut
+        self.former = former
         self.found = ItemAudit()
         self.items: dict[Namespace, dict[str, _Item]] = defaultdict(dict)
         self.vectors: dict[tuple[str, Namespace], dict[str, str]] = defaultdict(dict)
         self.spaces: set[Namespace] = set()
-        self.clock = 0
         self.keys = {key.decode() for key in client.scan_iter(f"{prefix}:*", count=1000)}
 
     def say(self, problem: str) -> None:
@@ -99,15 +95,11 @@ class _Auditor:
     def run(self) -> ItemAudit:
         for key in sorted(self.keys):
             self._look(key)
-        everywhere: set[Namespace] = set()
         for namespace in self.spaces | set(self.items):
-            everywhere |= {namespace[:depth] for depth in range(len(namespace) + 1)}
-        for namespace in everywhere:
             self._namespace(item_keys(self.prefix, namespace))
         for (collection, namespace), members in self.vectors.items():
             self._collection(collection, item_keys(self.prefix, namespace), members)
         self._names()
-        self._created()
         return self.found
 
     # -- reading
@@ -115,9 +107,10 @@ class _Auditor:
     def _look(self, key: str) -> None:
         model, _, rest = key.removeprefix(f"{self.prefix}:").partition(":")
         if key == clock_key(self.prefix):
-            self.clock = int(self.client.get(key))
             return
-        if model not in KEPT:
+        if model in FORMER:
+            return
+        if model not in KEPT and (model != "item-state" or self.client.pttl(key) < 0):
             self.found.left.add(key)
         collection = ""
         if model in COLLECTED:
@@ -161,46 +154,50 @@ class _Auditor:
             self.say(f"{name} ends at {end}, but it has the fields {set(record)}")
         if end < math.inf and round(float(record["expires_at"]) * 1000) != end:
             self.say(f"{name} ends at {end}, not at {record['expires_at']!r}")
-        self.items[keys.namespace][key] = _Item(
-            keys.namespace, key, round(times[1] * 1_000_000), end, round(times[0] * 1_000_000), record
-        )
+        self.items[keys.namespace][key] = _Item(keys.namespace, key, round(times[1] * 1_000_000), end, record)
 
     # -- one namespace
 
     def _namespace(self, keys: ItemKeys) -> None:
         own = self.items.get(keys.namespace, {})
-        depth = len(keys.namespace)
-        within = [item for items in self.items.values() for item in items.values()]
-        below = {
-            keys.member(item.namespace, item.key): item for item in within if item.namespace[:depth] == keys.namespace
-        }
-        self._compare(keys.index, set(self._scores(keys.index)), set(own))
         recency, expiry = self._scores(keys.recency), self._scores(keys.expiry)
-        self._compare(keys.recency, set(recency), set(below))
-        mortal = {member: item for member, item in below.items() if item.end < math.inf}
+        self._compare(keys.index, set(self._scores(keys.index)), set(own))
+        self._compare(keys.recency, set(recency), set(own))
+        mortal = {key: item for key, item in own.items() if item.end < math.inf}
         if lost := set(mortal) - set(expiry):
-            if not (self.cut and self.cluster and all(not member.startswith(":") for member in lost)):
-                self.say(f"{keys.expiry} lacks {lost}")
-        for member in set(expiry) - set(mortal):
-            if member in below:
-                self.say(f"{keys.expiry} says that {member} ends, which lasts")
-            elif member not in recency and not self.expired:
-                self.say(f"{keys.expiry} has {member}, which is not there")
-        for member, item in below.items():
-            above = item.namespace != keys.namespace
-            score = recency.get(member, -1)
-            # A conflict at the same time as another put may set back the time by as long as both took.
-            if score != item.time and not (self.cut and above and score > item.time - 1_000_000):
-                self.say(f"{keys.recency} says that {member} was put at {score}, not {item.time}")
-            ends = expiry.get(member, math.inf)
-            most = item.end + (math.inf if self.cut else 61_000) if above and self.cluster else item.end
-            if not item.end <= ends <= most:
-                self.say(f"{keys.expiry} says that {member} ends at {ends}, not {item.end}")
-        self._lasts(keys.index, own.values())
-        self._lasts(keys.recency, below.values())
+            self.say(f"{keys.expiry} lacks {lost}")
+        for key in set(expiry) - set(mortal):
+            if key in own:
+                self.say(f"{keys.expiry} says that {key} ends, which lasts")
+            elif key not in recency and not self.expired:
+                self.say(f"{keys.expiry} has {key}, which is not there")
+        for key, item in own.items():
+            if recency.get(key, -1) != item.time:
+                self.say(f"{keys.recency} says that {key} was put at {recency.get(key)}, not {item.time}")
+            if expiry.get(key, math.inf) != item.end:
+                self.say(f"{keys.expiry} says that {key} ends at {expiry.get(key)}, not {item.end}")
+        for key in (keys.index, keys.recency) if self.former else (keys.index, keys.recency, keys.state):
+            self._lasts(key, own.values())
         if keys.recency in self.keys and keys.expiry in self.keys and self._end(keys.expiry) < self._end(keys.recency):
             self.say(f"{keys.expiry} ends before {keys.recency}")
+        if not self.former:
+            self._state(keys, own)
         self._sequence(keys, own)
+
+    def _state(self, keys: ItemKeys, own: Mapping[str, _Item]) -> None:
+        """No item may be created later at a time at which one was created before."""
+        state = self._hash(keys.state)
+        if own and int(state.get("last", b"0")) < max(item.time for item in own.values()):
+            self.say(f"{keys.state} has {state}, before the last put")
+        if mortal := [item.end for item in own.values() if item.end < math.inf]:
+            if "ends" not in state:
+                self.say(f"{keys.state} does not say that something ends")
+            if (most := float(state.get("most", b"-1"))) and most < max(mortal):
+                self.say(f"{keys.state} says that all ends by {most}")
+        if len(own) > len(mortal) and float(state.get("most", b"-1")):
+            self.say(f"{keys.state} does not say that something lasts")
+        if state and not own and self._end(keys.state) == math.inf and not (self.expired or self.cut):
+            self.say(f"{keys.state} is left of no item")
 
     def _compare(self, index: str, members: set[str], there: set[str]) -> None:
         if hidden := there - members:
@@ -208,10 +205,7 @@ class _Auditor:
         dangling = members - there
         if not dangling or self.expired:
             return
-        if self.cut and ":item-recency:" in index and all(not member.startswith(":") for member in dangling):
-            self.found.announced |= {(index, member) for member in dangling}
-        else:
-            self.say(f"{index} has {dangling}, which is not there")
+        self.say(f"{index} has {dangling}, which is not there")
 
     def _lasts(self, key: str, items: Any) -> None:
         """What items share must not end before they do."""
@@ -279,18 +273,11 @@ class _Auditor:
         if lost := set(alive) - set(names):
             self.say(f"namespaces are not in their index: {lost}")
         for name, items in alive.items():
-            # In a cluster this is the time at which a put was announced.
-            if times.get(name, 0) < max(item.time for item in items) - (1_000_000 if self.cluster else 0):
+            if times.get(name, 0) < max(item.time for item in items):
                 self.say(f"the namespace {name!r} was last put to at {times.get(name)}, says the index")
             if ends.get(name, math.inf) < max(item.end for item in items):
                 self.say(f"the namespace {name!r} ends at {ends.get(name)}, before an item")
         self.found.idle = {namespace_of_ordered(name) for name in set(names) - set(alive)}
-
-    def _created(self) -> None:
-        """No item may be created later at a time at which one was created before."""
-        last = max((item.created for items in self.items.values() for item in items.values()), default=0)
-        if last > self.clock and not (self.cut and self.cluster):
-            self.say(f"the last item was created at {last}, after {self.clock}")
 
     # -- the server
 

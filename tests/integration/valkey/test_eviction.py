@@ -331,7 +331,7 @@ def test_items_that_are_gone_are_reported(client: Any, prefix: str, caplog: pyte
     assert [item.key for item in items.list(space)] == ["b"]
     [message] = losses(caplog)
     assert "1 items" in message
-    assert ":a" in message
+    assert "'a'" in message
     assert [item.key for item in items.list(space)] == ["b"]
     assert len(losses(caplog)) == 1
 

@@ -52,7 +52,7 @@ def items(backend: ValkeyItems) -> ItemRepository:
 
 
 def check(client: Any, prefix: str, **options: Any) -> ItemAudit:
-    found = audit_items(client, prefix, cluster=isinstance(client, valkey.ValkeyCluster), **options)
+    found = audit_items(client, prefix, **options)
     assert not found.problems, "\n".join(found.problems)
     return found
 
@@ -127,18 +127,15 @@ def test_puts_and_deletions_of_a_few_items(items: ItemRepository, client: Any, p
                     items.put(space, key, texts(source.randrange(8)), ttl=source.choice([None, 500, 1000]))
 
     everywhere(write)
-    # In a cluster a conflict with an item that goes at the same time leaves its announcement, which no reader shows.
-    is_cluster = isinstance(client, valkey.ValkeyCluster)
-    found = check(client, prefix, cut=is_cluster)
+    found = check(client, prefix)
     assert len(items.search(limit=100)) == found.items
     assert len(items.search(query="aaa", limit=100)) == found.items
     for space in spaces:
         items.clear(space)
     items.list_namespaces()
-    found = check(client, prefix, cut=is_cluster)
+    found = check(client, prefix)
     assert found.items == found.vectors == 0
-    if not found.announced:
-        assert {key for key in found.left if ":item-namespace-index:" not in key} == set()
+    assert {key for key in found.left if ":item-namespace-index:" not in key} == set()
 
 
 def test_a_count(items: ItemRepository, client: Any, prefix: str) -> None:

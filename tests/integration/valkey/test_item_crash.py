@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from statekeep import Conflict, DeleteItem, GetItem, Item, ItemRepository, PutItem
 from statekeep.repositories.item_backend import Delete, Get, Put
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems
-from statekeep.repositories.valkey.items import cluster as cluster_module
-from statekeep.repositories.valkey.items.keys import namespace_index_keys
+from statekeep.repositories.valkey.items.keys import item_keys
+from statekeep.repositories.valkey.keys import ordered
+from statekeep.repositories.valkey.items.leases import index_keys
 from statekeep.repositories.valkey.requests import Call, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -23,6 +25,7 @@ from .item_audit import ItemAudit, audit_items
 from .item_kinds import INDEX, Killed, Watched, texts
 
 SPACE = ("a", "b")
+SPACE_NAME = ordered(SPACE)
 TTL = 1000.0
 
 
@@ -39,8 +42,8 @@ def cluster(request: pytest.FixtureRequest) -> bool:
     return found
 
 
-def check(client: Any, prefix: str, cluster: bool, *, cut: bool = False) -> ItemAudit:
-    found = audit_items(client, prefix, cluster=cluster, cut=cut)
+def check(client: Any, prefix: str, *, cut: bool = False) -> ItemAudit:
+    found = audit_items(client, prefix, cut=cut)
     assert not found.problems, "\n".join(found.problems)
     return found
 
@@ -117,7 +120,7 @@ def test_dying_between_two_requests(client: Any, prefix: str, cluster: bool, nam
     operation(whole)
     count = len(watched.requests)
     after = contents(whole)
-    check(client, f"{prefix}-whole", cluster)
+    check(client, f"{prefix}-whole")
 
     for place in range(count):
         own = f"{prefix}-{place}"
@@ -126,21 +129,21 @@ def test_dying_between_two_requests(client: Any, prefix: str, cluster: bool, nam
         mortal, _ = opened(client, own, cluster, dies_after=place)
         with pytest.raises(Killed):
             operation(mortal)
-        check(client, own, cluster, cut=True)
+        check(client, own, cut=True)
         seen = contents(plain)
         for (space, key), value in seen.items():
             known = [state[space, key] for state in (before, after) if (space, key) in state]
             assert value in known
         assert set(seen) >= set(before) & set(after)
         # Reading has removed vectors that were left.
-        assert check(client, own, cluster, cut=True).orphans == set()
+        assert check(client, own, cut=True).orphans == set()
         try:
             operation(plain)
         except Conflict:
             assert "if " in name  # it had been done
         if name not in ("append", "append new", "pop"):  # they do it once more
             assert contents(plain) == after
-        check(client, own, cluster, cut=True)
+        check(client, own, cut=True)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -155,7 +158,7 @@ def test_sending_each_request_twice(client: Any, prefix: str, cluster: bool, nam
         before = contents(plain)
         twice, _ = opened(client, own, cluster, repeats=repeats)
         results.append((_outline(operation(twice)), before, contents(plain)))
-        check(client, own, cluster)
+        check(client, own)
     if (name.startswith("put") and " if " not in name) or (name == "batch" and cluster):
         assert results[0][1:] == results[1][1:]  # the version may have been counted up twice
     else:
@@ -234,7 +237,7 @@ def test_any_order_of_requests(client: Any, prefix: str, cluster: bool, seed: in
         one = source.choice(running)
         if not one.step(client_of):
             running.remove(one)
-    found = check(client, prefix, cluster, cut=cluster)
+    found = check(client, prefix)
     assert found.orphans == set()
     items = ItemRepository(backend)
     assert len(contents(items)) == found.items
@@ -251,26 +254,9 @@ def to_the_end(running: Running, client: Watched) -> None:
         pass
 
 
-def test_a_put_that_others_overtake_corrects_what_it_announced(client: Any, prefix: str) -> None:
-    watched = Watched(client, cluster=True)
-    backend = ValkeyItems(watched, prefix=prefix)
-    lasting = Running.begin(backend.apply([Put(SPACE, "k", "lasting", None)]))
-    ending = Running.begin(backend.apply([Put(SPACE, "k", "ending", 5.0)]))
-    until_apply(lasting, watched)
-    until_apply(ending, watched)
-    to_the_end(ending, watched)
-    to_the_end(lasting, watched)
-    item = ItemRepository(backend).get(SPACE, "k")
-    assert item is not None
-    assert (item.value, item.version) == ("lasting", 2)
-    check(client, prefix, cluster=True)
-
-
 @pytest.mark.parametrize("ttl", [None, 1000.0])
 @pytest.mark.parametrize("appends", [False, True])
-def test_a_put_for_which_readers_did_not_wait(
-    client: Any, prefix: str, ttl: float | None, appends: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_put_for_which_readers_did_not_wait(client: Any, prefix: str, ttl: float | None, appends: bool) -> None:
     """Between announcement and put there may be as much time as the deadline."""
     watched = Watched(client, cluster=True)
     backend = ValkeyItems(watched, prefix=prefix)
@@ -278,36 +264,76 @@ def test_a_put_for_which_readers_did_not_wait(
     put = Put(SPACE, "k", "slow", ttl)
     slow = Running.begin(backend.append(SPACE, [put]) if appends else backend.apply([put]))
     until_apply(slow, watched)
-    minutes_ago = int((time.time() - 120) * 1_000_000)
-    for key in client.scan_iter(f"{prefix}:item-recency:*"):
-        client.zadd(key, dict.fromkeys(client.zrange(key, 0, -1), minutes_ago))
-    times = namespace_index_keys(prefix)[1]
-    client.zadd(times, dict.fromkeys(client.zrange(times, 0, -1), minutes_ago))
-    assert items.search() == items.search(("a",)) == []
+    names, times, ends, _ = index_keys(prefix)
+    assert client.zcard(names) == 1
     assert items.list_namespaces() == []
-    assert client.zcard(times) == 0
-    monkeypatch.setattr(cluster_module, "monotonic", lambda: time.monotonic() + cluster_module.PATIENCE + 1)
+    assert items.search() == []
+    assert client.zcard(names) == 1
+    # Two minutes go by: the lease is over, and who lists finds that nothing is there.
+    late = evolve_lease(slow.requests[-1], 120_000_000)
+    for key, by in ((times, 120_000_000), (ends, 120_000)):
+        for name in client.zrange(key, 0, -1):
+            client.zincrby(key, -by, name)
+    assert items.list_namespaces() == []
+    assert items.search() == []
+    assert client.zcard(names) == client.zcard(times) == client.zcard(ends) == 0
+    slow.requests[-1] = late
     to_the_end(slow, watched)
     assert [item.value for item in items.search()] == [item.value for item in items.search(("a",))] == ["slow"]
     assert items.list_namespaces() == [SPACE]
-    check(client, prefix, cluster=True)
+    check(client, prefix)
 
 
-def test_a_deletion_of_a_later_put_does_not_hide_an_earlier_one(client: Any, prefix: str) -> None:
+def evolve_lease(request: Request, us: int) -> Request:
+    """As it would be if it had been made that long ago."""
+    assert isinstance(request, Call)
+    plan = json.loads(request.args[0])
+    until, most, floor = plan["lease"]
+    plan["lease"] = [until - us, most and most - us // 1000, floor]
+    return evolve(request, args=[json.dumps(plan), *request.args[1:]])
+
+
+@pytest.mark.parametrize("first", ["lasting", "ending"])
+def test_a_namespace_with_what_lasts_is_not_forgotten(client: Any, prefix: str, first: str) -> None:
+    """Whoever announced what, and whoever came first, others forget what has ended when they announce."""
     watched = Watched(client, cluster=True)
     backend = ValkeyItems(watched, prefix=prefix)
-    slow = Running.begin(backend.apply([Put(SPACE, "k", "slow")]))
-    until_apply(slow, watched)
+    lasting = Running.begin(backend.apply([Put(SPACE, "lasting", 1, None)]))
+    ending = Running.begin(ValkeyItems(watched, prefix=prefix).apply([Put(SPACE, "ending", 2, 0.01)]))
+    for running in (lasting, ending) if first == "lasting" else (ending, lasting):
+        until_apply(running, watched)
+    for running in (ending, lasting) if first == "lasting" else (lasting, ending):
+        to_the_end(running, watched)
+    ends = index_keys(prefix)[2]
+    for name in client.zrange(ends, 0, -1):
+        client.zincrby(ends, -1_000_000_000, name)
+    time.sleep(0.02)
     items = ItemRepository(backend)
-    items.put(SPACE, "k", "fast")
-    deletion = Running.begin(backend.apply([Delete(SPACE, "k")]))
-    assert deletion.step(watched)
-    # The deletion is about to remove from the indexes above what "fast" announced last, and "slow" before.
-    assert slow.step(watched)
-    to_the_end(deletion, watched)
-    to_the_end(slow, watched)
-    assert [item.value for item in items.search()] == ["slow"]
-    check(client, prefix, cluster=True)
+    items.put(("other",), "k", 3)
+    assert items.list_namespaces() == [SPACE, ("other",)]
+    assert [item.value for item in items.search()] == [3, 1]
+
+
+def test_what_ends_later_than_was_announced_is_announced_again(client: Any, prefix: str) -> None:
+    watched = Watched(client, cluster=True)
+    items = ItemRepository(ValkeyItems(watched, prefix=prefix))
+    items.put(SPACE, "k", 1, ttl=5)
+    ends = index_keys(prefix)[2]
+    [(_, first)] = client.zrange(ends, 0, -1, withscores=True)
+    items.put(SPACE, "k", 1, ttl=5)
+    assert client.zrange(ends, 0, -1, withscores=True)[0][1] == first
+    items.put(SPACE, "k", 1, ttl=5000)
+    [(_, second)] = client.zrange(ends, 0, -1, withscores=True)
+    assert second > first + 4_900_000
+    # A refresh moves the end to where it was not told of.
+    state = item_keys(prefix, SPACE).state
+    client.hset(state, "most", int(first))
+    client.zadd(ends, {SPACE_NAME: first})
+    assert items.get(SPACE, "k", refresh=True)
+    assert client.zscore(ends, SPACE_NAME) > first + 4_900_000
+    items.put(SPACE, "k", 1)
+    assert client.zcard(ends) == 0
+    check(client, prefix)
 
 
 def test_what_others_deleted_is_not_missed(client: Any, prefix: str, cluster: bool) -> None:
@@ -321,7 +347,7 @@ def test_what_others_deleted_is_not_missed(client: Any, prefix: str, cluster: bo
     assert [item.key for item in found] == [f"{number:03}" for number in range(269, 259, -2)]
     assert len(items.search((), query="a", limit=200)) == 150
     # One request for many that are gone, not one for each.
-    assert len(watched.requests) < 30
+    assert len(watched.requests) < 40
     assert len(list(items.list(SPACE))) == 150
     assert items.reindex(SPACE) == 150
     assert len(items.search((), limit=1000)) == 150
@@ -342,4 +368,4 @@ def test_deletions_and_reads_go_on_when_memory_is_full() -> None:
                 assert len(contents(items)) == 2
             finally:
                 client.config_set("maxmemory", "0")
-            check(client, f"full-{cluster}", cluster)
+            check(client, f"full-{cluster}")

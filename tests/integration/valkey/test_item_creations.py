@@ -30,9 +30,6 @@ def test_the_clock_was_set_back(client: Any, prefix: str, cluster: bool, namespa
     watched = Watched(client, cluster=cluster)
     items = ItemRepository(ValkeyItems(watched, prefix=prefix))
     items.put(namespace, "other", 1)
-    for depth in range(len(namespace) + 1):
-        keys = item_keys(prefix, namespace[:depth])
-        client.zadd(keys.recency, {keys.member(namespace, "other"): AHEAD})
     client.hset(item_keys(prefix, namespace).record("other"), "updated_at", repr(AHEAD / 1e6))
     ends: list[Callable[[], Any]] = [
         lambda: items.delete(namespace, "k"),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from statekeep import Conflict, DeleteItem, GetItem, ItemRepository, PutItem
-from statekeep.repositories.item_backend import Put
 from statekeep.repositories.valkey import ValkeyItems, requests
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.requests import Call
@@ -21,8 +20,8 @@ from .item_kinds import INDEX, texts
 from .test_declared_keys import checker
 
 SCRIPTS = {path.stem for path in (Path(requests.__file__).parent / "items").glob("*.lua")} - {"common"}
-IN_A_CLUSTER = {"announce", "reconcile", "extend_expiry"}
-ON_ONE_SERVER = {"rows", "sizes"}
+IN_A_CLUSTER = {"announce"}
+ON_ONE_SERVER = {"rows", "sizes", "recent"}
 NAMES = ("{a}:*", "b.[c]?", "\\ é%")
 
 
@@ -75,11 +74,11 @@ def test_scripts_of_items_touch_only_declared_keys(
             assert items.reindex(space) == 6
         assert len(items.search(NAMES[:1], limit=100, offset=2)) >= 10
         assert len(items.search((), query="aaa", limit=100, filter={"texts": {"$ne": None}})) >= 4
-        # As it is when somebody announced an item and died, more than a minute ago.
+        # As an earlier version left it.
         keys = item_keys(prefix, NAMES[:1])
-        admin.zadd(keys.recency, {"gone:k": 1.7e15})
-        assert items.search(NAMES[:1], limit=100)
-        assert admin.zscore(keys.recency, "gone:k") is None
+        admin.delete(keys.recency, keys.expiry, keys.state)
+        assert len(items.search(NAMES[:1], limit=100)) >= 10
+        assert admin.zcard(keys.recency) == admin.zcard(keys.index)
         # One that is emptied by time.
         items.put(("ended",), "lasting", 1, ttl=None)
         items.put(("ended",), "ending", 1, ttl=0.3)
@@ -94,23 +93,6 @@ def test_scripts_of_items_touch_only_declared_keys(
         client.execute(Call(script("items/renew"), [item_keys(prefix, NAMES).record("k")], ["1.0", "1000"]))
         expected = SCRIPTS - (ON_ONE_SERVER if cluster else IN_A_CLUSTER)
         assert expected - client.scripts == set()
-
-
-def test_a_retract_of_what_was_announced(server: ValkeyServer, prefix: str) -> None:
-    """The race that needs it: another put comes between the look at the version and the put."""
-    with checker(server, cluster=True) as client, server.client():
-        backend = ValkeyItems(client, prefix=prefix, index=INDEX)
-        items = ItemRepository(backend)
-        operation = backend.apply([Put(NAMES, "k", 1, expected=None)])
-        request = next(operation)
-        reply = client.execute(request)
-        items.put(NAMES, "k", 2)
-        with pytest.raises(Conflict):
-            while True:
-                request = operation.send(reply)
-                reply = client.execute(request)
-        assert [item.value for item in items.search()] == [2]
-        assert "reconcile" in client.scripts
 
 
 def test_scripts_name_their_commands() -> None:

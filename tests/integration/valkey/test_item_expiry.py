@@ -46,9 +46,8 @@ def opened(client: Any, prefix: str, cluster: bool) -> Open:
     return opened
 
 
-def check(client: Any, prefix: str, cluster: bool, *, expired: bool = True) -> ItemAudit:
-    # In a cluster the namespaces above learn only from readers that something ends sooner than it was to.
-    found = audit_items(client, prefix, expired=expired, cluster=cluster, cut=False)
+def check(client: Any, prefix: str, *, expired: bool = True) -> ItemAudit:
+    found = audit_items(client, prefix, expired=expired)
     assert not found.problems, "\n".join(found.problems)
     return found
 
@@ -60,24 +59,25 @@ def test_everything_ends(opened: Open, client: Any, prefix: str, cluster: bool) 
             items.put(space, f"{count}", texts(count))
         items.append((*space, "log"), [1, texts(2)])
         items.get(space, "9", refresh=True)
-    assert check(client, prefix, cluster, expired=False).items == 20
+    assert check(client, prefix, expired=False).items == 20
     time.sleep(3.1)
     assert items.get(SPACE, "3") is None
     found = audit_items(client, prefix, expired=True)
     left = {key.removeprefix(f"{prefix}:").partition(":")[0] for key in found.left}
     # Numbers are kept for a minute, so that no key comes again. Namespaces are forgotten by those who list or put.
     assert found.items == found.vectors == 0
-    # In a cluster those above keep them somewhat longer.
-    above = {"item-recency", "item-expiry"} if cluster else set()
-    assert left <= {"item-sequence", "item-namespace-index"} | above
+    assert left <= {"item-sequence", "item-namespace-index"}
     assert all(0 < client.pttl(key) <= 61_000 for key in found.left if ":item-namespace-index:" not in key)
+    states = list(client.scan_iter(f"{prefix}:item-state:*"))
+    assert len(states) == 8
+    assert all(0 < client.pttl(key) <= 610_000 for key in states)
     assert items.search() == items.search((), query="a") == []
     assert items.list_namespaces() == []
     # Their names may be those of puts under way: they go when they are a minute old.
     names, times, _ = namespace_index_keys(prefix)
     assert client.zcard(names) == 8
     for name in client.zrange(names, 0, -1):
-        client.zincrby(times, -61_000_000, name)
+        client.zincrby(times, -121_000_000, name)
     assert items.list_namespaces() == []
     assert not client.exists(*namespace_index_keys(prefix))
 
@@ -126,7 +126,7 @@ def test_reading_refreshes(opened: Open, client: Any, prefix: str, cluster: bool
                 [found] = items.search(("a",), filter=first.value, query="aaa", refresh=True)
         assert found is not None
         ends.append(found.expires_at)
-        check(client, prefix, cluster, expired=False)
+        check(client, prefix, expired=False)
     times = [end.timestamp() for end in ends if end]
     assert times == sorted(set(times))
     assert len(times) == 4
@@ -174,13 +174,12 @@ def test_indexes_forget_what_has_ended(opened: Open, client: Any, prefix: str, c
         items.batch(puts)
         time.sleep(0.02)
         most = max(most, *(client.zcard(its.recency) for its in keys))
-    assert cluster or most < 40 * 40 * 0.6
+    assert most < 40 * 20 * 0.6
     time.sleep(0.2)
     for _ in range(10):
         for space in ((), ("a",), SPACE):
             items.put(space, "lasting", texts(1), ttl=None)
-    if not cluster:  # there they are dropped from those above when they are a minute old
-        assert [client.zcard(its.recency) for its in keys] == [3, 2, 1]
+    assert [client.zcard(its.recency) for its in keys] == [1, 1, 1]
     assert [client.zcard(its.index) for its in keys] == [1, 1, 1]
     assert [client.zcard(its.vectors("default")) for its in keys] == [1, 1, 1]
 
@@ -195,8 +194,9 @@ def test_namespaces_that_ended_are_forgotten_by_puts(opened: Open, client: Any, 
     for name in client.zrange(ends, 0, -1):
         client.zincrby(ends, -200_000, name)
     for number in range(3):
-        items.put(("new",), f"{number}", 1)
-    assert client.zrange(names, 0, -1) == [ordered(("new",)).encode(), ordered(("old", "0")).encode()]
+        items.put(("new", f"{number}"), "k", 1)
+    left = [("new", "0"), ("new", "1"), ("new", "2"), ("old", "0")]
+    assert client.zrange(names, 0, -1) == [ordered(name).encode() for name in left]
 
 
 @pytest.mark.parametrize("reader", ["search here", "search above", "put below", "list", "refresh"])
@@ -223,7 +223,7 @@ def test_a_namespace_whose_items_ended_is_not_listed(
         case "refresh":
             items.get(("a",), "0", refresh=True)
     assert items.list_namespaces() == [("a", "b")]
-    found = check(client, prefix, cluster)
+    found = check(client, prefix)
     keys = item_keys(prefix, ("a",))
     assert not client.exists(keys.index, keys.vectors("default")), found.left
 
@@ -233,13 +233,13 @@ def test_a_refresh_does_not_shorten_what_others_need(opened: Open, client: Any, 
     items.put(SPACE, "long", texts(6), ttl=1000)
     items.put(SPACE, "short", texts(6))
     items.get(SPACE, "short", refresh=True)
-    check(client, prefix, cluster, expired=False)
+    check(client, prefix, expired=False)
     # As one without an index of vectors, or with another one, sees it.
     other = ItemRepository(ValkeyItems(Watched(client, cluster=cluster), prefix=prefix, ttl=TTL))
     other.get(SPACE, "short", refresh=True)
-    assert not audit_items(client, prefix, cluster=cluster, cut=True).problems
+    assert not audit_items(client, prefix, cut=True).problems
     other.put(SPACE, "short", 1)
-    found = check(client, prefix, cluster, expired=False)
+    found = check(client, prefix, expired=False)
     assert found.vectors == 6
     assert [item.key for item in items.search((), query="aaa")] == ["long", "short"]
 
@@ -248,7 +248,7 @@ def test_an_item_that_is_to_end_sooner(opened: Open, client: Any, prefix: str, c
     items = opened(None)
     items.put(SPACE, "k", texts(2))
     items.put(SPACE, "k", texts(2), ttl=TTL)
-    check(client, prefix, cluster, expired=False)
+    check(client, prefix, expired=False)
     time.sleep(OVER)
     assert items.search() == []
     assert list(items.list(SPACE)) == []

@@ -84,7 +84,7 @@ def test_keys_of_items() -> None:
         keys.recency,
         keys.expiry,
         keys.sequence,
-        keys.deletion,
+        keys.state,
         clock_key("statekeep"),
         *namespace_index_keys("statekeep"),
         "statekeep:item-call:{N}:CALL",
@@ -163,9 +163,11 @@ def dump(client: Any, prefix: str, times: Collection[str] = ()) -> str:
             pairs = {element.decode(): "" for element in client.lrange(key, 0, -1)}
         else:
             pairs = dict.fromkeys(sorted(name.decode() for name in client.smembers(key)), "")
-        if re.search(r":(expiry-index|item-expiry|item-recency|cache_\w+-index):|\}:(time|end)$", key):
+        if re.search(r":(expiry-index|item-ends|item-recent|cache_\w+-index):|\}:(time|end)$", key):
             pairs = dict.fromkeys(pairs, "(time)")
         pairs |= dict.fromkeys(pairs.keys() & set(times), "(time)")
+        if ":item-state:" in key:
+            pairs = {name: value if value in "01" else "(time)" for name, value in pairs.items()}
         if "generation" in pairs:
             pairs["generation"] = "(number)"
         lines += [f"    {name:<14} {value}".rstrip() for name, value in sorted(pairs.items())]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from statekeep import CorruptRecord
 from statekeep.domain.model import SHORT
 from statekeep.repositories.item_backend import Put
 from statekeep.repositories.valkey.items.keys import ItemKeys, _item_keys, item_keys, namespace_index_keys
@@ -56,20 +55,6 @@ def test_what_is_below_stands_between_two_bounds(prefix: Namespace, namespace: N
         assert is_below is (not prefix or low <= text < low + b"\x01")
 
 
-@given(NAMESPACES, NAMESPACES, TEXTS)
-@example((), (), "")
-@example(("a",), (), ":")
-@example(("a",), ("b", "c.d"), "k:1/%")
-def test_members_come_back(above: Namespace, below: Namespace, key: str) -> None:
-    keys = ItemKeys("app", above)
-    member = keys.member(above + below, key)
-    assert keys.item_of(member) == (above + below, key)
-    assert member.startswith(":") is (below == ())
-    # The scripts take the key from what follows the first character, and look for vectors between ':' and ';'.
-    assert member.count(":") == 1
-    assert ";" not in member
-
-
 @given(NAMESPACES, TEXTS, NAMESPACES, TEXTS)
 @example(("a",), "b:c", ("a", "b"), "c")
 @example(("a", "b"), "c", ("a.b",), "c")
@@ -79,8 +64,8 @@ def test_different_items_have_different_keys(one: Namespace, key: str, other: Na
     assert (first.record(key) == second.record(other_key)) is is_same
     assert (first.pk(key) == second.pk(other_key)) is is_same
     assert (first.vector("c", f"{key}") == second.vector("c", f"{other_key}")) is is_same
-    mine = {first.index, first.recency, first.expiry, first.sequence, first.deletion, first.vectors("c")}
-    theirs = {second.index, second.recency, second.expiry, second.sequence, second.deletion, second.vectors("c")}
+    mine = {first.index, first.recency, first.expiry, first.sequence, first.state, first.vectors("c")}
+    theirs = {second.index, second.recency, second.expiry, second.sequence, second.state, second.vectors("c")}
     assert len(mine) == 6
     assert bool(mine & theirs) is (one == other)
 
@@ -88,7 +73,7 @@ def test_different_items_have_different_keys(one: Namespace, key: str, other: Na
 @given(NAMESPACES, TEXTS)
 def test_everything_of_a_namespace_is_in_one_slot(namespace: Namespace, key: str) -> None:
     keys = ItemKeys("app", namespace)
-    names = [keys.index, keys.recency, keys.expiry, keys.sequence, keys.deletion, keys.record(key)]
+    names = [keys.index, keys.recency, keys.expiry, keys.sequence, keys.state, keys.record(key)]
     names += [keys.vectors("a{b}"), keys.vector("a{b}", "k:0")]
     # The server takes what stands between the first brace and the first one that closes behind it.
     assert {name.partition("{")[2].partition("}")[0] for name in names} == {encode_namespace(namespace)}
@@ -102,16 +87,12 @@ def test_names() -> None:
     assert keys.index == "app:item-index:{users.ada%2Eb}"
     assert keys.vectors("my notes") == "app:item-vector-index:my%20notes:{users.ada%2Eb}"
     assert keys.vector("my notes", "a%3A1:0") == "app:item-vector:my%20notes:{users.ada%2Eb}:a%3A1:0"
-    assert [link.namespace for link in keys.chain] == [("users", "ada.b"), ("users",), ()]
-    assert keys.chain[0] is keys
-    assert [link.member(keys.namespace, "k") for link in keys.chain] == [":k", "ada%2Eb:k", "users.ada%2Eb:k"]
-    assert item_keys("app", ()).recency == "app:item-recency:{.}"
+    assert item_keys("app", ()).recency == "app:item-recent:{.}"
+    assert keys.former == [
+        "app:item-recency:{.}", "app:item-expiry:{.}", "app:item-recency:{users}", "app:item-expiry:{users}",
+        "app:item-recency:{users.ada%2Eb}", "app:item-expiry:{users.ada%2Eb}",
+    ]  # fmt: skip
     assert [key.partition("{.}")[2] for key in namespace_index_keys("app")] == [":name", ":time", ":end"]
-
-
-def test_members_that_are_none() -> None:
-    with pytest.raises(CorruptRecord):
-        item_keys("app", ()).item_of("%ff:x")
 
 
 def test_keys_of_appended_values_sort_by_their_numbers() -> None:

@@ -24,10 +24,7 @@ FILES: Final = {
         "lineage mark_empty members page put put_writes rebuild_head records refresh steps touch_thread "
         "unindex_threads writes"
     ),
-    "items": (
-        "adopt announce apply begin common count erase_vectors extend_expiry forget names recent reconcile renew rows "
-        "sizes sweep unlist"
-    ),
+    "items": ("adopt announce apply begin below common count erase_vectors forget names recent renew rows sizes sweep"),
     "logs": "append common forget pop read trim",
 }
 """Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""

@@ -1,23 +1,23 @@
 #!lua flags=allow-oom
--- use: now_us, ttl_of, hold, enter, enter_namespace
--- Enter items into the indexes of a namespace, as their records say; leave out those whose record is gone.
--- KEYS: recency expiry [namespace-index x3] [index, record*]
--- ARGV: name of their namespace, how many of these keys are the namespace-index (0 or 3), whether the others are
---   declared (0 or 1), (key, member, time in us, end in ms or 0)*
-local recency, expiry = KEYS[1], KEYS[2]
-local now = math.floor(now_us() / 1000)
-local above, own = tonumber(ARGV[2]), ARGV[3] == '1'
-for i = 4, #ARGV, 4 do
-  local key, member, us, ends = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  if not own or call('EXISTS', KEYS[3 + above + i / 4]) == 1 then
-    enter(recency, expiry, member, us, ends, now)
-    if above > 0 then enter_namespace(KEYS[3], KEYS[4], KEYS[5], ARGV[1], us, ends, now) end
-    if own then
-      local index = KEYS[3 + above]
-      local before = ttl_of(index)
-      call('ZADD', index, 0, key)
-      hold(index, before, ends > 0 and ends - now or 0)
-    end
+-- use: now_us, number, sane, enter, miss
+-- Enter items into the indexes of their namespace, as their records say; forget those whose record is gone.
+-- KEYS: recency expiry index state record*
+-- ARGV: (key, updated_at, the same in us)*: one that was put again since is left alone
+local now, latest = math.floor(now_us() / 1000), 0
+for i = 1, #ARGV, 3 do
+  local key, record = ARGV[i], KEYS[4 + (i + 2) / 3]
+  local stamp = call('HGET', record, 'updated_at')
+  if not stamp then miss(KEYS[1], KEYS[2], KEYS[3], false, key, now)
+  elseif stamp == ARGV[i + 1] then
+    local ends = math.max(0, call('PEXPIRETIME', record))
+    enter(KEYS[1], KEYS[2], KEYS[3], KEYS[4], key, tonumber(ARGV[i + 2]), ends, now)
+    latest = math.max(latest, tonumber(ARGV[i + 2]))
   end
+end
+if latest > (sane(tonumber(call('HGET', KEYS[4], 'last') or nil)) or 0) then
+  -- Of a state that is made here nothing else is known, so writers take care.
+  local is_new = call('EXISTS', KEYS[4]) == 0
+  call('HSET', KEYS[4], 'last', number(latest), 'ends', 1)
+  if is_new and call('PTTL', KEYS[3]) >= 0 then call('PEXPIRE', KEYS[4], call('PTTL', KEYS[3]) + KEPT) end
 end
 return 1

@@ -1,10 +1,11 @@
 #!lua
--- use: now_us, number, next_time, last_appended
+-- use: now_us, number, sane, last_gone, last_appended
 -- The number of the last value that was appended to a namespace. One that has none begins with the time, so that its
 -- keys are behind all that were appended, and removed, before.
--- KEYS: sequence recency clock (in a cluster: deletion)
+-- KEYS: sequence state [clock]   ARGV: a time before which nothing is put, in microseconds
 local last = last_appended(KEYS[1])
 if last then return number(last) end
-local first = number(next_time(KEYS[2], now_us(), KEYS[3]))
-call('SET', KEYS[1], first, 'PX', 60000)
-return first
+local latest = sane(tonumber(call('HGET', KEYS[2], 'last') or nil)) or 0
+local first = math.max(now_us(), latest + 1, tonumber(ARGV[1]) + 1, KEYS[3] and last_gone(KEYS[3]) + 1 or 0)
+call('SET', KEYS[1], number(first), 'PX', 60000)
+return number(first)

@@ -28,13 +28,13 @@ class ItemKeys:
     index: str = field(init=False)
     """The index of its items, by key."""
     recency: str = field(init=False)
-    """The index of the items at or below it, by the time of the last put."""
+    """The index of its items, by the time of the last put."""
     expiry: str = field(init=False)
     """The index of those of them that end, by that time."""
+    state: str = field(init=False)
+    """What writers have to know."""
     sequence: str = field(init=False)
     """The number of the last value appended."""
-    deletion: str = field(init=False)
-    """In a cluster: the latest put among the items deleted a moment ago."""
     indexes: tuple[str, ...] = field(init=False)
     """Recency, expiry and index, in the order of the scripts."""
 
@@ -44,10 +44,10 @@ class ItemKeys:
         for name, value in (
             ("encoded", encoded),
             ("index", f"{self.prefix}:item-index:{tag}"),
-            ("recency", f"{self.prefix}:item-recency:{tag}"),
-            ("expiry", f"{self.prefix}:item-expiry:{tag}"),
+            ("recency", f"{self.prefix}:item-recent:{tag}"),
+            ("expiry", f"{self.prefix}:item-ends:{tag}"),
+            ("state", f"{self.prefix}:item-state:{tag}"),
             ("sequence", f"{self.prefix}:item-sequence:{tag}"),
-            ("deletion", f"{self.prefix}:item-deletion:{tag}"),
         ):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "indexes", (self.recency, self.expiry, self.index))
@@ -57,21 +57,14 @@ class ItemKeys:
         """Its name in the index of namespaces."""
         return ordered(self.namespace)
 
-    @cached_property
-    def chain(self) -> tuple[ItemKeys, ...]:
-        """The keys of this namespace and of all above it, from the inside out."""
-        depth = len(self.namespace)
-        return (self, *(item_keys(self.prefix, self.namespace[:length]) for length in range(depth - 1, -1, -1)))
-
-    def member(self, namespace: Namespace, key: str) -> str:
-        """Return the member of an item in this namespace's indexes: ``N3.N4:K``."""
-        return f"{'.'.join(map(encode_part, namespace[len(self.namespace) :]))}:{encode_part(key)}"
-
-    def item_of(self, member: str) -> tuple[Namespace, str]:
-        """Undo :meth:`member`."""
-        labels, _, key = member.partition(":")
-        below = tuple(map(decode_part, labels.split("."))) if labels else ()
-        return (*self.namespace, *below), decode_part(key)
+    @property
+    def former(self) -> list[str]:
+        """Indexes of it and of all above, of earlier versions: with the items below."""
+        return [
+            f"{self.prefix}:{kind}:{{{encode_namespace(self.namespace[:depth])}}}"
+            for depth in range(len(self.namespace) + 1)
+            for kind in ("item-recency", "item-expiry")
+        ]
 
     def pk(self, key: str) -> str:
         """Return the primary key of an item: ``{N1.N2}:K``."""
@@ -100,7 +93,7 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 @lru_cache(maxsize=16)
 def clock_key(prefix: str) -> str:
-    """Return the key of the latest time at which an item was created.
+    """Return the key of the last time of a put to a namespace that is gone.
 
     It is in the slot of ``()``.
     """

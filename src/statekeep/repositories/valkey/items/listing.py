@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -13,14 +13,14 @@ from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ...item_backend import Get, ItemRange, NamespaceQuery
 from ...operation import Operation, Page
-from ..chunks import Row, chunks
+from ..chunks import CHUNK, Row, chunks
 from ..keys import decode_text, namespace_of_ordered, ordered
-from ..losses import report
-from ..requests import Arg, Call, Commands, Reply
+from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys
+from .leases import index_keys
 from .plan import ItemSettings
-from .read import look, read_rows
+from .read import complete, look, read_rows, sweep
 from .records import TTL, decode_item
 from .write import apply
 
@@ -33,8 +33,14 @@ NAMES: Final = 500
 SPARE: Final = 10
 """Namespaces read beyond those asked for, as some may be empty."""
 
-GRACE_US: Final = 60_000_000
-"""Microseconds for which an entry without a record stays indexed: a put may come."""
+FEW: Final = 16
+"""Namespaces whose newest items are looked at in one step, at least."""
+
+KEPT: Final = 600_000
+"""Milliseconds that the state of a namespace is kept which is empty, as in the scripts."""
+
+MANY: Final = 5000
+"""Entries of indexes read at once in a cluster."""
 
 Ref = tuple[Namespace, str]
 """The name of an item: its namespace and key."""
@@ -109,15 +115,11 @@ def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) 
     return Page([])
 
 
-def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operation[None]:
-    """Drop keys whose records are gone from the indexes of their namespace."""
-    for chunk in chunks(gone):
-        members = [keys.member(keys.namespace, key) for key in chunk]
-        lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], members)
-        report("items", keys.index, lost)
-
-
 # -- by time
+
+
+Entry = tuple[Ref, int]
+"""An item, and the time of its last put in microseconds."""
 
 
 @frozen
@@ -129,45 +131,194 @@ class Reached:
 
 
 @frozen
+class Spaces:
+    """The namespaces to read in a listing by time.
+
+    Attributes:
+        keys: of those that were put to last.
+        bound: no item of the others was put later, in microseconds; ``None``: there are no others.
+    """
+
+    keys: Sequence[ItemKeys]
+    bound: float | None
+
+
+@frozen
 class Recent:
     """Some of the items at or below a namespace, and where to go on."""
 
-    refs: Sequence[tuple[Ref, int]]
-    """With the time of the last put, in microseconds."""
+    entries: Sequence[Entry]
     reached: Reached | None
     """Where to go on; ``None`` if there are no more."""
 
 
-def recent(settings: ItemSettings, keys: ItemKeys, reached: Reached | None, size: int) -> Operation[Recent]:
-    """Read the next items behind those reached, the last put first."""
-    latest = None if reached is None else reached.time
-    seen: Set[Ref] = set() if reached is None else reached.refs
-    wanted = size + len(seen)
-    listed: Reply = yield Call(
-        script("items/recent"),
-        settings.indexes(keys),
-        ["+inf" if latest is None else str(latest), str(wanted)],
-    )
-    refs = []
-    for member, time in zip(listed[::2], listed[1::2], strict=True):
-        ref = _ref(keys, member)
-        if ref not in seen:
-            refs.append((ref, _us(time, keys.recency)))
-    if not refs:
-        return Recent(refs, None)
-    latest = refs[-1][1]
-    of_that_time = {ref for ref, time in refs if time == latest}
-    if reached is not None and reached.time == latest:
-        of_that_time |= reached.refs
-    return Recent(refs, Reached(latest, of_that_time) if len(listed) == 2 * wanted else None)
+class Newest:
+    """A listing of the items at or below a namespace, the last put first.
+
+    Args:
+        settings: of the repository.
+        keys: of the namespace.
+    """
+
+    def __init__(self, settings: ItemSettings, keys: ItemKeys) -> None:
+        self.settings = settings
+        self.keys = keys
+        self._reached: Reached | None = None
+        self._spaces: Spaces | None = None
+        self._size = 0
+
+    def page(self, size: int) -> Operation[Recent]:
+        """Read the next items."""
+        seen: Set[Ref] = set() if self._reached is None else self._reached.refs
+        wanted = size + len(seen)
+        entries: Sequence[Entry] | None = None
+        if self._spaces is None:
+            self._size = max(FEW, min(size, CHUNK))
+            entries = yield from self._begin(size)
+        while entries is None:
+            assert self._spaces is not None
+            found, bound = (yield from self._merged(self._spaces.keys, wanted)), self._spaces.bound
+            certain = found if bound is None else [entry for entry in found if entry[1] > bound]
+            if bound is None or len(certain) >= wanted:
+                entries = certain
+            else:
+                self._size *= 4
+                self._spaces, _ = yield from self._below(0)
+        is_last = len(entries) < wanted
+        fresh = [entry for entry in entries if entry[0] not in seen]
+        if not fresh:
+            return Recent(fresh, None)
+        latest = fresh[-1][1]
+        refs = {ref for ref, time in fresh if time == latest}
+        if self._reached is not None and self._reached.time == latest:
+            refs |= self._reached.refs
+        self._reached = Reached(latest, refs)
+        return Recent(fresh, None if is_last else self._reached)
+
+    def _begin(self, size: int) -> Operation[Sequence[Entry] | None]:
+        """Learn the namespaces.
+
+        If there is one, its items are the first page already.
+        """
+        own = self.keys
+        if not self.settings.is_split(own.namespace):
+            self._spaces, reply = yield from self._below(size)
+            if [space.namespace for space in self._spaces.keys] != [own.namespace]:
+                return None if self._spaces.keys else []
+            listed, lacks = reply
+        else:
+            low, high = _at_or_below(own.namespace)
+            by_name = namespace_index_keys(self.settings.prefix)[0]
+            names, *reply = yield Commands(
+                [
+                    ["ZRANGEBYLEX", by_name, low, high, "LIMIT", "0", str(self._size + 1)],
+                    ["ZREVRANGE", own.recency, "0", str(size - 1), "WITHSCORES"],
+                    ["ZCARD", own.index],
+                    ["ZCARD", own.recency],
+                ]
+            )
+            if len(names) > self._size:
+                self._spaces, _ = yield from self._below(0)
+                return None
+            self._spaces = Spaces([self._keys_of(name) for name in names], None)
+            if [space.namespace for space in self._spaces.keys] != [own.namespace]:
+                return None if names else []
+            listed, lacks = reply[0], reply[1] > reply[2]
+        if lacks:
+            yield from complete(self.settings, own)
+            return None
+        return [(_ref(own, key), _us(time, own.recency)) for key, time in _pairs(listed)]
+
+    def _below(self, size: int) -> Operation[tuple[Spaces, tuple[Sequence[Any], bool]]]:
+        """Read which namespaces were put to last.
+
+        If there are no others, ``size`` own items come with it, and whether some are missing among them.
+        """
+        namespace = self.keys.namespace
+        names, times, _ = namespace_index_keys(self.settings.prefix)
+        own = [] if self.settings.is_split(namespace) else self.settings.indexes(self.keys)
+        found, listed, lacks = yield Call(
+            script("items/below"),
+            [names, times, *own],
+            [*_at_or_below(namespace), self.keys.ordered, str(self._size + 1), str(size)],
+        )
+        pairs = _pairs(found)
+        bound = float(pairs[self._size][1]) if len(pairs) > self._size else None
+        return Spaces([self._keys_of(name) for name, _ in pairs[: self._size]], bound), (listed, bool(lacks))
+
+    def _keys_of(self, name: bytes) -> ItemKeys:
+        names = namespace_index_keys(self.settings.prefix)[0]
+        return self.settings.keys(namespace_of_ordered(decode_text(name, names)))
+
+    def _merged(self, spaces: Sequence[ItemKeys], wanted: int) -> Operation[list[Entry]]:
+        """Read the newest items of namespaces from the position on."""
+        latest = "+inf" if self._reached is None else str(self._reached.time)
+        read = self._in_cluster if self.settings.cluster else self._on_one_server
+        entries: list[Entry] = []
+        for chunk in chunks(spaces, CHUNK):
+            found, lacking = yield from read(chunk, latest, wanted)
+            if lacking:
+                for keys in lacking:
+                    yield from complete(self.settings, keys)
+                found, _ = yield from read(chunk, latest, wanted)
+            entries += found
+        entries.sort(key=lambda entry: -entry[1])
+        return entries[:wanted]
+
+    def _on_one_server(
+        self, spaces: Sequence[ItemKeys], latest: str, wanted: int
+    ) -> Operation[tuple[list[Entry], list[ItemKeys]]]:
+        names = [key for keys in spaces for key in self.settings.indexes(keys)]
+        size = len(names) // len(spaces)
+        lacking, flat = yield Call(script("items/recent"), names, [str(size), latest, str(wanted)])
+        found = [
+            (_ref(spaces[at], key), _us(time, spaces[at].recency))
+            for at, key, time in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        ]
+        return found, [spaces[at] for at in lacking]
+
+    def _in_cluster(
+        self, spaces: Sequence[ItemKeys], latest: str, wanted: int
+    ) -> Operation[tuple[list[Entry], list[ItemKeys]]]:
+        """Read in one round trip; in two if there is much to choose from."""
+        is_much = len(spaces) * wanted > MANY
+        replies = yield Commands(
+            [
+                command
+                for keys in spaces
+                for command in (
+                    _newest_of(keys, latest, 1 if is_much else wanted),
+                    ["ZCARD", keys.index],
+                    ["ZCARD", keys.recency],
+                )
+            ]
+        )
+        listed = list(zip(spaces, replies[::3], strict=True))
+        sizes = zip(spaces, replies[1::3], replies[2::3], strict=True)
+        lacking = [keys for keys, items, ordered in sizes if items > ordered]
+        if is_much:
+            # Each of those before it has an item that is no older than its newest.
+            heads = [(keys, _us(pairs[0][1], keys.recency)) for keys, reply in listed if (pairs := _pairs(reply))]
+            heads = sorted(heads, key=lambda head: -head[1])[:wanted]
+            replies = yield Commands([_newest_of(keys, latest, wanted - rank) for rank, (keys, _) in enumerate(heads)])
+            listed = [(keys, reply) for (keys, _), reply in zip(heads, replies, strict=True)]
+        found = [(_ref(keys, key), _us(time, keys.recency)) for keys, reply in listed for key, time in _pairs(reply)]
+        return found, lacking
 
 
-def _ref(keys: ItemKeys, member: bytes) -> Ref:
-    try:
-        return keys.item_of(decode_text(member, keys.recency))
-    except CorruptRecord as error:
-        error.key = keys.recency
-        raise
+def _newest_of(keys: ItemKeys, latest: str, count: int) -> list[str]:
+    return ["ZREVRANGEBYSCORE", keys.recency, latest, "-inf", "WITHSCORES", "LIMIT", "0", str(count)]
+
+
+def _pairs(reply: Sequence[Any]) -> Sequence[tuple[bytes, bytes]]:
+    """Return members with their scores; RESP3 has them as pairs already."""
+    if reply and isinstance(reply[0], list):
+        return [(member, score) for member, score in reply]
+    return list(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _ref(keys: ItemKeys, key: bytes) -> Ref:
+    return keys.namespace, decode_text(key, keys.recency)
 
 
 def _us(score: bytes, key: str) -> int:
@@ -189,48 +340,45 @@ def newest(
 
     Those of ``left_out`` are not among them, nor are the first ``offset``.
     """
-    keys = settings.keys(prefix)
     others = set(left_out)
     accepted: list[tuple[Item, Row]] = []
-    reached: Reached | None = None
+    listing = Newest(settings, settings.keys(prefix))
+    is_first = True
     while len(accepted) < limit:
         missing = offset + limit - len(accepted)
         # Without a filter some are left out only because they are gone, and then there may be many of these.
-        size = min(
-            500, max(PAGE, 2 * missing) if filter or others else missing if reached is None else 2 * missing + 10
-        )
-        page = yield from recent(settings, keys, reached, size)
-        candidates = [(ref, time) for ref, time in page.refs if ref not in others]
+        size = min(500, max(PAGE, 2 * missing) if filter or others else missing if is_first else 2 * missing + 10)
+        page = yield from listing.page(size)
+        is_first = False
+        candidates = [ref for ref, _ in page.entries if ref not in others]
         # Items that are skipped only have to exist.
         skipped = 0 if filter else min(offset, len(candidates))
-        records = [settings.keys(namespace).record(key) for (namespace, key), _ in candidates]
+        records = [settings.keys(namespace).record(key) for namespace, key in candidates]
         exist, rows = yield from look(settings, records[:skipped], records[skipped:])
-        gone = [entry for entry, there in zip(candidates, exist, strict=False) if not there]
+        gone = [ref for ref, there in zip(candidates, exist, strict=False) if not there]
         offset -= skipped - len(gone)
-        for entry, row in zip(candidates[skipped:], rows, strict=True):
-            (namespace, key), _ = entry
-            item = decode_item(settings.keys(namespace), key, row)
+        for ref, row in zip(candidates[skipped:], rows, strict=True):
+            item = decode_item(settings.keys(ref[0]), ref[1], row)
             if item is None:
-                gone.append(entry)
+                gone.append(ref)
             elif matches(item.value, filter):
                 if offset:
                     offset -= 1
                 elif len(accepted) < limit:
                     accepted.append((item, row))
-        yield from _unlist(settings, keys, gone)
-        reached = page.reached
-        if reached is None:
+        yield from _sweep_all(settings, gone)
+        if page.reached is None:
             break
     return accepted
 
 
-def _unlist(settings: ItemSettings, keys: ItemKeys, gone: Sequence[tuple[Ref, int]]) -> Operation[None]:
-    """Drop items from the index that have had no record for a minute."""
-    if gone:
-        args = [str(arg) for (namespace, key), time in gone for arg in (keys.member(namespace, key), time)]
-        lost = yield Call(script("items/unlist"), settings.indexes(keys), [str(GRACE_US), *args])
-        # Those of namespaces below are not told at the same moment in a cluster.
-        report("items", keys.recency, [name for name in lost if name.startswith(b":") or not settings.cluster])
+def _sweep_all(settings: ItemSettings, gone: Sequence[Ref]) -> Operation[None]:
+    """Drop items from the indexes of their namespaces."""
+    by_namespace: dict[Namespace, list[str]] = {}
+    for namespace, key in gone:
+        by_namespace.setdefault(namespace, []).append(key)
+    for namespace, keys in by_namespace.items():
+        yield from sweep(settings, settings.keys(namespace), keys)
 
 
 # -- by name
@@ -254,12 +402,16 @@ def names(
     """
     most = NAMES if size is None else min(size, NAMES)
     key = namespace_index_keys(settings.prefix)[0]
-    low = f"[{ordered(prefix)}" if prefix else "-"
+    low, high = _at_or_below(prefix)
     if after is not None:
         low = f"({ordered(after)}" + "\1" * beyond
-    high = f"({ordered(prefix)}\1" if prefix else "+"
     now, *listed = yield Call(script("items/names"), [key], [low, high, str(most)])
     return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < most)
+
+
+def _at_or_below(prefix: Namespace) -> tuple[str, str]:
+    """Return the least and the greatest name of namespaces, for ZRANGEBYLEX."""
+    return (f"[{ordered(prefix)}", f"({ordered(prefix)}\1") if prefix else ("-", "+")
 
 
 def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[list[Namespace]]:
@@ -308,26 +460,36 @@ def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) ->
             [
                 command
                 for keys in spaces
-                for command in (["ZCARD", keys.index], ["ZCOUNT", keys.expiry, "-inf", f"({now}"])
+                for command in (
+                    ["ZCARD", keys.index],
+                    ["ZCARD", keys.recency],
+                    ["ZCOUNT", keys.expiry, "-inf", f"({now}"],
+                )
             ]
         )
     else:
         counts = yield Call(
-            script("items/sizes"), [key for keys in spaces for key in (keys.index, keys.expiry)], [str(now)]
+            script("items/sizes"),
+            [key for keys in spaces for key in (keys.index, keys.recency, keys.expiry)],
+            [str(now)],
         )
     alive: list[Namespace] = []
     empty: list[Namespace] = []
-    for namespace, items, ended in zip(namespaces, counts[::2], counts[1::2], strict=True):
-        # Items that ended may be here or below.
-        left = items if items == 0 or ended == 0 or items > ended else (yield from _count(settings, namespace))
-        (alive if left else empty).append(namespace)
+    for keys, items, in_order, ended in zip(spaces, counts[::3], counts[1::3], counts[2::3], strict=True):
+        left = items
+        if items > in_order:
+            yield from complete(settings, keys)
+        if items and (items > in_order or items <= ended):
+            left = yield from _count(settings, keys)
+        (alive if left else empty).append(keys.namespace)
     if empty:
-        yield Call(script("items/forget"), namespace_index_keys(settings.prefix), [ordered(name) for name in empty])
+        yield Call(script("items/forget"), index_keys(settings.prefix), [ordered(name) for name in empty])
+        # What is left of them has no end if something in them once had none.
+        yield Commands([["PEXPIRE", settings.keys(name).state, str(KEPT), "NX"] for name in empty])
     return alive
 
 
-def _count(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
-    keys = settings.keys(namespace)
+def _count(settings: ItemSettings, keys: ItemKeys) -> Operation[int]:
     while True:
         dropped, left = yield Call(script("items/count"), settings.indexes(keys), [])
         if not dropped or not left:

@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 from ...operation import Operation
-from ..piecewise import Args, Keys, Piecewise, hmget_all, server_ms
+from ..chunks import chunks
+from ..piecewise import Args, Keys, Piecewise, as_text, hmget_all, server_ms
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
+from .listing import KEPT
 from .records import READ_FIELDS
 from .vectors import MOST_DIGITS
 
-GRACE: Final = 60_000
-"""Milliseconds, as in the scripts of items."""
 
-
-def _recent(keys: Keys, args: Args) -> Operation[Reply]:
+def _read_one(key: str, *command: Arg) -> Operation[Reply]:
     # A script with one key goes where its key is. The command alone would be answered by each driver in another form.
-    command = ["ZREVRANGEBYSCORE", args[0], "-inf", "WITHSCORES", "LIMIT", "0", args[1]]
-    return (yield Call(script("read"), keys[:1], command, is_whole=True))
+    return (yield Call(script("read"), [key], command, is_whole=True))
 
 
-def _extend_expiry(recency: str, expiry: str, members: Iterable[tuple[Arg, int]]) -> Operation[None]:
-    """Extend the life of items in the indexes of a namespace.
+def _below(keys: Keys, args: Args) -> Operation[Reply]:
+    names, times, *own = keys
+    low, high, name, most, size = args
+    (listed,) = yield Commands([["ZRANGEBYLEX", names, low, high]])
+    found: list[tuple[float, bytes, bytes]] = []
+    for chunk in chunks(listed):
+        scores = yield from _read_one(times, "ZMSCORE", *chunk)
+        found += [(float(score or "inf"), member, score or b"inf") for member, score in zip(chunk, scores, strict=True)]
+    found.sort(key=lambda entry: -entry[0])
+    flat = [word for _, member, score in found[: int(most)] for word in (member, score)]
+    if not own or [member for _, member, _ in found] != [as_text(name).encode()]:
+        return [flat, [], 0]
+    return [flat, (yield from _read_one(own[0], "ZREVRANGE", "0", str(int(size) - 1), "WITHSCORES")), 0]
 
-    They live to so many milliseconds from now.
-    """
-    now = yield from server_ms(expiry)
-    for member, life in members:
-        # The index that has to know the end comes before the keys that live until then.
-        yield Commands([["ZADD", expiry, "XX", "GT", str(now + life), member]])
-        yield Commands([["PEXPIRE", key, str(life), "GT"] for key in (recency, expiry)])
 
-
-def _extend_expiry_above(keys: Keys, args: Args) -> Operation[Reply]:
-    recency, expiry, *names = keys
-    name, *members = args
-    lives = [int(life) + GRACE for life in members[1::2]]
-    yield from _extend_expiry(recency, expiry, zip(members[::2], lives, strict=True))
-    if names:
-        now = yield from server_ms(expiry)
-        yield Commands([["ZADD", names[2], "XX", "GT", str(now + max(lives)), name]])
-    return 1
+def _count(keys: Keys, args: Args) -> Operation[Reply]:
+    (left,) = yield Commands([["ZCARD", keys[2]]])
+    return [0, left]
 
 
 def _apply(keys: Keys, args: Args) -> Operation[Reply] | None:
@@ -59,6 +54,8 @@ def _read(keys: Keys, args: Args, plan: Mapping[str, Any]) -> Operation[Reply]:
     for action in plan["actions"]:
         (row,) = yield hmget_all([keys[action["record"] - 1]], READ_FIELDS)
         waits = (yield from _refresh_item(keys, args, plan, action, row)) if action["kind"] == "refresh" else 0
+        if waits > 1:
+            return [b"announce", 0, waits]
         reply.append([row, waits])
     return reply
 
@@ -66,7 +63,10 @@ def _read(keys: Keys, args: Args, plan: Mapping[str, Any]) -> Operation[Reply]:
 def _refresh_item(
     keys: Keys, args: Args, plan: Mapping[str, Any], action: Mapping[str, Any], row: list[bytes | None]
 ) -> Operation[int]:
-    """Do ``refresh`` of ``apply.lua``; a cluster's plan links the namespace alone."""
+    """Do ``refresh`` of ``apply.lua``.
+
+    Returns 1 if vectors have to be named first, and milliseconds if an item that lives so long has to be announced.
+    """
     try:
         life = float(row[6] or 0)
     except ValueError:
@@ -79,16 +79,22 @@ def _refresh_item(
     if row[7] and not plan.get("despite") and not (is_ours and int(count) <= action.get("documents", 0)):
         return 1
     space = plan["spaces"][action["space"] - 1]
-    link = space["chain"][0] - 1
-    recency, expiry, *shared = keys[link : link + (3 if collection is None else 4)]
-    shared.append(keys[space["sequence"] - 1])
+    at = space["first"] - 1
+    recency, expiry, index, state, sequence, *vectors = keys[at : at + (5 if collection is None else 6)]
     ms = math.ceil(life * 1000)
-    member = keys[first].partition("}")[2]
-    yield from _extend_expiry(recency, expiry, [(member, ms)])
     ends = (yield from server_ms(expiry)) + ms
     if "names" in plan:
-        yield Commands([["ZADD", keys[plan["names"] + 1], "XX", "GT", str(ends), args[space["name"] - 1]]])
-    yield Commands([["PEXPIRE", key, str(ms), "GT"] for key in shared])
+        # This is the namespace without labels, in the slot of the index of namespaces.
+        at = plan["names"] - 1
+        yield Commands([["ZADD", keys[at + 2], "XX", "GT", str(ends), args[space["name"] - 1]]])
+    else:
+        (most,) = yield Commands([["HGET", state, "most"]])
+        if not any(_covers(told, ends) for told in (most, *plan.get("lease", [])[1:2])):
+            return ms
+    # The index that has to know the end comes before the keys that live until then.
+    yield Commands([["ZADD", expiry, "XX", "GT", str(ends), action["key"]]])
+    yield Commands([["PEXPIRE", key, str(ms), "GT"] for key in (recency, expiry, index, sequence, *vectors)])
+    yield Commands([["PEXPIRE", state, str(ms + KEPT), "GT"]])
     documents = keys[first + 1 : first + 1 + (min(int(count), action.get("documents", 0)) if is_ours else 0)]
     yield Commands([["PEXPIREAT", key, str(ends), "GT"] for key in documents])
     expires_at = repr(ends / 1000)
@@ -97,18 +103,26 @@ def _refresh_item(
     return 0
 
 
+def _covers(most: bytes | int | None, ends: int) -> bool:
+    try:
+        told = float(-1 if most is None else most)
+    except ValueError:
+        return False
+    return told == 0 or told >= ends
+
+
 def _later(keys: Keys, args: Args) -> Operation[Reply]:
-    """Leave it to a later reader to tidy up an index."""
+    """Leave it to a later reader to tidy up an index: it lost nothing here."""
     yield from ()
-    return 1
+    return []
 
 
 PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "apply": _apply,
-    "extend_expiry": _extend_expiry_above,
-    "recent": _recent,
+    "below": _below,
+    "count": _count,
     "sweep": _later,
-    "unlist": _later,
     "forget": _later,
+    "adopt": _later,
 }
 """The stand-ins by name of the script."""

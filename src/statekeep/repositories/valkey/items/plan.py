@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from pydantic_core import to_json
 
 from ....domain import DEFAULT, Item, StatekeepError, Unavailable, VectorIndex
@@ -20,7 +20,8 @@ from ..codecs import encode_time
 from ..keys import encode_part
 from ..requests import Arg, Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, clock_key, item_keys, namespace_index_keys
+from .keys import ItemKeys, item_keys
+from .leases import Lease, Leases, announce, index_keys
 from .search_query import attribute_tags, namespace_tags
 from .vectors import is_zero
 
@@ -42,6 +43,7 @@ class ItemSettings:
     index: VectorIndex | None
     kept: int
     """Milliseconds in which a call is done that must not be done twice. The answer is kept for as many more."""
+    leases: Leases = field(factory=Leases, eq=False, repr=False)
 
     @property
     def collection(self) -> str | None:
@@ -63,7 +65,7 @@ class ItemSettings:
         return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{ordinal}") for ordinal in range(count)]
 
     def is_split(self, namespace: Namespace) -> bool:
-        """Return whether the indexes of the namespaces above are in other slots."""
+        """Return whether the index of namespaces is in another slot."""
         return self.cluster and namespace != ()
 
     def life(self, ttl: Ttl) -> float | None:
@@ -95,19 +97,15 @@ class Plan:
 
     Args:
         settings: of the repository.
-        time: when the puts happen, in microseconds; ``None``: now, and then the namespaces above and the index of
-            namespaces are written, too.
     """
 
-    def __init__(self, settings: ItemSettings, time: int | None = None) -> None:
+    def __init__(self, settings: ItemSettings) -> None:
         self.settings = settings
-        self.time = time
         self.keys: list[str] = []
         self.args: list[Arg] = []
         self.spaces: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
         self._records: dict[str, int] = {}
-        self._links: dict[str, int] = {}
         self._spaces: dict[Namespace, int] = {}
 
     def _key(self, *keys: str) -> int:
@@ -128,23 +126,13 @@ class Plan:
             position = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
         return position
 
-    def _link(self, keys: ItemKeys) -> int:
-        position = self._links.get(keys.recency)
-        if position is None:
-            position = self._links[keys.recency] = self._key(*self.settings.indexes(keys))
-        return position
-
     def _space(self, keys: ItemKeys) -> int:
         number = self._spaces.get(keys.namespace)
         if number is None:
-            chain = keys.chain if self.time is None else (keys,)
-            self.spaces.append(
-                {
-                    "name": self._arg(keys.ordered),
-                    "sequence": self._key(keys.sequence),
-                    "chain": [self._link(link) for link in chain],
-                }
-            )
+            own = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence]
+            if self.settings.index is not None:
+                own.append(keys.vectors(self.settings.index.collection_name))
+            self.spaces.append({"name": self._arg(keys.ordered), "first": self._key(*own)})
             number = self._spaces[keys.namespace] = len(self.spaces)
         return number
 
@@ -162,7 +150,11 @@ class Plan:
         keys = self.settings.keys(action.namespace)
         if isinstance(action, Put):
             documents = max(documents, len(action.vectors))
-        entry: dict[str, Any] = {"space": self._space(keys), "record": self._record(keys, action.key, documents)}
+        entry: dict[str, Any] = {
+            "space": self._space(keys),
+            "record": self._record(keys, action.key, documents),
+            "key": action.key,
+        }
         if self.settings.index is not None:
             entry["documents"] = documents
             if is_known:
@@ -201,20 +193,32 @@ class Plan:
         records = [self._record(keys, sequence_key(number), documents) for number in numbers]
         return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
-    def run(self, **more: Any) -> Operation[Sequence[Any]]:
+    def run(self, *, lease: Lease | None = None, **more: Any) -> Operation[Sequence[Any]]:
         """Call the script, with ``more`` entries of the plan.
 
-        It is called again if the server's clock is another than ours.
+        It is called again if the server's clock is another than ours, and if the index of namespaces has to be told
+        first.
 
         An answer that got lost is given again when the request is repeated. The server keeps it for ``kept``
         milliseconds after the time until which it does the call at all, so a call is never done twice, also by a
         server that was halted in between.
+
+        Args:
+            lease: what the index of namespaces was told, if it was.
+            more: of the plan.
         """
         began, kept = time.monotonic(), self.settings.kept
         until = int(time.time() * 1000) + kept
         while True:
-            call, kept_under = self._call(until, more)
+            call, kept_under = self._call(until, lease, more)
             reply: Sequence[Any] = yield call
+            if reply[0] == b"announce":
+                settings = self.settings
+                (namespace,) = self._spaces
+                lease = yield from announce(
+                    settings.prefix, settings.leases, settings.keys(namespace), [int(reply[2])], int(reply[1])
+                )
+                continue
             if reply[0] != b"late":
                 if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
                     yield from _forget(kept_under)
@@ -225,7 +229,7 @@ class Plan:
                 raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
             until = now + kept
 
-    def _call(self, until: int, more: Mapping[str, Any]) -> tuple[Call, str]:
+    def _call(self, until: int, lease: Lease | None, more: Mapping[str, Any]) -> tuple[Call, str]:
         """Return the call, and the key under which its answer is kept, if it is."""
         keys, kept_under = [*self.keys], ""
 
@@ -248,12 +252,10 @@ class Plan:
             plan |= {"until": until, "kept": self.settings.kept}
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
-        if self.time is not None:
-            plan["time"] = str(self.time)
-            plan["deletion"] = position(first.deletion)
-        else:
-            plan["names"] = position(*namespace_index_keys(self.settings.prefix))
-            plan["clock"] = position(clock_key(self.settings.prefix))
+        if not self.settings.is_split(first.namespace):
+            plan["names"] = position(*index_keys(self.settings.prefix))
+        elif lease is not None:
+            plan["lease"] = [lease.until, lease.most, lease.floor]
         call = Call(script("items/apply", when_full="put" not in kinds), keys, [to_json(plan), *self.args])
         return call, kept_under
 
@@ -282,7 +284,6 @@ def sequence_key(number: int) -> str:
 def plan_of(
     settings: ItemSettings,
     actions: Sequence[Action],
-    time: int | None = None,
     former: Mapping[int, int | None] | None = None,
     created: Mapping[int, str] | None = None,
 ) -> Plan:
@@ -291,12 +292,11 @@ def plan_of(
     Args:
         settings: of the repository.
         actions: what to do.
-        time: see :class:`Plan`.
         former: by the position of an action, how many vectors its item has, as far as it is known to be more than
             :data:`SPARE`; ``None``: some that are not of this repository's collection.
         created: likewise, as for :meth:`Plan.add`.
     """
-    plan = Plan(settings, time)
+    plan = Plan(settings)
     written = created or {}
     if settings.index is None:
         for position, action in enumerate(actions):

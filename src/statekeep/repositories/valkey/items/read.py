@@ -1,15 +1,19 @@
-"""Reads of items' records."""
+"""Reads of items' records, and indexes that are mended by them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ....domain import CorruptRecord
 from ...operation import Operation
-from ..chunks import Row, chunks
+from ..chunks import CHUNK, Row, chunks
+from ..keys import decode_text
+from ..losses import report
 from ..requests import Arg, Call, Commands
 from ..scripts import script
+from .keys import ItemKeys
 from .plan import ItemSettings
-from .records import READ_FIELDS
+from .records import READ_FIELDS, decoded_us
 
 
 def hmget(key: str, fields: Sequence[str] = READ_FIELDS) -> list[Arg]:
@@ -42,3 +46,49 @@ def look(
     flat = yield Call(script("items/rows"), [*skipped, *records], [str(len(skipped))])
     rows = list(chunks(flat[len(skipped) :], len(READ_FIELDS)))
     return [bool(reply) for reply in flat[: len(skipped)]], rows
+
+
+# -- indexes
+
+
+def sweep(settings: ItemSettings, keys: ItemKeys, gone: Sequence[str]) -> Operation[None]:
+    """Drop keys whose records are gone from the indexes of their namespace."""
+    for chunk in chunks(gone):
+        lost = yield Call(script("items/sweep"), [*settings.indexes(keys), *map(keys.record, chunk)], chunk)
+        report("items", keys.index, lost)
+
+
+def adopt(settings: ItemSettings, keys: ItemKeys, found: Sequence[str]) -> Operation[int]:
+    """Enter items into the indexes of their namespace; return how many there are.
+
+    An earlier version put them, or the server evicted an index.
+    """
+    stamps = yield Commands([["HGET", keys.record(key), "updated_at"] for key in found])
+    there = [(key, stamp) for key, stamp in zip(found, stamps, strict=True) if stamp is not None]
+    args: list[Arg] = [arg for key, stamp in there for arg in (key, stamp, str(_time(keys, key, stamp)))]
+    for chunk in chunks(args, 3 * CHUNK):
+        own = [keys.recency, keys.expiry, keys.index, keys.state]
+        names = [keys.record(str(key)) for key in chunk[::3]]
+        yield Call(script("items/adopt"), [*own, *names], chunk)
+    return len(there)
+
+
+def _time(keys: ItemKeys, key: str, stamp: bytes) -> int:
+    try:
+        return decoded_us(stamp)
+    except ValueError as error:
+        raise CorruptRecord(f"updated_at is damaged: {error}", key=keys.record(key)) from error
+
+
+def complete(settings: ItemSettings, keys: ItemKeys) -> Operation[None]:
+    """Enter all items of a namespace into the order of time, which lacks some of them."""
+    start: Arg = "-"
+    while True:
+        (listed,) = yield Commands([["ZRANGEBYLEX", keys.index, start, "+", "LIMIT", "0", str(CHUNK)]])
+        if not listed:
+            return
+        found = [decode_text(name, keys.index) for name in listed]
+        count = yield from adopt(settings, keys, found)
+        if count < len(found):
+            yield from sweep(settings, keys, found)
+        start = b"(" + listed[-1]

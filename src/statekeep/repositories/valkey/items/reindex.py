@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from attrs import frozen
-
-from ....domain import CorruptRecord
 from ....domain.items import Namespace
 from ...operation import Operation
 from ..chunks import chunks
-from ..keys import decode_part, decode_text, escape_glob, is_part, ordered
-from ..requests import Arg, Call, Commands, Scan
-from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys
-from .listing import sweep
+from ..keys import decode_part, decode_text, escape_glob, is_part
+from ..requests import Arg, Commands, Scan
+from .keys import ItemKeys
+from .leases import announce
 from .plan import ItemSettings
-from .records import decoded_us
+from .read import adopt, sweep
 from .vectors import document, erase_documents
 
 
@@ -32,59 +26,17 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     ends = {name.decode(errors="replace").removeprefix(start) for name in listed}
     found = sorted(decode_part(end) for end in ends if is_part(end))
     count = 0
+    if found:
+        # Before its own indexes, so that it is missing in none. Of when all of it ends nothing is known.
+        yield from announce(settings.prefix, settings.leases, keys, [0])
     for chunk in chunks(found):
-        count += yield from _adopt(settings, keys, chunk)
+        count += yield from adopt(settings, keys, chunk)
     for chunk in chunks((yield from _all(keys.index))):
         yield from sweep(settings, keys, chunk)
+    yield Commands([["UNLINK", key] for key in keys.former])
     if settings.index is not None:
         yield from _drop_vectors(keys, settings.index.collection_name)
     return count
-
-
-@frozen
-class _Entry:
-    """An item, as indexes know it."""
-
-    key: str
-    time: int
-    end: int
-
-
-def _adopt(settings: ItemSettings, keys: ItemKeys, found: Sequence[str]) -> Operation[int]:
-    replies = yield Commands(
-        [
-            command
-            for key in found
-            for command in (["HGET", keys.record(key), "updated_at"], ["PEXPIRETIME", keys.record(key)])
-        ]
-    )
-    entries = [
-        _Entry(key, _time(keys, key, stamp), max(0, end))
-        for key, stamp, end in zip(found, replies[::2], replies[1::2], strict=True)
-        if end != -2
-    ]
-    # The outermost first, so that no item is missing in an index above.
-    for link in reversed(keys.chain):
-        above = namespace_index_keys(settings.prefix) if link.namespace == () else []
-        own = [keys.index, *(keys.record(entry.key) for entry in entries)] if link is keys else []
-        args = [
-            str(arg)
-            for entry in entries
-            for arg in (entry.key, link.member(keys.namespace, entry.key), entry.time, entry.end)
-        ]
-        yield Call(
-            script("items/adopt"),
-            [link.recency, link.expiry, *above, *own],
-            [ordered(keys.namespace), str(len(above)), "1" if own else "0", *args],
-        )
-    return len(entries)
-
-
-def _time(keys: ItemKeys, key: str, stamp: bytes | None) -> int:
-    try:
-        return decoded_us(stamp or b"?")
-    except ValueError as error:
-        raise CorruptRecord(f"updated_at is damaged: {error}", key=keys.record(key)) from error
 
 
 def _all(index: str) -> Operation[list[str]]:

@@ -13,11 +13,11 @@ from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
 from ..requests import Commands
-from .cluster import Entry, announce, extend_expiry_above, reconcile, roll_back, unlist_above
 from .keys import ItemKeys
+from .leases import Lease, announce
 from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import read_rows
-from .records import TTL, VECTORS, decode_item, last_put_us, moment_of, seconds_of
+from .records import TTL, VECTORS, decode_item, moment_of, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
 
 SLACK_MS: Final = 60_000
@@ -65,22 +65,29 @@ def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[It
 
 
 def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    if settings.is_split(actions[0].namespace):
-        return (yield from _apply_in_cluster(settings, actions))
-    reply = yield from call(settings, actions)
+    reply = yield from call(settings, actions, (yield from leased(settings, actions)))
     if reply[0] == b"conflict":
         raise conflict_of(actions, reply)
     return (yield from results_of(settings, actions, reply[1:]))
 
 
+def leased(settings: ItemSettings, actions: Sequence[Action]) -> Operation[Lease | None]:
+    """Announce puts, unless a lease may be running, or none is needed."""
+    namespace = actions[0].namespace
+    lives = [ms_of(settings.life(action.ttl)) for action in actions if isinstance(action, Put)]
+    if not lives or not settings.is_split(namespace) or settings.leases.is_running(namespace):
+        return None
+    return (yield from announce(settings.prefix, settings.leases, settings.keys(namespace), lives))
+
+
 def call(
-    settings: ItemSettings, actions: Sequence[Action], time: int | None = None, **more: Any
+    settings: ItemSettings, actions: Sequence[Action], lease: Lease | None = None, **more: Any
 ) -> Operation[Sequence[Any]]:
     """Run the script; again with more keys if there are more vectors than expected."""
     former: dict[int, int | None] = {}
     created: dict[int, str] = {}
     while True:
-        reply: Sequence[Any] = yield from plan_of(settings, actions, time, former, created).run(**more)
+        reply: Sequence[Any] = yield from plan_of(settings, actions, former, created).run(lease=lease, **more)
         if reply[0] == b"conflict":
             position = int(reply[1]) - 1
             text = reply[3].decode(errors="replace")
@@ -176,51 +183,8 @@ def _refresh(settings: ItemSettings, action: Get, row: Row) -> Operation[Row]:
             for name in (keys.vector(its.collection, its.member), keys.vectors(its.collection))
         ]
     )
-    plan = Plan(settings, 0 if settings.is_split(action.namespace) else None)
+    plan = Plan(settings)
     plan.add(Get(action.namespace, action.key, refresh=True), documents=len(documents), is_known=True)
     reply = yield from plan.run(despite=True)
     found: Row = reply[1][0]
     return found
-
-
-# -- clusters, where the namespaces above live in other slots
-
-
-def _apply_in_cluster(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    """Write the indexes above first, so that none lacks an item, then the namespace."""
-    keys = settings.keys(actions[0].namespace)
-    yield from _check_expected(keys, actions)
-    refreshed = [action.key for action in actions if isinstance(action, Get) and settings.refreshes(action.refresh)]
-    yield from extend_expiry_above(settings, keys, list(dict.fromkeys(refreshed)))
-    entries = [Entry(put.namespace, put.key, ms_of(settings.life(put.ttl))) for put in actions if isinstance(put, Put)]
-    announced = yield from announce(settings, keys, entries)
-    reply = yield from call(settings, actions, announced.time)
-    if reply[0] == b"conflict":
-        yield from roll_back(settings, keys, announced)
-        raise conflict_of(actions, reply)
-    replies = reply[1:]
-    stored = [Stored(*reply) for action, reply in zip(actions, replies, strict=True) if isinstance(action, Put)]
-    yield from reconcile(settings, keys, announced, stored)
-    gone = [
-        (action.key, last_put_us(reply[2]))
-        for action, reply in zip(actions, replies, strict=True)
-        if isinstance(action, Delete)
-    ]
-    yield from unlist_above(settings, keys, gone)
-    return (yield from results_of(settings, actions, replies))
-
-
-def _check_expected(keys: ItemKeys, actions: Sequence[Action]) -> Operation[None]:
-    """Find most conflicts before anything is announced."""
-    first: dict[str, Put | Delete] = {}
-    for action in actions:
-        if not isinstance(action, Get):
-            first.setdefault(action.key, action)
-    expecting = [action for action in first.values() if action.expected is not ANY]
-    if not expecting:
-        return
-    replies = yield Commands([["HMGET", keys.record(action.key), "version", "created_at"] for action in expecting])
-    for action, (version, created_at) in zip(expecting, replies, strict=True):
-        actual = int(version) if version and version.isdigit() and len(version) <= 16 else 0
-        if not is_expected(action, actual, created_at):
-            raise conflict(action, actual or None, moment_of(created_at))
