@@ -14,6 +14,7 @@ from statekeep.repositories.memory import logs as memory_logs
 from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import listing, threads
 from statekeep.repositories.valkey.items import listing as item_listing
+from statekeep.repositories.valkey.items import namespaces as item_namespaces
 from statekeep.repositories.valkey.items import search as item_search
 from statekeep.repositories.valkey.logs import listing as log_listing
 
@@ -30,7 +31,8 @@ SIZES = (
     (threads, "SCAN"),
     (threads, "THREADS"),
     (item_listing, "PAGE"),
-    (item_listing, "NAMES"),
+    (item_listing, "FEW"),
+    (item_namespaces, "NAMES"),
     (item_search, "PAGE"),
     (log_listing, "SIZE"),
 )

@@ -33,6 +33,7 @@ from statekeep.repositories.valkey.checkpoints import records
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys
 from statekeep.repositories.valkey.checkpoints.recent_ids import RecentIds
 from statekeep.repositories.valkey.items import keys as item_keys
+from statekeep.repositories.valkey.items.leases import Leases
 
 NOW = "2024-01-01T00:00:00Z"
 DATA = Payload(encoding="raw", data=b"")
@@ -110,7 +111,9 @@ def _remember(number: int, size: int) -> None:
     newest.put(namespace_keys("app", "thread", ""), text)
     records._parse_token(f"{encoded}:s{encoded}")
     records.value_fields(f"{encoded}:s{encoded} ".encode() * 2, "key")
-    assert item_keys.item_keys("app", (text, "b")).chain
+    leases.note((text, "b"), 1.0)
+    below.note(item_keys.item_keys("app", (text,)), [item_keys.item_keys("app", (text, "b"))])
+    assert item_keys.item_keys("app", (text, "b")).index
     assert cache_keys.keys_of("app", ((text,), text)).index
     Channel.empty(text)
     thread = ("actor", text)
@@ -120,6 +123,8 @@ def _remember(number: int, size: int) -> None:
 
 newest = RecentIds(100)
 recent = Recent()
+leases = Leases()
+below = item_keys.Below()
 
 
 def _growth(count: int, size: int) -> int:

@@ -18,7 +18,7 @@ from ...process.notices import notice, valkey_logger
 from ...validation import ms_of
 from ..backend import ValkeyBackend
 from ..client.factory import DEADLINE, Client
-from . import append, clear, keys, listing, reindex, search, search_index, write
+from . import append, keys, listing, namespaces, reindex, search, search_index, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 
@@ -122,11 +122,11 @@ class ValkeyItems(ValkeyBackend):
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:
         """List in two round trips per 500 namespaces."""
-        return listing.list_namespaces(self._settings, query)
+        return namespaces.list_namespaces(self._settings, query)
 
     def clear(self, namespace: Namespace, below: bool) -> Operation[int]:
         """Delete in steps of 500 items."""
-        delete = clear.clear_below if below else clear.clear
+        delete = namespaces.clear_below if below else namespaces.clear
         return delete(self._settings, namespace)
 
     def setup(self) -> Operation[SearchStatus]:

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- use: now_us, drop_ended
--- The namespaces at or below one that were put to last. If there are no others, also its own newest items.
--- KEYS: namespace-index by name and by time, recency expiry index [vectors] if they are in this slot
--- ARGV: from, to, name, how many namespaces, how many items
--- Returns (name, time)*, the newest first; the last (key, time)*; and 1 if the order of its own items lacks some.
+-- use: now_us, merged
+-- The namespaces at or below one that were put to last. If they are those that were expected, also their newest items.
+-- KEYS: namespace-index by name and by time, (recency expiry index [vectors])* of those expected, if all are in this slot
+-- ARGV: from, to, name, how many namespaces, how many items, how many keys are of one namespace, name of those expected*
+-- Returns (name, time)*, the newest first; 1 and what `merged` does if the items come, too, and else 0.
 local low, high, prefix, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local list, found = call('ZRANGEBYLEX', KEYS[1], low, high, 'LIMIT', 0, 1000), {}
 -- If there are many, they are likely to be among the newest of all.
@@ -16,10 +16,10 @@ if #list == 1000 and call('ZCARD', KEYS[2]) >= call('ZCARD', KEYS[1]) then
       if prefix == '' or name == prefix or string.sub(name, 1, #beginning) == beginning then
         found[#found + 1] = name
         found[#found + 1] = newest[i + 1]
-        if #found == 2 * most then return {found, {}, 0} end
+        if #found == 2 * most then return {found, 0} end
       end
     end
-    if #newest == 0 then return {found, {}, 0} end
+    if #newest == 0 then return {found, 0} end
   end
 end
 if #list == 1000 then list, found = call('ZRANGEBYLEX', KEYS[1], low, high), {} end
@@ -35,7 +35,8 @@ for i = 1, math.min(most, #spaces) do
   found[2 * i - 1] = spaces[i][1]
   found[2 * i] = spaces[i][2]
 end
-if not KEYS[3] or #spaces ~= 1 or found[1] ~= prefix then return {found, {}, 0} end
-drop_ended(KEYS[3], KEYS[4], KEYS[5], KEYS[6], math.floor(now_us() / 1000))
-local own = call('ZREVRANGE', KEYS[3], 0, ARGV[5] - 1, 'WITHSCORES')
-return {found, own, call('ZCARD', KEYS[5]) > call('ZCARD', KEYS[3]) and 1 or 0}
+local guess, is_guessed = {}, KEYS[3] and #ARGV - 6 == #spaces
+for i = 7, #ARGV do guess[ARGV[i]] = true end
+for _, space in ipairs(spaces) do is_guessed = is_guessed and guess[space[1]] end
+if not is_guessed or #spaces >= most then return {found, 0} end
+return {found, 1, unpack(merged(3, tonumber(ARGV[6]), '+inf', tonumber(ARGV[5]), math.floor(now_us() / 1000)))}

@@ -155,3 +155,43 @@ end
 local function covers(most, ends)
   return most and (most == 0 or (ends > 0 and ends <= most))
 end
+
+-- The items of namespaces whose keys follow each other from one of KEYS on, `size` for each, the last put first: at most
+-- `wanted` that were put at `latest` or before. Returns the numbers of namespaces whose order lacks some of their items,
+-- and the number of the namespace, the key and the time of each item.
+-- use: drop_ended
+local function merged(start, size, latest, wanted, now)
+  local lacking, heads = {}, {}
+  for first = start, #KEYS, size do
+    local recency, index = KEYS[first], KEYS[first + 2]
+    drop_ended(recency, KEYS[first + 1], index, size == 4 and KEYS[first + 3], now)
+    if call('ZCARD', index) > call('ZCARD', recency) then lacking[#lacking + 1] = (first - start) / size end
+    local count = size == #KEYS - start + 1 and wanted or 1
+    local head = call('ZREVRANGEBYSCORE', recency, latest, '-inf', 'WITHSCORES', 'LIMIT', 0, count)
+    if head[1] then heads[#heads + 1] = {tonumber(head[2]), first, head} end
+  end
+  local reply = {}
+  if size == #KEYS - start + 1 then
+    local list = heads[1] and heads[1][3] or {}
+    for i = 1, #list, 2 do
+      local at = (i - 1) / 2 * 3
+      reply[at + 1], reply[at + 2], reply[at + 3] = 0, list[i], list[i + 1]
+    end
+    return {lacking, reply}
+  end
+  local function is_newer(one, other) return one[1] > other[1] end
+  table.sort(heads, is_newer)
+  -- Each of those before it has an item that is no older than its newest.
+  local found = {}
+  for rank = 1, math.min(wanted, #heads) do
+    local first = heads[rank][2]
+    local list = call('ZREVRANGEBYSCORE', KEYS[first], latest, '-inf', 'WITHSCORES', 'LIMIT', 0, wanted - rank + 1)
+    for i = 1, #list, 2 do found[#found + 1] = {tonumber(list[i + 1]), (first - start) / size, list[i], list[i + 1]} end
+  end
+  table.sort(found, is_newer)
+  for i = 1, math.min(wanted, #found) do
+    local entry = found[i]
+    reply[3 * i - 2], reply[3 * i - 1], reply[3 * i] = entry[2], entry[3], entry[4]
+  end
+  return {lacking, reply}
+end

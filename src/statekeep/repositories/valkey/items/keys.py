@@ -91,6 +91,30 @@ def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
 _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 
+class Below:
+    """Namespaces that were at or below others when somebody last looked.
+
+    A wrong guess costs a round trip, no more.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Namespace, Sequence[ItemKeys]] = {}
+
+    def guess(self, keys: ItemKeys) -> Sequence[ItemKeys]:
+        """Return those at or below a namespace; at first it alone."""
+        return self._known.get(keys.namespace) or [keys]
+
+    def note(self, keys: ItemKeys, found: Sequence[ItemKeys]) -> None:
+        """Note those that are there."""
+        if len(self._known) >= REMEMBERED or any(sum(map(len, each.namespace)) > SHORT for each in (keys, *found)):
+            self._known.clear()
+        self._known[keys.namespace] = found
+
+
+REMEMBERED: Final = 512
+"""Namespaces of which is remembered what is below them: some namespaces each."""
+
+
 @lru_cache(maxsize=16)
 def clock_key(prefix: str) -> str:
     """Return the key of the last time of a put to a namespace that is gone.

@@ -1,4 +1,4 @@
-"""Listings of items by key and by time, and of namespaces by name."""
+"""Listings of items by key and by time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ....domain import CorruptRecord, Item
 from ....domain.filters import matches
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
-from ...item_backend import Get, ItemRange, NamespaceQuery
+from ...item_backend import Get, ItemRange
 from ...operation import Operation, Page
 from ..chunks import CHUNK, Row, chunks
-from ..keys import decode_text, namespace_of_ordered, ordered
+from ..keys import decode_text, namespace_of_ordered
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys
-from .leases import index_keys
+from .namespaces import at_or_below
 from .plan import ItemSettings
 from .read import complete, look, read_rows, sweep
 from .records import TTL, decode_item
@@ -27,17 +27,8 @@ from .write import apply
 PAGE: Final = 100
 """Items read at once: their values may be large."""
 
-NAMES: Final = 500
-"""Namespaces read in one step."""
-
-SPARE: Final = 10
-"""Namespaces read beyond those asked for, as some may be empty."""
-
 FEW: Final = 16
 """Namespaces whose newest items are looked at in one step, at least."""
-
-KEPT: Final = 600_000
-"""Milliseconds that the state of a namespace is kept which is empty, as in the scripts."""
 
 MANY: Final = 5000
 """Entries of indexes read at once in a cluster."""
@@ -122,6 +113,10 @@ Entry = tuple[Ref, int]
 """An item, and the time of its last put in microseconds."""
 
 
+Read = tuple[list[Entry], list[ItemKeys]]
+"""Items of namespaces, and those of these whose order lacks some."""
+
+
 @frozen
 class Reached:
     """The position of a listing by time: the last time, and the items seen of it."""
@@ -183,7 +178,7 @@ class Newest:
                 entries = certain
             else:
                 self._size *= 4
-                self._spaces, _ = yield from self._below(0)
+                self._spaces, _ = yield from self._below([], 0)
         is_last = len(entries) < wanted
         fresh = [entry for entry in entries if entry[0] not in seen]
         if not fresh:
@@ -196,55 +191,62 @@ class Newest:
         return Recent(fresh, None if is_last else self._reached)
 
     def _begin(self, size: int) -> Operation[Sequence[Entry] | None]:
-        """Learn the namespaces.
-
-        If there is one, its items are the first page already.
-        """
-        own = self.keys
-        if not self.settings.is_split(own.namespace):
-            self._spaces, reply = yield from self._below(size)
-            if [space.namespace for space in self._spaces.keys] != [own.namespace]:
-                return None if self._spaces.keys else []
-            listed, lacks = reply
+        """Learn the namespaces; if they are those that were expected, the first page comes with them."""
+        guess = self.settings.below.guess(self.keys)
+        if self.settings.cluster:
+            self._spaces, read = yield from self._expected_in_cluster(guess, size)
         else:
-            low, high = _at_or_below(own.namespace)
-            by_name = namespace_index_keys(self.settings.prefix)[0]
-            names, *reply = yield Commands(
-                [
-                    ["ZRANGEBYLEX", by_name, low, high, "LIMIT", "0", str(self._size + 1)],
-                    ["ZREVRANGE", own.recency, "0", str(size - 1), "WITHSCORES"],
-                    ["ZCARD", own.index],
-                    ["ZCARD", own.recency],
-                ]
-            )
-            if len(names) > self._size:
-                self._spaces, _ = yield from self._below(0)
-                return None
-            self._spaces = Spaces([self._keys_of(name) for name in names], None)
-            if [space.namespace for space in self._spaces.keys] != [own.namespace]:
-                return None if names else []
-            listed, lacks = reply[0], reply[1] > reply[2]
-        if lacks:
-            yield from complete(self.settings, own)
+            self._spaces, read = yield from self._below(guess, size)
+        spaces = self._spaces
+        if spaces.bound is None and spaces.keys:
+            self.settings.below.note(self.keys, spaces.keys if len(spaces.keys) <= FEW else [])
+        if not spaces.keys:
+            return []
+        if read is None:
             return None
-        return [(_ref(own, key), _us(time, own.recency)) for key, time in _pairs(listed)]
+        entries, lacking = read
+        for keys in lacking:
+            yield from complete(self.settings, keys)
+        return None if lacking else _latest(entries, size)
 
-    def _below(self, size: int) -> Operation[tuple[Spaces, tuple[Sequence[Any], bool]]]:
+    def _below(self, guess: Sequence[ItemKeys], size: int) -> Operation[tuple[Spaces, Read | None]]:
         """Read which namespaces were put to last.
 
-        If there are no others, ``size`` own items come with it, and whether some are missing among them.
+        If they are ``guess``, ``size`` of their items come with it.
         """
-        namespace = self.keys.namespace
         names, times, _ = namespace_index_keys(self.settings.prefix)
-        own = [] if self.settings.is_split(namespace) else self.settings.indexes(self.keys)
-        found, listed, lacks = yield Call(
+        keys = [key for each in guess for key in self.settings.indexes(each)]
+        found, is_read, *more = yield Call(
             script("items/below"),
-            [names, times, *own],
-            [*_at_or_below(namespace), self.keys.ordered, str(self._size + 1), str(size)],
+            [names, times, *keys],
+            [
+                *at_or_below(self.keys.namespace),
+                *(self.keys.ordered, str(self._size + 1), str(size), str(len(self.settings.indexes(self.keys)))),
+                *(each.ordered for each in guess),
+            ],
         )
         pairs = _pairs(found)
         bound = float(pairs[self._size][1]) if len(pairs) > self._size else None
-        return Spaces([self._keys_of(name) for name, _ in pairs[: self._size]], bound), (listed, bool(lacks))
+        spaces = Spaces([self._keys_of(name) for name, _ in pairs[: self._size]], bound)
+        return spaces, _read(guess, *more) if is_read else None
+
+    def _expected_in_cluster(self, guess: Sequence[ItemKeys], size: int) -> Operation[tuple[Spaces, Read | None]]:
+        """Do as :meth:`_below`, for a few namespaces."""
+        low, high = at_or_below(self.keys.namespace)
+        by_name = namespace_index_keys(self.settings.prefix)[0]
+        limit = ["LIMIT", "0", str(self._size + 1)]
+        names, *replies = yield Commands(
+            [
+                ["ZRANGEBYLEX", by_name, low, high, *limit],
+                *(command for keys in guess for command in _reads(keys, "+inf", size)),
+            ]
+        )
+        if len(names) > self._size:
+            return (yield from self._below([], 0))
+        spaces = Spaces([self._keys_of(name) for name in names], None)
+        if {keys.namespace for keys in spaces.keys} != {keys.namespace for keys in guess}:
+            return spaces, None
+        return spaces, _read_in_cluster(guess, replies)
 
     def _keys_of(self, name: bytes) -> ItemKeys:
         names = namespace_index_keys(self.settings.prefix)[0]
@@ -262,48 +264,54 @@ class Newest:
                     yield from complete(self.settings, keys)
                 found, _ = yield from read(chunk, latest, wanted)
             entries += found
-        entries.sort(key=lambda entry: -entry[1])
-        return entries[:wanted]
+        return _latest(entries, wanted)
 
-    def _on_one_server(
-        self, spaces: Sequence[ItemKeys], latest: str, wanted: int
-    ) -> Operation[tuple[list[Entry], list[ItemKeys]]]:
+    def _on_one_server(self, spaces: Sequence[ItemKeys], latest: str, wanted: int) -> Operation[Read]:
         names = [key for keys in spaces for key in self.settings.indexes(keys)]
         size = len(names) // len(spaces)
-        lacking, flat = yield Call(script("items/recent"), names, [str(size), latest, str(wanted)])
-        found = [
-            (_ref(spaces[at], key), _us(time, spaces[at].recency))
-            for at, key, time in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-        ]
-        return found, [spaces[at] for at in lacking]
+        reply = yield Call(script("items/recent"), names, [str(size), latest, str(wanted)])
+        return _read(spaces, *reply)
 
-    def _in_cluster(
-        self, spaces: Sequence[ItemKeys], latest: str, wanted: int
-    ) -> Operation[tuple[list[Entry], list[ItemKeys]]]:
+    def _in_cluster(self, spaces: Sequence[ItemKeys], latest: str, wanted: int) -> Operation[Read]:
         """Read in one round trip; in two if there is much to choose from."""
         is_much = len(spaces) * wanted > MANY
         replies = yield Commands(
-            [
-                command
-                for keys in spaces
-                for command in (
-                    _newest_of(keys, latest, 1 if is_much else wanted),
-                    ["ZCARD", keys.index],
-                    ["ZCARD", keys.recency],
-                )
-            ]
+            [command for keys in spaces for command in _reads(keys, latest, 1 if is_much else wanted)]
         )
-        listed = list(zip(spaces, replies[::3], strict=True))
-        sizes = zip(spaces, replies[1::3], replies[2::3], strict=True)
-        lacking = [keys for keys, items, ordered in sizes if items > ordered]
+        found, lacking = _read_in_cluster(spaces, replies)
         if is_much:
             # Each of those before it has an item that is no older than its newest.
-            heads = [(keys, _us(pairs[0][1], keys.recency)) for keys, reply in listed if (pairs := _pairs(reply))]
-            heads = sorted(heads, key=lambda head: -head[1])[:wanted]
-            replies = yield Commands([_newest_of(keys, latest, wanted - rank) for rank, (keys, _) in enumerate(heads)])
-            listed = [(keys, reply) for (keys, _), reply in zip(heads, replies, strict=True)]
-        found = [(_ref(keys, key), _us(time, keys.recency)) for keys, reply in listed for key, time in _pairs(reply)]
+            heads = [self.settings.keys(namespace) for (namespace, _), _ in _latest(found, wanted)]
+            replies = yield Commands([_newest_of(keys, latest, wanted - rank) for rank, keys in enumerate(heads)])
+            found = [entry for keys, reply in zip(heads, replies, strict=True) for entry in _entries(keys, reply)]
         return found, lacking
+
+
+def _latest(entries: Sequence[Entry], count: int) -> list[Entry]:
+    return sorted(entries, key=lambda entry: -entry[1])[:count]
+
+
+def _read(spaces: Sequence[ItemKeys], lacking: Sequence[int], flat: Sequence[Any]) -> Read:
+    found = [
+        (_ref(spaces[at], key), _us(time, spaces[at].recency))
+        for at, key, time in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    ]
+    return found, [spaces[at] for at in lacking]
+
+
+def _reads(keys: ItemKeys, latest: str, count: int) -> list[list[str]]:
+    """Return the commands that read a namespace in a cluster."""
+    return [_newest_of(keys, latest, count), ["ZCARD", keys.index], ["ZCARD", keys.recency]]
+
+
+def _read_in_cluster(spaces: Sequence[ItemKeys], replies: Sequence[Any]) -> Read:
+    found = [entry for keys, reply in zip(spaces, replies[::3], strict=True) for entry in _entries(keys, reply)]
+    sizes = zip(spaces, replies[1::3], replies[2::3], strict=True)
+    return found, [keys for keys, items, ordered in sizes if items > ordered]
+
+
+def _entries(keys: ItemKeys, reply: Sequence[Any]) -> list[Entry]:
+    return [(_ref(keys, key), _us(time, keys.recency)) for key, time in _pairs(reply)]
 
 
 def _newest_of(keys: ItemKeys, latest: str, count: int) -> list[str]:
@@ -379,118 +387,3 @@ def _sweep_all(settings: ItemSettings, gone: Sequence[Ref]) -> Operation[None]:
         by_namespace.setdefault(namespace, []).append(key)
     for namespace, keys in by_namespace.items():
         yield from sweep(settings, settings.keys(namespace), keys)
-
-
-# -- by name
-
-
-@frozen
-class Names:
-    """Some namespaces in order, and the time of the server in milliseconds."""
-
-    now: int
-    namespaces: Sequence[Namespace]
-    is_last: bool
-
-
-def names(
-    settings: ItemSettings, prefix: Namespace, after: Namespace | None, *, beyond: bool = False, size: int | None = None
-) -> Operation[Names]:
-    """Read the next namespaces at or below ``prefix``; some may be empty.
-
-    They begin behind ``after``, and if ``beyond``, behind all that are below that, too. There are at most ``size``.
-    """
-    most = NAMES if size is None else min(size, NAMES)
-    key = namespace_index_keys(settings.prefix)[0]
-    low, high = _at_or_below(prefix)
-    if after is not None:
-        low = f"({ordered(after)}" + "\1" * beyond
-    now, *listed = yield Call(script("items/names"), [key], [low, high, str(most)])
-    return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < most)
-
-
-def _at_or_below(prefix: Namespace) -> tuple[str, str]:
-    """Return the least and the greatest name of namespaces, for ZRANGEBYLEX."""
-    return (f"[{ordered(prefix)}", f"({ordered(prefix)}\1") if prefix else ("-", "+")
-
-
-def list_namespaces(settings: ItemSettings, query: NamespaceQuery) -> Operation[list[Namespace]]:
-    """Return the namespaces that hold items, in order."""
-    if query.limit == 0:
-        return []
-    most = None if query.limit is None else query.offset + query.limit
-    listed: dict[Namespace, None] = {}
-    after: Namespace | None = None
-    is_listed = False
-    # Each that is read is also looked at. If it is one of the results, a few more than asked for are enough.
-    are_results = query.max_depth is None and all(match.where == "prefix" for match in query.matches)
-    size = most + SPARE if most is not None and are_results else None
-    while True:
-        page = yield from names(settings, _beginning(query), after, beyond=is_listed, size=size)
-        size = None
-        wanted = [namespace for namespace in page.namespaces if all(match.holds(namespace) for match in query.matches)]
-        alive = yield from _alive(settings, wanted, page.now)
-        listed.update(dict.fromkeys(namespace[: query.max_depth] for namespace in alive))
-        if page.is_last or (most is not None and len(listed) >= most):
-            return list(listed)[query.offset : most]
-        after = page.namespaces[-1]
-        # All that is cut to the same labels is one result, which is known already.
-        depth = len(after) if query.max_depth is None else query.max_depth
-        is_listed = depth < len(after) and after[:depth] in listed
-        after = after[:depth] if is_listed else after
-
-
-def _beginning(query: NamespaceQuery) -> Namespace:
-    """Return the labels with which every namespace of the query begins."""
-    longest: Namespace = ()
-    for match in query.matches:
-        if match.where == "prefix":
-            depth = match.path.index("*") if "*" in match.path else len(match.path)
-            longest = max(longest, match.path[:depth], key=len)
-    return longest
-
-
-def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) -> Operation[list[Namespace]]:
-    """Return the namespaces that hold items; the index forgets the others."""
-    if not namespaces:
-        return []
-    spaces = [settings.keys(namespace) for namespace in namespaces]
-    if settings.cluster:
-        counts = yield Commands(
-            [
-                command
-                for keys in spaces
-                for command in (
-                    ["ZCARD", keys.index],
-                    ["ZCARD", keys.recency],
-                    ["ZCOUNT", keys.expiry, "-inf", f"({now}"],
-                )
-            ]
-        )
-    else:
-        counts = yield Call(
-            script("items/sizes"),
-            [key for keys in spaces for key in (keys.index, keys.recency, keys.expiry)],
-            [str(now)],
-        )
-    alive: list[Namespace] = []
-    empty: list[Namespace] = []
-    for keys, items, in_order, ended in zip(spaces, counts[::3], counts[1::3], counts[2::3], strict=True):
-        left = items
-        if items > in_order:
-            yield from complete(settings, keys)
-        if items and (items > in_order or items <= ended):
-            left = yield from _count(settings, keys)
-        (alive if left else empty).append(keys.namespace)
-    if empty:
-        yield Call(script("items/forget"), index_keys(settings.prefix), [ordered(name) for name in empty])
-        # What is left of them has no end if something in them once had none.
-        yield Commands([["PEXPIRE", settings.keys(name).state, str(KEPT), "NX"] for name in empty])
-    return alive
-
-
-def _count(settings: ItemSettings, keys: ItemKeys) -> Operation[int]:
-    while True:
-        dropped, left = yield Call(script("items/count"), settings.indexes(keys), [])
-        if not dropped or not left:
-            return int(left)

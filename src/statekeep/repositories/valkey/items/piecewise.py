@@ -10,32 +10,24 @@ from pydantic_core import from_json
 
 from ...operation import Operation
 from ..chunks import chunks
-from ..piecewise import Args, Keys, Piecewise, as_text, hmget_all, server_ms
-from ..requests import Arg, Call, Commands, Reply
+from ..piecewise import Args, Keys, Piecewise, hmget_all, server_ms
+from ..requests import Call, Commands, Reply
 from ..scripts import script
-from .listing import KEPT
+from .namespaces import KEPT
 from .records import READ_FIELDS
 from .vectors import MOST_DIGITS
 
 
-def _read_one(key: str, *command: Arg) -> Operation[Reply]:
-    # A script with one key goes where its key is. The command alone would be answered by each driver in another form.
-    return (yield Call(script("read"), [key], command, is_whole=True))
-
-
 def _below(keys: Keys, args: Args) -> Operation[Reply]:
-    names, times, *own = keys
-    low, high, name, most, size = args
+    names, times, *_ = keys
+    low, high, _, most, *_ = args
     (listed,) = yield Commands([["ZRANGEBYLEX", names, low, high]])
     found: list[tuple[float, bytes, bytes]] = []
     for chunk in chunks(listed):
-        scores = yield from _read_one(times, "ZMSCORE", *chunk)
+        scores = yield Call(script("read"), [times], ["ZMSCORE", *chunk], is_whole=True)
         found += [(float(score or "inf"), member, score or b"inf") for member, score in zip(chunk, scores, strict=True)]
     found.sort(key=lambda entry: -entry[0])
-    flat = [word for _, member, score in found[: int(most)] for word in (member, score)]
-    if not own or [member for _, member, _ in found] != [as_text(name).encode()]:
-        return [flat, [], 0]
-    return [flat, (yield from _read_one(own[0], "ZREVRANGE", "0", str(int(size) - 1), "WITHSCORES")), 0]
+    return [[word for _, member, score in found[: int(most)] for word in (member, score)], 0]
 
 
 def _count(keys: Keys, args: Args) -> Operation[Reply]:

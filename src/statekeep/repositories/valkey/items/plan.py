@@ -20,7 +20,7 @@ from ..codecs import encode_time
 from ..keys import encode_part
 from ..requests import Arg, Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, item_keys
+from .keys import Below, ItemKeys, item_keys
 from .leases import Lease, Leases, announce, index_keys
 from .search_query import attribute_tags, namespace_tags
 from .vectors import is_zero
@@ -44,6 +44,7 @@ class ItemSettings:
     kept: int
     """Milliseconds in which a call is done that must not be done twice. The answer is kept for as many more."""
     leases: Leases = field(factory=Leases, eq=False, repr=False)
+    below: Below = field(factory=Below, eq=False, repr=False)
 
     @property
     def collection(self) -> str | None:

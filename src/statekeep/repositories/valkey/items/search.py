@@ -22,7 +22,8 @@ from ..keys import decode_text, encode_part
 from ..requests import Commands, Reply
 from . import search_index, search_query
 from .keys import ItemKeys
-from .listing import PAGE, Ref, names, newest, refreshed
+from .listing import PAGE, Ref, newest, refreshed
+from .namespaces import names
 from .plan import ItemSettings
 from .read import hmget
 from .records import STAMP, decode_item, last_put_us, search_item
