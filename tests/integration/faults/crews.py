@@ -54,7 +54,7 @@ def audit_all(client: Any, tally: Tally, prefix: str = "k", *, cluster: bool = F
         cluster: whether it is a cluster.
     """
     found = audit(client, f"{prefix}-checkpoints").problems
-    found += audit_items(client, f"{prefix}-items", cluster=cluster, cut=True).problems
+    found += audit_items(client, f"{prefix}-items", cut=True).problems
     found += problems(client, f"{prefix}-cache")
     tally.violations += [f"audit: {line}" for line in found]
 

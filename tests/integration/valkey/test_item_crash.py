@@ -287,6 +287,9 @@ def test_a_put_for_which_readers_did_not_wait(client: Any, prefix: str, ttl: flo
 def evolve_lease(request: Request, us: int) -> Request:
     """As it would be if it had been made that long ago."""
     assert isinstance(request, Call)
+    if isinstance(request.args[0], str):
+        *args, until, most, floor = request.args
+        return evolve(request, args=[*args, str(int(until) - us), str(int(most) and int(most) - us // 1000), floor])
     plan = json.loads(request.args[0])
     until, most, floor = plan["lease"]
     plan["lease"] = [until - us, most and most - us // 1000, floor]

@@ -15,7 +15,8 @@ import pytest
 
 from statekeep import Conflict, ItemRepository
 from statekeep.repositories.valkey import ValkeyItems
-from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys, ordered
+from statekeep.repositories.valkey.items.keys import item_keys, namespace_index_keys
+from statekeep.repositories.valkey.keys import ordered
 from statekeep.testing.servers import ValkeyServer
 
 from .item_audit import audit_items

@@ -24,7 +24,10 @@ FILES: Final = {
         "lineage mark_empty members page put put_writes rebuild_head records refresh steps touch_thread "
         "unindex_threads writes"
     ),
-    "items": ("adopt announce apply begin below common count erase_vectors forget names recent renew rows sizes sweep"),
+    "items": (
+        "adopt announce apply begin below common count delete erase_vectors forget names plan put recent renew rows "
+        "sizes sweep"
+    ),
     "logs": "append common forget pop read trim",
 }
 """Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""
@@ -44,12 +47,14 @@ _TEXTS: Final = {
 
 
 @cache
-def script(path: str, *, when_full: bool = False, behind: str | None = None) -> Script:
+def script(path: str, *, when_full: bool = False, first: str = "", behind: str | None = None) -> Script:
     """Load ``FOLDER/NAME.lua`` with the functions that it uses of both ``common.lua``.
 
     Args:
         path: ``FOLDER/NAME``.
         when_full: run it on a server whose memory is full, too. The flags in most files say so already.
+        first: another file in that folder, whose text comes before the functions that the script uses: to make them
+            takes time, and it may have the answer already.
         behind: the name of a script of the same folder that runs in front of it, as a part of it.
 
     Raises:
@@ -63,7 +68,8 @@ def script(path: str, *, when_full: bool = False, behind: str | None = None) -> 
         name = f"{name}_behind_{behind}"
         body = _TEXTS[f"{folder}/{behind}"].partition("\n")[2] + body
     shared = _TEXTS["common"] + (_TEXTS[f"{folder}/common"] if folder else "")
-    return Script(name, f"{flags}\n{with_used(shared, body)}")
+    before = f"local call = redis.call\n{_COMMENT.sub('', _TEXTS[f'{folder}/{first}'])}" if first else ""
+    return Script(name, f"{flags}\n{before}{with_used(shared, body)}")
 
 
 FUNCTION = re.compile(r"^(?:-- use: [^\n]*\n)*local function (?P<name>\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)

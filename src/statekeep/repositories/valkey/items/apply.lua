@@ -2,7 +2,7 @@
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
 -- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers
 -- Read, put, delete and refresh items, one after the other, all or none.
--- ARGV[1] is a plan, in JSON; numbers in it are positions in KEYS or ARGV.
+-- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
 --   names: the first of the three indexes of namespaces and the clock, if they are in this slot
 --   lease: else, what was announced: {until when, in microseconds, by when all ends, in milliseconds, 0 for never, a time
 --     before which nothing is put}; absent if nothing was
@@ -28,7 +28,6 @@
 -- there are not enough documents for its number and what its record says, or 'announce', until when items would be put,
 -- and how long they live, if the index of namespaces has to be told first. A pop returns 'done', the number of
 -- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
-local plan = cjson.decode(ARGV[1])
 local answered = plan.call and call('GET', KEYS[plan.call])
 if answered then return cmsgpack.unpack(answered) end
 local function answer(reply)

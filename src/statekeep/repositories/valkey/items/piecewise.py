@@ -36,6 +36,8 @@ def _count(keys: Keys, args: Args) -> Operation[Reply]:
 
 
 def _apply(keys: Keys, args: Args) -> Operation[Reply] | None:
+    if isinstance(args[0], str):
+        return None  # a single put or deletion, which has no plan
     plan = from_json(args[0])
     is_reading = all(action["kind"] in ("get", "refresh") for action in plan["actions"])
     return _read(keys, args, plan) if is_reading else None

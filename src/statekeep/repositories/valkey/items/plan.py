@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -64,6 +64,10 @@ class ItemSettings:
         if self.index is None:
             return ()
         return [keys.vector(self.index.collection_name, f"{encode_part(key)}:{ordinal}") for ordinal in range(count)]
+
+    def call_key(self, keys: ItemKeys) -> str:
+        """Return a new key for the answer to a call that must not be done twice."""
+        return f"{self.prefix}:item-call:{{{keys.encoded}}}:{secrets.token_hex(12)}"
 
     def is_split(self, namespace: Namespace) -> bool:
         """Return whether the index of namespaces is in another slot."""
@@ -208,27 +212,13 @@ class Plan:
             lease: what the index of namespaces was told, if it was.
             more: of the plan.
         """
-        began, kept = time.monotonic(), self.settings.kept
-        until = int(time.time() * 1000) + kept
         while True:
-            call, kept_under = self._call(until, lease, more)
-            reply: Sequence[Any] = yield call
-            if reply[0] == b"announce":
-                settings = self.settings
-                (namespace,) = self._spaces
-                lease = yield from announce(
-                    settings.prefix, settings.leases, settings.keys(namespace), [int(reply[2])], int(reply[1])
-                )
-                continue
-            if reply[0] != b"late":
-                if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
-                    yield from _forget(kept_under)
+            reply = yield from until_done(self.settings, lambda until: self._call(until, lease, more))  # noqa: B023
+            if reply[0] != b"announce":
                 return reply
-            now = int(reply[1])
-            # Had it been done, the answer would still be there.
-            if time.monotonic() - began > kept / 1000 and now >= until + kept:
-                raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
-            until = now + kept
+            (namespace,) = self._spaces
+            keys, least, lives = self.settings.keys(namespace), int(reply[1]), [int(reply[2])]
+            lease = yield from announce(self.settings.prefix, self.settings.leases, keys, lives, least)
 
     def _call(self, until: int, lease: Lease | None, more: Mapping[str, Any]) -> tuple[Call, str]:
         """Return the call, and the key under which its answer is kept, if it is."""
@@ -248,7 +238,7 @@ class Plan:
             or ("put" in kinds and len(kinds) > 1)
             or any("expected" in action for action in self.actions)
         ):
-            kept_under = f"{self.settings.prefix}:item-call:{{{first.encoded}}}:{secrets.token_hex(12)}"
+            kept_under = self.settings.call_key(first)
             plan["call"] = position(kept_under)
             plan |= {"until": until, "kept": self.settings.kept}
         if self.settings.collection is not None:
@@ -257,8 +247,33 @@ class Plan:
             plan["names"] = position(*index_keys(self.settings.prefix))
         elif lease is not None:
             plan["lease"] = [lease.until, lease.most, lease.floor]
-        call = Call(script("items/apply", when_full="put" not in kinds), keys, [to_json(plan), *self.args])
+        call = Call(
+            script("items/apply", first="plan", when_full="put" not in kinds), keys, [to_json(plan), *self.args]
+        )
         return call, kept_under
+
+
+def until_done(settings: ItemSettings, make: Callable[[int], tuple[Call, str]]) -> Operation[Sequence[Any]]:
+    """Run a call; again if the server's clock is another than ours.
+
+    Args:
+        settings: of the repository.
+        make: makes the call, which is done until then, in milliseconds, and the key of its answer if that may be long.
+    """
+    began, kept = time.monotonic(), settings.kept
+    until = int(time.time() * 1000) + kept
+    while True:
+        call, kept_under = make(until)
+        reply: Sequence[Any] = yield call
+        if reply[0] != b"late":
+            if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
+                yield from _forget(kept_under)
+            return reply
+        now = int(reply[1])
+        # Had it been done, the answer would still be there.
+        if time.monotonic() - began > kept / 1000 and now >= until + kept:
+            raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
+        until = now + kept
 
 
 def _size(reply: Any) -> int:

@@ -7,15 +7,17 @@ from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import ANY, Namespace
+from ....domain.json_values import dumps
 from ...item_backend import Action, Delete, Get, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
-from ..requests import Commands
+from ..requests import Arg, Call, Commands
+from ..scripts import script
 from .keys import ItemKeys
-from .leases import Lease, announce
-from .plan import ItemSettings, Plan, Stored, plan_of
+from .leases import Lease, announce, index_keys
+from .plan import ItemSettings, Plan, Stored, plan_of, until_done
 from .read import read_rows
 from .records import TTL, VECTORS, decode_item, moment_of, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
@@ -65,10 +67,50 @@ def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[It
 
 
 def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
+    if len(actions) == 1 and settings.index is None:
+        (action,) = actions
+        if not isinstance(action, Get) and action.expected is ANY:
+            alone = put_alone(settings, action) if isinstance(action, Put) else delete_alone(settings, action)
+            reply = yield from alone
+            return (yield from results_of(settings, actions, reply[1:]))
     reply = yield from call(settings, actions, (yield from leased(settings, actions)))
     if reply[0] == b"conflict":
         raise conflict_of(actions, reply)
     return (yield from results_of(settings, actions, reply[1:]))
+
+
+def put_alone(settings: ItemSettings, put: Put) -> Operation[Sequence[Any]]:
+    """Put one item without vectors, whatever is there: without a plan."""
+    keys = settings.keys(put.namespace)
+    life = settings.life(put.ttl)
+    lease = yield from leased(settings, [put])
+    names = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence, keys.record(put.key)]
+    if not settings.is_split(put.namespace):
+        names += index_keys(settings.prefix)
+    args: list[Arg] = [keys.ordered, keys.encoded, keys.pk(put.key), put.key, dumps(put.value)]
+    args += ["", ""] if life is None else [str(ms_of(life)), repr(life)]
+    while True:
+        told = [] if lease is None else [str(lease.until), str(lease.most), str(lease.floor)]
+        reply: Sequence[Any] = yield Call(script("items/apply", first="put"), names, [*args, *told])
+        if reply[0] != b"announce":
+            return reply
+        least, lives = int(reply[1]), [int(reply[2])]
+        lease = yield from announce(settings.prefix, settings.leases, keys, lives, least)
+
+
+def delete_alone(settings: ItemSettings, deletion: Delete) -> Operation[Sequence[Any]]:
+    """Delete one item, whatever is there: without a plan."""
+    keys = settings.keys(deletion.namespace)
+    names = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence, keys.record(deletion.key)]
+    names.append(settings.call_key(keys))
+    if not settings.is_split(deletion.namespace):
+        names += index_keys(settings.prefix)
+
+    def call(until: int) -> tuple[Call, str]:
+        args: list[Arg] = [keys.ordered, deletion.key, str(until), str(settings.kept)]
+        return Call(script("items/apply", first="delete", when_full=True), names, args), ""
+
+    return (yield from until_done(settings, call))
 
 
 def leased(settings: ItemSettings, actions: Sequence[Action]) -> Operation[Lease | None]:

@@ -1,0 +1,1 @@
+local plan = cjson.decode(ARGV[1])
