@@ -44,14 +44,13 @@ def keeps_of(client: Client, face: Face, prefix: str = "k") -> Keeps:
     )
 
 
-def audit_all(client: Any, tally: Tally, prefix: str = "k", *, cluster: bool = False) -> None:
+def audit_all(client: Any, tally: Tally, prefix: str = "k") -> None:
     """Check that the stored keys fit together.
 
     Args:
         client: of valkey-py, of a server or cluster that nobody writes to.
         tally: gets what does not.
         prefix: as for :func:`keeps_of`.
-        cluster: whether it is a cluster.
     """
     found = audit(client, f"{prefix}-checkpoints").problems
     found += audit_items(client, f"{prefix}-items", cut=True).problems

@@ -77,7 +77,7 @@ def test_failovers_by_agreement_lose_nothing(
 
     _under(inject, crew, replicated, driver, face, prefix, source)
     with replicated.client() as client:
-        audit_all(client, tally, prefix, cluster=True)
+        audit_all(client, tally, prefix)
     assert not tally.operations["unacknowledged"]
 
 
@@ -113,7 +113,7 @@ def test_dead_primaries_leave_nothing_half(
         asyncio.run(writer.reindex(keeps_of(mending, "blocking", prefix)))
     mending.close()
     with replicated.client() as client:
-        audit_all(client, tally, prefix, cluster=True)
+        audit_all(client, tally, prefix)
     assert not tally.operations["unacknowledged"]
 
 

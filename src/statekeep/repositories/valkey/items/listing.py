@@ -191,7 +191,10 @@ class Newest:
         return Recent(fresh, None if is_last else self._reached)
 
     def _begin(self, size: int) -> Operation[Sequence[Entry] | None]:
-        """Learn the namespaces; if they are those that were expected, the first page comes with them."""
+        """Learn the namespaces.
+
+        If they are those that were expected, the first page comes with them.
+        """
         guess = self.settings.below.guess(self.keys)
         if self.settings.cluster:
             self._spaces, read = yield from self._expected_in_cluster(guess, size)
