@@ -15,7 +15,7 @@ do
     local is_usual = last < us and us <= lease and not before[4] and not before[5]
     if is_usual and (before[1] or created or before[3]) then
       version = (tonumber(before[1] or nil) or 0) + 1
-      is_usual = version > 1 and version < 1e15 and version % 1 == 0 and #created < 19
+      is_usual = version > 1 and version < 1e15 and version % 1 == 0 and created and #created < 19
         and string.find(created, '^%d+%.%d+$') and (tonumber(before[3] or nil) or 1e300) * 1000000 < us
     end
     if is_usual and KEYS[8] then is_usual = call('ZSCORE', KEYS[8], ARGV[1]) end
