@@ -54,6 +54,8 @@ class VectorIndex(Model):
         hnsw_ef_runtime: how many candidates are looked at in a search, 10 to 500.
         collection_name: repositories with different names keep different vectors, of different models perhaps.
         timezone: an IANA name; LangGraph's stores return times in it.
+        vector_cache: bytes of vectors that this process keeps for Valkey without the search module, so that a search
+            reads what was put since the last one; 0 keeps none, and each search reads all vectors.
 
     Raises:
         InvalidInput: an option is out of its range.
@@ -73,6 +75,7 @@ class VectorIndex(Model):
     hnsw_ef_runtime: Annotated[Count, Field(ge=10, le=500)] = 10
     collection_name: Name = "default"
     timezone: Name = "UTC"
+    vector_cache: Annotated[Count, Field(ge=0)] = 256 * 1024 * 1024
 
     @field_validator("distance_metric", "index_type", mode="before")
     @classmethod

@@ -77,9 +77,14 @@ def scores(metric: str, query: bytes, vectors: Sequence[bytes]) -> Scores:
     """
     if not vectors:
         return np.zeros(0, np.float32)
+    rows = np.frombuffer(b"".join(vectors), FLOAT).reshape(len(vectors), -1)
+    return exact_scores(metric, np.frombuffer(query, FLOAT), rows)
+
+
+def exact_scores(metric: str, query: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> Scores:
+    """Compare the rows of a matrix with a query as :func:`scores` does."""
     # In 64 bits, and rounded at the end: equal vectors get equal scores, wherever in the matrix they stand.
-    matrix = np.frombuffer(b"".join(vectors), FLOAT).reshape(len(vectors), -1).astype(np.float64)
-    wanted = np.frombuffer(query, FLOAT).astype(np.float64)
+    matrix, wanted = rows.astype(np.float64), query.astype(np.float64)
     if metric == "l2":
         found = -np.square(matrix - wanted).sum(axis=1)
     else:

@@ -1,13 +1,13 @@
 #!lua
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
--- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers
+-- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers, note_change
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
 --   names: the first of the three indexes of namespaces and the clock, if they are in this slot
 --   lease: else, what was announced: {until when, in microseconds, by when all ends, in milliseconds, 0 for never, a time
 --     before which nothing is put}; absent if nothing was
---   spaces: {name, first of the keys, which are recency, expiry, index, state, sequence, and vectors if there is a
---     collection}
+--   spaces: {name, first of the keys, which are recency, expiry, index, state, sequence, and vectors and their
+--     changes if there is a collection}
 --   actions: {kind = get | put | delete | refresh, space, record, key, documents = how many keys of vectors that there are
 --     or may be follow that of the record, or absent, expected = version, 0 for none, absent for any, created = what the
 --     expected item has as created_at, or absent,
@@ -51,9 +51,14 @@ for _, space in ipairs(plan.spaces) do
   local first = space.first
   space.recency, space.expiry, space.index = KEYS[first], KEYS[first + 1], KEYS[first + 2]
   space.state, space.sequence = KEYS[first + 3], KEYS[first + 4]
-  space.vectors = plan.collection and KEYS[first + 5]
+  if plan.collection then space.vectors, space.changes = KEYS[first + 5], KEYS[first + 6] end
+  -- They go with the last item.
+  space.notes = {space.sequence, space.changes}
   for _, key in ipairs({space.recency, space.expiry, space.index}) do call('ZCARD', key) end
-  if space.vectors then call('ZCARD', space.vectors) end
+  if space.vectors then
+    call('ZCARD', space.vectors)
+    call('LLEN', space.changes)
+  end
   local state = call('HMGET', space.state, 'last', 'ends', 'most', 'lease')
   space.last, space.lease = sane(tonumber(state[1] or nil)), sane(tonumber(state[4] or nil))
   space.most = sane(tonumber(state[3] or nil))
@@ -197,7 +202,7 @@ end
 for _, space in ipairs(plan.spaces) do
   if #space.ended > 0 then
     drop(space.recency, space.expiry, space.index, space.vectors, space.ended)
-    if call('EXISTS', space.index) == 0 then call('DEL', space.sequence) end
+    if call('EXISTS', space.index) == 0 then call('DEL', unpack(space.notes)) end
   end
   if space.told then
     call('HSET', space.state, 'lease', number(space.told[1]), 'most', number(space.told[2]))
@@ -227,6 +232,7 @@ local function change_vectors(space, action, count, before, at, stamp, life)
       call('ZADD', vectors, 0, name .. ':' .. (i - 1))
     end
     hold(vectors, vectors_before, life)
+    note_change(space.changes, us, name, life)
   end
   for ordinal = count + 1, math.min(action.documents or 0, was) do
     call('DEL', KEYS[action.record + ordinal])
@@ -301,7 +307,10 @@ local function refresh(space, action, row)
   call('ZADD', space.expiry, 'XX', 'GT', number(item_ends), action.key)
   for _, key in ipairs({space.index, space.recency, space.expiry, space.sequence}) do lengthen(key, life) end
   lengthen(space.state, life + KEPT)
-  if space.vectors then lengthen(space.vectors, life) end
+  if space.vectors then
+    lengthen(space.vectors, life)
+    lengthen(space.changes, life)
+  end
   return 0
 end
 
@@ -310,7 +319,7 @@ local function finish()
   for _, space in ipairs(plan.spaces) do
     if space.puts > 0 then call('HSET', space.state, 'last', number(space.last)) end
     if space.is_reduced and call('EXISTS', space.index) == 0 then
-      call('DEL', space.sequence)
+      call('DEL', unpack(space.notes))
       if names then
         forget_namespaces(names, times, ends, clock, {ARGV[space.name]})
         advance(clock, space.last or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ....domain import Item, SearchItem, VectorIndex
 from ....domain.items import Namespace
@@ -21,6 +21,9 @@ from ..client.factory import DEADLINE, Client
 from . import append, keys, listing, namespaces, reindex, search, search_index, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
+
+if TYPE_CHECKING:
+    from ...records.known_vectors import KnownVectors
 
 REMEMBERED: Final = 1024
 """Namespaces of which the number of the last appended value is remembered."""
@@ -57,6 +60,7 @@ class ValkeyItems(ValkeyBackend):
         "item-call": b"string",
         "item-clock": b"string",
         "item-vector-index": b"zset",
+        "item-vector-changes": b"list",
         "item-namespace-index": b"zset",
         "item-vector-definition": b"string",
     }
@@ -81,6 +85,7 @@ class ValkeyItems(ValkeyBackend):
         # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None
         self._module = search_index.NO_MODULE
+        self._known_vectors: KnownVectors | None = None
 
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
         """Do plain reads in one round trip, else a script call.
@@ -117,7 +122,12 @@ class ValkeyItems(ValkeyBackend):
         """Search in two round trips, if there is no query or the server has the module."""
         if query.query is None or self.index is None:
             return (yield from search.newest_first(self._settings, query))
-        results, self._module = yield from search.search(self._settings, self.index, self._module, query)
+        if self._known_vectors is None:
+            from ...records.known_vectors import KnownVectors
+
+            self._known_vectors = KnownVectors(self.index.vector_cache)
+        known = self._known_vectors
+        results, self._module = yield from search.search(self._settings, self.index, self._module, known, query)
         return results
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:

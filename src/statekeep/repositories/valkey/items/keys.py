@@ -78,6 +78,10 @@ class ItemKeys:
         """Return the key of the index of a collection's vectors."""
         return f"{self.prefix}:item-vector-index:{encode_part(collection)}:{{{self.encoded}}}"
 
+    def changes(self, collection: str) -> str:
+        """Return the key of the list of items whose vectors were put last."""
+        return f"{self.prefix}:item-vector-changes:{encode_part(collection)}:{{{self.encoded}}}"
+
     def vector(self, collection: str, member: str) -> str:
         """Return the key of a vector by its member of that index, ``K:I``."""
         return f"{self.prefix}:item-vector:{encode_part(collection)}:{{{self.encoded}}}:{member}"

@@ -74,7 +74,7 @@ def _refresh_item(
         return 1
     space = plan["spaces"][action["space"] - 1]
     at = space["first"] - 1
-    recency, expiry, index, state, sequence, *vectors = keys[at : at + (5 if collection is None else 6)]
+    recency, expiry, index, state, sequence, *vectors = keys[at : at + (5 if collection is None else 7)]
     ms = math.ceil(life * 1000)
     ends = (yield from server_ms(expiry)) + ms
     if "names" in plan:

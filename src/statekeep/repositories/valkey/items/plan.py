@@ -136,7 +136,8 @@ class Plan:
         if number is None:
             own = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence]
             if self.settings.index is not None:
-                own.append(keys.vectors(self.settings.index.collection_name))
+                collection = self.settings.index.collection_name
+                own += [keys.vectors(collection), keys.changes(collection)]
             self.spaces.append({"name": self._arg(keys.ordered), "first": self._key(*own)})
             number = self._spaces[keys.namespace] = len(self.spaces)
         return number

@@ -7,33 +7,29 @@ vector was made, and fulfils the filter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from ....domain import CorruptRecord, Item, SearchItem, VectorIndex
+from ....domain import Item, SearchItem, VectorIndex
 from ....domain.filters import matches
 from ....domain.items import Namespace
 from ...item_backend import ItemSearch
 from ...operation import Operation
-from ..chunks import Row, chunks
+from ..chunks import Row
 from ..client.errors import IndexMissing
-from ..keys import decode_text, encode_part
-from ..requests import Commands, Reply
+from ..keys import encode_part
+from ..requests import Commands
 from . import search_index, search_query
-from .keys import ItemKeys
+from .comparison import Comparison
 from .listing import PAGE, Ref, newest, refreshed
-from .namespaces import names
 from .plan import ItemSettings
 from .read import hmget
 from .records import STAMP, decode_item, last_put_us, search_item
 from .vectors import Document, document, erase_documents, is_zero
 
-MEMBERS: Final = 1000
-"""Vectors of a namespace listed in one step."""
-
-NAMESPACES: Final = 100
-"""Namespaces whose vectors are listed in one step."""
+if TYPE_CHECKING:
+    from ...records.known_vectors import KnownVectors
 
 ALIKE: Final = 1e-5
 """A cosine below this may be that of a vector of zeros, which is 0."""
@@ -48,19 +44,17 @@ class Candidate:
         ordinal: which of its vectors.
         score: how near.
         stamp: when the item was put that the vector was made of; ``None`` if that is not known yet.
-        others: further vectors of the same value, which are not nearer.
     """
 
     ref: Ref
     ordinal: int
     score: float
     stamp: bytes | None = None
-    others: Sequence[int] = ()
 
     @property
-    def members(self) -> list[str]:
-        """Its member of the index of vectors, and those of the others."""
-        return [f"{encode_part(self.ref[1])}:{ordinal}" for ordinal in (self.ordinal, *self.others)]
+    def member(self) -> str:
+        """Its member of the index of vectors."""
+        return f"{encode_part(self.ref[1])}:{self.ordinal}"
 
 
 @frozen
@@ -154,18 +148,16 @@ class Hits:
         documents: dict[Namespace, list[Document]] = {}
         for candidate in outdated:
             namespace, key = candidate.ref
-            documents.setdefault(namespace, []).extend(
-                Document(key, self.index.collection_name, member) for member in candidate.members
-            )
+            documents.setdefault(namespace, []).append(Document(key, self.index.collection_name, candidate.member))
         for namespace, left_over in documents.items():
             yield from erase_documents(self.settings.keys(namespace), left_over)
 
     def _document(self, candidate: Candidate) -> str:
-        return self.settings.keys(candidate.ref[0]).vector(self.index.collection_name, candidate.members[0])
+        return self.settings.keys(candidate.ref[0]).vector(self.index.collection_name, candidate.member)
 
 
 def search(
-    settings: ItemSettings, index: VectorIndex, there: search_index.Index, search: ItemSearch
+    settings: ItemSettings, index: VectorIndex, there: search_index.Index, known: KnownVectors, search: ItemSearch
 ) -> Operation[tuple[list[SearchItem], search_index.Index]]:
     """Find items at or below a namespace, the nearest first.
 
@@ -175,6 +167,7 @@ def search(
         settings: of the repository.
         index: its options.
         there: what the server offered when it was last asked.
+        known: the vectors that this process keeps.
         search: what for.
 
     Returns:
@@ -196,7 +189,7 @@ def search(
         # Not all that are nearer were seen.
         hits.accepted.clear()
         hits.stale.clear()
-        yield from hits.check((yield from _all_candidates(hits, query)))
+        yield from _compared(hits, query, known)
     ranked = sorted(hits.accepted.values(), key=_rank)
     rest: list[tuple[Item, Row]] = []
     if not hits.is_enough:
@@ -293,89 +286,19 @@ def _tagged(
 # -- without
 
 
-def _all_candidates(hits: Hits, query: bytes) -> Operation[list[Candidate]]:
-    """Compare all vectors at or below the namespace.
-
-    The best of each item is returned, the nearest first.
-    """
-    settings, search = hits.settings, hits.search
-    best: dict[tuple[Ref, bytes], Candidate] = {}
-    after: Namespace | None = None
-    while True:
-        page = yield from names(settings, search.prefix, after)
-        for chunk in chunks(page.namespaces, NAMESPACES):
-            yield from _compare(hits, query, chunk, best)
-        if page.is_last:
-            break
-        after = page.namespaces[-1]
-    return sorted(best.values(), key=lambda candidate: (-candidate.score, -last_put_us(candidate.stamp)))
-
-
-def _compare(
-    hits: Hits, query: bytes, namespaces: Sequence[Namespace], best: dict[tuple[Ref, bytes], Candidate]
-) -> Operation[None]:
-    """Compare the vectors of some namespaces, a bounded number at a time."""
-    collection = hits.index.collection_name
-    starts: dict[Namespace, Any] = dict.fromkeys(namespaces, "-")
-    while starts:
-        spaces = {namespace: hits.settings.keys(namespace) for namespace in starts}
-        listed = yield Commands(
-            [
-                ["ZRANGEBYLEX", keys.vectors(collection), starts[namespace], "+", "LIMIT", "0", str(MEMBERS)]
-                for namespace, keys in spaces.items()
-            ]
+def _compared(hits: Hits, query: bytes, known: KnownVectors) -> Operation[None]:
+    comparison = Comparison(hits.settings, hits.index, known, query)
+    yield from comparison.load(hits.search.prefix)
+    for found in comparison.nearest(max(PAGE, 2 * hits.wanted)):
+        candidates = []
+        for keys, scored in found:
+            its = document(keys, hits.index.collection_name, scored.member)
+            candidates.append(Candidate((keys.namespace, its.key), its.ordinal, scored.score, scored.stamp))
+        yield from hits.check(
+            sorted(candidates, key=lambda candidate: (-candidate.score, -last_put_us(candidate.stamp)))
         )
-        documents = [
-            (keys, decode_text(member, keys.vectors(collection)))
-            for keys, members in zip(spaces.values(), listed, strict=True)
-            for member in members
-        ]
-        for chunk in chunks(documents):
-            yield from _score(hits, query, chunk, best)
-        starts = {
-            namespace: b"(" + members[-1]
-            for namespace, members in zip(spaces, listed, strict=True)
-            if len(members) == MEMBERS
-        }
-
-
-def _score(
-    hits: Hits,
-    query: bytes,
-    documents: Sequence[tuple[ItemKeys, str]],
-    best: dict[tuple[Ref, bytes], Candidate],
-) -> Operation[None]:
-    from ...vectors import are_finite, scores
-
-    collection = hits.index.collection_name
-    rows: Reply = yield Commands(
-        [["HMGET", keys.vector(collection, member), "vector", "updated_at"] for keys, member in documents]
-    )
-    there: list[tuple[ItemKeys, Document, bytes, bytes]] = []
-    gone: dict[ItemKeys, list[Document]] = {}
-    for (keys, member), (vector, stamp) in zip(documents, rows, strict=True):
-        its = document(keys, collection, member)
-        if vector is None or stamp is None:
-            gone.setdefault(keys, []).append(its)
-        elif len(vector) != len(query):
-            raise CorruptRecord(
-                f"the vector has {len(vector) // 4} numbers, not {hits.index.dims}", key=keys.vector(collection, member)
-            )
-        else:
-            there.append((keys, its, vector, stamp))
-    for keys, left_over in gone.items():
-        yield from erase_documents(keys, left_over)
-    vectors = [vector for _, _, vector, _ in there]
-    for (keys, its, _, _), is_finite in zip(there, are_finite(vectors), strict=True):
-        if not is_finite:
-            raise CorruptRecord("the vector has numbers that are not finite", key=keys.vector(collection, its.member))
-    values = scores(hits.index.distance_metric, query, vectors).tolist()
-    for (keys, its, _, stamp), score in zip(there, values, strict=True):
-        ref = (keys.namespace, its.key)
-        known = best.get((ref, stamp))
-        if known is None:
-            best[ref, stamp] = Candidate(ref, its.ordinal, score, stamp)
-        elif score > known.score:
-            best[ref, stamp] = Candidate(ref, its.ordinal, score, stamp, (*known.others, known.ordinal))
-        else:
-            best[ref, stamp] = evolve(known, others=(*known.others, its.ordinal))
+        for (keys, scored), candidate in zip(found, candidates, strict=True):
+            if (candidate.ref, candidate.ordinal) in hits.stale:
+                comparison.drop(keys, scored)
+        if hits.is_enough:
+            return

@@ -1,0 +1,247 @@
+"""Comparison of all vectors at or below a namespace with a query.
+
+A process keeps the vectors that it read, in a matrix for each namespace. What was put since stands in the namespace's
+list of changes, which ``put`` writes in the same step; what was deleted, or ended, is found out when its record is
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from ....domain import CorruptRecord, VectorIndex
+from ....domain.items import Namespace
+from ....domain.shown import shown
+from ...operation import Operation
+from ..chunks import chunks
+from ..keys import decode_text, is_part
+from ..requests import Arg, Commands, Reply
+from .keys import ItemKeys
+from .namespaces import names
+from .plan import ItemSettings
+from .vectors import Document, document, erase_documents
+
+if TYPE_CHECKING:
+    from ...records.known_vectors import KnownVectors, Matrix, Scored
+
+MEMBERS: Final = 1000
+"""Vectors of a namespace listed in one step."""
+
+NAMESPACES: Final = 100
+"""Namespaces whose vectors are looked at in one step."""
+
+TAIL: Final = 8
+"""Changes of a namespace that are read at first; mostly there are none."""
+
+SLACK: Final = 100
+"""Vectors of a matrix that may be gone on the server; if they are more, and a fifth of it, it is read again."""
+
+MOST_DIGITS: Final = 16
+"""Digits of the number of a change at most."""
+
+Vector = tuple[ItemKeys, Document, bytes, bytes]
+"""A vector as it was read: where it is, which it is, its numbers, its stamp."""
+
+
+@frozen
+class Comparison:
+    """The vectors of a search: matrices of those that are kept, and the others, which were compared already."""
+
+    settings: ItemSettings
+    index: VectorIndex
+    known: KnownVectors
+    query: bytes
+    kept: dict[ItemKeys, Matrix] = field(factory=dict)
+    others: list[tuple[ItemKeys, Scored]] = field(factory=list)
+
+    def nearest(self, count: int) -> Iterator[list[tuple[ItemKeys, Scored]]]:
+        """Yield vectors, the nearest first: about ``count``, and then more, until all were yielded."""
+        from ...records.known_vectors import nearest
+
+        spaces = list(self.kept)
+        others = sorted(self.others, key=lambda other: other[1].score)
+        for found in nearest(list(self.kept.values()), self.query, max(1, count)):
+            some = [(spaces[scored.matrix], scored) for scored in found]
+            least = min((scored.score for scored in found), default=None)
+            while least is not None and others and others[-1][1].score >= least:
+                some.append(others.pop())
+            yield some
+        yield others
+
+    def drop(self, keys: ItemKeys, scored: Scored) -> None:
+        """Forget a vector that turned out to be of a value that is gone."""
+        if keys in self.kept:
+            self.kept[keys].drop_value(scored.member, scored.stamp)
+
+    def load(self, prefix: Namespace) -> Operation[None]:
+        """Read the vectors at or below a namespace, as far as they are not known."""
+        after: Namespace | None = None
+        while True:
+            page = yield from names(self.settings, prefix, after)
+            for chunk in chunks(page.namespaces, NAMESPACES):
+                yield from self._load([self.settings.keys(namespace) for namespace in chunk])
+            if page.is_last:
+                return
+            after = page.namespaces[-1]
+
+    def _load(self, spaces: Sequence[ItemKeys]) -> Operation[None]:
+        collection = self.index.collection_name
+        replies: Reply = yield Commands(
+            [
+                command
+                for keys in spaces
+                for command in (
+                    ["ZCARD", keys.vectors(collection)],
+                    ["LRANGE", keys.changes(collection), str(-TAIL), "-1"],
+                )
+            ]
+        )
+        news: dict[ItemKeys, Sequence[bytes]] = {}
+        behind: list[ItemKeys] = []
+        fresh: dict[ItemKeys, tuple[int, Sequence[bytes]]] = {}
+        for keys, count, entries in zip(spaces, replies[::2], replies[1::2], strict=True):
+            matrix = self.known.get(keys.vectors(collection))
+            if matrix is None or len(matrix) > count + max(SLACK, count // 4):
+                fresh[keys] = count, entries
+                continue
+            self.kept[keys] = matrix
+            since = _since(entries, matrix.reached)
+            if since is None:
+                behind.append(keys)
+                fresh[keys] = count, entries
+            else:
+                news[keys] = since
+        if behind:
+            replies = yield Commands([["LRANGE", keys.changes(collection), "0", "-1"] for keys in behind])
+            for keys, entries in zip(behind, replies, strict=True):
+                since = _since(entries, self.kept[keys].reached)
+                if since is not None:
+                    news[keys] = since
+                    del fresh[keys]
+        yield from self._follow({keys: entries for keys, entries in news.items() if entries})
+        for keys, (count, entries) in fresh.items():
+            self.kept.pop(keys, None)
+            if count:
+                yield from self._read_all(keys, count, entries)
+
+    def _follow(self, news: Mapping[ItemKeys, Sequence[bytes]]) -> Operation[None]:
+        """Read the vectors of items that were put since."""
+        collection = self.index.collection_name
+        changes = {
+            (keys, name): number
+            for keys, entries in news.items()
+            for number, name in (_change(keys.changes(collection), entry) for entry in entries)
+        }
+        for chunk in chunks(list(changes)):
+            listed: Reply = yield Commands(
+                [["ZRANGEBYLEX", keys.vectors(collection), f"[{name}:", f"({name};"] for keys, name in chunk]
+            )
+            documents = [
+                (keys, decode_text(member, keys.vectors(collection)))
+                for (keys, _), members in zip(chunk, listed, strict=True)
+                for member in members
+            ]
+            there: set[tuple[ItemKeys, str]] = set()
+            for some in chunks(documents):
+                for keys, its, vector, stamp in (yield from self._read(some)):
+                    there.add((keys, its.member))
+                    self.kept[keys].put(its.member, stamp, vector, changes[keys, its.member.rpartition(":")[0]])
+            for keys, name in chunk:
+                for member in self.kept[keys].members_of(name):
+                    if (keys, member) not in there:
+                        self.kept[keys].drop(member, changes[keys, name])
+        for keys, entries in news.items():
+            self.kept[keys].reach(_change(keys.changes(collection), entries[-1])[0], entries[-1])
+
+    def _read_all(self, keys: ItemKeys, count: int, entries: Sequence[bytes]) -> Operation[None]:
+        """Read all vectors of a namespace.
+
+        They are kept if the namespace has changes, so that later ones will be seen.
+        """
+        from ...records.known_vectors import Matrix, Scored, size_of
+        from ...vectors import scores
+
+        collection, metric = self.index.collection_name, self.index.distance_metric
+        is_kept = self.known.has_room(size_of(count, self.index.dims), self.kept.values())
+        matrix = Matrix(self.index.dims, metric)
+        start: Arg = "-"
+        while True:
+            (members,) = yield Commands(
+                [["ZRANGEBYLEX", keys.vectors(collection), start, "+", "LIMIT", "0", str(MEMBERS)]]
+            )
+            for chunk in chunks([(keys, decode_text(member, keys.vectors(collection))) for member in members]):
+                vectors = yield from self._read(chunk)
+                if is_kept:
+                    for _, its, vector, stamp in vectors:
+                        matrix.put(its.member, stamp, vector, 0)
+                    continue
+                values = scores(metric, self.query, [vector for _, _, vector, _ in vectors]).tolist()
+                for (_, its, _, stamp), score in zip(vectors, values, strict=True):
+                    self.others.append((keys, Scored(0, its.member, stamp, score)))
+            if len(members) < MEMBERS:
+                break
+            start = b"(" + members[-1]
+        if not is_kept:
+            return
+        self.kept[keys] = matrix
+        if entries:
+            matrix.reach(_change(keys.changes(collection), entries[-1])[0], entries[-1])
+            self.known.keep(keys.vectors(collection), matrix)
+
+    def _read(self, documents: Sequence[tuple[ItemKeys, str]]) -> Operation[list[Vector]]:
+        """Read vectors; those that are gone leave the index.
+
+        Raises:
+            CorruptRecord: one is of another length, or has other than finite numbers.
+        """
+        from ...vectors import are_finite
+
+        collection = self.index.collection_name
+        rows: Reply = yield Commands(
+            [["HMGET", keys.vector(collection, member), "vector", "updated_at"] for keys, member in documents]
+        )
+        there: list[Vector] = []
+        gone: dict[ItemKeys, list[Document]] = {}
+        for (keys, member), (vector, stamp) in zip(documents, rows, strict=True):
+            its = document(keys, collection, member)
+            if vector is None or stamp is None:
+                gone.setdefault(keys, []).append(its)
+            elif len(vector) != len(self.query):
+                raise CorruptRecord(
+                    f"the vector has {len(vector) // 4} numbers, not {self.index.dims}",
+                    key=keys.vector(collection, member),
+                )
+            else:
+                there.append((keys, its, vector, stamp))
+        for keys, left_over in gone.items():
+            yield from erase_documents(keys, left_over)
+        for (keys, its, _, _), is_finite in zip(there, are_finite([vector for _, _, vector, _ in there]), strict=True):
+            if not is_finite:
+                raise CorruptRecord(
+                    "the vector has numbers that are not finite", key=keys.vector(collection, its.member)
+                )
+        return there
+
+
+def _since(entries: Sequence[bytes], reached: bytes) -> Sequence[bytes] | None:
+    """Return the changes behind one, ``None`` if that is not among them."""
+    for at in range(len(entries) - 1, -1, -1):
+        if entries[at] == reached:
+            return entries[at + 1 :]
+    return None
+
+
+def _change(key: str, entry: bytes) -> tuple[int, str]:
+    """Read an entry of a list of changes, ``NUMBER NAME``.
+
+    Raises:
+        CorruptRecord: it is none.
+    """
+    number, _, name = decode_text(entry, key).partition(" ")
+    is_number = number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS
+    if not is_number or not name or not is_part(name):
+        raise CorruptRecord(f"this is no change: {shown(entry)}", key=key)
+    return int(number), name
