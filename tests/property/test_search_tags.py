@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from statekeep.domain.filters import checked, matches
 from statekeep.domain.json_values import normalize
-from statekeep.repositories.valkey.items import search_query
+from statekeep.repositories.valkey.items.search import query as search_query
 
 SCALARS = st.one_of(
     st.none(),

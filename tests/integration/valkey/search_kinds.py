@@ -7,7 +7,7 @@ from typing import Any
 from statekeep import ItemRepository, SearchStatus, VectorIndex
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems, client_from_url
-from statekeep.repositories.valkey.items import search_index
+from statekeep.repositories.valkey.items.search import index as search_index
 from statekeep.testing.servers import ValkeyServer
 
 

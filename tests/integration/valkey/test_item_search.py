@@ -15,7 +15,7 @@ from statekeep import Conflict, ItemRepository, SearchItem, VectorIndex
 from statekeep.repositories.memory import MemoryItems
 from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.items.keys import item_keys
-from statekeep.repositories.valkey.items.search_query import index_name
+from statekeep.repositories.valkey.items.search.query import index_name
 from statekeep.testing.embedding import DIMS, letter_counts
 from statekeep.testing.servers import ValkeyServer
 

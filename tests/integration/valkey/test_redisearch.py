@@ -15,7 +15,7 @@ from statekeep.repositories.process import notices
 from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.client.url_client import UrlClient
 from statekeep.repositories.valkey.items.keys import item_keys
-from statekeep.repositories.valkey.items.search_query import index_name, zero_index_name
+from statekeep.repositories.valkey.items.search.query import index_name, zero_index_name
 from statekeep.repositories.valkey.requests import Ask
 from statekeep.testing.servers import ValkeyServer
 

@@ -15,9 +15,9 @@ from statekeep.domain.filters import checked
 from statekeep.repositories.operation import Operation, arun, run
 from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing
 from statekeep.repositories.valkey.client.factory import Client, client_from_url
-from statekeep.repositories.valkey.items import search_index as module
-from statekeep.repositories.valkey.items import search_query
 from statekeep.repositories.valkey.items.keys import item_keys
+from statekeep.repositories.valkey.items.search import index as module
+from statekeep.repositories.valkey.items.search import query as search_query
 from statekeep.repositories.valkey.requests import Ask
 from statekeep.repositories.vectors import packed, scores
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer

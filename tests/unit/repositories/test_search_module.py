@@ -14,9 +14,9 @@ from statekeep.domain.filters import checked
 from statekeep.repositories.operation import run
 from statekeep.repositories.valkey.client.driver import as_resp2
 from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing, IndexNotHere, failure, meaning_of
-from statekeep.repositories.valkey.items import search_index as module
-from statekeep.repositories.valkey.items import search_query
 from statekeep.repositories.valkey.items.keys import item_keys
+from statekeep.repositories.valkey.items.search import index as module
+from statekeep.repositories.valkey.items.search import query as search_query
 from statekeep.repositories.valkey.keys import encode_part
 from statekeep.repositories.valkey.requests import Ask, Commands
 

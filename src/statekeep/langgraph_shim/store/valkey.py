@@ -31,8 +31,8 @@ class ValkeyIndexConfig(IndexConfig, total=False):
         hnsw_m: connections per element and layer, 4 to 64, by default 16.
         hnsw_ef_construction: candidates looked at when an element is added, 100 to 800, by default 200.
         hnsw_ef_runtime: candidates looked at in a search, 10 to 500, by default 10.
-        vector_cache: bytes of vectors that this process keeps if the server has no search module, so that a search reads
-            what was put since the last one, by default 256 MiB; 0 keeps none.
+        vector_cache: bytes of vectors that this process keeps if the server has no search module, so that a search
+            reads what was put since the last one, by default 256 MiB; 0 keeps none.
     """
 
     collection_name: str

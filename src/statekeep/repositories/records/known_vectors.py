@@ -196,7 +196,11 @@ class Matrix:
         return products, rounding * longest * length + lost
 
     def scored(self, chosen: Sequence[int], query: Numbers) -> list[tuple[str, bytes, float]]:
-        """Compare some rows exactly; return member, stamp and score of each that holds something."""
+        """Compare some rows exactly.
+
+        Returns:
+            Member, stamp and score of each that holds something.
+        """
         with self._lock:
             entries = [(at, entry) for at in chosen if (entry := self._entries[at]) is not None]
             rows = self._rows[[at for at, _ in entries]]

@@ -18,9 +18,11 @@ from ...process.notices import notice, valkey_logger
 from ...validation import ms_of
 from ..backend import ValkeyBackend
 from ..client.factory import DEADLINE, Client
-from . import append, keys, listing, namespaces, reindex, search, search_index, write
+from . import append, keys, listing, namespaces, reindex, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
+from .search import index as search_index
+from .search import nearest
 
 if TYPE_CHECKING:
     from ...records.known_vectors import KnownVectors
@@ -121,13 +123,13 @@ class ValkeyItems(ValkeyBackend):
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         """Search in two round trips, if there is no query or the server has the module."""
         if query.query is None or self.index is None:
-            return (yield from search.newest_first(self._settings, query))
+            return (yield from nearest.newest_first(self._settings, query))
         if self._known_vectors is None:
             from ...records.known_vectors import KnownVectors
 
             self._known_vectors = KnownVectors(self.index.vector_cache)
         known = self._known_vectors
-        results, self._module = yield from search.search(self._settings, self.index, self._module, known, query)
+        results, self._module = yield from nearest.search(self._settings, self.index, self._module, known, query)
         return results
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]:

@@ -22,7 +22,7 @@ from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import Below, ItemKeys, item_keys
 from .leases import Lease, Leases, announce, index_keys
-from .search_query import attribute_tags, namespace_tags
+from .search.query import attribute_tags, namespace_tags
 from .vectors import is_zero
 
 SPARE: Final = 4

@@ -12,15 +12,15 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from ....domain import CorruptRecord, StatekeepError, VectorIndex
-from ....domain.filters import is_operators
-from ....domain.items import Namespace
-from ....domain.json_values import JsonValue
-from ....domain.shown import shown
-from .. import keys
-from ..keys import decode_namespace
-from ..requests import Arg, Ask, Reply
-from .keys import item_keys
+from .....domain import CorruptRecord, StatekeepError, VectorIndex
+from .....domain.filters import is_operators
+from .....domain.items import Namespace
+from .....domain.json_values import JsonValue
+from .....domain.shown import shown
+from ... import keys
+from ...keys import decode_namespace
+from ...requests import Arg, Ask, Reply
+from ..keys import item_keys
 
 MOST_NEIGHBOURS: Final = 10_000
 """Vectors that a search may ask for, unless the server is configured otherwise."""

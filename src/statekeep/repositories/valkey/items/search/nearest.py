@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from ....domain import Item, SearchItem, VectorIndex
-from ....domain.filters import matches
-from ....domain.items import Namespace
-from ...item_backend import ItemSearch
-from ...operation import Operation
-from ..chunks import Row
-from ..client.errors import IndexMissing
-from ..keys import encode_part
-from ..requests import Commands
-from . import search_index, search_query
+from .....domain import Item, SearchItem, VectorIndex
+from .....domain.filters import matches
+from .....domain.items import Namespace
+from ....item_backend import ItemSearch
+from ....operation import Operation
+from ...chunks import Row
+from ...client.errors import IndexMissing
+from ...keys import encode_part
+from ...requests import Commands
+from ..listing import PAGE, Ref, newest, refreshed
+from ..plan import ItemSettings
+from ..read import hmget
+from ..records import STAMP, decode_item, last_put_us, search_item
+from ..vectors import Document, document, erase_documents, is_zero
+from . import index as search_index
+from . import query as search_query
 from .comparison import Comparison
-from .listing import PAGE, Ref, newest, refreshed
-from .plan import ItemSettings
-from .read import hmget
-from .records import STAMP, decode_item, last_put_us, search_item
-from .vectors import Document, document, erase_documents, is_zero
 
 if TYPE_CHECKING:
-    from ...records.known_vectors import KnownVectors
+    from ....records.known_vectors import KnownVectors
 
 ALIKE: Final = 1e-5
 """A cosine below this may be that of a vector of zeros, which is 0."""

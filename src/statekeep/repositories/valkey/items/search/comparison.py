@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from ....domain import CorruptRecord, VectorIndex
-from ....domain.items import Namespace
-from ....domain.shown import shown
-from ...operation import Operation
-from ..chunks import chunks
-from ..keys import decode_text, is_part
-from ..requests import Arg, Commands, Reply
-from .keys import ItemKeys
-from .namespaces import names
-from .plan import ItemSettings
-from .vectors import Document, document, erase_documents
+from .....domain import CorruptRecord, VectorIndex
+from .....domain.items import Namespace
+from .....domain.shown import shown
+from ....operation import Operation
+from ...chunks import chunks
+from ...keys import decode_text, is_part
+from ...requests import Arg, Commands, Reply
+from ..keys import ItemKeys
+from ..namespaces import names
+from ..plan import ItemSettings
+from ..vectors import Document, document, erase_documents
 
 if TYPE_CHECKING:
-    from ...records.known_vectors import KnownVectors, Matrix, Scored
+    from ....records.known_vectors import KnownVectors, Matrix, Scored
 
 MEMBERS: Final = 1000
 """Vectors of a namespace listed in one step."""
@@ -59,7 +59,7 @@ class Comparison:
 
     def nearest(self, count: int) -> Iterator[list[tuple[ItemKeys, Scored]]]:
         """Yield vectors, the nearest first: about ``count``, and then more, until all were yielded."""
-        from ...records.known_vectors import nearest
+        from ....records.known_vectors import nearest
 
         spaces = list(self.kept)
         others = sorted(self.others, key=lambda other: other[1].score)
@@ -161,8 +161,8 @@ class Comparison:
 
         They are kept if the namespace has changes, so that later ones will be seen.
         """
-        from ...records.known_vectors import Matrix, Scored, size_of
-        from ...vectors import scores
+        from ....records.known_vectors import Matrix, Scored, size_of
+        from ....vectors import scores
 
         collection, metric = self.index.collection_name, self.index.distance_metric
         is_kept = self.known.has_room(size_of(count, self.index.dims), self.kept.values())
@@ -197,7 +197,7 @@ class Comparison:
         Raises:
             CorruptRecord: one is of another length, or has other than finite numbers.
         """
-        from ...vectors import are_finite
+        from ....vectors import are_finite
 
         collection = self.index.collection_name
         rows: Reply = yield Commands(

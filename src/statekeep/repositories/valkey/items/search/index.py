@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from ....domain import Conflict, CorruptRecord, InvalidInput, VectorIndex
-from ....domain.shown import shown
-from ....domain.vector_index import SearchStatus
-from ...operation import Operation
-from .. import keys
-from ..client.errors import IndexExists, IndexNotHere
-from ..requests import Arg, Ask, Commands, Reply
-from .search_query import (
+from .....domain import Conflict, CorruptRecord, InvalidInput, VectorIndex
+from .....domain.shown import shown
+from .....domain.vector_index import SearchStatus
+from ....operation import Operation
+from ... import keys
+from ...client.errors import IndexExists, IndexNotHere
+from ...requests import Arg, Ask, Commands, Reply
+from .query import (
     MOST_NEIGHBOURS,
     REDISEARCH,
     VALKEY_SEARCH,
