@@ -44,7 +44,8 @@ def open_at(port: int, prefix: str, **options: Any) -> CheckpointRepository:
 @pytest.fixture
 def keep(proxy: CountingProxy, prefix: str) -> Iterator[CheckpointRepository]:
     with open_at(proxy.port, prefix) as keep:
-        keep.put(Checkpoint(thread_id="warm"))
+        for checkpoint in chat(2, 1, "warm"):
+            keep.put(checkpoint)
         keep.get("warm")
         list(keep.list("warm", limit=1))
         keep.delete_thread("warm")
@@ -154,7 +155,7 @@ def test_pieces_that_others_deleted_are_sent_again(
         keep.get("t")
     proxy.reset()
     keep.put(last)
-    assert proxy.turns == 2
+    assert proxy.turns == 3  # a wrong guess, what is missing, all of it
     saved = keep.get("t")
     assert saved
     assert saved.channels == last.channels

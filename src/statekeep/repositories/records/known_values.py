@@ -10,8 +10,6 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from attrs import evolve
-
 from ..process import fork
 from . import pieces
 from .pieces import Value
@@ -82,7 +80,7 @@ class KnownValues:
                 self._size -= _size(place, channel, known)
             if len(value.data) < pieces.SHORTEST or size > self._limit:
                 return
-            self._known[place, channel] = evolve(value, new={}) if value.new else value
+            self._known[place, channel] = Value(value.data, value.pieces) if value.new else value
             self._size += size
             while self._size > self._limit:
                 (place, channel), oldest = self._known.popitem(last=False)

@@ -4,7 +4,7 @@ They are read when this module is imported: an event loop must not wait for disk
 
 
 A script names the shared functions that it calls in lines `-- use: a, b`, and so does a shared function. No others are
-sent along: the server makes all that are there anew each time.
+sent along, and they stand in the place of these lines: the server makes each function anew whenever it comes to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILES: Final = {
     "cache": "adopt common delete get set",
     "checkpoints": (
         "add_run adopt clear_parent collect common contents erase expect_head extend_values fields forget get ids "
-        "lineage mark_empty members page put put_writes rebuild_head records refresh steps touch_thread "
+        "lineage mark_empty members page put put_next put_writes rebuild_head records refresh steps touch_thread "
         "unindex_threads writes"
     ),
     "items": (
@@ -73,7 +73,8 @@ def script(path: str, *, when_full: bool = False, first: str = "", behind: str |
 
 
 FUNCTION = re.compile(r"^(?:-- use: [^\n]*\n)*local function (?P<name>\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
-_USE = re.compile(r"^-- use: (.*)\n", re.MULTILINE)
+_USE = re.compile(r"^ *-- use: (.*)\n", re.MULTILINE)
+_USES = re.compile(r"(?:^ *-- use: .*\n)+", re.MULTILINE)
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
@@ -83,20 +84,27 @@ def uses(text: str) -> list[str]:
 
 
 def with_used(shared: str, body: str) -> str:
-    """Put the shared functions that a script uses in front of it.
+    """Put the shared functions that a script uses where it names them.
+
+    What a script does before such a line is done without them: the server makes each anew where the script comes to it.
 
     Raises:
         LookupError: there is no such function.
     """
     functions = {function["name"]: function[0] for function in FUNCTION.finditer(shared)}
-    wanted: set[str] = set()
-    missing = uses(body)
-    while missing:
-        name = missing.pop()
-        if name not in functions:
-            raise LookupError(f"no shared function is called {name!r}")
-        if name not in wanted:
-            wanted.add(name)
-            missing += uses(functions[name])
-    kept = FUNCTION.sub(lambda function: function[0] if function["name"] in wanted else "", shared)
-    return _COMMENT.sub("", kept) + _USE.sub("", body)
+    there: set[str] = set()
+
+    def made(line: re.Match[str]) -> str:
+        wanted: set[str] = set()
+        missing = uses(line[0])
+        while missing:
+            name = missing.pop()
+            if name not in functions:
+                raise LookupError(f"no shared function is called {name!r}")
+            if name not in wanted | there:
+                wanted.add(name)
+                missing += uses(functions[name])
+        there.update(wanted)
+        return _COMMENT.sub("", "".join(text for name, text in functions.items() if name in wanted))
+
+    return _COMMENT.sub("", FUNCTION.sub("", shared)) + _USES.sub(made, body)

@@ -38,6 +38,8 @@ class NamespaceKeys:
     """Whether these keys may be remembered."""
     derived: tuple[str, ...] = field(init=False)
     """The seven keys that most scripts take first."""
+    shared: tuple[str, ...] = field(init=False)
+    """Those of them that are not about pending writes alone."""
 
     def __attrs_post_init__(self) -> None:
         encoded = f"{{{encode_part(self.thread_id)}}}:{encode_part(self.namespace)}"
@@ -52,8 +54,9 @@ class NamespaceKeys:
             ("pending", f"{self.prefix}:pending-values:{encoded}"),
         ):
             object.__setattr__(self, name, value)
-        shared = (self.head, self.values, self.checkpoints, self.writes, self.expiry, self.namespaces, self.pending)
-        object.__setattr__(self, "derived", shared)
+        shared = (self.head, self.values, self.checkpoints, self.expiry, self.namespaces)
+        object.__setattr__(self, "shared", shared)
+        object.__setattr__(self, "derived", (*shared[:3], self.writes, *shared[3:], self.pending))
         object.__setattr__(self, "is_short", len(self.thread_id) + len(self.namespace) <= SHORT)
 
     def checkpoint_pk(self, checkpoint_id: str) -> str:

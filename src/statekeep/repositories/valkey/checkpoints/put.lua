@@ -5,7 +5,8 @@
 -- Store a checkpoint, or nothing at all and return which referenced values, or pieces of given ones, are missing
 -- (positions of channels).
 -- If it was stored, returns nothing, or -1, whether an index of the thread turned out to have been evicted, and
--- (thread, time)* of threads that may have ended.
+-- (thread, time)* of threads that may have ended. Or, if nothing of the namespace ends and this is its newest checkpoint,
+-- -3, the generation, the number of fields of the hash of values, and the record's list of channels if it is not long.
 -- Or, if pending writes came before it whose records were not given, -2 and their index members; nothing is stored then.
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent, records of pending writes,
 --   [thread-index x3 [run]]
@@ -149,6 +150,7 @@ end
 add('HSET', values, added)
 
 tokens[count + 1] = ''
+local listed = table.concat(tokens, ' ')
 local optional = {}
 local function add_optional(name, text)
   if text ~= '' then optional[#optional + 1], optional[#optional + 2] = name, text end
@@ -156,7 +158,7 @@ end
 add_optional('parent_id', parent_id)
 add_optional('run_id', run_id)
 add_optional('step', step)
-store(record, ttl > 0 and ends, 'channels', table.concat(tokens, ' '), 'pk', pk_of(record), 'thread_id', thread,
+store(record, ttl > 0 and ends, 'channels', listed, 'pk', pk_of(record), 'thread_id', thread,
   'namespace', namespace, 'checkpoint_id', id, 'created_at', created_at, 'metadata', metadata, 'encoding', encoding,
   'header', header, unpack(optional))
 call('ZADD', checkpoints, 0, id)
@@ -179,8 +181,9 @@ if is_incomplete then call('HSET', values, 'incomplete', 1) end
 
 if mortal then
   if ttl > 0 then
-    call('ZADD', expiry, ends, 'c' .. id)
-    for _, entry in ipairs(fresh) do call('ZADD', expiry, ends, entry) end
+    local ending = {ends, 'c' .. id}
+    for _, entry in ipairs(fresh) do ending[#ending + 1], ending[#ending + 2] = ends, entry end
+    add('ZADD', expiry, ending)
     prolong(expiry, used, ends)
     if run_id ~= '' then call('ZADD', expiry, 'GT', string.format('%.0f', now + run_ttl(ttl)), 'r' .. run_id) end
   else
@@ -208,4 +211,5 @@ local others = {unpack(KEYS, last_write + 1)}
 local ended = others[1] and touch_thread(others[1], others[2], others[3], thread, us, ttl) or {}
 if others[4] then add_run(others[4], thread, ttl) end
 if is_evicted or #ended > 0 then return {-1, is_evicted and 1 or 0, unpack(ended)} end
-return missing
+if mortal or newest ~= id or #listed > 8192 then return missing end
+return {-3, added[2], call('HLEN', values), listed}

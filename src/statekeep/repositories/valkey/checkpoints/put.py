@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 
+from attrs import frozen
+
 from ....domain import ANY, Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, overtaken
 from ...operation import Operation
@@ -19,6 +21,7 @@ from ..scripts import script
 from .get import add_run, refresh
 from .indexes import rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
+from .recent_ids import LastPut, encode_following, last_put
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
 from .threads import drop_ended
@@ -45,61 +48,161 @@ def put(
         as_it_is: do not look for values of ``replayed`` channels, which a copy must not find in its new place.
     """
     keys = settings.keys(checkpoint.thread_id, checkpoint.namespace)
-    record = keys.checkpoint(checkpoint.checkpoint_id)
-    # No checkpoint has the empty id, so without a parent the script finds nothing there.
-    parent = keys.checkpoint(checkpoint.parent_id or "")
     fields = encode_checkpoint(checkpoint)
-    ttl = str(settings.ttl_ms)
-
+    run_id = str(fields[_RUN_ID])
     everywhere: Sequence[str] = thread_index_keys(settings.prefix)
+    if run_id:
+        everywhere = (*everywhere, run_key(settings.prefix, run_id))
     times: Any = None
     ended: Sequence[bytes] = ()
-    run_id = str(fields[SENT_FIELDS.index("run_id")])
-    run = [run_key(settings.prefix, run_id)] if run_id else []
     if settings.cluster:
         # First, so that a death in between leaves an index entry without a checkpoint, which readers skip.
         reply = yield from _touch(settings, checkpoint.thread_id, run_id)
         times, ended = reply[:2], reply[2:]
-        everywhere, run = [], []
+        everywhere = ()
     began = monotonic()
 
-    channels = checkpoint.channels
-    in_pieces, known = _split(settings, keys, channels)
+    in_pieces, known = _split(settings, keys, checkpoint.channels)
+    sent = _Sent(settings, keys, checkpoint, fields, everywhere, in_pieces, as_it_is)
+    here = None
+    if expected_head is ANY and not settings.ttl_ms:
+        here = yield from _put_next(sent)
+    if here is None:
+        here = yield from _put_anywhere(sent, supply, expected_head, times)
+
+    settings.recent_ids.put(keys, checkpoint.checkpoint_id)
+    for name, value in known.items():
+        settings.known_values.note(keys.values, encode_part(name), value)
+    if settings.cluster and monotonic() - began > PATIENCE:
+        yield from _touch(settings, checkpoint.thread_id, run_id)
+    if here or ended:
+        yield from drop_ended(settings, here or ended)
+
+
+_RUN_ID: Final = SENT_FIELDS.index("run_id")
+
+_BEFORE_TOKENS: Final = 14
+"""The number of arguments of ``put_next.lua`` before the tokens."""
+
+
+@frozen
+class _Sent:
+    """A checkpoint, and how it is sent.
+
+    Attributes:
+        settings: of the repository.
+        keys: of its namespace.
+        checkpoint: what to store.
+        fields: of its record, see :data:`SENT_FIELDS`.
+        everywhere: keys of indexes of threads and runs, if they are where the namespace is.
+        in_pieces: values that are not sent whole.
+        as_it_is: see :func:`put`.
+    """
+
+    settings: CheckpointSettings
+    keys: NamespaceKeys
+    checkpoint: Checkpoint
+    fields: Sequence[str | bytes]
+    everywhere: Sequence[str]
+    in_pieces: Mapping[str, Value]
+    as_it_is: bool
+
+
+def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
+    """Store a checkpoint that follows the one put last here, if nothing came in between.
+
+    Returns threads that may have ended; ``None`` if nothing was stored.
+    """
+    settings, keys, checkpoint = sent.settings, sent.keys, sent.checkpoint
+    checkpoint_id, parent_id = checkpoint.checkpoint_id, checkpoint.parent_id
+    last = settings.last_puts.before(keys, checkpoint_id, parent_id)
+    if last is None or settings.early_writes.are_known(keys, checkpoint_id):
+        return None
+    following = encode_following(last, checkpoint.channels, sent.in_pieces, as_it_is=sent.as_it_is)
+    if following is None:
+        return None
+    created_at, run_id, step, metadata, encoding, header = sent.fields
+    pk = keys.checkpoint_pk(checkpoint_id)
+    generation = last.generation + 1
+    optional = ["step", step] if step else []
+    if run_id:
+        optional += ["run_id", run_id]
+    last_token = _BEFORE_TOKENS + len(following.looked_for)
+    everywhere = sent.everywhere
+    length = yield Call(
+        script("checkpoints/put_next"),
+        [*keys.shared, f"{keys.prefix}:checkpoint:{pk}", *everywhere[:2], *everywhere[3:]],
+        [
+            *(str(last.generation), str(last.length), str(last_token), str(last_token + 2 + len(following.words))),
+            *(keys.thread_id, keys.namespace, checkpoint_id, pk, parent_id or "", following.channels),
+            *(created_at, metadata, encoding, header),
+            *following.looked_for,
+            *("generation", str(generation), *following.words),
+            *optional,
+        ],
+    )
+    if length < 0:
+        settings.last_puts.forget(keys)
+        return None
+    listed, parts, absent = following.listed, following.pieces, following.absent
+    settings.last_puts.note(keys, LastPut(checkpoint_id, generation, length, listed, parts, absent))
+    return ()
+
+
+def _put_anywhere(
+    sent: _Sent, supply: Supply | None, expected_head: ExpectedHead, times: Any
+) -> Operation[Sequence[bytes]]:
+    """Store a checkpoint wherever it belongs.
+
+    Args:
+        sent: the checkpoint.
+        supply: see :func:`put`.
+        expected_head: likewise.
+        times: when the thread was updated, and when before, if that was noted apart.
+
+    Returns threads that may have ended.
+    """
+    settings, keys, checkpoint = sent.settings, sent.keys, sent.checkpoint
+    record = keys.checkpoint(checkpoint.checkpoint_id)
+    # No checkpoint has the empty id, so without a parent the script finds nothing there.
+    parent = keys.checkpoint(checkpoint.parent_id or "")
+    ttl = str(settings.ttl_ms)
+    channels, in_pieces = checkpoint.channels, sent.in_pieces
     early: Sequence[str] = settings.early_writes.take(keys, checkpoint.checkpoint_id)
     is_expecting = expected_head is not ANY
     expected = [str(expected_head or "")] if is_expecting else []
     while True:
-        call = Call(
+        encoded = encode_channels(channels, in_pieces, as_it_is=sent.as_it_is)
+        positions = yield Call(
             script("checkpoints/put", behind="expect_head" if is_expecting else None),
-            [*keys.derived, record, parent, *early, *everywhere, *run],
-            [str(len(early)), ttl, *fields, *encode_channels(channels, in_pieces, as_it_is=as_it_is), *expected],
+            [*keys.derived, record, parent, *early, *sent.everywhere],
+            [str(len(early)), ttl, *sent.fields, *encoded, *expected],
         )
-        positions = yield call
         if positions and positions[0] == -2:
             early = list(dict.fromkeys(keys.write(decode_text(name, keys.writes)) for name in positions[1:]))
             continue
         if positions and positions[0] == -4:
             yield from rebuild_head(keys)
             continue
+        if positions and positions[0] == -3:
+            _, generation, length, listed = positions
+            if listed.isascii():  # as all that is not damaged
+                last = last_put(checkpoint.checkpoint_id, int(generation), length, listed.decode())
+                settings.last_puts.note(keys, last)
+            return ()
         if not positions or positions[0] == -1:
-            settings.recent_ids.put(keys, checkpoint.checkpoint_id)
-            for name, value in known.items():
-                settings.known_values.note(keys.values, encode_part(name), value)
-            if settings.cluster and monotonic() - began > PATIENCE:
-                yield from _touch(settings, checkpoint.thread_id, run_id)
-            _, is_evicted, *here = positions or (-1, 0)
+            _, is_evicted, *ended = positions or (-1, 0)
             if is_evicted:
                 report_index(keys.checkpoints, checkpoint.thread_id)
-            yield from drop_ended(settings, here or ended)
-            return
+            return ended
         try:
-            if positions[0] == -3:
+            if positions[0] == -5:
                 newest = decode_text(positions[1], keys.head)
                 raise overtaken(checkpoint, None if expected_head is ANY else expected_head, newest or None)
             names = list(channels)
             missing = [names[position] for position in positions]
-            # Of a value given, pieces are gone that were there when this process saw it last: now all are sent.
-            in_pieces |= {name: whole(in_pieces[name]) for name in missing if name in in_pieces}
+            # Of a value given, pieces are gone that were there when this process saw it last: now all of them are sent.
+            in_pieces = {**in_pieces, **{name: whole(in_pieces[name]) for name in missing if name in in_pieces}}
             missing = [name for name in missing if name not in in_pieces]
             if not missing:
                 continue
@@ -165,15 +268,18 @@ def put_writes(
     if not writes:
         return
     keys = settings.keys(thread_id, namespace)
-    records = [keys.write(member(checkpoint_id, write)) for write in writes]
+    members = [member(checkpoint_id, write) for write in writes]
+    records = list(map(keys.write, members))
+    sent: list[str | bytes] = []
+    for name, write in zip(members, writes, strict=True):
+        sent += encode_write(name, write)
+    rest = _alike(writes) if len(set(records)) == len(records) else ()
+    if rest:
+        rest = (thread_id, namespace, checkpoint_id, *rest)
     behind = yield Call(
         script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-        [
-            str(settings.ttl_ms),
-            str(ms_of(EARLY_TTL)),
-            *(argument for write in writes for argument in encode_write(write)),
-        ],
+        [str(settings.ttl_ms), _EARLY_MS, str(len(sent) + 4 if rest else 0), *sent, *rest],
     )
     if isinstance(behind, int):
         settings.early_writes.note(keys, checkpoint_id, records)
@@ -183,3 +289,23 @@ def put_writes(
             yield from add_run(settings, run_id, thread_id)
         if others:
             yield from refresh(settings, keys, checkpoint_id, others)
+
+
+MOST_ALIKE: Final = 500
+"""Pending writes at most that ``put_writes.lua`` stores in the short way."""
+
+_EARLY_MS: Final = str(ms_of(EARLY_TTL))
+
+
+def _alike(writes: Sequence[PendingWrite]) -> Sequence[str]:
+    """Return what the records of one task's ordinary writes hold besides keys and values, in clear text.
+
+    Of others, return nothing: the script then finds it out from the keys.
+    """
+    task_id, task_path = writes[0].task_id, writes[0].task_path
+    texts = [task_id, task_path]
+    for write in writes:
+        if write.idx < 0 or write.task_id != task_id or write.task_path != task_path:
+            return ()
+        texts += (str(write.idx), write.channel, write.payload.encoding)
+    return texts if len(writes) <= MOST_ALIKE else ()

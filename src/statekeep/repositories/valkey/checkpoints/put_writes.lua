@@ -1,12 +1,43 @@
 #!lua
--- use: now_us, decoded, each_chunk, store, ttl_of, hold, outlast, has_ends, drop_expired, parts_of, add, members_of
--- use: ends_of, entry_of, restore_writes, refresh
 -- Store pending writes of one checkpoint. Returns nothing, or its run, if the index of that has to live longer (else ''),
 -- and the index members of its other writes that would end long before it. Without the checkpoint they end early, so that
 -- what comes too late does not stay for ever, until the checkpoint is put; then it returns 1.
 -- KEYS: head values checkpoints writes expiry namespaces pending record, one record per write
--- ARGV: ttl in ms, that without the checkpoint, (CHANNEL, PATH:ENCODING, value)*, all but the values encoded as parts of keys are
+-- ARGV: ttl in ms, that without the checkpoint, 0 or where the rest begins, (index member, PATH:ENCODING, value)*,
+--   all but the values encoded as parts of keys are;
+--   the rest, if the writes are of one task and none of them replaces another: thread, namespace, checkpoint id, task id,
+--   path, (idx, channel, encoding)*
 local head, values, checkpoints, writes, expiry, namespaces, pending, record = unpack(KEYS, 1, 8)
+local rest = tonumber(ARGV[3])
+
+-- Mostly the checkpoint is there, none of the writes is, and nothing ends. EXISTS counts a key each time that it is named:
+-- with the checkpoint it counts 4 or more, and 5 if there are copies without their index, which restore_writes is to mend.
+if rest > 0 and ARGV[1] == '0' and call('EXISTS', expiry, unpack(KEYS, 9)) == 0 then
+  local there = call('EXISTS', record, record, record, record, writes, writes, pending)
+  local thread, namespace, id, task, path = unpack(ARGV, rest, rest + 4)
+  if there >= 4 and there ~= 5 and call('ZSCORE', namespaces, namespace) then
+    local pk_at = string.find(KEYS[9], '{', 1, true)
+    local index, entries = {}, {}
+    for i = 9, #KEYS do
+      local key, at, more = KEYS[i], 3 * (i - 8) + 1, rest + 3 * (i - 8) + 2
+      local member, value = ARGV[at], ARGV[at + 2]
+      call('HSET', key, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace, 'checkpoint_id', id,
+        'task_id', task, 'task_path', path, 'idx', ARGV[more], 'channel', ARGV[more + 1], 'encoding', ARGV[more + 2],
+        'value', value)
+      local n = 2 * (i - 8)
+      index[n - 1], index[n] = 0, member
+      entries[n - 1] = member
+      -- As entry_of makes it.
+      entries[n] = #value <= 65536 and ':' .. ARGV[at + 1] .. ':' .. #value .. ':' .. value .. ' ' or ''
+    end
+    call('ZADD', writes, unpack(index))
+    call('HSET', pending, unpack(entries))
+    return
+  end
+end
+
+-- use: now_us, decoded, each_chunk, store, ttl_of, hold, outlast, has_ends, drop_expired, parts_of, add, members_of
+-- use: ends_of, entry_of, restore_writes, refresh
 local thread, namespace, encoded_id = parts_of(record)
 local id, ttl, early = decoded(encoded_id), tonumber(ARGV[1]), tonumber(ARGV[2])
 local is_early = (ttl == 0 or ttl > early) and call('EXISTS', record) == 0 and call('HGET', head, 'checkpoint_id') ~= id
@@ -34,17 +65,17 @@ local _, suffix_at = string.find(KEYS[9], '^{[^:]*:[^:]*:', pk_at)
 -- `stale` are members that others took the place of.
 local index, entries, seen, stale, immortal = {}, {}, {}, {}, {}
 for i = 9, #KEYS do
-  local key, at = KEYS[i], 3 * (i - 8)
-  local channel, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local key, at = KEYS[i], 3 * (i - 8) + 1
+  local member, given, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local suffix = string.sub(key, suffix_at + 1)
   local task, idx = string.match(suffix, '^[^:]*:([^:]*):(.*)$')
-  local member, last_wins = suffix .. ':' .. channel, string.byte(idx) == 45
+  local last_wins = string.byte(idx) == 45
   if last_wins or not seen[key] and (there == 0 or call('EXISTS', key) == 0) then
     seen[key] = true
     local entry = entry_of(given, value)
     local path, encoding = string.match(given, '^([^:]*):(.*)$')
     store(key, ttl > 0 and ends, 'pk', string.sub(key, pk_at), 'thread_id', thread, 'namespace', namespace,
-      'checkpoint_id', id, 'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(channel),
+      'checkpoint_id', id, 'task_id', decoded(task), 'task_path', decoded(path), 'idx', idx, 'channel', decoded(string.sub(member, #suffix + 2)),
       'encoding', decoded(encoding), 'value', value)
     stale[member] = nil
     if last_wins then

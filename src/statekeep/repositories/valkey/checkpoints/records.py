@@ -43,7 +43,7 @@ WRITE_FIELDS = ("task_path", "channel", "encoding", "value", "pk")
 SENT_FIELDS = ("created_at", "run_id", "step", "metadata", "encoding", "header")
 """The fields that ``put.lua`` cannot tell from a record's key and its parent's."""
 
-_VALUELESS = {"!": ValueSource.EMPTY, "?": ValueSource.REPLAYED}
+VALUELESS = {"!": ValueSource.EMPTY, "?": ValueSource.REPLAYED}
 """The first letter of a token in ``channels`` whose channel has no value."""
 
 PIECE = "="
@@ -96,7 +96,7 @@ def _parsed(text: str) -> tuple[str, str | int | float, Channel | None]:
             raise ValueError(f"not a channel version: {text!r:.80}")
     else:
         raise ValueError(f"not a channel version: {text!r:.80}")
-    carry = _VALUELESS.get(text[0])
+    carry = VALUELESS.get(text[0])
     return (
         channel,
         found,
@@ -168,7 +168,7 @@ def encode_channels(
     return [letters.replace("?", "-") if as_it_is else letters, *tokens, *values, *sent]
 
 
-_SHORT_LIST = 8192
+LONGEST_LIST = 8192
 """Bytes of a list of tokens up to which its parts are remembered."""
 
 
@@ -189,19 +189,19 @@ def tokens(channels: bytes | None, key: str) -> tuple[str, ...]:
     if channels and not channels.endswith(b" "):
         raise CorruptRecord("the list of channels is cut off", key=key)
     try:
-        return (_tokens if not channels or len(channels) <= _SHORT_LIST else _tokens.__wrapped__)(channels or b"")
+        return (_tokens if not channels or len(channels) <= LONGEST_LIST else _tokens.__wrapped__)(channels or b"")
     except UnicodeDecodeError as error:
         raise CorruptRecord(f"the list of channels is damaged: {error}", key=key) from error
 
 
 @lru_cache(maxsize=256)
 def _with_value(listed: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text for text in listed if text[0] not in _VALUELESS)
+    return tuple(text for text in listed if text[0] not in VALUELESS)
 
 
 def value_fields(channels: bytes | None, key: str) -> tuple[str, ...]:
     """Return the fields of values that ``channels`` names; raises as :func:`tokens`."""
-    short = not channels or len(channels) <= _SHORT_LIST
+    short = not channels or len(channels) <= LONGEST_LIST
     return (_with_value if short else _with_value.__wrapped__)(tokens(channels, key))
 
 
@@ -236,8 +236,13 @@ def decode_values(
 
 def encode_manifest(value: Value, encoding: str) -> bytes:
     """Encode how a value is put together: its pieces, a line end, its encoding."""
+    return manifest_of(" ".join(PIECE + piece.name for piece in value.pieces), encoding)
+
+
+def manifest_of(pieces: str, encoding: str) -> bytes:
+    """Encode the manifest of a value by the fields of its pieces."""
     name = encoding.encode()
-    return b"%b\n%d:%b" % (" ".join(PIECE + piece.name for piece in value.pieces).encode(), len(name), name)
+    return b"%b\n%d:%b" % (pieces.encode(), len(name), name)
 
 
 def _is_sound(field: str, part: bytes, keys: NamespaceKeys) -> bool:
@@ -343,11 +348,11 @@ def member(checkpoint_id: str, write: PendingWrite) -> str:
     return f"{encode_part(checkpoint_id)}:{encode_part(write.task_id)}:{write.idx}:{encode_part(write.channel)}"
 
 
-def encode_write(write: PendingWrite) -> list[str | bytes]:
-    """Encode channel, path with encoding, and value; the key says the rest."""
+def encode_write(name: str, write: PendingWrite) -> list[str | bytes]:
+    """Encode a pending write: its index member, path with encoding, and value."""
     payload = write.payload
     return [
-        encode_part(write.channel),
+        name,
         f"{encode_part(write.task_path)}:{encode_part(payload.encoding)}",
         encode_bytes(payload.data),
     ]

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ...records.known_values import KnownValues
 from .keys import NamespaceKeys, namespace_keys
-from .recent_ids import EarlyWrites, RecentIds
+from .recent_ids import EarlyWrites, LastPuts, RecentIds
 
 
 @frozen
@@ -24,6 +24,7 @@ class CheckpointSettings:
     recent_ids: RecentIds = field(eq=False, repr=False)
     known_values: KnownValues = field(eq=False, repr=False)
     early_writes: EarlyWrites = field(eq=False, repr=False, factory=EarlyWrites)
+    last_puts: LastPuts = field(eq=False, repr=False, factory=LastPuts)
     keys: Callable[[str, str], NamespaceKeys] = field(init=False, eq=False, repr=False)
     """Returns the keys of a thread's namespace."""
 
