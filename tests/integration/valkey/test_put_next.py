@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
-import valkey
 
 from statekeep import Channel, Checkpoint, MissingChannels, PrunePolicy
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
+from statekeep.repositories.valkey.checkpoints import put
 from statekeep.repositories.valkey.requests import Call, Request
 from statekeep.testing.servers import ValkeyServer
 
@@ -31,7 +32,7 @@ class Writer:
         scripts: of the last put.
     """
 
-    def __init__(self, client: valkey.Valkey, prefix: str, *, forgets: bool) -> None:
+    def __init__(self, client: Any, prefix: str, *, forgets: bool) -> None:
         self.client = client
         self.prefix = prefix
         self.forgets = forgets
@@ -79,11 +80,8 @@ class Writer:
                 content.pop(b"generation", None)
             elif kind == b"zset":
                 timed = name.endswith((":time", ":end")) or ":expiry-index:" in name
-                content = [
-                    member if timed else pair
-                    for pair in self.client.zrange(key, 0, -1, withscores=True)
-                    for member in pair[:1]
-                ]
+                pairs = self.client.zrange(key, 0, -1, withscores=True)
+                content = [member for member, _ in pairs] if timed else pairs
             else:
                 content = self.client.smembers(key) if kind == b"set" else self.client.get(key)
             found[name] = (content, self.client.ttl(key) > 0)
@@ -96,7 +94,12 @@ def writers(valkey_server: ValkeyServer, prefix: str) -> Iterator[tuple[Writer, 
         yield Writer(client, f"{prefix}-a", forgets=False), Writer(client, f"{prefix}-b", forgets=True)
 
 
-def step(number: int, parent: int | None = None, run_id: str | None = "run", **channels: Channel) -> Checkpoint:
+def step(
+    number: int,
+    parent: int | None = None,
+    run_id: str | None = "run",
+    channels: Mapping[str, Channel] = MappingProxyType({}),
+) -> Checkpoint:
     """A checkpoint of a graph with every kind of channel."""
     grown = (
         {} if number % 5 == 4 else {"long": Channel.of(number, payload(b"%03d" % number + LONG[: 3000 + 700 * number]))}
@@ -139,16 +142,21 @@ def test_a_thread_is_stored_alike(writers: tuple[Writer, Writer]) -> None:
 
 
 def others_put(writer: Writer) -> None:
-    writer.another().put(step(9, parent=5, **{"é {:}": Channel.of("10.5", payload(b"of others"))}))
+    writer.another().put(step(9, parent=5, channels={"é {:}": Channel.of("12.5", payload(b"of others"))}))
 
 
 def others_fork(writer: Writer) -> None:
-    fork = step(10, parent=3, long=Channel.of(10, payload(LONG)))
+    fork = step(10, parent=3, channels={"long": Channel.of(10, payload(LONG))})
     writer.another().put(fork.model_copy(update={"checkpoint_id": "002-fork"}))
 
 
+def others_put_a_newer_one(writer: Writer) -> None:
+    newer = step(9).model_copy(update={"checkpoint_id": "0105", "channels": {"fixed": Channel.earlier(0)}})
+    writer.another().put(newer)
+
+
 def others_put_the_same(writer: Writer) -> None:
-    writer.another().put(step(10, long=Channel.of(10, payload(b"short"))))
+    writer.another().put(step(10, channels={"long": Channel.of(10, payload(b"short"))}))
 
 
 def others_prune(writer: Writer) -> None:
@@ -200,6 +208,11 @@ def evicted(kind: str, rest: str = "{t}:") -> Callable[[Writer], None]:
     return evict
 
 
+def the_thread_is_in_no_index(writer: Writer) -> None:
+    evicted("thread-index", "{threads}:time")(writer)
+    evicted("thread-index", "{threads}:name")(writer)
+
+
 def namespaces_of_others(writer: Writer) -> None:
     evicted("namespace-index", "{t}")(writer)
     writer.another().put(Checkpoint(thread_id="t", checkpoint_id="001", namespace="child:1", created_at=NOON))
@@ -208,9 +221,9 @@ def namespaces_of_others(writer: Writer) -> None:
 DISTURBANCES = [
     *(others_put, others_fork, others_put_the_same, others_prune, others_delete_the_newest, others_delete_the_thread),
     *(others_put_early_writes, others_put_with_an_end, others_write_the_record, others_spoil_the_record),
-    *(a_value_is_lost, pieces_are_lost, namespaces_of_others),
+    *(others_put_a_newer_one, a_value_is_lost, pieces_are_lost, namespaces_of_others),
     *(evicted("head"), evicted("checkpoint-index"), evicted("channel-values"), evicted("namespace-index", "{t}")),
-    *(evicted("checkpoint", "{t}::009"), evicted("thread-index", "{threads}:time"), evicted("run-index", "run")),
+    *(evicted("checkpoint", "{t}::009"), the_thread_is_in_no_index, evicted("run-index", "run")),
 ]
 
 
@@ -237,3 +250,35 @@ def test_what_came_in_between_is_seen(writers: tuple[Writer, Writer], disturb: C
     writers[0].put(step(13))
     is_mortal = disturb == others_put_with_an_end
     assert writers[0].scripts == (["put"] if is_mortal else ["put_next"])
+
+
+WRITES = [
+    *([write("task", 0)], [write("task", number, b"%d" % number) for number in range(1, 40)]),
+    *(
+        [write("é {:}", 0, b""), write("é {:}", 7, LONG), write("é {:}", 8, LONG * 2)],
+        [write("task", 3, b"later"), write("task", 40)],
+    ),
+    *(
+        [write("task", -1), write("task", 41)],
+        [write("task", 42), write("task", 42, b"again")],
+        [write("one", 0), write("other", 0)],
+    ),
+]
+
+
+@pytest.mark.parametrize("lost", ["", "pending_write-index", "pending-values", "namespace-index", "expiry-index"])
+def test_pending_writes_are_stored_alike(
+    writers: tuple[Writer, Writer], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    dumps = []
+    for writer in writers:
+        for number in range(2):
+            writer.put(step(number))
+        for checkpoint_id in ("000", "001", "002"):
+            for writes in WRITES:
+                if lost and len(writes) == 2:
+                    writer.client.delete(writer.key(lost, "{t}" if lost.startswith("name") else "{t}:"))
+                writer.repository.put_writes("t", checkpoint_id, writes)
+        dumps.append((writer.dump(), [str(saved) for saved in writer.repository.list("t")]))
+        monkeypatch.setattr(put, "_alike", lambda writes: ())
+    assert dumps[0] == dumps[1]

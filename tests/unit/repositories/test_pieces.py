@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statekeep.repositories.records import pieces
 from statekeep.repositories.records.known_values import KnownValues
 from statekeep.repositories.records.pieces import FAN, MOST, Value, name_of, split, whole
 
@@ -111,6 +112,23 @@ def test_so_many_times_fewer_bytes(kind: str, steps: int, size: int, times: int)
     assert full / new > times
     if kind != "edit":
         assert sorted(sent[-10:])[5] <= 6 * size
+
+
+@pytest.mark.parametrize("ends", [(b"", b""), (b"[", b"]")], ids=["open", "in brackets"])
+def test_what_was_only_appended_to_is_not_searched(ends: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = random.Random(7)
+    body = source.randbytes(100_000)
+    value = split(ends[0] + body + b"more" + ends[1], Value(ends[0] + body + ends[1]))
+    body += b"more"
+    monkeypatch.setattr(pieces._Cut, "kept", None)
+    for size in (1, 50, 1000, 3000, 20_000):
+        body += source.randbytes(size)
+        data = ends[0] + body + ends[1]
+        before, value = value, split(data, value)
+        assert whole(value).new.keys() == {piece.name for piece in value.pieces}
+        assert b"".join(whole(value).new[piece.name] for piece in value.pieces) == data
+        assert {piece.name for piece in value.pieces} <= {piece.name for piece in before.pieces} | value.new.keys()
+        assert sum(map(len, value.new.values())) < size + 100
 
 
 def test_known_values_are_bounded_and_share_their_bytes() -> None:

@@ -115,8 +115,10 @@ def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
     """
     settings, keys, checkpoint = sent.settings, sent.keys, sent.checkpoint
     checkpoint_id, parent_id = checkpoint.checkpoint_id, checkpoint.parent_id
-    last = settings.last_puts.before(keys, checkpoint_id, parent_id)
-    if last is None or settings.early_writes.are_known(keys, checkpoint_id):
+    last = settings.last_puts.known.get(keys)
+    if last is None or last.checkpoint_id != parent_id or checkpoint_id <= parent_id:
+        return None
+    if (keys, checkpoint_id) in settings.early_writes.known:
         return None
     following = encode_following(last, checkpoint.channels, sent.in_pieces, as_it_is=sent.as_it_is)
     if following is None:
@@ -134,7 +136,7 @@ def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
         [*keys.shared, f"{keys.prefix}:checkpoint:{pk}", *everywhere[:2], *everywhere[3:]],
         [
             *(str(last.generation), str(last.length), str(last_token), str(last_token + 2 + len(following.words))),
-            *(keys.thread_id, keys.namespace, checkpoint_id, pk, parent_id or "", following.channels),
+            *(keys.thread_id, keys.namespace, checkpoint_id, pk, parent_id, following.channels),
             *(created_at, metadata, encoding, header),
             *following.looked_for,
             *("generation", str(generation), *following.words),
@@ -142,7 +144,7 @@ def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
         ],
     )
     if length < 0:
-        settings.last_puts.forget(keys)
+        settings.last_puts.known.pop(keys, None)
         return None
     listed, parts, absent = following.listed, following.pieces, following.absent
     settings.last_puts.note(keys, LastPut(checkpoint_id, generation, length, listed, parts, absent))

@@ -80,27 +80,27 @@ WRITES = 100
 
 
 class EarlyWrites:
-    """The keys of their records. Only a guess: the server compares it with its index."""
+    """The keys of their records. Only a guess: the server compares it with its index.
+
+    Attributes:
+        known: by namespace and checkpoint.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[NamespaceKeys, str], tuple[str, ...]] = {}
+        self.known: dict[tuple[NamespaceKeys, str], tuple[str, ...]] = {}
 
     def note(self, keys: NamespaceKeys, checkpoint_id: str, records: Sequence[str]) -> None:
         """Note that writes were put whose checkpoint is not stored."""
-        known = self._known.pop((keys, checkpoint_id), ())
+        known = self.known.pop((keys, checkpoint_id), ())
         if keys.is_short and max(map(len, [checkpoint_id, *records])) <= 4 * SHORT:
-            if len(self._known) >= CHECKPOINTS:
-                self._known.clear()
+            if len(self.known) >= CHECKPOINTS:
+                self.known.clear()
             if len(known) + len(records) <= WRITES:
-                self._known[keys, checkpoint_id] = (*known, *records)
-
-    def are_known(self, keys: NamespaceKeys, checkpoint_id: str) -> bool:
-        """Return whether records of a checkpoint's writes were noted."""
-        return (keys, checkpoint_id) in self._known
+                self.known[keys, checkpoint_id] = (*known, *records)
 
     def take(self, keys: NamespaceKeys, checkpoint_id: str) -> tuple[str, ...]:
         """Return the records that were noted, and forget them."""
-        return self._known.pop((keys, checkpoint_id), ())
+        return self.known.pop((keys, checkpoint_id), ())
 
 
 @frozen(eq=False)
@@ -125,31 +125,24 @@ class LastPut:
 
 
 class LastPuts:
-    """The newest checkpoints that this process put. Only a guess: the server compares it with what is there."""
+    """The newest checkpoints that this process put. Only a guess: the server compares it with what is there.
+
+    Attributes:
+        known: by namespace.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[NamespaceKeys, LastPut] = {}
+        self.known: dict[NamespaceKeys, LastPut] = {}
 
     def __reduce__(self) -> tuple[type[LastPuts], tuple[()]]:
         return type(self), ()
 
     def note(self, keys: NamespaceKeys, put: LastPut) -> None:
         """Note a put."""
-        if not keys.is_short or len(put.checkpoint_id) > SHORT:
-            return
-        known = self._known
-        if keys not in known and len(known) >= NAMESPACES:
-            known.clear()
-        known[keys] = put
-
-    def before(self, keys: NamespaceKeys, checkpoint_id: str, parent_id: str | None) -> LastPut | None:
-        """Return the last put, if it is of this checkpoint's parent, and this one will be the newest."""
-        put = self._known.get(keys)
-        return put if put is not None and put.checkpoint_id == parent_id and checkpoint_id > parent_id else None
-
-    def forget(self, keys: NamespaceKeys) -> None:
-        """Forget a guess that was wrong."""
-        self._known.pop(keys, None)
+        if keys.is_short and len(put.checkpoint_id) <= SHORT:
+            if keys not in self.known and len(self.known) >= NAMESPACES:
+                self.known.clear()
+            self.known[keys] = put
 
 
 MOST_WORDS = 2000
