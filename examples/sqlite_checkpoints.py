@@ -51,6 +51,9 @@ class SqliteCheckpoints:
     def ping(self) -> Operation[None]:
         yield lambda db: db.execute("SELECT 1")
 
+    def now(self) -> Operation[dt.datetime]:
+        return (yield lambda db: dt.datetime.now(dt.UTC))  # SQLite has no clock of its own
+
     def close(self) -> None:
         self._db.close()
 
@@ -185,8 +188,7 @@ def store(db: Database, put: sk.Checkpoint) -> None:
     place = (put.thread_id, put.namespace, put.checkpoint_id, put.parent_id)
     document = tagged_json.dumps(fields | {"channels": channels})
     db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)", (*place, document))
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-    db.execute("INSERT OR REPLACE INTO threads VALUES (?, ?)", (put.thread_id, now))
+    db.execute("INSERT OR REPLACE INTO threads VALUES (?, ?)", (put.thread_id, dt.datetime.now(dt.UTC).isoformat()))
 
 
 def store_writes(db: Database, place: tuple[str, str, str], writes: Writes) -> None:
@@ -216,8 +218,7 @@ def page_of(db: Database, query: sk.CheckpointQuery, threads: Texts, last: Any, 
 def ancestors_of(stored: Mapping[str, sk.SavedCheckpoint], id_: str) -> Iterator[sk.SavedCheckpoint]:
     seen = {id_}
     while id_ in stored and (parent := stored[id_].parent_id) in stored and parent not in seen:  # it may be a circle
-        id_ = str(parent)
-        seen.add(id_)
+        seen.add(id_ := str(parent))
         yield stored[id_]
 
 

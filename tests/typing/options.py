@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import assert_type
 
 from valkey.credentials import UsernamePasswordCredentialProvider
@@ -46,6 +47,8 @@ async def pings(blocking: CheckpointRepository, awaiting: AsyncCheckpointReposit
     assert_type(await AsyncValkeyStore.from_conn_string(URL).aping(), float)
     assert_type(blocking.ping(), float)
     assert_type(await awaiting.ping(), float)
+    assert_type(blocking.now(), dt.datetime)
+    assert_type(await awaiting.now(), dt.datetime)
     statekeep.connect(URL, check="yes")  # type: ignore[arg-type]
     statekeep.connect(URL, pool_sise=3)  # type: ignore[call-arg]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeVar
@@ -64,6 +65,10 @@ class CacheBackend(Protocol):
 
     def ping(self) -> Operation[None]:
         """Ask for a sign of life, with one request that any user is permitted."""
+        ...
+
+    def now(self) -> Operation[dt.datetime]:
+        """Read the server's clock with one request; in UTC."""
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -52,6 +53,10 @@ class CheckpointBackend(Protocol):
 
     def ping(self) -> Operation[None]:
         """Ask for a sign of life, with one request that any user is permitted."""
+        ...
+
+    def now(self) -> Operation[dt.datetime]:
+        """Read the server's clock with one request; in UTC."""
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -128,6 +129,10 @@ class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheReposi
         """As :meth:`CheckpointRepository.ping`."""
         return self.checkpoints.ping()
 
+    def now(self) -> dt.datetime:
+        """As :meth:`CheckpointRepository.now`."""
+        return self.checkpoints.now()
+
     def close(self) -> None:
         """Close all repositories. Idempotent."""
         for repository in (self.checkpoints, self._items, self._cache, self._logs):
@@ -164,6 +169,10 @@ class AsyncConnection(
     async def ping(self) -> float:
         """As :meth:`CheckpointRepository.ping`."""
         return await self.checkpoints.ping()
+
+    async def now(self) -> dt.datetime:
+        """As :meth:`CheckpointRepository.now`."""
+        return await self.checkpoints.now()
 
     async def close(self) -> None:
         """Close all repositories. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -92,6 +93,10 @@ class EncryptedMetadata:
     def ping(self) -> Operation[None]:
         """Ask the backend for a sign of life."""
         return self.backend.ping()
+
+    def now(self) -> Operation[dt.datetime]:
+        """Ask the backend for its time."""
+        return self.backend.now()
 
     def close(self) -> None:
         """Close the backend."""

@@ -7,6 +7,7 @@ pages; :func:`iterating` and :func:`aiterating` make methods of it that read the
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -38,6 +39,8 @@ class Backend(Executor, Protocol):
     """The part of a backend that is the same for all kinds of records."""
 
     def ping(self) -> Operation[None]: ...
+
+    def now(self) -> Operation[dt.datetime]: ...
 
     def close(self) -> None: ...
 
@@ -187,10 +190,34 @@ def _ping(self: Repository[Any]) -> Operation[float]:
     return pinged(self.backend)
 
 
+def _now(self: Repository[Any]) -> Operation[dt.datetime]:
+    """Read the server's clock: one round trip, none with ``memory:``.
+
+    Valkey tells microseconds, in a cluster those of one of its nodes; records expire by this clock. AWS services tell
+    the whole second in which they answered, and the TTL of items in AgentCore goes by your own clock. With ``memory:``
+    it is the clock of this process, or the one that was given.
+
+    Returns:
+        The time, in UTC.
+
+    Raises:
+        Unavailable: no answer until the deadline.
+        AccessDenied: the credentials are wrong, or forbid the question.
+        Unsupported: something between you and the AWS service removes the time from its answers.
+
+    Example:
+        >>> import statekeep
+        >>> statekeep.connect("memory:", clock=lambda: 1_000_000_000.5).now().isoformat()
+        '2001-09-09T01:46:40.500000+00:00'
+    """
+    return named("now", self.backend.now())
+
+
 class Blocking(Repository[BackendT]):
     """The part of a blocking repository that is the same for all kinds of records."""
 
     ping = blocking(_ping)
+    now = blocking(_now)
 
     def close(self) -> None:
         """Close what the repository opened itself. Idempotent.
@@ -210,6 +237,7 @@ class Awaiting(Repository[BackendT]):
     """The part of an asyncio repository that is the same for all kinds of records."""
 
     ping = awaiting(_ping)
+    now = awaiting(_now)
 
     async def close(self) -> None:
         """Close what the repository opened itself. Idempotent.

@@ -174,6 +174,10 @@ class ItemBackend(Protocol):
         """Ask for a sign of life, with one request that any user is permitted."""
         ...
 
+    def now(self) -> Operation[dt.datetime]:
+        """Read the server's clock with one request; in UTC."""
+        ...
+
     def close(self) -> None:
         """Close what the backend opened itself. Idempotent."""
         ...

@@ -40,9 +40,9 @@ class NamedThreads:
         self.execute = backend.execute
         self.aexecute = backend.aexecute
         self.ping = backend.ping
+        self.now = backend.now
         self.close = backend.close
         self.aclose = backend.aclose
-        self.ping = backend.ping
 
     def __repr__(self) -> str:
         return f"NamedThreads({self.backend!r})"

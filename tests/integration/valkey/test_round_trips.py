@@ -99,9 +99,10 @@ async def test_the_proxy_counts_what_waits_for_answers(proxy: CountingProxy) -> 
         client.delete("round-trips-large")
 
 
-async def test_ping_is_one_round_trip(turns: Turns) -> None:
-    count, _ = await turns.of(turns.repository.ping())
-    assert count == 1
+async def test_ping_and_now_are_one_round_trip(turns: Turns) -> None:
+    for question in (turns.repository.ping(), turns.repository.now()):
+        count, _ = await turns.of(question)
+        assert count == 1
 
 
 async def test_put_is_one_round_trip(turns: Turns) -> None:

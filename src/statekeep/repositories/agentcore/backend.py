@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from ...domain import (
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
+from ..aws.server_clock import server_time
 from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page
 from ..records.known_values import BYTES, KnownValues
@@ -135,7 +137,14 @@ class AgentCoreCheckpoints:
 
     def ping(self) -> Operation[None]:
         """Ask for one actor: one call."""
-        yield AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
+        yield self._easy_call()
+
+    def now(self) -> Operation[dt.datetime]:
+        """Ask as :meth:`ping` does, for the time of the answer."""
+        return server_time(self._easy_call())
+
+    def _easy_call(self) -> AwsCall:
+        return AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from ...domain import (
 from ...domain.shown import once_made
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
+from ..aws.server_clock import server_time
 from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page, arun, named, run
 from ..validation import count
@@ -82,7 +84,14 @@ class BedrockSessionCheckpoints:
 
     def ping(self) -> Operation[None]:
         """Ask for one session: one call."""
-        yield AwsCall("ListSessions", {"maxResults": 1})
+        yield self._easy_call()
+
+    def now(self) -> Operation[dt.datetime]:
+        """Ask as :meth:`ping` does, for the time of the answer."""
+        return server_time(self._easy_call())
+
+    def _easy_call(self) -> AwsCall:
+        return AwsCall("ListSessions", {"maxResults": 1})
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""

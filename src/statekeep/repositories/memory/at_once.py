@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
+from ...domain.ids import time_of
 from ...domain.shown import shown
 from ..operation import Operation
 from ..process.copies import refuse
@@ -34,6 +36,8 @@ class AtOnce:
     A copy has the same records, as a copy of a server's client has: it is this object.
     """
 
+    _clock: Callable[[], float]
+
     def __copy__(self) -> Self:
         return self
 
@@ -55,6 +59,14 @@ class AtOnce:
     def ping(self) -> Operation[None]:
         """Ask for nothing."""
         yield from ()
+
+    @at_once
+    def now(self) -> dt.datetime:
+        """Read the clock."""
+        return self._now()
+
+    def _now(self) -> dt.datetime:
+        return time_of(round(self._clock() * 1e6) * 1000)
 
     def close(self) -> None:
         """Nothing to close; the records stay."""

@@ -54,9 +54,6 @@ class MemoryCacheEntries(AtOnce):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(ttl={self.ttl!r})"
 
-    def _now(self) -> dt.datetime:
-        return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
-
     def _expire(self, now: dt.datetime) -> None:
         while self._ends and self._ends[0][0] <= now:
             ends, place = heapq.heappop(self._ends)

@@ -111,9 +111,6 @@ class MemoryCheckpoints(AtOnce):
 
     # -- expiry
 
-    def _now(self) -> dt.datetime:
-        return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
-
     def _expires_at(self) -> float:
         return math.inf if self.ttl is None else self._clock() + self.ttl
 

@@ -167,9 +167,6 @@ class MemoryItems(AtOnce):
 
     # -- time
 
-    def _now(self) -> dt.datetime:
-        return EPOCH + dt.timedelta(microseconds=round(self._clock() * 1e6))
-
     def _next_update(self, now: dt.datetime) -> dt.datetime:
         """Return a time that no update had before, be the clock as coarse as it may."""
         self._updated_at = max(now, self._updated_at + MICROSECOND)

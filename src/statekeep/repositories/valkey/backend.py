@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar
@@ -9,12 +10,13 @@ from typing import ClassVar
 from attrs import evolve
 
 from ...domain import CorruptRecord, InvalidInput, StatekeepError
+from ...domain.ids import time_of
 from ...domain.model import plain_text
 from ...domain.shown import once_made, shown
 from ..operation import Operation, arun, named, run
 from ..validation import ms_of, ttl_seconds
 from .client.factory import Client
-from .piecewise import Piecewise
+from .piecewise import Piecewise, server_us
 from .requests import Ask, Call, Divided, Reply, Request
 from .wrong_type import locate_wrong_type
 
@@ -110,6 +112,10 @@ class ValkeyBackend:
     def ping(self) -> Operation[None]:
         """Ask one node for a sign of life: one round trip."""
         yield Ask(["PING"])
+
+    def now(self) -> Operation[dt.datetime]:
+        """Ask one node for its time: one round trip."""
+        return time_of((yield from server_us()) * 1000)
 
     def close(self) -> None:
         """Close the client, if Statekeep opened it."""

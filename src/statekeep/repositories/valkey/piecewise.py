@@ -34,7 +34,12 @@ def is_before(score: bytes | None, now: float) -> bool:
     return score is not None and float(score) < now
 
 
-def server_ms(near: str) -> Operation[int]:
-    """Return the time of the server that has a key, in milliseconds."""
+def server_us(near: str = "") -> Operation[int]:
+    """Return the time of the server that has a key, or of any, in microseconds since 1970."""
     seconds, us = yield Ask(["TIME"], near)
-    return int(seconds) * 1000 + int(us) // 1000
+    return int(seconds) * 1_000_000 + int(us)
+
+
+def server_ms(near: str) -> Operation[int]:
+    """As :func:`server_us`, in milliseconds."""
+    return (yield from server_us(near)) // 1000

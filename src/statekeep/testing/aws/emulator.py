@@ -77,7 +77,7 @@ class AwsEmulator:
         self._faults = Faults(faults, seed)
         self._recorder = Recorder()
         self.application = Application([self.agentcore, self.bedrock_sessions], self._faults, self._recorder, allowed)
-        self._server = HttpServer(self.application, port)
+        self._server = HttpServer(self.application, port, self.clock.now)
         self._is_stopped = False
 
     @property

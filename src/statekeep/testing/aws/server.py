@@ -6,12 +6,14 @@ It has threads, kept-alive connections, and cut ones.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import io
 import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,10 +29,11 @@ class HttpServer:
         application: a WSGI application whose answers say how long they are. When it raises ``ConnectionCut``, the
             connection is closed without an answer.
         port: TCP port of 127.0.0.1; 0 for a free one.
+        now: the time, which answers say, too.
     """
 
-    def __init__(self, application: WsgiApplication, port: int = 0) -> None:
-        self._server = _Server(application, port)
+    def __init__(self, application: WsgiApplication, port: int, now: Callable[[], dt.datetime]) -> None:
+        self._server = _Server(application, port, now)
         self._thread: threading.Thread | None = None
 
     @property
@@ -60,8 +63,9 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, application: WsgiApplication, port: int) -> None:
+    def __init__(self, application: WsgiApplication, port: int, now: Callable[[], dt.datetime]) -> None:
         self.application = application
+        self.now = now
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -104,6 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: calls are counted, not logged."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Write the time of an answer, by the clock of the services."""
+        return format_datetime(self.server.now(), usegmt=True)
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -397,6 +397,11 @@ class CacheContract:
         assert isinstance(seconds, float)
         assert seconds >= 0
 
+    async def test_now(self, keep: AsyncCacheRepository) -> None:
+        first, second = await keep.now(), await keep.now()
+        assert first <= second
+        assert first.utcoffset() == dt.timedelta(0)
+
     async def test_close_may_be_repeated(self, keep: AsyncCacheRepository) -> None:
         await keep.set({K: payload("1")})
         await keep.close()

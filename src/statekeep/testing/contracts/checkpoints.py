@@ -1489,6 +1489,15 @@ class CheckpointContract:
         assert isinstance(seconds, float)
         assert seconds >= 0
 
+    async def test_now(self, keep: AsyncCheckpointRepository) -> None:
+        first, second = await keep.now(), await keep.now()
+        assert first <= second
+        assert first.utcoffset() == dt.timedelta(0)
+        await keep.put(checkpoint("1"))
+        third = await keep.now()
+        [thread] = [thread async for thread in keep.list_threads()]
+        assert first.replace(microsecond=0) <= thread.updated_at <= third + dt.timedelta(seconds=1)
+
     async def test_close_is_idempotent(self, keep: AsyncCheckpointRepository) -> None:
         await keep.put(checkpoint("1"))
         await keep.close()

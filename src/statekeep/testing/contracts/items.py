@@ -1561,6 +1561,14 @@ class ItemContract:
         assert isinstance(seconds, float)
         assert seconds >= 0
 
+    async def test_now(self, keep: AsyncItemRepository) -> None:
+        first, second = await keep.now(), await keep.now()
+        assert first <= second
+        assert first.utcoffset() == dt.timedelta(0)
+        item = await keep.put(("n",), "k", 1)
+        third = await keep.now()
+        assert first.replace(microsecond=0) <= item.updated_at <= third + dt.timedelta(seconds=1)
+
     async def test_close_is_idempotent(self, keep: AsyncItemRepository) -> None:
         await keep.put(("n",), "k", 1)
         await keep.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -12,6 +13,7 @@ from ....domain.items import Namespace
 from ....domain.shown import once_made
 from ....domain.vector_index import NO_INDEX
 from ...aws import AwsCall, AwsClient, Reply, Request
+from ...aws.server_clock import server_time
 from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
@@ -127,7 +129,14 @@ class AgentCoreItems:
 
     def ping(self) -> Operation[None]:
         """Ask for one actor: one call."""
-        yield AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
+        yield self._easy_call()
+
+    def now(self) -> Operation[dt.datetime]:
+        """Ask as :meth:`ping` does, for the time of the answer."""
+        return server_time(self._easy_call())
+
+    def _easy_call(self) -> AwsCall:
+        return AwsCall("ListActors", {"memoryId": self.memory_id, "maxResults": 1})
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""
