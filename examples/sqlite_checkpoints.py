@@ -51,7 +51,7 @@ class SqliteCheckpoints:
     def ping(self) -> Operation[None]:
         yield lambda db: db.execute("SELECT 1")
 
-    def now(self) -> Operation[dt.datetime]:
+    def now(self) -> Operation[Any]:
         return (yield lambda db: dt.datetime.now(dt.UTC))  # SQLite has no clock of its own
 
     def close(self) -> None:

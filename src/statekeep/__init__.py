@@ -66,7 +66,8 @@ from .domain import (
 from .lazy import lazily as _lazily
 from .repositories.cache import AsyncCacheRepository, CacheRepository
 from .repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
-from .repositories.connect import AsyncConnection, Connection, aconnect, connect
+from .repositories.connect import aconnect, connect
+from .repositories.connection import AsyncConnection, Connection
 from .repositories.items import AsyncItemRepository, ItemRepository
 from .repositories.logs import AsyncLogRepository, LogRepository
 

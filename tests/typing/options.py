@@ -49,6 +49,8 @@ async def pings(blocking: CheckpointRepository, awaiting: AsyncCheckpointReposit
     assert_type(await awaiting.ping(), float)
     assert_type(blocking.now(), dt.datetime)
     assert_type(await awaiting.now(), dt.datetime)
+    assert_type(await statekeep.connect(URL).asyncio.ping(), float)
+    assert_type(statekeep.aconnect(URL).blocking.ping(), float)
     statekeep.connect(URL, check="yes")  # type: ignore[arg-type]
     statekeep.connect(URL, pool_sise=3)  # type: ignore[call-arg]
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Self, TypeVar, Unpack
+from typing import Any, Final, Unpack
 
 from attrs import evolve, frozen
 
-from ..domain import InvalidInput, Serializer, Unsupported, VectorIndex
+from ..domain import InvalidInput, Serializer, VectorIndex
 from ..domain.model import plain_text
-from ..domain.shown import once_made
-from .cache import AsyncCacheRepository, CacheBackend, CacheRepository
-from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
+from .connection import AsyncConnection, Backends, Connection
 from .encrypted_metadata import Encrypt, encrypting
-from .faces import aclosing_on_error, closing_on_error
-from .item_backend import ItemBackend
-from .items import AsyncItemRepository, ItemRepository
-from .logs import AsyncLogRepository, LogBackend, LogRepository
+from .faces import closing_on_error
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
 from .records.known_values import BYTES as VALUE_CACHE
@@ -27,171 +21,6 @@ from .validation import count
 
 PREFIX: Final = "statekeep"
 MEMORY: Final = "memory:"
-
-T = TypeVar("T")
-CheckpointsT = TypeVar("CheckpointsT", bound=CheckpointRepository | AsyncCheckpointRepository)
-ItemsT = TypeVar("ItemsT", bound=ItemRepository | AsyncItemRepository)
-CacheT = TypeVar("CacheT", bound=CacheRepository | AsyncCacheRepository)
-LogsT = TypeVar("LogsT", bound=LogRepository | AsyncLogRepository)
-
-
-@frozen
-class Backends:
-    """A backend for each kind of record; ``None`` if the service keeps none."""
-
-    checkpoints: CheckpointBackend
-    items: ItemBackend | None = None
-    cache: CacheBackend | None = None
-    logs: LogBackend | None = None
-
-
-class _Repositories(Generic[CheckpointsT, ItemsT, CacheT, LogsT]):
-    """Common part of both connections."""
-
-    def __init__(
-        self, checkpoints: CheckpointsT, items: ItemsT | None, cache: CacheT | None, logs: LogsT | None
-    ) -> None:
-        self.checkpoints = checkpoints
-        self._items = items
-        self._cache = cache
-        self._logs = logs
-
-    @once_made
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.checkpoints.backend!r})"
-
-    @property
-    def has_items(self) -> bool:
-        """Whether there are :attr:`items`."""
-        return self._items is not None
-
-    @property
-    def items(self) -> ItemsT:
-        """JSON values under namespaces and keys, for longer than one thread.
-
-        Raises:
-            Unsupported: the URL's service keeps none.
-        """
-        if self._items is None:
-            raise Unsupported(f"{self!r} keeps checkpoints, and no items")
-        return self._items
-
-    @property
-    def cache(self) -> CacheT:
-        """Serialized values under namespaces and keys, for a while.
-
-        Raises:
-            Unsupported: the URL's service keeps none.
-        """
-        if self._cache is None:
-            raise Unsupported(f"{self!r} keeps {self._kept}, and no cache entries")
-        return self._cache
-
-    @property
-    def has_logs(self) -> bool:
-        """Whether there are :attr:`logs`."""
-        return self._logs is not None
-
-    @property
-    def logs(self) -> LogsT:
-        """Values one behind the other, such as the messages of a conversation.
-
-        Raises:
-            Unsupported: the URL's service keeps none.
-        """
-        if self._logs is None:
-            raise Unsupported(f"{self!r} keeps {self._kept}, and no logs")
-        return self._logs
-
-    @property
-    def _kept(self) -> str:
-        return "checkpoints and items" if self.has_items else "checkpoints"
-
-
-class Connection(_Repositories[CheckpointRepository, ItemRepository, CacheRepository, LogRepository]):
-    """Repositories behind one URL, for blocking code.
-
-    Use it as a context manager, or call :meth:`close`.
-
-    Attributes:
-        checkpoints: checkpoints and pending writes.
-    """
-
-    def __init__(self, backends: Backends) -> None:
-        super().__init__(
-            CheckpointRepository(backends.checkpoints),
-            _map(ItemRepository, backends.items),
-            _map(CacheRepository, backends.cache),
-            _map(LogRepository, backends.logs),
-        )
-
-    def ping(self) -> float:
-        """As :meth:`CheckpointRepository.ping`."""
-        return self.checkpoints.ping()
-
-    def now(self) -> dt.datetime:
-        """As :meth:`CheckpointRepository.now`."""
-        return self.checkpoints.now()
-
-    def close(self) -> None:
-        """Close all repositories. Idempotent."""
-        for repository in (self.checkpoints, self._items, self._cache, self._logs):
-            if repository is not None:
-                repository.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class AsyncConnection(
-    _Repositories[AsyncCheckpointRepository, AsyncItemRepository, AsyncCacheRepository, AsyncLogRepository]
-):
-    """Repositories behind one URL, for asyncio code.
-
-    Use it as an async context manager, or await :meth:`close`.
-
-    Attributes:
-        checkpoints: checkpoints and pending writes.
-    """
-
-    def __init__(self, backends: Backends, *, check: bool = False) -> None:
-        self._check = check
-        super().__init__(
-            AsyncCheckpointRepository(backends.checkpoints),
-            _map(AsyncItemRepository, backends.items),
-            _map(AsyncCacheRepository, backends.cache),
-            _map(AsyncLogRepository, backends.logs),
-        )
-
-    async def ping(self) -> float:
-        """As :meth:`CheckpointRepository.ping`."""
-        return await self.checkpoints.ping()
-
-    async def now(self) -> dt.datetime:
-        """As :meth:`CheckpointRepository.now`."""
-        return await self.checkpoints.now()
-
-    async def close(self) -> None:
-        """Close all repositories. Idempotent."""
-        for repository in (self.checkpoints, self._items, self._cache, self._logs):
-            if repository is not None:
-                await repository.close()
-
-    async def __aenter__(self) -> Self:
-        if self._check:
-            async with aclosing_on_error(self.close):
-                await self.ping()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-def _map(make: Callable[[Any], T], backend: object) -> T | None:
-    return None if backend is None else make(backend)
 
 
 @frozen

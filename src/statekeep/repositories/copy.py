@@ -30,7 +30,7 @@ from ..domain.items import Namespace
 from ..domain.json_values import dumps
 from ..domain.model import Model
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, Supply
-from .connect import AsyncConnection, Connection
+from .connection import AsyncConnection, Connection
 from .item_backend import Get, ItemRange, NamespaceQuery
 from .items import AsyncItemRepository, ItemRepository
 from .logs import AsyncLogRepository, LogRange, LogRepository

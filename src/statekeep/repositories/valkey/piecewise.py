@@ -35,7 +35,7 @@ def is_before(score: bytes | None, now: float) -> bool:
 
 
 def server_us(near: str = "") -> Operation[int]:
-    """Return the time of the server that has a key, or of any, in microseconds since 1970."""
+    """Return the time of the server that has a key, or of any, in microseconds."""
     seconds, us = yield Ask(["TIME"], near)
     return int(seconds) * 1_000_000 + int(us)
 
