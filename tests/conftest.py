@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer  # noqa: E402
 
 from .integration.faults.tally import summary  # noqa: E402
+from .waiting import Watchdog  # noqa: E402
 
 # quick: with every run of the tests; ci: before a merge; nightly: hours are cheap.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # an example talks to real servers
@@ -27,6 +28,19 @@ settings.register_profile(
     "nightly", max_examples=2000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW_IS_FINE
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def _watchdog() -> Watchdog:
+    """It takes milliseconds to make, and half of one to set and to call off."""
+    return Watchdog()
+
+
+@pytest.fixture(autouse=True)
+def _no_event_loop_waits(_watchdog: Watchdog) -> Iterator[None]:
+    """Refuse what blocks an event loop, of the test or of threads that it starts."""
+    with _watchdog.watching():
+        yield
 
 
 @pytest.fixture(scope="session")
