@@ -5,28 +5,44 @@ from __future__ import annotations
 import faulthandler
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from .agentcore import OPEN
-from .environment import environment
-from .publishing import ROOT, conclude, draw, publish, show_all
-from .report import Report
-from .savers import SAVERS
+from . import agent, agentcore, cold, savers, stores
+from .contenders import SAVERS
+from .pages import BUSY, PAGE, README, ROOT, publish, targets
+from .report import Environment, Report
+from .running import Suite
 from .servers import started
-from .suite import Suite
 from .targets import verdicts
-from .workloads import WORKLOADS
 
 RESULTS = ROOT / "benchmarks" / "results"
 LIMIT = 3600
 """Seconds after which a run that hangs is ended, with the stacks of its threads."""
 
-CONTENDERS = (*(contender.name for contender in SAVERS), *OPEN)
+WORKLOADS: dict[str, Callable[[Suite], None]] = {
+    "agent": agent.whole,
+    "processes": agent.processes,
+    **{key: partial(savers.compared, key=key) for key in savers.COMPARED},
+    "network": savers.network,
+    "growth": savers.growth,
+    "threads": savers.threads,
+    "costs": savers.costs,
+    "stored": savers.stored,
+    "cold": cold.cold,
+    "store": stores.store,
+    "wide": stores.wide,
+    "cluster": stores.cluster,
+    "meaning": stores.meaning,
+    "cache": stores.cache,
+    "agentcore": agentcore.agentcore,
+}
+CONTENDERS = (*(contender.name for contender in SAVERS), *agentcore.OPEN)
 
 
 def _check(workloads: Collection[str], contenders: Collection[str], update: bool) -> None:
@@ -49,25 +65,21 @@ def main(
         list[str] | None, typer.Option(help="Only those with this in their names, may be repeated: glide, aws ...")
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="As many of each workload, besides one to warm up.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A look in a minute or two; nothing to publish.")] = False,
-    output: Annotated[Path, typer.Option(help="Folder of latest.json and the charts.")] = RESULTS,
-    update: Annotated[
-        bool, typer.Option("--readme", help="Update the README, its charts, and docs/benchmarks.md.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look in two minutes; nothing to publish.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder of latest.json.")] = RESULTS,
+    update: Annotated[bool, typer.Option("--readme", help="Update the README and docs/benchmarks.md.")] = False,
     again: Annotated[
         Path | None,
-        typer.Option(
-            "--from", exists=True, dir_okay=False, help="Measure nothing: show this latest.json, and draw its charts."
-        ),
+        typer.Option("--from", exists=True, dir_okay=False, help="Measure nothing: show this latest.json."),
     ] = None,
 ) -> None:
     """Measure Statekeep side by side with others. It starts and stops the servers that it needs, on 127.0.0.1."""
-    # On a pipe as wide as the widest table.
-    console = Console() if Console().is_terminal else Console(width=200)
+    console = Console(soft_wrap=True)
     if again is not None:
         report = Report.load(again)
         _check(report.seconds, (), update)
-        show_all(report, console)
+        for table in report.tables.values():
+            console.print(table.plain(), highlight=False, markup=False)
         _finish(report, console, output, update)
         return
     names = workload or list(WORKLOADS)
@@ -75,7 +87,9 @@ def main(
     _check(names, only, update)
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     with started() as servers:
-        report = Report(environment=environment(servers), quick=quick)
+        report = Report(
+            environment=Environment.here(Valkey=servers.info("valkey", "server")["valkey_version"]), quick=quick
+        )
         suite = Suite(servers, report, console, quick=quick, only=only, asked_rounds=rounds)
         for name in names:
             _run(suite, name)
@@ -96,17 +110,23 @@ def _run(suite: Suite, name: str) -> None:
     except Exception as error:
         # The other workloads are worth their time all the same.
         suite.console.print_exception()
-        suite.fail(f"workload {name}: {type(error).__name__}: {str(error)[:200]}")
+        suite.leave_out(f"workload {name}", error, "as a whole")
     suite.report.seconds[name] = round(time.monotonic() - began, 1)
 
 
 def _finish(report: Report, console: Console, output: Path, update: bool) -> None:
     report.verdicts = verdicts(report)
     report.save(output / "latest.json")
-    conclude(report, console)
-    draw(report, console, output)
+    console.print(f"\n{targets(verdict for verdict in report.verdicts if verdict.measured is not None)}", markup=False)
+    for line in report.left_out:
+        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+    took = sum(report.seconds.values())
+    console.print(f"{took:.0f} s: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in report.seconds.items()))
+    if report.environment.load[0] > BUSY:
+        console.print("[yellow]The machine was busy when this began: the numbers are noisy.[/]")
     if update:
-        publish(report, console)
+        publish(report)
+        console.print(f"Updated {README.relative_to(ROOT)} and {PAGE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Callable
 
-from attrs import frozen
-
-from .comparison import race
+from .contenders import INCUMBENT, SAVERS, Contender
 from .report import Table
-from .savers import GLIDE, IN_MEMORY, INCUMBENT, MEMORY, POSTGRES, SQLITE, VALKEY_PY
+from .running import Suite
 from .servers import Servers
-from .suite import Suite
 
 TIMEOUT = 60.0  # seconds
+BASE = Contender("langgraph.checkpoint.base alone", None, ("langgraph.checkpoint.base:", ""))
 
-PROGRAM = """
+IMPORT = """
 import time
 began, spent = time.perf_counter(), time.process_time()
-{imports}
-imported = time.perf_counter()
+import {module}
+imported = put = time.perf_counter()
+{first_put}
+import json
+print(json.dumps([imported - began, put - imported, time.process_time() - spent]))
+"""
+FIRST_PUT = """
+from {module} import {name}
 with {opened} as saver:
     {setup}
     config = {{"configurable": {{"thread_id": "cold", "checkpoint_ns": ""}}}}
@@ -34,84 +36,36 @@ with {opened} as saver:
     }}
     saver.put(config, checkpoint, {{"source": "loop", "step": 0, "parents": {{}}}}, {{"x": "1"}})
     put = time.perf_counter()
-import json
-print(json.dumps([imported - began, put - imported, time.process_time() - spent]))
 """
 
 
-@frozen
-class Beginning:
-    """How a program begins.
-
-    Attributes:
-        imports: its import line.
-        opened: the expression that makes the saver, by the servers.
-        setup: what must be done before the first put.
-    """
-
-    imports: str
-    opened: Callable[[Servers], str]
-    setup: str = "pass"
-
-    def program(self, servers: Servers) -> str:
-        """Return its source."""
-        return PROGRAM.format(imports=self.imports, opened=self.opened(servers), setup=self.setup)
-
-
-_SHIM = "from statekeep.langgraph_shim import ValkeySaver"
-_MEMORY = """
-from contextlib import nullcontext
-import statekeep
-from statekeep.langgraph_shim import RepositorySaver
-"""
-
-BEGINNINGS = {
-    INCUMBENT: Beginning(
-        "from langgraph_checkpoint_aws import ValkeySaver",
-        lambda servers: f"ValkeySaver.from_conn_string({servers.valkey_url!r})",
-    ),
-    GLIDE: Beginning(_SHIM, lambda servers: f"ValkeySaver.from_conn_string('{servers.valkey_url}?client=glide')"),
-    VALKEY_PY: Beginning(
-        _SHIM, lambda servers: f"ValkeySaver.from_conn_string('{servers.valkey_url}?client=valkey-py')"
-    ),
-    MEMORY: Beginning(_MEMORY, lambda _: "nullcontext(RepositorySaver(statekeep.connect('memory:').checkpoints))"),
-    IN_MEMORY: Beginning("from langgraph.checkpoint.memory import InMemorySaver", lambda _: "InMemorySaver()"),
-    SQLITE: Beginning(
-        "from langgraph.checkpoint.sqlite import SqliteSaver",
-        lambda servers: f"SqliteSaver.from_conn_string({str(servers.new_file())!r})",
-    ),
-    POSTGRES: Beginning(
-        "from langgraph.checkpoint.postgres import PostgresSaver",
-        lambda servers: f"PostgresSaver.from_conn_string({servers.postgres_url!r})",
-        "saver.setup()",
-    ),
-}
+def _program(contender: Contender, servers: Servers) -> str:
+    module, _, name = contender.paths[0].partition(":")
+    opened, setup, first_put = f"{name}()", "saver.setup()" if contender.setup else "pass", ""
+    if contender.arguments is not None:
+        where, options = contender.arguments(servers, None)
+        opened = f"{name}.from_conn_string({where!r}, **{options!r})"
+    if name:
+        first_put = FIRST_PUT.format(module=module, name=name, opened=opened, setup=setup)
+    return IMPORT.format(module=module, first_put=first_put)
 
 
 def cold(suite: Suite) -> None:
-    """Start programs that import a saver, open it and put one checkpoint."""
-    table = Table(title="Cold start: from a new process to the first put", unit="ms", baseline=INCUMBENT)
-    names = [name for name in BEGINNINGS if suite.takes(name)]
-    for turn in race(suite, table, names, rounds=25, seconds=100):
+    """Start programs that import a saver's module, open the saver and put one checkpoint."""
+    table = Table(title="From a new process to the first put", unit="ms", baseline=INCUMBENT)
+    chosen = suite.chosen(SAVERS) | {BASE.name: BASE}
+    for turn in suite.race(table, chosen, rounds=20, seconds=70):
         with turn:
-            program = BEGINNINGS[turn.contender].program(suite.servers)
+            program = [sys.executable, "-c", _program(chosen[turn.contender], suite.servers)]
             began = time.perf_counter()
-            ended = subprocess.run(
-                [sys.executable, "-c", textwrap.dedent(program)],
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
+            ended = subprocess.run(program, capture_output=True, text=True, timeout=TIMEOUT, check=False)
             elapsed = time.perf_counter() - began
             if ended.returncode:
                 raise RuntimeError(f"the program failed: {ended.stderr.strip()[-300:]}")
             importing, putting, processor = json.loads(ended.stdout.splitlines()[-1])
-            for operation, seconds in (
-                ("import", importing),
-                ("open and first put", putting),
-                ("CPU time", processor),
-                ("whole process", elapsed),
-            ):
-                turn.watch.samples[operation].append(seconds * 1000)
+            turn.note("import", importing * 1000)
+            if turn.contender != BASE.name:
+                turn.note("open and first put", putting * 1000)
+            turn.note("CPU time", processor * 1000)
+            turn.note("whole process", elapsed * 1000)
     suite.publish("cold", table)

@@ -1,45 +1,82 @@
-"""What was measured, as it is kept in JSON."""
+"""What was measured, as it is kept in JSON, and as a table of a page."""
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+import os
+import platform
 import statistics
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from .numbers import median_exponent, ratio
+PACKAGES = (
+    *(
+        "statekeep",
+        "langgraph",
+        *(f"langgraph-checkpoint{end}" for end in ("", "-aws", "-redis", "-sqlite")),
+    ),
+    *("valkey-glide", "valkey-glide-sync", "valkey", "redis", "pydantic", "boto3"),
+)
+MORE_IS_BETTER = "a second"
+"""Ends the names of operations whose values are rates."""
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """Return the median of the ratios of each round: what slows a machine for a while slows both of a round.
+
+    Example:
+        >>> ratio([10, 20, 40], [5, 10, 5])
+        2.0
+    """
+    return statistics.median(over / under for over, under in zip(numerators, denominators, strict=True))
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return the slope of a straight line through the points on logarithmic axes, by least squares.
+
+    Example:
+        >>> exponent([10, 100, 1000], [7, 7, 7]), round(exponent([10, 100, 1000], [1, 100, 10_000]), 3)
+        (0.0, 2.0)
+    """
+    logarithms = [math.log(size) for size in sizes], [math.log(value) for value in values]
+    return statistics.linear_regression(*logarithms).slope
+
+
+def number(value: float | None) -> str:
+    """Three digits or more, the thousands apart.
+
+    Example:
+        >>> number(1234.5), number(12.345), number(0.5), number(3.0), number(None)
+        ('1,234', '12.3', '0.50', '3', '')
+    """
+    if value is None:
+        return ""
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def rows(lines: Sequence[Sequence[str]]) -> str:
+    """Make a table of Markdown; its first line is the heading."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], ["---"] * len(lines[0]), *lines[1:]))
 
 
 class Table(BaseModel):
-    """Operations by contenders.
-
-    Attributes:
-        title: what was measured.
-        unit: of the values.
-        baseline: the contender that the others are compared with, if there is one.
-        higher_is_better: of the values.
-        cells: operation -> contender -> one value for each round, in the order of the rounds.
-    """
+    """Operations by contenders, with one value for each round, in the order of the rounds."""
 
     title: str
     unit: str
     baseline: str | None = None
-    higher_is_better: bool = False
     cells: dict[str, dict[str, list[float]]] = {}
-
-    @property
-    def contenders(self) -> list[str]:
-        """All that have a cell, in the order in which they took their turns."""
-        return list(dict.fromkeys(name for row in self.cells.values() for name in row))
 
     def add(self, operation: str, contender: str, value: float) -> None:
         """Append the value of one round."""
         self.cells.setdefault(operation, {}).setdefault(contender, []).append(value)
-
-    def drop(self, contender: str) -> None:
-        """Remove all cells of a contender, which failed in between."""
-        for row in self.cells.values():
-            row.pop(contender, None)
 
     def median(self, operation: str, contender: str) -> float | None:
         """Return the median over the rounds; ``None`` if it was not measured."""
@@ -49,48 +86,35 @@ class Table(BaseModel):
     def times_better(self, operation: str, contender: str, other: str | None = None) -> float | None:
         """Return how many times better a contender is than another, the baseline if none is named.
 
-        ``None`` if one of them was not measured, or a value is 0.
+        ``None`` if one of them was not measured, or a value is not above 0.
         """
-        mine = self.cells.get(operation, {}).get(contender)
-        others = self.cells.get(operation, {}).get(other or self.baseline or "")
-        if not mine or not others or not all(mine) or not all(others):
+        row = self.cells.get(operation, {})
+        mine, others = row.get(contender), row.get(other or self.baseline or "")
+        if not mine or not others or min(*mine, *others) <= 0:
             return None
-        return ratio(mine, others) if self.higher_is_better else ratio(others, mine)
+        return ratio(mine, others) if operation.endswith(MORE_IS_BETTER) else ratio(others, mine)
 
+    def lines(self, columns: Sequence[str] = (), operations: Sequence[str] = ()) -> list[list[str]]:
+        """Medians, and how many times better than the baseline they are; all of them, or those that are named."""
+        there = dict.fromkeys(name for row in self.cells.values() for name in row)
+        names = [name for name in columns or there if name in there]
+        cells = [[row, *(self._cell(row, name) for name in names)] for row in operations or self.cells]
+        return [["", *names], *cells]
 
-class Growth(BaseModel):
-    """How long operations take on threads of several lengths.
+    def _cell(self, operation: str, contender: str) -> str:
+        text, times = number(self.median(operation, contender)), self.times_better(operation, contender)
+        return text if times is None or contender == self.baseline else f"{text} ({times:.2f}x)"
 
-    Attributes:
-        sizes: the lengths, in checkpoints.
-        cells: operation -> contender -> for each size the medians of all rounds, in microseconds.
-    """
-
-    sizes: list[int]
-    cells: dict[str, dict[str, list[list[float]]]]
-
-    def medians(self, operation: str, contender: str) -> list[float] | None:
-        """Return the median for each size; ``None`` if it was not measured."""
-        rounds = self.cells.get(operation, {}).get(contender)
-        return [statistics.median(values) for values in rounds] if rounds else None
-
-    def exponent(self, operation: str, contender: str) -> float | None:
-        """Return the fitted exponent; ``None`` if it was not measured."""
-        rounds = self.cells.get(operation, {}).get(contender)
-        return median_exponent(self.sizes, rounds) if rounds else None
+    def plain(self) -> str:
+        """Return it for a terminal."""
+        lines = self.lines()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = (map(str.rjust, line, widths) for line in lines)
+        return "\n".join(["", f"{self.title}, in {self.unit}", *map("  ".join, padded)])
 
 
 class Environment(BaseModel):
-    """Where and with what it was measured.
-
-    Attributes:
-        date: UTC, in ISO 8601.
-        commit: of the project, ``None`` outside a clone.
-        machine: the processor.
-        cores: that this process may use.
-        load: average over a minute before the run and after it.
-        versions: of Python, the servers and the packages that take part.
-    """
+    """Where and with what it was measured: the load is that of a minute before the run and after it."""
 
     date: str
     commit: str | None
@@ -99,17 +123,32 @@ class Environment(BaseModel):
     load: tuple[float, float]
     versions: dict[str, str]
 
+    @classmethod
+    def here(cls, **servers: str) -> Environment:
+        """Describe this process's surroundings; the load after the run is still to be filled in."""
+        versions = {"Python": platform.python_version(), **servers}
+        for package in PACKAGES:
+            try:
+                versions[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                versions[package] = "not installed"
+        command = ["git", "describe", "--always", "--dirty"]
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        models = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+        model = next((line.partition(":")[2].strip() for line in models if line.startswith("model name")), None)
+        load = os.getloadavg()[0]
+        return cls(
+            date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            commit=found.stdout.strip() or None,
+            machine=model or platform.processor() or platform.machine(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            load=(load, load),
+            versions=versions,
+        )
+
 
 class Verdict(BaseModel):
-    """Whether a target was reached.
-
-    Attributes:
-        target: what is wanted of whom.
-        wanted: the bound in words: ``"<= 1.5"``.
-        measured: the number; ``None`` if it was not measured.
-        reached: whether it is within the bound.
-        note: what else is to be known, such as where the worst was met.
-    """
+    """Whether a target was reached; the note says of whom the number is, where several were measured."""
 
     target: str
     wanted: str
@@ -119,23 +158,12 @@ class Verdict(BaseModel):
 
 
 class Report(BaseModel):
-    """All of a run.
-
-    Attributes:
-        environment: where it ran.
-        quick: few rounds and short threads: for a look, not for publishing.
-        seconds: how long each workload took.
-        tables: by workload, and ``sync`` or ``async`` behind a slash where it is run with both.
-        growth: over the length of threads, if it was measured.
-        verdicts: the targets.
-        left_out: who did not take part in what, and why.
-    """
+    """All of a run: tables and seconds by workload, and who did not take part in what, and why."""
 
     environment: Environment
     quick: bool = False
     seconds: dict[str, float] = {}
     tables: dict[str, Table] = {}
-    growth: Growth | None = None
     verdicts: list[Verdict] = []
     left_out: list[str] = []
 

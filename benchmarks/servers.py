@@ -1,4 +1,4 @@
-"""The servers of a run, and how contenders reach them."""
+"""The servers of a run, by their ports on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
-from attrs import evolve, frozen
+import valkey
+from attrs import frozen
 
+from statekeep import Unsupported
 from statekeep.testing.servers import ValkeyServer
-
-from .postgres import NoPostgres, PostgresServer
 
 
 class NotHere(Exception):
@@ -21,70 +21,60 @@ class NotHere(Exception):
 
 @frozen
 class Servers:
-    """Where contenders keep their data.
+    """Where contenders keep their data: a directory, and ports, or why there is no such server.
 
-    Attributes:
-        valkey: the Valkey server, on loopback, in memory.
-        postgres: the PostgreSQL server, or why there is none.
-        directory: for files, on the disk of the system's temporary files.
-        valkey_port: of the server, or of a proxy before it.
-        postgres_port: as ``valkey_port``.
-        database: of PostgreSQL.
+    ``redis`` is a Valkey server, too, with the Redis query engine and JSON. Neither keeps anything on disk.
     """
 
-    valkey: ValkeyServer
-    postgres: PostgresServer | str
     directory: Path
-    valkey_port: int
-    postgres_port: int | None = None
-    database: str = "postgres"
+    valkey: int | str
+    redis: int | str
 
-    @property
-    def valkey_url(self) -> str:
-        """For clients of Valkey."""
-        return f"valkey://127.0.0.1:{self.valkey_port}"
+    def port(self, kind: str) -> int:
+        """Return the port of ``"valkey"`` or ``"redis"``, or raise ``NotHere``."""
+        found: int | str = getattr(self, kind)
+        if isinstance(found, str):
+            raise NotHere(found)
+        return found
 
-    @property
-    def postgres_url(self) -> str:
-        """For clients of PostgreSQL.
-
-        Raises:
-            NotHere: there is none.
-        """
-        return self._postgres().url(self.database, self.postgres_port)
-
-    @property
-    def port_of_postgres(self) -> int:
-        """Of the server itself.
-
-        Raises:
-            NotHere: there is none.
-        """
-        return self._postgres().port
-
-    def _postgres(self) -> PostgresServer:
-        if isinstance(self.postgres, str):
-            raise NotHere(f"no PostgreSQL: {self.postgres}")
-        return self.postgres
-
-    def new_file(self) -> Path:
-        """The path of a file that does not exist yet."""
-        return self.directory / uuid4().hex
-
-    def behind(self, valkey_port: int, postgres_port: int | None = None) -> Servers:
+    def behind(self, **ports: int) -> Servers:
         """The same servers through proxies."""
-        return evolve(self, valkey_port=valkey_port, postgres_port=postgres_port)
+        return Servers(self.directory, ports.get("valkey", self.valkey), ports.get("redis", self.redis))
+
+    def info(self, kind: str, section: str) -> Any:
+        """Ask a Valkey server about itself."""
+        with valkey.Valkey(port=self.port(kind)) as client:
+            return client.info(section)
+
+    def cpu_seconds(self, kind: str | None) -> float:
+        """Seconds of the processors that a server has used; not a number without a server."""
+        if kind is None:
+            return float("nan")
+        info = self.info(kind, "cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+    def used_memory(self, kind: str) -> int:
+        """Bytes that a Valkey server has in use."""
+        return int(self.info(kind, "memory")["used_memory"])
 
 
 @contextlib.contextmanager
 def started() -> Iterator[Servers]:
     """Start what can be started on this machine, and stop it in the end."""
     with contextlib.ExitStack() as stack:
-        valkey = stack.enter_context(ValkeyServer())
-        postgres: PostgresServer | str
-        try:
-            postgres = stack.enter_context(PostgresServer())
-        except NoPostgres as missing:
-            postgres = str(missing)
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="statekeep-bench-"))
-        yield Servers(valkey, postgres, Path(directory), valkey.port)
+        server = stack.enter_context(ValkeyServer())
+        redis: int | str
+        try:
+            redis = stack.enter_context(ValkeyServer(search="redisearch")).port
+        except Unsupported as missing:
+            redis = f"no server with search and JSON: {missing}"
+        yield Servers(Path(directory), server.port, redis)
+
+
+@contextlib.contextmanager
+def alone(servers: Servers, kind: str) -> Iterator[Servers]:
+    """Start one more Valkey server, for whoever wants to measure the memory that it takes."""
+    servers.port(kind)
+    with ValkeyServer(search="redisearch" if kind == "redis" else None) as server:
+        yield servers.behind(**{kind: server.port})

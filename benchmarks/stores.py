@@ -1,89 +1,30 @@
-"""The stores that are compared, and what they are asked for."""
+"""Stores and caches: one item and many, wide prefixes, search by meaning, and a cluster."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
+import numpy as np
+from langchain_core.messages import AIMessage
 from langgraph.store.base import GetOp, PutOp
-from langgraph.store.memory import InMemoryStore
 
-from statekeep.domain import VectorIndex
-from statekeep.langgraph_shim import AsyncRepositoryStore, AsyncValkeyStore, RepositoryStore, ValkeyStore
-from statekeep.repositories.items import AsyncItemRepository, ItemRepository
-from statekeep.repositories.memory import MemoryItems
-from statekeep.testing.embedding import DIMS, letter_counts
+from statekeep import ItemRepository
+from statekeep.repositories.valkey import ValkeyItems, client_for
+from statekeep.repositories.valkey.requests import Commands, Request
+from statekeep.testing.servers import ValkeyCluster
 
-from .calls import Script, call, expect
-from .comparison import compare
-from .conversations import text
-from .savers import IN_MEMORY, INCUMBENT, MEMORY, POOL, Contender
-from .servers import Servers
-from .suite import Suite
+from .contenders import CACHES, IN_MEMORY, INCUMBENT, STORES, VALKEY_PY, indexed
+from .report import Table
+from .running import Script, Stopwatch, Suite, call, compare, drive, expect, face
+from .scripts import text
+from .servers import alone
 
 ITEMS = 100
 BATCH = 10
-
-
-def _incumbent(servers: Servers) -> AbstractContextManager[Any]:
-    from langgraph_checkpoint_aws import ValkeyStore
-
-    # Without pool_size, which it takes but fails with.
-    opened: AbstractContextManager[Any] = ValkeyStore.from_conn_string(servers.valkey_url)
-    return opened
-
-
-def _async_incumbent(servers: Servers) -> AbstractAsyncContextManager[Any]:
-    from langgraph_checkpoint_aws import AsyncValkeyStore
-
-    opened: AbstractAsyncContextManager[Any] = AsyncValkeyStore.from_conn_string(servers.valkey_url)
-    return opened
-
-
-def _statekeep(client: str, index: Any = None) -> Contender:
-    prefix = f"bench-{client}{'-index' if index else ''}"
-    options: dict[str, Any] = {"client": client, "pool_size": POOL, "prefix": prefix, "index": index}
-    return Contender(
-        f"Statekeep, {client}",
-        "valkey",
-        lambda servers: ValkeyStore.from_conn_string(servers.valkey_url, **options),
-        lambda servers: AsyncValkeyStore.from_conn_string(servers.valkey_url, **options),
-    )
-
-
-def _memory(index: Any = None) -> Contender:
-    return Contender(
-        MEMORY,
-        None,
-        lambda _: RepositoryStore(ItemRepository(MemoryItems(index=VectorIndex.of(index)))),
-        lambda _: AsyncRepositoryStore(AsyncItemRepository(MemoryItems(index=VectorIndex.of(index)))),
-    )
-
-
-def _in_memory(index: Any = None) -> Contender:
-    @contextlib.contextmanager
-    def opened(servers: Servers) -> Iterator[Any]:
-        yield InMemoryStore(index=index)
-
-    @contextlib.asynccontextmanager
-    async def aopened(servers: Servers) -> AsyncIterator[Any]:
-        yield InMemoryStore(index=index)
-
-    return Contender(IN_MEMORY, None, opened, aopened)
-
-
-STORES = (
-    Contender(INCUMBENT, "valkey", _incumbent, _async_incumbent),
-    _statekeep("glide"),
-    _statekeep("valkey-py"),
-    _memory(),
-    _in_memory(),
-)
-
-INDEX = {"dims": DIMS, "embed": letter_counts, "fields": ["text"]}
-INDEXED = (_statekeep("glide", INDEX), _statekeep("valkey-py", INDEX), _memory(INDEX), _in_memory(INDEX))
 
 
 def items(thread_id: str) -> Script:
@@ -95,15 +36,12 @@ def items(thread_id: str) -> Script:
 
     keys = [f"item-{number}" for number in range(ITEMS)]
     for number, key in enumerate(keys):
-        yield call("put, new", "put", namespace, key, value(number))
+        yield call("put", "put", namespace, key, value(number))
     for number, key in enumerate(keys[:20]):
-        yield call("put, again", "put", namespace, key, value(number))
+        yield call("put again", "put", namespace, key, value(number))
     for number, key in enumerate(keys[:20]):
         item = yield call("get", "get", namespace, key)
         expect(item is not None and item.value["rank"] == number, "not the item that was put")
-    for _ in range(5):
-        item = yield call("get, there is none", "get", namespace, "nothing")
-        expect(item is None, "an item that nobody put")
     for _ in range(3):
         found = yield call("search, limit 10 of 100", "search", ("users", thread_id), limit=10)
         expect(len(found) == 10, "not 10 items")
@@ -124,29 +62,147 @@ def items(thread_id: str) -> Script:
     expect(item is None, "an item that was deleted")
 
 
-def meanings(thread_id: str) -> Script:
-    """A hundred items with a vector each, of which ten are found by meaning."""
-    namespace = ("users", thread_id, "memories")
-    for number in range(ITEMS):
-        yield call("put, with a vector", "put", namespace, f"item-{number}", {"text": text(200)})
-    for _ in range(5):
-        found = yield call("search by meaning, 10 of 100", "search", namespace, query=text(200), limit=10)
-        expect(len(found) == 10 and found[0].score >= found[-1].score, "not the nearest 10 items")
-    for number in range(ITEMS):
-        yield call(None, "delete", namespace, f"item-{number}")
-
-
 def store(suite: Suite) -> None:
-    """Compare stores, without the search module; those that search by meaning without it in a table of their own."""
-    compare(suite, "store", "Store", items, rounds=40, seconds=30, contenders=STORES)
-    # langgraph-checkpoint-aws gives items scores by the words that they share with the query instead.
-    compare(
-        suite,
-        "store/meaning",
-        "Store with an index, no search module",
-        meanings,
-        rounds=30,
-        seconds=20,
-        contenders=INDEXED,
-        baseline=IN_MEMORY,
-    )
+    """Compare stores, and count what an item costs in a cluster."""
+    table = Table(title="Items of 200 bytes", unit="µs", baseline=INCUMBENT)
+    compare(suite, table, items, STORES, rounds=30, seconds=25)
+    suite.publish("store", table)
+
+
+class _Scripts:
+    """A client of a cluster that counts the scripts that go one after the other."""
+
+    cluster = True
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.scripts = 0
+
+    def execute(self, request: Request) -> Any:
+        """Answer a request; those of one are sent side by side."""
+        self.scripts += not isinstance(request, Commands)
+        return self.client.execute(request)
+
+
+def cluster(suite: Suite) -> None:
+    """Count the scripts of a put in a cluster, where the namespaces above an item's are in other slots."""
+    table = Table(title="Items in a cluster of 3 primaries", unit="scripts, one after the other")
+    with ValkeyCluster() as servers, servers.client() as client:
+        counted = _Scripts(client_for(client))
+        keep = ItemRepository(ValkeyItems(counted))  # type: ignore[arg-type]
+        for number in range(4):
+            for operation, act in (
+                ("put", partial(keep.put, ("a", "b", f"c {number}"), "key", number)),
+                ("put again", partial(keep.put, ("a", "b", f"c {number}"), "key", number)),
+                ("delete", partial(keep.delete, ("a", "b", f"c {number}"), "key")),
+            ):
+                counted.scripts = 0
+                act()
+                if number:
+                    table.add(operation, VALKEY_PY, counted.scripts)
+    suite.publish("cluster", table)
+
+
+WIDTHS = (1, 100, 10_000)
+
+
+def wide(suite: Suite) -> None:
+    """Search below prefixes that have many namespaces below them."""
+    table = Table(title="Search below a prefix", unit="µs", baseline=INCUMBENT)
+    widths = WIDTHS[:2] if suite.quick else WIDTHS
+    with face("sync") as opened:
+        subjects = suite.open(opened, STORES)
+        for turn in suite.race(table, subjects, rounds=20, seconds=60):
+            with turn:
+                for width in widths:
+                    if turn.round == 0:
+                        drive(subjects[turn.contender], _spread(width), Stopwatch(limit=30))
+                    drive(subjects[turn.contender], _below(width), turn.watch)
+    suite.publish("wide", table)
+
+
+def _spread(width: int) -> Script:
+    for number in range(width):
+        namespace = (f"wide-{width}", f"user-{number}")
+        yield call(None, "put", namespace, "item", {"kind": "odd" if number % 2 else "even", "text": text(200)})
+
+
+def _below(width: int) -> Script:
+    prefix, least = (f"wide-{width}",), min(width, 10)
+    where = f"{width:,} namespace{'s' if width > 1 else ''} below"
+    for _ in range(2):
+        found = yield call(f"search, limit 10, {where}", "search", prefix, limit=10)
+        expect(len(found) == least, f"not {least} items")
+        found = yield call(f"search, filter, {where}", "search", prefix, filter={"kind": "even"}, limit=10)
+        expect(len(found) == least and {item.value["kind"] for item in found} == {"even"}, f"not {least} even items")
+
+
+VECTORS = ((10_000, 384), (10_000, 1_536), (50_000, 384))
+QUERIES = 12
+
+
+def meaning(suite: Suite) -> None:
+    """Search by meaning without the search module; what is found is compared with numpy's nearest."""
+    table = Table(title="Search by meaning, the nearest 10, without the module", unit="ms", baseline=IN_MEMORY)
+    for count, dims in ((1_000, 384),) if suite.quick else VECTORS:
+        source = np.random.default_rng(1)
+        every = source.standard_normal((count + QUERIES, dims), dtype=np.float32)
+        every /= np.linalg.norm(every, axis=1, keepdims=True)
+        nearest = [set(np.argsort(every[:count] @ -query)[:10].tolist()) for query in every[count:]]
+
+        def embed(texts: Sequence[str], every: Any = every) -> list[list[float]]:
+            return [every[int(one)].tolist() for one in texts]
+
+        index = {"dims": dims, "embed": embed, "fields": ["text"]}
+        for name, contender in suite.chosen(indexed(index)).items():
+            label = f"{count:,} x {dims:,}"
+            # On a server of its own, which is gone afterwards.
+            with ExitStack() as stack:
+                stack.enter_context(suite.trying(name, f"{table.title}, {label}"))
+                servers = stack.enter_context(alone(suite.servers, "valkey"))
+                subject = stack.enter_context(contender.open(servers))
+                began = time.perf_counter()
+                for start in range(0, count, 200):
+                    numbers = range(start, min(start + 200, count))
+                    subject.batch([PutOp(("docs",), str(number), {"text": str(number)}) for number in numbers])
+                table.add(f"{label}: put, one of 200", name, (time.perf_counter() - began) * 1000 / count)
+                for number, wanted in enumerate(nearest):
+                    began = time.perf_counter()
+                    found = subject.search(("docs",), query=str(count + number), limit=10)
+                    took = (time.perf_counter() - began) * 1000
+                    expect({int(item.key) for item in found} == wanted, "not the nearest 10")
+                    table.add(f"{label}: {'second' if number else 'first'} search", name, took)
+    suite.publish("meaning", table)
+
+
+def entries(thread_id: str) -> Script:
+    """What nodes with a cache policy ask for: one entry, or thirty of a fan-out; each holds a message of 1 KB."""
+    namespace = ("__pregel_ns_writes", thread_id, "model")
+
+    def value() -> tuple[Any, int | None]:
+        return [("messages", [AIMessage(content=text(1000))])], 3600
+
+    keys = [(namespace, f"key-{number}") for number in range(30)]
+    for key in keys[:20]:
+        yield call("set", "set", {key: value()})
+    for key in keys[:20]:
+        found = yield call("get", "get", [key])
+        expect(list(found) == [key], "not the entry that was set")
+    for _ in range(5):
+        found = yield call("get, a miss", "get", [(namespace, "nothing")])
+        expect(found == {}, "an entry that nobody set")
+    for _ in range(5):
+        yield call("set of 30", "set", {key: value() for key in keys})
+    for _ in range(5):
+        found = yield call("get of 30", "get", keys)
+        expect(found.keys() == set(keys), "not the entries that were set")
+    yield call("clear of a namespace with 30", "clear", [namespace])
+    found = yield call(None, "get", keys)
+    expect(found == {}, "entries that were cleared")
+
+
+def cache(suite: Suite) -> None:
+    """Compare caches."""
+    table = Table(title="Cache entries of 1 KB", unit="µs", baseline=INCUMBENT)
+    compare(suite, table, entries, CACHES, rounds=50, seconds=20)
+    suite.publish("cache", table)

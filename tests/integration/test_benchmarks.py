@@ -1,97 +1,99 @@
-"""The scripts of the benchmarks run: in this process's memory and on a server, with the floor beside them."""
+"""The workloads of the benchmarks run: in this process's memory, and on a server."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from rich.console import Console
 
-from benchmarks.caches import CACHES, entries
-from benchmarks.calls import Script
-from benchmarks.comparison import compare
-from benchmarks.conversations import Shape
-from benchmarks.counting import traffic
-from benchmarks.environment import environment
-from benchmarks.report import Report
-from benchmarks.savers import FLOORS, GLIDE, MEMORY, SAVERS, VALKEY_PY, Contender
-from benchmarks.scripts import conversation, fan_out, large, run_of_graph
+from benchmarks.agent import agent, run
+from benchmarks.contenders import CACHES, IN_MEMORY, SAVERS, STORES, VALKEY_PY, Contender
+from benchmarks.report import Environment, Report, Table
+from benchmarks.running import Script, Stopwatch, Suite, compare, drive
+from benchmarks.savers import threads, traffic
+from benchmarks.scripts import Shape, conversation, fan_out
 from benchmarks.servers import Servers
-from benchmarks.stores import STORES, items
-from benchmarks.suite import Suite
+from benchmarks.stores import cluster, entries, items
 from statekeep.testing.servers import ValkeyServer
 
 
 @pytest.fixture
 def suite(valkey_server: ValkeyServer, tmp_path: Path) -> Suite:
-    servers = Servers(valkey_server, "not for tests", tmp_path, valkey_server.port)
-    return Suite(servers, Report(environment=environment(servers)), Console(file=io.StringIO()), asked_rounds=1)
+    servers = Servers(tmp_path, valkey_server.port, "not for tests")
+    console = Console(file=io.StringIO())
+    return Suite(servers, Report(environment=Environment.here()), console, quick=True, asked_rounds=1)
 
 
-def of(contenders: tuple[Contender, ...], *names: str) -> list[Contender]:
-    return [contender for contender in contenders if contender.name in names]
+def named(contenders: tuple[Contender, ...], name: str) -> Contender:
+    return next(contender for contender in contenders if contender.name == name)
 
 
 @pytest.mark.parametrize(
     ("script", "contenders"),
     [
-        (lambda name: conversation(name, Shape(steps=12, message=10, constant=10)), SAVERS),
+        (lambda name: conversation(name, Shape(steps=12, message=10, before=3, constant=10)), SAVERS),
         (fan_out, SAVERS),
-        (lambda name: large(name, 100), SAVERS),
-        (lambda name: run_of_graph(name, 2), SAVERS),
         (items, STORES),
         (entries, CACHES),
     ],
-    ids=["conversation", "fan_out", "large", "run_of_graph", "items", "entries"],
+    ids=["conversation", "fan_out", "items", "entries"],
 )
-def test_scripts_run_in_memory(
+def test_scripts_run_blocking_and_async(
     suite: Suite, script: Callable[[str], Script], contenders: tuple[Contender, ...]
 ) -> None:
-    compare(suite, "some", "Some", script, rounds=1, seconds=0, contenders=of(contenders, MEMORY), baseline=MEMORY)
+    some = Table(title="Some", unit="µs")
+    both = [named(contenders, name) for name in (IN_MEMORY, VALKEY_PY)]
+    compare(suite, some, script, both, rounds=1, seconds=0)
     assert suite.report.left_out == []
-    blocking, awaiting = suite.report.tables["some/sync"], suite.report.tables["some/async"]
-    assert blocking.cells.keys() == awaiting.cells.keys()
-    assert blocking.contenders == awaiting.contenders == [MEMORY]
+    blocking = {operation for operation in some.cells if not operation.endswith(", async")}
+    assert some.cells.keys() == blocking | {f"{operation}, async" for operation in blocking}
+    assert all(row.keys() == {IN_MEMORY, VALKEY_PY} for row in some.cells.values())
 
 
-def test_statekeep_is_measured_beside_the_floor(suite: Suite) -> None:
-    ours = of(SAVERS, GLIDE, VALKEY_PY)
-    compare(suite, "fan", "Fan", fan_out, rounds=1, seconds=0, contenders=ours, with_floor=True, baseline=GLIDE)
-    assert suite.report.left_out == []
-    for key in ("fan/sync", "fan/async"):
-        assert set(suite.report.tables[key].contenders) == {GLIDE, VALKEY_PY, *FLOORS.values()}
+def test_an_agent_runs_and_its_round_trips_are_counted(suite: Suite) -> None:
+    contender = named(SAVERS, VALKEY_PY)
+    with contender.open(suite.servers) as saver:
+        drive(agent(saver), run("of-an-agent"), Stopwatch())
+    counted = traffic(suite.servers, contender, fan_out).counted
+    assert {trips for trips, _, _ in counted["put_writes"]} == {1}
+    assert all(sent > 200 for _, sent, _ in counted["put_writes"])
 
 
-def test_traffic_is_counted(suite: Suite) -> None:
-    [contender] = of(SAVERS, VALKEY_PY)
-    counted = traffic(suite.servers, contender, fan_out)
-    assert {one.turns for one in counted if one.asked.method == "put_writes"} == {1}
-    assert all(one.sent > 200 for one in counted if one.asked.method == "put_writes")
+def test_what_costs_no_time_to_measure(suite: Suite) -> None:
+    suite.only = ("valkey-py",)
+    threads(suite)
+    cluster(suite)
+    assert suite.failures == suite.report.left_out == []
+    assert suite.report.tables["threads"].cells.keys() >= {"memory of a thread, bytes", "list(10) of all threads", "put"}
+    assert suite.report.tables["cluster"].median("put", VALKEY_PY)
 
 
-def test_who_answers_wrongly_is_left_out(suite: Suite) -> None:
+def test_who_answers_wrongly_or_is_not_there_is_left_out(suite: Suite) -> None:
     class Forgetful:
         def __getattr__(self, name: str) -> Any:
             return lambda *_, **__: None
 
-    class Opened:
-        def __enter__(self) -> Forgetful:
-            return Forgetful()
+    @frozen
+    class Bad:
+        name: str
 
-        def __exit__(self, *_: object) -> None:
-            pass
+        def open(self, servers: Servers, ttl: float | None) -> AbstractContextManager[Any]:
+            return nullcontext(Forgetful())
 
-    def fails(_: Servers) -> Any:
-        raise RuntimeError("no async")
+        def aopen(self, servers: Servers, ttl: float | None) -> Any:
+            raise RuntimeError("no async")
 
-    bad = Contender("somebody", None, lambda _: Opened(), fails)
-    compare(suite, "fan", "Fan", fan_out, rounds=1, seconds=0, contenders=[bad], baseline="somebody")
-    assert suite.report.tables == {}
-    assert suite.report.left_out == [
-        "somebody, Fan: WrongAnswer: not the checkpoint that was asked for",
-        "somebody, opening (async): RuntimeError: no async",
-    ]
+    some = Table(title="Fan", unit="µs")
+    bad: Any = Bad("somebody")
+    compare(suite, some, fan_out, [bad, named(SAVERS, "langgraph-checkpoint-redis")], rounds=1, seconds=0)
+    assert not any(some.cells.values())
+    assert "somebody, Fan: WrongAnswer: not the checkpoint that was asked for" in suite.report.left_out
+    assert "somebody, opening (async): RuntimeError: no async" in suite.report.left_out
+    assert any(line.startswith("langgraph-checkpoint-redis: ") for line in suite.report.left_out)
     assert suite.failures == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,10 @@ class CountingProxy:
     sent: turns may be counted twice, but none is overlooked. A caller that waits for each answer makes one turn
     for each round trip, because bytes are counted before they are passed on.
 
+    Args:
+        target: the port that it forwards to.
+        delay: seconds after which bytes are passed on.
+
     Attributes:
         port: of the proxy.
         turns: how many there were since the last reset.
@@ -25,8 +30,9 @@ class CountingProxy:
         most_connections: how many were open at the same time.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, delay: float = 0.0) -> None:
         self._target = target
+        self._delay = delay
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -76,6 +82,8 @@ class CountingProxy:
         try:
             while data := source.recv(1 << 18):
                 self._count(asking, len(data))
+                if self._delay:
+                    time.sleep(self._delay)
                 target.sendall(data)
         except OSError:
             pass  # one end hung up: so does the other
