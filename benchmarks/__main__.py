@@ -14,11 +14,10 @@ import typer
 from rich.console import Console
 
 from . import agent, agentcore, cold, savers, stores
-from .contenders import SAVERS
+from .contenders import SAVERS, started
 from .pages import BUSY, PAGE, README, ROOT, publish, targets
 from .report import Environment, Report
 from .running import Suite
-from .servers import started
 from .targets import verdicts
 
 RESULTS = ROOT / "benchmarks" / "results"

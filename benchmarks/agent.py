@@ -6,7 +6,7 @@ import multiprocessing
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from typing import Any
@@ -16,16 +16,16 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from .contenders import AGENTS, INCUMBENT
+from .contenders import AGENTS, INCUMBENT, Servers
 from .report import Table
-from .running import AT_ONCE, Face, Script, Stopwatch, Suite, Turn, call, drive, expect, face
+from .running import Face, Script, Stopwatch, Suite, Turn, call, drive, expect, face
 from .scripts import Shape, chat, config, deletion, text, written
-from .servers import Servers
 
 STEPS = 10
 MESSAGES = 1 + 3 * STEPS + 1
 """The question, an answer with two calls and their two results for each step, and the last answer."""
 TTL = 3600.0  # seconds
+AT_ONCE = 10
 PROCESSES = 8
 ANSWER_TIMEOUT = 120.0  # seconds
 KINDS = {contender.name: contender.server for contender in AGENTS}
@@ -81,6 +81,7 @@ def run(thread_id: str, durability: str = "async") -> Script:
 def whole(suite: Suite) -> None:
     """Run agents of 10 steps with two tools each, with both durabilities, with and without a TTL, and some at once."""
     table = Table(title=f"An agent of {STEPS} steps with 2 tools each", unit="what each row says", baseline=INCUMBENT)
+    at_once = 2 if suite.quick else AT_ONCE
     for kind in ("sync", "async"):
         with face(kind) as opened:
             savers = {ttl: suite.open(opened, AGENTS, ttl=ttl) for ttl in (None, TTL)}
@@ -93,23 +94,27 @@ def whole(suite: Suite) -> None:
                         with _noted(suite, turn, kind, what, STEPS):
                             opened.drive(graph, run(thread_id, durability), Stopwatch())
                         opened.drive(savers[ttl][turn.contender], deletion(thread_id), Stopwatch())
-                    graph, names = graphs[turn.contender, None], [str(uuid4()) for _ in range(AT_ONCE)]
-                    with _noted(suite, turn, kind, f"{AT_ONCE} at once", STEPS * AT_ONCE):
-                        opened.drive_all(graph, map(run, names))
+                    graph, names = graphs[turn.contender, None], [str(uuid4()) for _ in range(at_once)]
+                    with _noted(suite, turn, kind, f"{at_once} at once", STEPS * at_once):
+                        opened.drive_all(graph, [run(name) for name in names])
                     opened.drive(savers[None][turn.contender], deletion(*names), Stopwatch())
     suite.publish("agent", table)
 
 
 @contextmanager
-def _noted(suite: Suite, turn: Turn, face: str, what: str, steps: int) -> Iterator[None]:
+def _noted(suite: Suite, turn: Turn, kind: str, what: str, steps: int) -> Iterator[None]:
     """Note what agents take."""
-    server = KINDS[turn.contender]
-    there, here, began = suite.servers.cpu_seconds(server), time.process_time(), time.perf_counter()
+    before, here, began = suite.servers.cpu_seconds(KINDS[turn.contender]), time.process_time(), time.perf_counter()
     yield
-    turn.note(f"{face}, {what}: steps a second", steps / (time.perf_counter() - began))
-    turn.note(f"{face}: client CPU of a step, µs", (time.process_time() - here) / steps * 1e6)
-    if server:
-        turn.note(f"{face}: server CPU of a step, µs", (suite.servers.cpu_seconds(server) - there) / steps * 1e6)
+    turn.note(f"{kind}, {what}: steps a second", steps / (time.perf_counter() - began))
+    used = time.process_time() - here, suite.servers.cpu_seconds(KINDS[turn.contender]) - before
+    _note_cpu(turn, kind, steps, *used)
+
+
+def _note_cpu(turn: Turn, row: str, steps: int, client: float, server: float) -> None:
+    turn.note(f"{row}: client CPU of a step, µs", client / steps * 1e6)
+    if KINDS[turn.contender]:
+        turn.note(f"{row}: server CPU of a step, µs", server / steps * 1e6)
 
 
 def _calls(thread_id: str) -> Script:
@@ -151,16 +156,18 @@ def processes(suite: Suite) -> None:
     """Run agents in 8 processes, and bare calls of savers in 1, 2 and 4, against one server."""
     table = Table(title="Several processes", unit="what each row says", baseline=INCUMBENT)
     names = list(suite.chosen(AGENTS))
-    pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"))
+    most, window = (2, 0.2) if suite.quick else (PROCESSES, 1.5)
+    pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"))
     try:
-        for kinds, racing, window in (
-            (((("agent, sync", PROCESSES)), ("agent, async", PROCESSES)), names, 1.5),
-            ((("calls", 1), ("calls", 2), ("calls", 4)), [name for name in names if KINDS[name]], 0.8),
+        for kinds, racing in (
+            ({"agent, sync": (most,), "agent, async": (most,)}, names),
+            ({"calls": (1, 2, 4)}, [name for name in names if KINDS[name]]),
         ):
             for turn in suite.race(table, racing, rounds=6, seconds=60):
                 with turn:
-                    for what, count in kinds:
-                        _together(suite.servers, turn, pool, what, count, window)
+                    for what, counts in kinds.items():
+                        for count in counts:
+                            _together(suite.servers, turn, pool, what, min(count, most), window)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():  # also one that hangs
@@ -173,11 +180,12 @@ def _together(servers: Servers, turn: Turn, pool: Executor, what: str, count: in
     server = KINDS[turn.contender]
     before, began = servers.cpu_seconds(server), time.perf_counter()
     working = [pool.submit(_work, servers, what, turn.contender, window) for _ in range(count)]
-    done = [one.result(ANSWER_TIMEOUT) for one in working]
+    if wait(working, ANSWER_TIMEOUT).not_done:
+        raise TimeoutError(f"not done after {ANSWER_TIMEOUT:g} s")
+    done = [one.result() for one in working]
     there, took, steps = servers.cpu_seconds(server) - before, time.perf_counter() - began, sum(one[0] for one in done)
     row = f"{what}, {count} process{'es' if count > 1 else ''}"
     turn.note(f"{row}: steps a second", sum(made / seconds for made, seconds, _ in done))
-    turn.note(f"{row}: client CPU of a step, µs", sum(cpu for _, _, cpu in done) / steps * 1e6)
+    _note_cpu(turn, row, steps, sum(cpu for _, _, cpu in done), there)
     if server:
-        turn.note(f"{row}: server CPU of a step, µs", there / steps * 1e6)
         turn.note(f"{row}: the server's share of a core, %", there / took * 100)

@@ -15,7 +15,7 @@ from statekeep.testing.aws import AwsEmulator, Calls, slow
 
 from .report import Table
 from .running import Call, Script, Suite, call, drive
-from .scripts import READS, Shape, chat, check, config, written
+from .scripts import READS, TASKS, Shape, chat, check, config, written
 
 ACTOR = "bench"
 STATEKEEP = "Statekeep, AgentCore"
@@ -69,10 +69,11 @@ class Recorder:
 
 
 def _writing(thread_id: str, shape: Shape, ids: list[str]) -> Script:
-    steps = list(chat(shape))
-    yield from written(thread_id, steps, ids, actor_id=ACTOR)
+    for step in chat(shape):
+        tasks = TASKS if len(ids) < shape.steps - 1 else ()
+        yield from written(thread_id, [step], ids, tasks, actor_id=ACTOR)
     found = yield call(None, "get_tuple", config(thread_id, actor_id=ACTOR))
-    check(found, steps[-1], pending=4)
+    check(found, step, pending=0)
 
 
 def _reading(thread_id: str, ids: list[str]) -> Script:

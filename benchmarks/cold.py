@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 
-from .contenders import INCUMBENT, SAVERS, Contender
+from .contenders import INCUMBENT, SAVERS, Contender, Servers
 from .report import Table
 from .running import Suite
-from .servers import Servers
 
 TIMEOUT = 60.0  # seconds
 BASE = Contender("langgraph.checkpoint.base alone", None, ("langgraph.checkpoint.base:", ""))

@@ -64,7 +64,7 @@ def details(report: Report) -> str:
     took = ", ".join(f"{name} {seconds:.0f}" for name, seconds in report.seconds.items())
     parts = [
         _wrapped(
-            f"{_where(report)} Commit {report.environment.commit or 'unknown'}, load of the machine before and after:"
+            f"{_where(report)} Commit {report.environment.commit}, load of the machine before and after:"
             f" {load}. Seconds: {took}."
         ),
         _wrapped(f"Versions: {versions}."),
@@ -100,6 +100,6 @@ def _where(report: Report) -> str:
         warning += "**The machine was busy with other work: to be measured again.** "
     return (
         f"{warning}One run of `make bench` on {place.date[:10]},"
-        f" {place.cores} cores ({place.machine}), Python {versions['Python']}, Valkey {versions['Valkey']} on loopback,"
+        f" {place.machine}, Python {versions['Python']}, Valkey {versions['Valkey']} on loopback,"
         f" {INCUMBENT} {versions[INCUMBENT]}."
     )

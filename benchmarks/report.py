@@ -86,11 +86,11 @@ class Table(BaseModel):
     def times_better(self, operation: str, contender: str, other: str | None = None) -> float | None:
         """Return how many times better a contender is than another, the baseline if none is named.
 
-        ``None`` if one of them was not measured, or a value is not above 0.
+        ``None`` if one of them was not measured, a value is not above 0, or neither more nor less is better, as with %.
         """
         row = self.cells.get(operation, {})
         mine, others = row.get(contender), row.get(other or self.baseline or "")
-        if not mine or not others or min(*mine, *others) <= 0:
+        if not mine or not others or min(*mine, *others) <= 0 or operation.endswith("%"):
             return None
         return ratio(mine, others) if operation.endswith(MORE_IS_BETTER) else ratio(others, mine)
 
@@ -117,9 +117,8 @@ class Environment(BaseModel):
     """Where and with what it was measured: the load is that of a minute before the run and after it."""
 
     date: str
-    commit: str | None
+    commit: str
     machine: str
-    cores: int
     load: tuple[float, float]
     versions: dict[str, str]
 
@@ -127,22 +126,17 @@ class Environment(BaseModel):
     def here(cls, **servers: str) -> Environment:
         """Describe this process's surroundings; the load after the run is still to be filled in."""
         versions = {"Python": platform.python_version(), **servers}
-        for package in PACKAGES:
-            try:
-                versions[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                versions[package] = "not installed"
+        there = {found.metadata["Name"]: found.version for found in metadata.distributions()}
+        versions |= {package: there.get(package, "not installed") for package in PACKAGES}
         command = ["git", "describe", "--always", "--dirty"]
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
         models = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
         model = next((line.partition(":")[2].strip() for line in models if line.startswith("model name")), None)
-        load = os.getloadavg()[0]
         return cls(
             date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            commit=found.stdout.strip() or None,
-            machine=model or platform.processor() or platform.machine(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            load=(load, load),
+            commit=found.stdout.strip() or "unknown",
+            machine=f"{os.cpu_count()} cores ({model or platform.processor() or platform.machine()})",
+            load=(os.getloadavg()[0],) * 2,
             versions=versions,
         )
 

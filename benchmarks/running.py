@@ -19,14 +19,12 @@ from rich.console import Console
 
 from tests.integration.valkey.counting_proxy import CountingProxy
 
-from .contenders import Contender
+from .contenders import Contender, NotHere, Servers
 from .report import Report, Table
-from .servers import NotHere, Servers
 
 QUICK = 10
 """Quick runs do so many times less."""
 LEAST_ROUNDS = 3
-AT_ONCE = 10
 
 
 @frozen
@@ -130,17 +128,17 @@ class Face:
         else:
             self.wait(adrive(subject, script, meter))
 
-    def drive_all(self, subject: Any, scripts: Iterable[Script]) -> None:
+    def drive_all(self, subject: Any, scripts: Sequence[Script]) -> None:
         """Run scripts at once: in threads, or as tasks of the event loop."""
-        if self.name == "sync":
-            with ThreadPoolExecutor(AT_ONCE) as workers:
-                list(workers.map(lambda script: drive(subject, script, Stopwatch()), scripts))
-        else:
 
-            async def together() -> None:
-                await asyncio.gather(*(adrive(subject, script, Stopwatch()) for script in scripts))
+        async def together() -> None:
+            await asyncio.gather(*(adrive(subject, script, Stopwatch()) for script in scripts))
 
+        if self.name == "async":
             self.wait(together())
+        else:
+            with ThreadPoolExecutor(len(scripts)) as workers:
+                list(workers.map(lambda script: drive(subject, script, Stopwatch()), scripts))
 
 
 @contextmanager
@@ -205,8 +203,8 @@ class Turn:
 class Race:
     """Iterate over it for the turns of all contenders; every other round goes the other way round.
 
-    One round more than ``rounds`` comes first. After ``seconds`` no new one begins, once there are three. ``failed``
-    is told who retired, and why. The table gets the numbers of those who did not, under their names and ``suffix``.
+    One round more than ``rounds`` comes first. After ``seconds`` no new one begins, once there are ``least``.
+    ``failed`` is told who retired, and why. The table gets the numbers of the others; ``suffix`` ends the rows' names.
     """
 
     table: Table
@@ -214,6 +212,7 @@ class Race:
     contenders: Sequence[str]
     rounds: int
     seconds: float
+    least: int
     failed: Callable[[str, Exception], None]
     cells: dict[str, dict[str, list[float]]] = field(factory=dict, init=False)
     retired: set[str] = field(factory=set, init=False)
@@ -231,7 +230,7 @@ class Race:
         gc.freeze()  # so that collections within a turn look at what the turn made
         try:
             for round_ in range(self.rounds + 1):
-                if round_ > LEAST_ROUNDS and time.monotonic() - began > self.seconds:
+                if round_ > self.least and time.monotonic() - began > self.seconds:
                     break
                 for contender in self.contenders if round_ % 2 else reversed(self.contenders):
                     if contender not in self.retired:
@@ -256,10 +255,9 @@ class Suite:
 
     def race(self, table: Table, contenders: Iterable[str], rounds: int, seconds: float, suffix: str = "") -> Race:
         """Let contenders take turns, for so many rounds and seconds at most."""
-        if self.quick:
-            rounds, seconds = max(rounds // QUICK, LEAST_ROUNDS), seconds / QUICK
+        least, seconds = (1, seconds / QUICK) if self.quick else (LEAST_ROUNDS, seconds)
         failed = partial(self.leave_out, what=table.title + suffix)
-        return Race(table, suffix, list(contenders), self.asked_rounds or rounds, seconds, failed)
+        return Race(table, suffix, list(contenders), self.asked_rounds or rounds, seconds, least, failed)
 
     def chosen(self, contenders: Sequence[Contender]) -> dict[str, Contender]:
         """Those of them that take part, by name."""

@@ -15,11 +15,10 @@ from typing import Any
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 from .agent import agent, run
-from .contenders import AGENTS, INCUMBENT, SAVERS, Contender
+from .contenders import AGENTS, INCUMBENT, SAVERS, Contender, Servers, alone
 from .report import Table, exponent
 from .running import Counter, Script, Stopwatch, Suite, call, compare, drive, expect, face
 from .scripts import Shape, chat, check, config, conversation, deletion, fan_out, written
-from .servers import Servers, alone
 
 CHAT = Shape(steps=10, message=200)
 GROWN = Shape(steps=10, message=1000, before=100)
@@ -193,7 +192,7 @@ def growth(suite: Suite) -> None:
     ids: dict[tuple[str, int], list[str]] = defaultdict(list)
     with face("sync") as opened:
         subjects = suite.open(opened, SAVERS)
-        for turn in suite.race(table, subjects, rounds=30, seconds=150):
+        for turn in suite.race(table, subjects, rounds=30, seconds=100):
             with turn:
                 for size in sizes:
                     thread_id, there = f"{size}-checkpoints", ids[turn.contender, size]
@@ -221,11 +220,11 @@ def threads(suite: Suite) -> None:
             servers = stack.enter_context(alone(suite.servers, kind))
             saver = stack.enter_context(contender.open(servers))
             before = servers.used_memory(kind)
-            drive(saver, _filled(count, ids), Stopwatch(limit=15 if suite.quick else 75))
+            drive(saver, _filled(count, ids), Stopwatch(limit=75))
             table.add("memory of a thread, bytes", name, (servers.used_memory(kind) - before) / count)
             for what, script in (("listing the newest", _newest(ids)), ("going on with one", _one(ids))):
                 with suite.trying(name, f"{table.title}, {what}"):
-                    watch = Stopwatch(limit=15)
+                    watch = Stopwatch(limit=60)
                     drive(saver, script, watch)
                     for operation, samples in watch.samples.items():
                         table.add(operation, name, statistics.median(samples))

@@ -17,11 +17,10 @@ from statekeep.repositories.valkey import ValkeyItems, client_for
 from statekeep.repositories.valkey.requests import Commands, Request
 from statekeep.testing.servers import ValkeyCluster
 
-from .contenders import CACHES, IN_MEMORY, INCUMBENT, STORES, VALKEY_PY, indexed
+from .contenders import CACHES, IN_MEMORY, INCUMBENT, STORES, VALKEY_PY, alone, indexed
 from .report import Table
 from .running import Script, Stopwatch, Suite, call, compare, drive, expect, face
 from .scripts import text
-from .servers import alone
 
 ITEMS = 100
 BATCH = 10
@@ -138,7 +137,7 @@ def _below(width: int) -> Script:
 
 
 VECTORS = ((10_000, 384), (10_000, 1_536), (50_000, 384))
-QUERIES = 12
+QUERIES = 6
 
 
 def meaning(suite: Suite) -> None:

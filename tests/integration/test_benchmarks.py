@@ -13,12 +13,11 @@ from attrs import frozen
 from rich.console import Console
 
 from benchmarks.agent import agent, run
-from benchmarks.contenders import CACHES, IN_MEMORY, SAVERS, STORES, VALKEY_PY, Contender
+from benchmarks.contenders import CACHES, IN_MEMORY, SAVERS, STORES, VALKEY_PY, Contender, Servers
 from benchmarks.report import Environment, Report, Table
 from benchmarks.running import Script, Stopwatch, Suite, compare, drive
 from benchmarks.savers import threads, traffic
 from benchmarks.scripts import Shape, conversation, fan_out
-from benchmarks.servers import Servers
 from benchmarks.stores import cluster, entries, items
 from statekeep.testing.servers import ValkeyServer
 
@@ -70,7 +69,11 @@ def test_what_costs_no_time_to_measure(suite: Suite) -> None:
     threads(suite)
     cluster(suite)
     assert suite.failures == suite.report.left_out == []
-    assert suite.report.tables["threads"].cells.keys() >= {"memory of a thread, bytes", "list(10) of all threads", "put"}
+    assert suite.report.tables["threads"].cells.keys() >= {
+        "memory of a thread, bytes",
+        "list(10) of all threads",
+        "put",
+    }
     assert suite.report.tables["cluster"].median("put", VALKEY_PY)
 
 

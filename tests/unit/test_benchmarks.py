@@ -21,9 +21,8 @@ from tests.fenced import ROOT
 
 ENVIRONMENT = Environment(
     date="2026-01-01T00:00:00+00:00",
-    commit=None,
+    commit="abc",
     machine="a machine",
-    cores=2,
     load=(0.0, 0.1),
     versions={"Python": "3.11", "Valkey": "9.1", "langgraph-checkpoint-aws": "1.2"},
 )
@@ -52,7 +51,9 @@ def report() -> Report:
 
 
 def race(*contenders: str, rounds: int = 2, seconds: float = 60) -> Race:
-    return Race(table({}), ", async", contenders, rounds, seconds, lambda name, error: failed.append((name, str(error))))
+    return Race(
+        table({}), ", async", contenders, rounds, seconds, 3, lambda name, error: failed.append((name, str(error)))
+    )
 
 
 failed: list[tuple[str, str]] = []
@@ -130,15 +131,15 @@ def test_a_saved_report_is_published_between_the_marks_of_the_pages(
         page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n", "utf-8")
     for _ in range(2):  # the second time nothing changes
         _finish(Report.load(tmp_path / "some.json"), Console(file=io.StringIO()), tmp_path, update=True)
-        readme, page = pages.README.read_text("utf-8"), pages.PAGE.read_text("utf-8")
-        for text in (readme, page):
+        readme, details = pages.README.read_text("utf-8"), pages.PAGE.read_text("utf-8")
+        for text in (readme, details):
             assert text.startswith("before\n<!-- bench -->\n\nOne run of")
             assert text.endswith("\n<!-- /bench -->\nafter\n")
         assert f"| {AGENT} | 10 | 12 (1.20x) | 15 (1.50x) |" in readme
         assert f"Of {len(report().verdicts)} targets 3 were reached" in readme
-        assert "| put, valkey-py, sync | >= 1 times as good | 1.00 | reached |" in page
-        assert "- somebody: was not there" in page
-        assert all(f"### {one.title}" in page for one in report().tables.values())
+        assert "| put, valkey-py, sync | >= 1 times as good | 1.00 | reached |" in details
+        assert "- somebody: was not there" in details
+        assert all(f"### {one.title}" in details for one in report().tables.values())
     assert Report.load(tmp_path / "latest.json") == report()
     with pytest.raises(ValueError, match="no section"):
         pages.updated("nothing", "new")
