@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import product
 from typing import Any
 from uuid import uuid4
@@ -83,7 +83,7 @@ def whole(suite: Suite) -> None:
     table = Table(title=f"An agent of {STEPS} steps with 2 tools each", unit="what each row says", baseline=INCUMBENT)
     at_once = 2 if suite.quick else AT_ONCE
     for kind in ("sync", "async"):
-        with face(kind) as opened:
+        with suite.face(kind) as opened:
             savers = {ttl: suite.open(opened, AGENTS, ttl=ttl) for ttl in (None, TTL)}
             graphs = {(name, ttl): agent(saver) for ttl, these in savers.items() for name, saver in these.items()}
             for turn in suite.race(table, savers[None], rounds=30, seconds=60):
@@ -135,7 +135,7 @@ def _work(servers: Servers, what: str, name: str, seconds: float) -> tuple[int, 
     kind = "async" if what == "agent, async" else "sync"
     if (kind, name) not in _opened:
         if kind not in _faces:
-            _faces[kind] = _stack.enter_context(face(kind))
+            _faces[kind] = _stack.enter_context(face(kind, nullcontext()))
         [contender] = (contender for contender in AGENTS if contender.name == name)
         _opened[kind, name] = _faces[kind].open(contender, servers)
     used, saver = _faces[kind], _opened[kind, name]

@@ -67,8 +67,9 @@ class Servers:
         return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
     def used_memory(self, kind: str) -> int:
-        """Bytes that a Valkey server has in use."""
-        return int(self.info(kind, "memory")["used_memory"])
+        """Bytes that a server has in use, but for those of its connections."""
+        info = self.info(kind, "memory")
+        return int(info["used_memory"]) - int(info["mem_clients_normal"])
 
 
 @contextlib.contextmanager

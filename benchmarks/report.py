@@ -24,6 +24,7 @@ PACKAGES = (
 )
 MORE_IS_BETTER = "a second"
 """Ends the names of operations whose values are rates."""
+NEITHER = ("%", "exponent")
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
@@ -86,11 +87,11 @@ class Table(BaseModel):
     def times_better(self, operation: str, contender: str, other: str | None = None) -> float | None:
         """Return how many times better a contender is than another, the baseline if none is named.
 
-        ``None`` if one of them was not measured, a value is not above 0, or neither more nor less is better, as with %.
+        ``None`` if one of them was not measured, a value is not above 0, or neither more nor less is better.
         """
         row = self.cells.get(operation, {})
         mine, others = row.get(contender), row.get(other or self.baseline or "")
-        if not mine or not others or min(*mine, *others) <= 0 or operation.endswith("%"):
+        if not mine or not others or min(*mine, *others) <= 0 or operation.endswith(NEITHER):
             return None
         return ratio(mine, others) if operation.endswith(MORE_IS_BETTER) else ratio(others, mine)
 

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -107,19 +107,19 @@ class Face:
     """The blocking or the awaitable methods of whatever it opens, and an event loop for the latter."""
 
     name: str
-    _stack: ExitStack
-    _runner: asyncio.Runner
-    _async_stack: AsyncExitStack = field(factory=AsyncExitStack)
+    stack: ExitStack
+    runner: asyncio.Runner
+    async_stack: AsyncExitStack = field(factory=AsyncExitStack)
 
     def open(self, contender: Contender, servers: Servers, ttl: float | None = None) -> Any:
         """Open a contender until this face is left."""
         if self.name == "sync":
-            return self._stack.enter_context(contender.open(servers, ttl))
-        return self.wait(self._async_stack.enter_async_context(contender.aopen(servers, ttl)))
+            return self.stack.enter_context(contender.open(servers, ttl))
+        return self.wait(self.async_stack.enter_async_context(contender.aopen(servers, ttl)))
 
     def wait(self, awaited: Coroutine[Any, Any, Any]) -> Any:
         """Wait for it in the event loop."""
-        return self._runner.run(awaited)
+        return self.runner.run(awaited)
 
     def drive(self, subject: Any, script: Script, meter: Any) -> None:
         """Run a script."""
@@ -142,12 +142,15 @@ class Face:
 
 
 @contextmanager
-def face(name: str) -> Iterator[Face]:
-    """Use the ``"sync"`` or ``"async"`` methods of contenders."""
-    with asyncio.Runner() as runner, ExitStack() as stack:
-        made = Face(name, stack, runner)
-        stack.callback(lambda: runner.run(made._async_stack.aclose()))  # noqa: SLF001
-        yield made
+def face(name: str, closing: AbstractContextManager[None]) -> Iterator[Face]:
+    """Use the ``"sync"`` or ``"async"`` methods of contenders, and close them within ``closing``."""
+    with asyncio.Runner() as runner:
+        made = Face(name, ExitStack(), runner)
+        try:
+            yield made
+        finally:
+            with closing, made.stack:
+                made.wait(made.async_stack.aclose())
 
 
 @define
@@ -277,6 +280,10 @@ class Suite:
                 opened[name] = face.open(contender, servers or self.servers, ttl)
         return opened
 
+    def face(self, name: str) -> AbstractContextManager[Face]:
+        """Use the methods of a kind; an error on closing does not end the workload."""
+        return face(name, self.trying(f"closing ({name})", "whoever it was"))
+
     @contextmanager
     def trying(self, contender: str, what: str) -> Iterator[None]:
         """Go on without a contender that fails."""
@@ -315,7 +322,7 @@ def compare(
 ) -> None:
     """Measure the calls of a script into a table, blocking and then async, each race for so many seconds at most."""
     for name, suffix in (("sync", ""), ("async", ", async")):
-        with face(name) as opened:
+        with suite.face(name) as opened:
             subjects = suite.open(opened, contenders, servers)
             for turn in suite.race(table, subjects, rounds, seconds, suffix):
                 with turn:

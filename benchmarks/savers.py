@@ -17,7 +17,7 @@ from tests.integration.valkey.counting_proxy import CountingProxy
 from .agent import agent, run
 from .contenders import AGENTS, INCUMBENT, SAVERS, Contender, Servers, alone
 from .report import Table, exponent
-from .running import Counter, Script, Stopwatch, Suite, call, compare, drive, expect, face
+from .running import Counter, Script, Stopwatch, Suite, call, compare, drive, expect
 from .scripts import Shape, chat, check, config, conversation, deletion, fan_out, written
 
 CHAT = Shape(steps=10, message=200)
@@ -135,7 +135,7 @@ def stored(suite: Suite) -> None:
                 stack.enter_context(suite.trying(name, f"storing {what}"))
                 servers = stack.enter_context(alone(suite.servers, kind))
                 saver = stack.enter_context(contender.open(servers))
-                _fill(saver, "first", CHAT)  # connections and scripts take memory, too
+                _run(saver, "first")  # scripts take memory, too
                 before = servers.used_memory(kind)
                 fill(saver, "second")
                 table.add(what, name, servers.used_memory(kind) - before)
@@ -190,7 +190,7 @@ def growth(suite: Suite) -> None:
     sizes = SIZES[:3] if suite.quick else SIZES
     table = Table(title="Growth of a thread", unit="µs, and the exponent of each operation", baseline=INCUMBENT)
     ids: dict[tuple[str, int], list[str]] = defaultdict(list)
-    with face("sync") as opened:
+    with suite.face("sync") as opened:
         subjects = suite.open(opened, SAVERS)
         for turn in suite.race(table, subjects, rounds=30, seconds=100):
             with turn:

@@ -19,7 +19,7 @@ from statekeep.testing.servers import ValkeyCluster
 
 from .contenders import CACHES, IN_MEMORY, INCUMBENT, STORES, VALKEY_PY, alone, indexed
 from .report import Table
-from .running import Script, Stopwatch, Suite, call, compare, drive, expect, face
+from .running import Script, Stopwatch, Suite, call, compare, drive, expect
 from .scripts import text
 
 ITEMS = 100
@@ -109,7 +109,7 @@ def wide(suite: Suite) -> None:
     """Search below prefixes that have many namespaces below them."""
     table = Table(title="Search below a prefix", unit="µs", baseline=INCUMBENT)
     widths = WIDTHS[:2] if suite.quick else WIDTHS
-    with face("sync") as opened:
+    with suite.face("sync") as opened:
         subjects = suite.open(opened, STORES)
         for turn in suite.race(table, subjects, rounds=20, seconds=60):
             with turn:

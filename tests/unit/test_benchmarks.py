@@ -75,8 +75,9 @@ def test_ratios_are_those_of_rounds_and_say_how_many_times_better() -> None:
 
 
 def test_there_is_no_ratio_of_what_was_not_measured_or_is_nothing() -> None:
-    some = table({"put": {INCUMBENT: [0.0], GLIDE: [1.0]}, "get": {GLIDE: [1.0]}})
-    assert [some.times_better(operation, GLIDE) for operation in ("put", "get", "list")] == [None] * 3
+    share, one = "the server's share of a core, %", {GLIDE: [1.0]}
+    some = table({"put": {INCUMBENT: [0.0], **one}, "get": one, share: {INCUMBENT: [2.0], **one}})
+    assert [some.times_better(operation, GLIDE) for operation in ("put", "get", "list", share)] == [None] * 4
     assert some.median("get", INCUMBENT) is None
 
 
