@@ -15,9 +15,9 @@ from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import listing, threads
 from statekeep.repositories.valkey.items import listing as item_listing
 from statekeep.repositories.valkey.items import namespaces as item_namespaces
-from statekeep.repositories.valkey.logs import listing as log_listing
 from statekeep.repositories.valkey.items.search import comparison
 from statekeep.repositories.valkey.items.search import nearest as item_search
+from statekeep.repositories.valkey.logs import listing as log_listing
 
 SIZES = (
     (memory_checkpoints, "_PAGE"),

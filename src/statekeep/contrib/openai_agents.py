@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from ..domain import DEFAULT, InvalidInput, LogEntry, MissingDependency, Payload, Serializer, dump, load
 from ..domain.items import Ttl
 from ..domain.shown import shown
-from ..repositories.connect import AsyncConnection, aconnect
+from ..repositories.connect import aconnect
+from ..repositories.connection import AsyncConnection
 from ..repositories.faces import closing_on_error
 from ..repositories.logs import AsyncLogRepository
 from ..repositories.options import ConnectOptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -62,6 +63,10 @@ class LogBackend(Protocol):
 
     def ping(self) -> Operation[None]:
         """Ask for a sign of life, with one request that any user is permitted."""
+        ...
+
+    def now(self) -> Operation[dt.datetime]:
+        """Read the server's clock with one request; in UTC."""
         ...
 
     def close(self) -> None:

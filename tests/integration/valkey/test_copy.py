@@ -27,7 +27,7 @@ from statekeep import (
 )
 from statekeep.repositories.agentcore.backend import AgentCoreCheckpoints
 from statekeep.repositories.aws import open_client
-from statekeep.repositories.connect import Backends
+from statekeep.repositories.connection import Backends
 from statekeep.repositories.copy import PARENTS, _windows
 from statekeep.repositories.memory import MemoryCheckpoints, MemoryItems
 from statekeep.repositories.valkey.logs.keys import log_keys

@@ -16,8 +16,8 @@ from statekeep.repositories.item_backend import Delete, Get, Put
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems
 from statekeep.repositories.valkey.items.keys import item_keys
-from statekeep.repositories.valkey.keys import ordered
 from statekeep.repositories.valkey.items.leases import index_keys
+from statekeep.repositories.valkey.keys import ordered
 from statekeep.repositories.valkey.requests import Call, Request
 from statekeep.testing.servers import ValkeyServer
 

@@ -95,9 +95,6 @@ class MemoryLogs(AtOnce):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(ttl={self.ttl!r}, refresh_on_read={self.refresh_on_read!r})"
 
-    def _now(self) -> dt.datetime:
-        return EPOCH + dt.timedelta(microseconds=round(self._clock() * 1e6))
-
     def _live(self, name: Namespace, now: dt.datetime) -> _Log | None:
         """Return a log, unless it has expired."""
         found = self._logs.get(name)

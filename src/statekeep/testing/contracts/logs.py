@@ -577,6 +577,11 @@ class LogContract:
     async def test_ping(self, keep: AsyncLogRepository) -> None:
         assert await keep.ping() >= 0
 
+    async def test_now(self, keep: AsyncLogRepository) -> None:
+        first, second = await keep.now(), await keep.now()
+        assert first <= second
+        assert first.utcoffset() == dt.timedelta(0)
+
     async def test_close_may_be_repeated(self, keep: AsyncLogRepository) -> None:
         await keep.append(L, [1])
         await keep.close()

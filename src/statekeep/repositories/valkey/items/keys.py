@@ -7,7 +7,7 @@ empty, so the empty namespace may be ``{.}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Final
 
