@@ -146,7 +146,7 @@ class _Cut:
     edge: int
 
     def appended(self, before: Value, data: bytes) -> Value | None:
-        """Put together a new version of which only the edges changed, besides what was appended.
+        """Put together a new version that only grew, or changed at its edges.
 
         It is what :meth:`kept`, :meth:`filled` and :meth:`merged` would make of it, in a fraction of the time. Returns
         ``None`` if more changed, or pieces are to be merged.

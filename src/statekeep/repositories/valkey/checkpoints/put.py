@@ -109,7 +109,7 @@ class _Sent:
 
 
 def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
-    """Store a checkpoint that follows the one put last here, if nothing came in between.
+    """Store a checkpoint that follows the one put last, if nothing came between.
 
     Returns threads that may have ended; ``None`` if nothing was stored.
     """
@@ -300,9 +300,9 @@ _EARLY_MS: Final = str(ms_of(EARLY_TTL))
 
 
 def _alike(writes: Sequence[PendingWrite]) -> Sequence[str]:
-    """Return what the records of one task's ordinary writes hold besides keys and values, in clear text.
+    """Return in clear text what records of writes hold besides keys and values.
 
-    Of others, return nothing: the script then finds it out from the keys.
+    That is for ordinary writes of one task; for others nothing, and the script finds it out from the keys.
     """
     task_id, task_path = writes[0].task_id, writes[0].task_path
     texts = [task_id, task_path]

@@ -125,7 +125,9 @@ class LastPut:
 
 
 class LastPuts:
-    """The newest checkpoints that this process put. Only a guess: the server compares it with what is there.
+    """The newest checkpoints that this process put.
+
+    Only a guess: the server compares it with what is there.
 
     Attributes:
         known: by namespace.
@@ -173,7 +175,9 @@ class Following:
 def encode_following(
     last: LastPut, channels: Mapping[str, Channel], in_pieces: Mapping[str, Value], *, as_it_is: bool
 ) -> Following | None:
-    """Encode channels for ``put_next.lua``; ``None`` if the last put does not tell where all values are.
+    """Encode channels for ``put_next.lua``.
+
+    Returns ``None`` if the last put does not tell where all values are.
 
     Args:
         last: the put of the parent, and the last one in its namespace.
