@@ -81,7 +81,7 @@ class Writer:
             elif kind == b"zset":
                 timed = name.endswith((":time", ":end")) or ":expiry-index:" in name
                 pairs = self.client.zrange(key, 0, -1, withscores=True)
-                content = [member for member, _ in pairs] if timed else pairs
+                content = sorted(member for member, _ in pairs) if timed else pairs
             else:
                 content = self.client.smembers(key) if kind == b"set" else self.client.get(key)
             found[name] = (content, self.client.ttl(key) > 0)
