@@ -18,10 +18,14 @@ import statekeep.testing
 
 SOURCES: Final = str(Path(statekeep.__file__).parent)
 _TESTING: Final = str(Path(statekeep.testing.__file__).parent)
+_TESTS: Final = (str(Path(__file__).parent / "unit"), str(Path(__file__).parent / "integration"))
 _ASYNCIO: Final = str(Path(asyncio.__file__).parent)
 
-_MAKERS: Final = {"<module>", "__init__", "aconnect", "connect", "client_for", "client_from_url", "from_conn_string"}
-"""Functions that async programs call without awaiting them."""
+_MAKERS: Final = {"<module>", "aconnect", "client_for"}
+"""Functions that async programs alone call without awaiting them, or that make no connection."""
+
+_MAY_BLOCK: Final = {"_folder_of_certificates"}
+"""It reads ``ssl_ca_path`` where a client is made, so that what is wrong there shows at once."""
 
 _AWAITED: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -52,14 +56,16 @@ def _unless_asked_for(predicate: Callable[..., bool]) -> Callable[..., bool]:
 
 
 def _is_asked_for(frame: FrameType | None) -> bool:
-    """Return whether the first function of ours that was called is a blocking one."""
+    """Return whether the test itself blocks, or the first function of ours that it called is a blocking one."""
     first: FrameType | None = None
-    while frame is not None:
+    while frame is not None and not frame.f_code.co_filename.startswith(_TESTS):
         if _is_ours(frame):
             first = frame
+            if frame.f_code.co_name in _MAY_BLOCK:
+                return True
         frame = frame.f_back
     if first is None or first.f_back is None:
-        return False  # blockbuster knows
+        return frame is not None
     code: Any = first.f_code
     by_the_loop = first.f_back.f_code.co_filename.startswith(_ASYNCIO)
     return not (code.co_flags & _AWAITED or code.co_name in _MAKERS or by_the_loop)

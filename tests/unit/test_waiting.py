@@ -12,57 +12,65 @@ import pytest
 from blockbuster import BlockingError
 
 import statekeep
-from statekeep.repositories.items import AsyncItemRepository, ItemRepository
-from statekeep.repositories.memory import MemoryItems
-from statekeep.repositories.operation import Operation, run
+from statekeep.repositories.operation import Operation, arun
+
+from ..waiting import SOURCES
 
 pytestmark = pytest.mark.anyio
 
 
-class Slow(MemoryItems):
-    """Blocks, as it must not in an event loop."""
-
-    def __init__(self, block: Callable[[], object]) -> None:
-        super().__init__()
-        self.block = block
-
-    def ping(self) -> Operation[None]:
-        yield "ping"
-
-    def execute(self, request: Any) -> None:
-        self.block()
-
-    async def aexecute(self, request: Any) -> None:
-        self.block()
+def ours(source: str) -> dict[str, Any]:
+    """Run code as if it were a module of the package."""
+    names: dict[str, Any] = {"time": time, "Path": Path, "asyncio": asyncio}
+    exec(compile(source, f"{SOURCES}/made_up.py", "exec"), names)
+    return names
 
 
-@pytest.mark.parametrize("block", [lambda: time.sleep(0.001), lambda: Path(__file__).stat()], ids=["sleep", "stat"])
-async def test_it_refuses_what_blocks(block: Callable[[], object]) -> None:
+@pytest.mark.parametrize("blocking", ["time.sleep(0.001)", "Path('.').stat()"])
+async def test_it_refuses_what_blocks(blocking: str) -> None:
+    awaited = ours(f"async def awaited(): {blocking}")["awaited"]
     with pytest.raises(BlockingError):
-        await AsyncItemRepository(Slow(block)).ping()
-    assert await asyncio.to_thread(ItemRepository(Slow(block)).ping) >= 0
-
-
-async def test_it_allows_what_was_asked_for() -> None:
-    assert ItemRepository(Slow(lambda: time.sleep(0.001))).ping() > 0
-    time.sleep(0.001)  # noqa: ASYNC251 - not by Statekeep
+        await awaited()
 
 
 async def test_it_refuses_a_blocking_method_that_a_coroutine_calls() -> None:
-    blocking = Slow(lambda: time.sleep(0.001))
-
-    class Confused(MemoryItems):
-        def ping(self) -> Operation[None]:
-            yield "ping"
-
-        async def aexecute(self, request: Any) -> None:
-            run(blocking.ping(), blocking.execute)
-
+    names = ours(
+        "def put(): time.sleep(0.001)\nasync def aput(): put()\nasync def aput_apart():\n await asyncio.to_thread(put)"
+    )
     with pytest.raises(BlockingError):
-        await AsyncItemRepository(Confused()).ping()
+        await names["aput"]()
+    await names["aput_apart"]()
+
+
+async def test_it_refuses_what_the_loop_calls() -> None:
+    ended = asyncio.get_running_loop().create_future()
+    callback = ours("""
+def callback(ended):
+    try:
+        time.sleep(0.001)
+    except Exception as error:
+        ended.set_result(error)
+""")["callback"]
+    asyncio.get_running_loop().call_soon(callback, ended)
+    assert isinstance(await asyncio.wait_for(ended, 5), BlockingError)
 
 
 async def test_it_refuses_what_makes_things_blocking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("statekeep.repositories.connect.check_memory_url", lambda url, options: time.sleep(0.001))
+    check = ours("def check(url, options): time.sleep(0.001)")["check"]
+    monkeypatch.setattr("statekeep.repositories.connect.check_memory_url", check)
     with pytest.raises(BlockingError):
         statekeep.aconnect("memory:")
+
+
+async def test_it_allows_what_the_test_asked_for() -> None:
+    put: Callable[[], None] = ours("def put(): time.sleep(0.001)")["put"]
+    put()
+
+    async def execute(request: Any) -> None:
+        put()
+
+    def operation() -> Operation[None]:
+        yield "request"
+
+    await arun(operation(), execute)
+    time.sleep(0.001)  # noqa: ASYNC251 - not by Statekeep
