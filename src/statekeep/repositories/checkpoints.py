@@ -22,8 +22,8 @@ from ..domain.model import is_plain
 from .checkpoint_backend import EARLY_TTL, CheckpointBackend, ExpectedHead, Supply
 from .encrypted_metadata import EncryptedMetadata
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
-from .id_order import check_order
 from .operation import Operation, Page
+from .records.id_order import check_order
 from .typed.of import AsyncOfThreads, OfThreads
 from .validation import count, text, texts
 

@@ -93,7 +93,7 @@ def test_every_operation_of_a_backend_has_a_method(faces: Faces) -> None:
         operations = operations - {"apply"} | APPLIED
     if faces.backend is LogBackend:
         operations = operations | READ_AND_TRIMMED
-    assert operations == public(faces.blocking) | {"ping"}
+    assert operations == public(faces.blocking) | {"now", "ping"}
 
 
 @pytest.mark.parametrize(("blocking", "awaited"), EACH)

@@ -24,8 +24,8 @@ from ...domain.model import plain_text
 from ...domain.shown import shown
 from ...repositories.checkpoints import CheckpointBackend
 from ...repositories.encrypted_metadata import EncryptedMetadata
-from ...repositories.id_order import check_order
 from ...repositories.operation import Operation, nested
+from ...repositories.records.id_order import check_order
 from ...repositories.validation import texts
 from .config import Address, WrongType, before_id, config_of, identifier, identifiers, selection
 from .convert import (

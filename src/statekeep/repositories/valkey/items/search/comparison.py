@@ -48,7 +48,10 @@ Vector = tuple[ItemKeys, Document, bytes, bytes]
 
 @frozen
 class Comparison:
-    """The vectors of a search: matrices of those that are kept, and the others, which were compared already."""
+    """The vectors of a search.
+
+    There are matrices of those that are kept, and the others, which were compared already.
+    """
 
     settings: ItemSettings
     index: VectorIndex
@@ -58,7 +61,10 @@ class Comparison:
     others: list[tuple[ItemKeys, Scored]] = field(factory=list)
 
     def nearest(self, count: int) -> Iterator[list[tuple[ItemKeys, Scored]]]:
-        """Yield vectors, the nearest first: about ``count``, and then more, until all were yielded."""
+        """Yield vectors, the nearest first.
+
+        There are about ``count``, and then more, until all were yielded.
+        """
         from ....records.known_vectors import nearest
 
         spaces = list(self.kept)

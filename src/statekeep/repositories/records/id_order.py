@@ -6,8 +6,8 @@ import logging
 from functools import lru_cache
 from typing import Final
 
-from ..domain import Checkpoint
-from ..domain.shown import shown
+from ...domain import Checkpoint
+from ...domain.shown import shown
 
 logger: Final = logging.getLogger("statekeep")
 
