@@ -281,7 +281,7 @@ def put_writes(
     behind = yield Call(
         script("checkpoints/put_writes"),
         [*keys.derived, keys.checkpoint(checkpoint_id), *records],
-        [str(settings.ttl_ms), _EARLY_MS, str(len(sent) + 4 if rest else 0), *sent, *rest],
+        [str(settings.ttl_ms), str(ms_of(EARLY_TTL)), str(len(sent) + 4 if rest else 0), *sent, *rest],
     )
     if isinstance(behind, int):
         settings.early_writes.note(keys, checkpoint_id, records)
@@ -295,8 +295,6 @@ def put_writes(
 
 MOST_ALIKE: Final = 500
 """Pending writes at most that ``put_writes.lua`` stores in the short way."""
-
-_EARLY_MS: Final = str(ms_of(EARLY_TTL))
 
 
 def _alike(writes: Sequence[PendingWrite]) -> Sequence[str]:
