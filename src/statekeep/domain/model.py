@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import cache
 from itertools import takewhile
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -77,6 +78,35 @@ def _short_together(values: tuple[str, ...]) -> tuple[str, ...]:
 
 Names = Annotated[tuple[Name, ...], Field(max_length=MOST_LABELS), AfterValidator(_short_together)]
 """At most :data:`MOST_LABELS` names, of at most :data:`LONGEST_ID` bytes together."""
+
+
+class Anything(Enum):
+    """The type of :data:`ANY`."""
+
+    ANY = "any"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ANY: Final = Anything.ANY
+"""As ``expected``: whatever is there, also nothing."""
+
+
+class Default(Enum):
+    """The type of :data:`DEFAULT`."""
+
+    DEFAULT = "default"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DEFAULT: Final = Default.DEFAULT
+"""As ``ttl``: that of the repository."""
+
+Ttl = float | None | Literal[Default.DEFAULT]
+"""Seconds that an item lives, ``None`` for ever, or :data:`DEFAULT`."""
 
 
 _new = object.__new__

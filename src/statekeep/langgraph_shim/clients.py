@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..repositories.connect import MEMORY, check_memory_url
 from ..repositories.faces import closing_on_error
+from ..repositories.memory_url import MEMORY, check_memory_url
 from ..repositories.valkey import Client, client_for, open_client
 from .faces import Awaiting, Faces
 

@@ -11,7 +11,8 @@ from attrs import frozen
 
 from ..domain import DEFAULT, InvalidInput, Payload, QuotaExceeded, StatekeepError, Throttled, Unavailable
 from ..domain.cache import CacheEntry, CacheKey
-from ..domain.items import Namespace, Ttl
+from ..domain.items import Namespace
+from ..domain.model import Ttl
 from ..domain.shown import shown
 from .faces import Awaiting, Blocking, Repository, awaiting, blocking
 from .operation import Operation

@@ -18,7 +18,7 @@ from ..domain import (
     SavedCheckpoint,
     Thread,
 )
-from ..domain.items import Anything
+from ..domain.model import Anything
 from ..domain.shown import shown
 from .operation import Operation, Page
 

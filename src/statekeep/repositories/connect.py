@@ -14,13 +14,13 @@ from ..domain.model import plain_text
 from .connection import AsyncConnection, Backends, Connection
 from .encrypted_metadata import Encrypt, encrypting
 from .faces import closing_on_error
+from .memory_url import check_memory_url
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
 from .records.known_values import BYTES as VALUE_CACHE
 from .validation import count
 
 PREFIX: Final = "statekeep"
-MEMORY: Final = "memory:"
 
 
 @frozen
@@ -35,27 +35,6 @@ class _Request:
     value_cache: int
     clock: Callable[[], float] | None
     options: Mapping[str, Any]
-
-
-def check_memory_url(url: str, options: Mapping[str, Any]) -> None:
-    """Refuse what is no URL of ``memory:``, and what would be wrong in another one.
-
-    A client's options mean nothing here, but a typing error should show before a server takes the place of ``memory:``.
-
-    Args:
-        url: the URL, which begins with ``memory:``.
-        options: of a client.
-
-    Raises:
-        InvalidInput: something stands behind the ``:``, or an option is wrong or unknown.
-    """
-    rest, _, query = url[len(MEMORY) :].partition("?")
-    if rest:
-        raise InvalidInput("memory: takes nothing behind its ':' but parameters", field="url")
-    if query or options:
-        from .valkey.client.url import Settings
-
-        Settings().read(query, options)
 
 
 def _open_memory(request: _Request) -> Backends:

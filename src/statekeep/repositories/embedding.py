@@ -100,7 +100,7 @@ class Embedder:
         return await asyncio.to_thread(self._documents, texts)
 
     def _packed(self, vectors: Any, count: int) -> list[bytes]:
-        from .vectors import packed
+        from .records.vectors import packed
 
         return packed(vectors, count, self._dims)
 

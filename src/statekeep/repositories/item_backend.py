@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, Protocol
 from attrs import frozen
 
 from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, SearchStatus, VectorIndex
-from ..domain.items import Expected, Namespace, Ttl
+from ..domain.items import Expected, Namespace
 from ..domain.json_values import JsonValue
+from ..domain.model import Ttl
 from ..domain.shown import shown
 from ..domain.vector_index import NO_INDEX
 from .operation import Operation, Page

@@ -10,8 +10,9 @@ from attrs import evolve
 
 from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem, SearchItem
 from ..domain.filters import checked
-from ..domain.items import Expected, Namespace, Ttl, checked_expected
+from ..domain.items import Expected, Namespace, checked_expected
 from ..domain.json_values import JsonValue, normalize, steps
+from ..domain.model import Ttl
 from ..domain.vector_index import SearchStatus
 from .embedding import Draft, Embed, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating

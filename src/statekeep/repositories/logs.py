@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from ..domain import ANY, DEFAULT, Conflict, InvalidInput, Log, LogEntry, Payload
-from ..domain.items import Anything, Namespace, Ttl
+from ..domain.items import Namespace
 from ..domain.json_values import normalize
 from ..domain.logs import LARGEST_POSITION, LogValue
+from ..domain.model import Anything, Ttl
 from ..domain.shown import shown
 from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .operation import Operation, Page, named

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..domain import DEFAULT, InvalidInput
-from ..domain.items import Namespace, Ttl
-from ..domain.model import LONGEST_ID, MOST_LABELS, excess, is_plain, is_plain_place, plain_text, too_long
+from ..domain import InvalidInput
+from ..domain.model import DEFAULT, LONGEST_ID, MOST_LABELS, Ttl, excess, is_plain, is_plain_place, plain_text, too_long
 from ..domain.shown import shown
+
+if TYPE_CHECKING:
+    from ..domain.items import Namespace  # whoever keeps checkpoints alone imports no items
 
 
 def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> str:

@@ -13,13 +13,13 @@ from valkey.exceptions import ResponseError
 from statekeep.domain import Conflict, CorruptRecord, StatekeepError, VectorIndex
 from statekeep.domain.filters import checked
 from statekeep.repositories.operation import Operation, arun, run
+from statekeep.repositories.records.vectors import packed, scores
 from statekeep.repositories.valkey.client.errors import IndexExists, IndexMissing
 from statekeep.repositories.valkey.client.factory import Client, client_from_url
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.items.search import index as module
 from statekeep.repositories.valkey.items.search import query as search_query
 from statekeep.repositories.valkey.requests import Ask
-from statekeep.repositories.vectors import packed, scores
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 
 from .search_responder import SearchResponder

@@ -17,7 +17,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from statekeep.domain import EmbeddingFailed, MissingDependency, VectorIndex
 from statekeep.repositories.embedding import Embed, Embedder
-from statekeep.repositories.vectors import packed
+from statekeep.repositories.records.vectors import packed
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from statekeep.repositories.records import known_vectors
 from statekeep.repositories.records.known_vectors import KnownVectors, Matrix, nearest
-from statekeep.repositories.vectors import scores
+from statekeep.repositories.records.vectors import scores
 
 Metric = Literal["cosine", "ip", "l2"]
 

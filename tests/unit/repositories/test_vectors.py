@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statekeep.domain import EmbeddingFailed
-from statekeep.repositories.vectors import packed, scores
+from statekeep.repositories.records.vectors import packed, scores
 
 
 def floats(vector: bytes) -> list[float]:

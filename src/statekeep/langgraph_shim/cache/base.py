@@ -12,7 +12,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_
 
 from ...domain import DEFAULT, InvalidInput, Payload, StatekeepError, dump, load
 from ...domain.cache import CacheKey
-from ...domain.items import Ttl
+from ...domain.model import Ttl
 from ...domain.shown import shown
 from ...repositories.cache import (
     OUTAGES,

@@ -26,9 +26,8 @@ from langgraph.store.base import (
 from ... import domain
 from ...domain import ANY, DeleteItem, GetItem, InvalidInput, NamespaceMatch, PutItem
 from ...domain.filters import checked
-from ...domain.items import Default, Ttl
 from ...domain.json_values import normalize, steps
-from ...domain.model import is_plain_place, plain_text
+from ...domain.model import Default, Ttl, is_plain_place, plain_text
 from ...domain.shown import shown
 from ...repositories.operation import Operation
 from ...repositories.validation import boolean_or_none, count, text, texts

@@ -16,7 +16,8 @@ from attrs import field, frozen
 from ...domain import DEFAULT, InvalidInput, Payload, Serializer, dump, load
 from ...domain.cache import CacheKey
 from ...domain.fingerprint import fingerprint
-from ...domain.items import Namespace, Ttl
+from ...domain.items import Namespace
+from ...domain.model import Ttl
 from ..cache import (
     OUTAGES,
     AsyncCacheRepository,

@@ -335,7 +335,7 @@ class MemoryItems(AtOnce):
         """Score items, best first. Those without a vector follow in their order."""
         if query is None or self.index is None:
             return [(place, None) for place, _ in candidates]
-        from ..vectors import scores
+        from ..records.vectors import scores
 
         with_vectors = [(place, record.vectors) for place, record in candidates if record.vectors]
         every = [vector for _, vectors in with_vectors for vector in vectors]

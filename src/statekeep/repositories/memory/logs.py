@@ -14,9 +14,10 @@ from operator import attrgetter
 from attrs import define, evolve, frozen
 
 from ...domain import ANY, DEFAULT, Log, LogEntry, Payload
-from ...domain.items import Namespace, Ttl
+from ...domain.items import Namespace
 from ...domain.json_values import dumps
 from ...domain.logs import LogValue
+from ...domain.model import Ttl
 from ...domain.shown import once_made
 from ..logs import ExpectedPosition, LogRange, conflict
 from ..operation import Page

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from ..process import fork
-from ..vectors import FLOAT, exact_scores
+from .vectors import FLOAT, exact_scores
 
 _ENTRY: Final = 400
 """Bytes of a vector without its numbers, about: its names, its stamp, its places in lists."""
@@ -66,7 +66,7 @@ class Matrix:
         metric: ``cosine``, ``ip`` or ``l2``.
 
     Example:
-        >>> from statekeep.repositories.vectors import packed
+        >>> from statekeep.repositories.records.vectors import packed
         >>> one, other = packed([[1, 0], [0, 2]], 2, 2)
         >>> matrix = Matrix(2, "cosine")
         >>> matrix.put("one", b"1", one, 1)
@@ -217,7 +217,7 @@ def nearest(matrices: Sequence[Matrix], query: bytes, count: int) -> Iterator[li
     """Find the vectors that are nearest to a query.
 
     A product in 32 bits says which may be. Those are compared exactly, so the scores are those of
-    :func:`~statekeep.repositories.vectors.scores`.
+    :func:`~statekeep.repositories.records.vectors.scores`.
 
     Args:
         matrices: where to look, all of one metric.

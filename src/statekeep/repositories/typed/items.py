@@ -21,7 +21,8 @@ from ...domain import (
     TypedSearchItem,
     TypeMismatch,
 )
-from ...domain.items import Expected, Ttl
+from ...domain.items import Expected
+from ...domain.model import Ttl
 from ...domain.shown import shown
 from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating
 from ..item_backend import ItemBackend

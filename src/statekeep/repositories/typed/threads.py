@@ -22,8 +22,8 @@ from ...domain import (
     TypeMismatch,
     new_checkpoint_id,
 )
-from ...domain.items import Anything
 from ...domain.json_values import JsonText, JsonValue, dumps
+from ...domain.model import Anything
 from ...domain.shown import shown
 from ..checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
 from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating

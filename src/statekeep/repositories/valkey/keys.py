@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 from zlib import crc32
 
 from ...domain import CorruptRecord
-from ...domain.items import Namespace
 from ...domain.model import SHORT, plain_text
 from ...domain.shown import shown
+
+if TYPE_CHECKING:
+    from ...domain.items import Namespace  # whoever keeps checkpoints alone imports no items
 
 
 def encode_part(text: str) -> str:

@@ -27,7 +27,7 @@ from ...domain import (
     ValueSource,
 )
 from ...domain.checkpoints import Version
-from ...domain.items import Anything
+from ...domain.model import Anything
 from ..differences import NONE, Differences
 
 __all__ = ["Oracle"]

@@ -12,7 +12,8 @@ from attrs import frozen
 
 from ....domain import DEFAULT, CacheEntry, CorruptRecord
 from ....domain.cache import CacheKey
-from ....domain.items import Namespace, Ttl
+from ....domain.items import Namespace
+from ....domain.model import Ttl
 from ...cache import Write, unreadable
 from ...operation import Operation
 from ...validation import ms_of

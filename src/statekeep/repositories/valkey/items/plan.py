@@ -11,8 +11,9 @@ from attrs import field, frozen
 from pydantic_core import to_json
 
 from ....domain import DEFAULT, Item, StatekeepError, Unavailable, VectorIndex
-from ....domain.items import ANY, Namespace, Ttl
+from ....domain.items import Namespace
 from ....domain.json_values import dumps
+from ....domain.model import ANY, Ttl
 from ...item_backend import Action, Get, Put
 from ...operation import Operation
 from ...validation import ms_of

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
-from ....domain.items import ANY, Namespace
+from ....domain.items import Namespace
 from ....domain.json_values import dumps
+from ....domain.model import ANY
 from ...item_backend import Action, Delete, Get, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of

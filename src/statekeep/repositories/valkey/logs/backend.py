@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ....domain import Log, LogEntry
-from ....domain.items import Namespace, Ttl
+from ....domain.items import Namespace
 from ....domain.logs import LogValue
+from ....domain.model import Ttl
 from ...logs import ExpectedPosition, LogRange
 from ...operation import Operation, Page, named
 from ..backend import ValkeyBackend

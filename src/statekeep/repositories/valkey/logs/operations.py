@@ -8,8 +8,9 @@ from typing import Final
 from attrs import frozen
 
 from ....domain import ANY, DEFAULT, CorruptRecord, LogEntry
-from ....domain.items import Namespace, Ttl
+from ....domain.items import Namespace
 from ....domain.logs import LARGEST_POSITION, LogValue
+from ....domain.model import Ttl
 from ...logs import ExpectedPosition, LogRange, conflict
 from ...operation import Operation
 from ...validation import ms_of

@@ -168,7 +168,7 @@ class Comparison:
         They are kept if the namespace has changes, so that later ones will be seen.
         """
         from ....records.known_vectors import Matrix, Scored, size_of
-        from ....vectors import scores
+        from ....records.vectors import scores
 
         collection, metric = self.index.collection_name, self.index.distance_metric
         is_kept = self.known.has_room(size_of(count, self.index.dims), self.kept.values())
@@ -203,7 +203,7 @@ class Comparison:
         Raises:
             CorruptRecord: one is of another length, or has other than finite numbers.
         """
-        from ....vectors import are_finite
+        from ....records.vectors import are_finite
 
         collection = self.index.collection_name
         rows: Reply = yield Commands(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..domain import EmbeddingFailed
-from ..domain.shown import shown
+from ...domain import EmbeddingFailed
+from ...domain.shown import shown
 
 FLOAT = np.dtype("<f4")
 """Little-endian 32-bit floats, as the search module wants them."""
