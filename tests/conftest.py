@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +30,8 @@ settings.register_profile(
     "nightly", max_examples=2000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW_IS_FINE
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+_IS_QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
+_OFTEN_THE_SAME = "_contract.py|/property/|/faults/|/redis_om/|conformance|crash|slot_migration"
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +41,13 @@ def _watchdog() -> Watchdog:
 
 
 @pytest.fixture(autouse=True)
-def _no_event_loop_waits(_watchdog: Watchdog) -> Iterator[None]:
-    """Refuse what blocks an event loop, of the test or of threads that it starts."""
-    with _watchdog.watching():
+def _no_event_loop_waits(request: pytest.FixtureRequest, _watchdog: Watchdog) -> Iterator[None]:
+    """Refuse what blocks an event loop, of the test or of threads that it starts.
+
+    To be asked at each call makes tests a fifth slower, so quick runs spare those that do the same many times over.
+    """
+    is_watched = not _IS_QUICK or not re.search(_OFTEN_THE_SAME, request.node.nodeid)
+    with _watchdog.watching() if is_watched else nullcontext():
         yield
 
 
@@ -129,7 +137,7 @@ def _is_left_out(nodeid: str) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In quick runs go through the contracts once for each of these, not once for each of its faces."""
-    if os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick":
+    if _IS_QUICK:
         config.hook.pytest_deselected(items=[item for item in items if _is_left_out(item.nodeid)])
         items[:] = [item for item in items if not _is_left_out(item.nodeid)]
 
