@@ -6,7 +6,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from itertools import pairwise
 from typing import Any
 
 from attrs import define, field, frozen
@@ -26,7 +27,7 @@ KEPT = {"item-call": 200_000}
 PLACED = {"item", "item-index", "item-recent", "item-ends", "item-state", "item-sequence", *KEPT}
 FORMER = {"item-recency", "item-expiry", "item-deletion"}
 """Keys of earlier versions, which nobody reads any more."""
-COLLECTED = {"item-vector", "item-vector-index"}
+COLLECTED = {"item-vector", "item-vector-index", "item-vector-changes"}
 
 
 @define
@@ -131,7 +132,7 @@ class _Auditor:
                 self.say(f"{key} is kept for {self.client.pttl(key)} ms")
         elif model == "item-vector":
             self.vectors[decode_part(collection), namespace][rest.removeprefix(":")] = key
-        elif model == "item-vector-index":
+        elif model in {"item-vector-index", "item-vector-changes"}:
             self.vectors.setdefault((decode_part(collection), namespace), {})
 
     def _item(self, name: str, keys: ItemKeys, key: str) -> None:
@@ -228,6 +229,17 @@ class _Auditor:
 
     # -- vectors
 
+    def _changes(self, name: str, own: Mapping[str, _Item], wanted: Set[str]) -> None:
+        end = self._end(name)
+        changes = [entry.decode().partition(" ")[::2] for entry in self.client.lrange(name, 0, -1)]
+        numbers = [int(number) for number, _ in changes]
+        if any(one >= other for one, other in pairwise(numbers)):
+            self.say(f"{name} has numbers that do not grow: {numbers}")
+        if changes and not own and end == math.inf and not self.expired:
+            self.say(f"{name} is left of no item")
+        if (silent := wanted - {decode_part(key) for _, key in changes}) and not self.former:
+            self.say(f"{name} lacks {silent}")
+
     def _collection(self, collection: str, keys: ItemKeys, documents: Mapping[str, str]) -> None:
         own = self.items.get(keys.namespace, {})
         index = keys.vectors(collection)
@@ -238,6 +250,7 @@ class _Auditor:
                 name, _, count = token.rpartition(":")
                 if decode_part(name) == collection:
                     wanted |= {f"{encode_part(item.key)}:{place}": item for place in range(int(count))}
+        self._changes(keys.changes(collection), own, {item.key for item in wanted.values()})
         there = {member: fields for member, key in documents.items() if (fields := self._hash(key))}
         self.found.vectors += len(there)
         if lost := set(wanted) - set(there):
