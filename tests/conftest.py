@@ -108,13 +108,12 @@ def prefix() -> str:
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
-# By client: the face that is left out in quick runs. Of logs, whose scripts are few, more are.
-_LEFT_OUT = {"glide-cluster": "async", "valkey-py-cluster": "blocking"}
-_LEFT_OUT_OF_LOGS = {
-    **_LEFT_OUT,
+# By client: the face that is left out of contracts in quick runs; "": both.
+_LEFT_OUT = {
     "memory": "blocking",
     "glide": "blocking",
     "valkey-py": "async",
+    "glide-cluster": "async",
     "valkey-py-cluster": "",
 }
 
@@ -131,8 +130,7 @@ def _is_left_out(nodeid: str) -> bool:
         return True
     if name in _PATIENT or (name in _ONCE and values and not values.startswith("plain-async")):
         return True
-    left_out = _LEFT_OUT_OF_LOGS if name == "test_log_contract.py" else _LEFT_OUT
-    return "_contract.py" in nodeid and any(values.startswith(f"{client}-{face}") for client, face in left_out.items())
+    return "_contract.py" in nodeid and any(values.startswith(f"{client}-{face}") for client, face in _LEFT_OUT.items())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,7 +28,9 @@ def client(valkey_server: ValkeyServer) -> Iterator[Any]:
 
 @pytest.fixture
 def items(client: Any, prefix: str) -> ItemRepository:
-    items = ItemRepository(ValkeyItems(client_for(client), prefix=prefix, index=INDEX))
+    # What is damaged behind the back of a process that keeps the vectors, it need not see.
+    index = INDEX.model_copy(update={"vector_cache": 0})
+    items = ItemRepository(ValkeyItems(client_for(client), prefix=prefix, index=index))
     items.put(SPACE, "1", texts(3), ttl=1000)
     items.put(SPACE, "2", texts(1))
     items.put(SPACE, "2", texts(6))

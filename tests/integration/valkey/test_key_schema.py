@@ -80,6 +80,7 @@ def test_keys_of_items() -> None:
         keys.record("K"),
         keys.vector("COLL", "K:I"),
         keys.vectors("COLL"),
+        keys.changes("COLL"),
         keys.index,
         keys.recency,
         keys.expiry,

@@ -165,6 +165,21 @@ with connect({url!r}, prefix={prefix!r}, index=index) as keep:
     assert [(item.key, item.value) for item in found] == [("new", {"text": "a"}), ("old", {"text": "b"})]
 
 
+def test_a_server_that_lacks_the_last_changes_is_noticed(
+    valkey_server: ValkeyServer, admin: valkey.Valkey, opened: Opened, prefix: str
+) -> None:
+    keep = opened(f"valkey://127.0.0.1:{valkey_server.port}", prefix, options())
+    for key in ("one", "other"):
+        keep.put(("n",), key, {"text": "a"})
+    assert len(keep.search(("n",), query="a")) == 2
+    state = {name: admin.dump(name) for name in admin.scan_iter(f"{prefix}:*")}
+    keep.put(("n",), "one", {"no": "text"})
+    assert [item.score is None for item in keep.search(("n",), query="a")] == [False, True]
+    for name, data in state.items():
+        admin.restore(name, 0, data, replace=True)  # type: ignore[arg-type]
+    assert [item.score for item in keep.search(("n",), query="a")] == pytest.approx([1, 1])
+
+
 def test_many_changes_and_many_deletions_are_read_anew(
     valkey_server: ValkeyServer, admin: valkey.Valkey, opened: Opened, prefix: str
 ) -> None:

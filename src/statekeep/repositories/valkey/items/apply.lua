@@ -232,8 +232,8 @@ local function change_vectors(space, action, count, before, at, stamp, life)
       call('ZADD', vectors, 0, name .. ':' .. (i - 1))
     end
     hold(vectors, vectors_before, life)
-    note_change(space.changes, us, name, life)
   end
+  note_change(space.changes, us, name, count > 0 and life)
   for ordinal = count + 1, math.min(action.documents or 0, was) do
     call('DEL', KEYS[action.record + ordinal])
     call('ZREM', vectors, name .. ':' .. (ordinal - 1))

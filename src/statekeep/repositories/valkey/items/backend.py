@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ....domain import Item, SearchItem, VectorIndex
+from ....domain import Item, SearchItem, StatekeepError, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import SHORT
 from ....domain.shown import shown
@@ -122,6 +122,14 @@ class ValkeyItems(ValkeyBackend):
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         """Search in two round trips, if there is no query or the server has the module."""
+        try:
+            return (yield from self._search(query))
+        except StatekeepError as error:
+            if error.place is None:  # it was about the index of namespaces
+                error.place = {"namespace": query.prefix}
+            raise
+
+    def _search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         if query.query is None or self.index is None:
             return (yield from nearest.newest_first(self._settings, query))
         if self._known_vectors is None:

@@ -196,16 +196,18 @@ local function merged(start, size, latest, wanted, now)
   return {lacking, reply}
 end
 
--- The items of a namespace whose vectors were put last, each with a number that grows. A process that keeps the vectors
--- reads what is behind the last entry that it knows, and all vectors if that is not there any more.
+-- The items of a namespace whose vectors changed last, each with a number that grows. A process that keeps the vectors
+-- reads what is behind the last entry that it knows, and all vectors if that is not there any more: also when a server
+-- took over that lacks the last changes. `life` is absent if vectors only went.
 -- use: number, ttl_of, hold
 local function note_change(changes, us, name, life)
   local before = ttl_of(changes)
+  if before == -2 and not life then return end
   local last = call('LINDEX', changes, -1)
   local text = last and string.match(last, '^(%d+) .')
   local count = text and #text <= 16 and tonumber(text) or 0
   -- Others may have stored anything. All begin anew then.
   if last and count == 0 then call('DEL', changes) end
   if call('RPUSH', changes, number(math.max(us, count + 1)) .. ' ' .. name) > 2000 then call('LTRIM', changes, -1000, -1) end
-  hold(changes, before, life)
+  if life then hold(changes, before, life) end
 end

@@ -237,10 +237,9 @@ class Newest:
         """Do as :meth:`_below`, for a few namespaces."""
         low, high = at_or_below(self.keys.namespace)
         by_name = namespace_index_keys(self.settings.prefix)[0]
-        limit = ["LIMIT", "0", str(self._size + 1)]
         names, *replies = yield Commands(
             [
-                ["ZRANGEBYLEX", by_name, low, high, *limit],
+                ["ZRANGEBYLEX", by_name, low, high, "LIMIT", "0", str(self._size + 1)],
                 *(command for keys in guess for command in _reads(keys, "+inf", size)),
             ]
         )
