@@ -11,7 +11,7 @@ import copy
 import datetime as dt
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from attrs import define, field
 
@@ -27,7 +27,6 @@ from ...domain import (
     ValueSource,
 )
 from ...domain.checkpoints import Version
-from ...domain.model import Anything
 from ..differences import NONE, Differences
 
 __all__ = ["Oracle"]
@@ -212,7 +211,7 @@ class Oracle:
         self,
         checkpoint: Checkpoint,
         supplied: Mapping[str, Payload] | None,
-        expected_head: str | Literal[Anything.ANY] | None = ANY,
+        expected_head: Any = ANY,
     ) -> None:
         if expected_head is not ANY:
             if self.differences.puts_cannot_expect:

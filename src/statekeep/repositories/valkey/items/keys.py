@@ -109,10 +109,13 @@ class Below:
         return self._known.get(keys.namespace) or [keys]
 
     def note(self, keys: ItemKeys, found: Sequence[ItemKeys]) -> None:
-        """Note those that are there."""
-        if len(self._known) >= REMEMBERED or any(sum(map(len, each.namespace)) > SHORT for each in (keys, *found)):
+        """Note those that are there, unless their names are long."""
+        if len(self._known) >= REMEMBERED:
             self._known.clear()
-        self._known[keys.namespace] = found
+        if all(sum(map(len, each.namespace)) <= SHORT for each in (keys, *found)):
+            self._known[keys.namespace] = found
+        else:
+            self._known.pop(keys.namespace, None)
 
 
 REMEMBERED: Final = 512
