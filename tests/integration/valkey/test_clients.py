@@ -556,6 +556,10 @@ first, second = ask_in_a_new_loop(), ask_in_a_new_loop()  # threads serve all bu
 before = files()
 for _ in range(20):
     ask_in_a_new_loop()
+for _ in range(100):  # the threads end when they are told to, and no sooner
+    if files() <= before:
+        break
+    time.sleep(0.1)
 assert files() <= before, (before, files())
 for loop in (second, first):
     assert loop.run_until_complete(client.aexecute(call("b"))) == b"b"
