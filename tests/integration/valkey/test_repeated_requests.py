@@ -14,8 +14,7 @@ from attrs import evolve
 import statekeep
 from statekeep import AsyncItemRepository, Conflict, DeleteItem, GetItem, Item, ItemRepository, PutItem, Unavailable
 from statekeep.repositories.item_backend import Put
-from statekeep.repositories.valkey import ValkeyItems, client_for, client_from_url
-from statekeep.repositories.valkey.items import plan
+from statekeep.repositories.valkey import ValkeyItems, calls, client_for, client_from_url
 from statekeep.repositories.valkey.requests import Call, Commands
 from statekeep.testing.faces import awaited
 from statekeep.testing.servers import ValkeyServer
@@ -267,7 +266,7 @@ def test_clocks_that_differ(
         items.append(N, ["first"])
         client.delete(*client.scan_iter(f"{prefix}:item-call:*"))
         other = SimpleNamespace(time=lambda: time.time() + hours * 3600, monotonic=time.monotonic)
-        monkeypatch.setattr(plan, "time", other)
+        monkeypatch.setattr(calls, "time", other)
         watched.requests.clear()
         assert len(items.append(N, [1, 2])) == 2
         assert len(_calls(watched)) == 2
@@ -294,7 +293,7 @@ def test_what_may_have_been_done_is_not_done_again(
         gone = json.loads(request.args[0])
         reply = [b"late", str(gone["until"] + gone["kept"]).encode()]
         later = SimpleNamespace(time=time.time, monotonic=lambda: time.monotonic() + gone["kept"] / 1000 + 1)
-        monkeypatch.setattr(plan, "time", later)
+        monkeypatch.setattr(calls, "time", later)
         with pytest.raises(Unavailable, match="nobody knows whether this was done"):
             operation.send(reply)
         assert len(list(ItemRepository(backend).list(N))) == 1

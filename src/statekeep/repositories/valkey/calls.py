@@ -36,14 +36,14 @@ def new_call() -> str:
     return secrets.token_hex(12)
 
 
-def once(call: Callable[[int], Call], kept_under: str, kept: int) -> Operation[Sequence[Any]]:
+def once(make: Callable[[int], tuple[Call, str]], kept: int) -> Operation[Sequence[Any]]:
     """Do a call that must not be done twice.
 
     It is made again if the server's clock is another than ours.
 
     Args:
-        call: makes it, of the time until which it may be done, in milliseconds since 1970.
-        kept_under: the key of its answer.
+        make: makes the call, of the time until which it may be done, in milliseconds since 1970, and the key of its
+            answer; the empty text if none is kept, or it cannot be long.
         kept: milliseconds in which it may be done, and for which its answer is kept after that.
 
     Raises:
@@ -51,9 +51,10 @@ def once(call: Callable[[int], Call], kept_under: str, kept: int) -> Operation[S
     """
     began, until = time.monotonic(), int(time.time() * 1000) + kept
     while True:
-        reply: Sequence[Any] = yield call(until)
+        call, kept_under = make(until)
+        reply: Sequence[Any] = yield call
         if reply[0] != b"late":
-            if reply[0] == b"done" and size_of_reply(reply) > MOST_KEPT:
+            if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
                 yield from _forget(kept_under)
             return reply
         now = int(reply[1])
@@ -63,11 +64,11 @@ def once(call: Callable[[int], Call], kept_under: str, kept: int) -> Operation[S
         until = now + kept
 
 
-def size_of_reply(reply: Any) -> int:
+def _size(reply: Any) -> int:
     """Return the bytes of the texts in a reply."""
     if isinstance(reply, bytes):
         return len(reply)
-    return sum(map(size_of_reply, reply)) if isinstance(reply, list) else 0
+    return sum(map(_size, reply)) if isinstance(reply, list) else 0
 
 
 def _forget(kept_under: str) -> Operation[None]:

@@ -15,9 +15,9 @@ from ....domain.vector_index import NO_INDEX, SearchStatus
 from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
 from ...operation import Operation, Page
 from ...process.notices import notice, valkey_logger
-from ...validation import ms_of
 from ..backend import ValkeyBackend
-from ..client.factory import DEADLINE, Client
+from ..calls import kept_ms
+from ..client.factory import Client
 from . import append, keys, listing, namespaces, reindex, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 1024
 """Namespaces of which the number of the last appended value is remembered."""
-
-
-def _deadline(client: Client) -> float:
-    found: float = getattr(client, "deadline", DEADLINE)
-    return found
 
 
 class ValkeyItems(ValkeyBackend):
@@ -80,9 +75,7 @@ class ValkeyItems(ValkeyBackend):
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
         self.index = index
-        self._settings = ItemSettings(
-            prefix, self.ttl, self.refresh_on_read, client.cluster, index, ms_of(2 * _deadline(client) + 60)
-        )
+        self._settings = ItemSettings(prefix, self.ttl, self.refresh_on_read, client.cluster, index, kept_ms(client))
         self._last: dict[Namespace, int] = {}
         # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
 from pydantic_core import to_json
 
-from ....domain import DEFAULT, Item, StatekeepError, Unavailable, VectorIndex
+from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import Namespace
 from ....domain.json_values import dumps
 from ....domain.model import ANY, Ttl
 from ...item_backend import Action, Get, Put
 from ...operation import Operation
 from ...validation import ms_of
+from ..calls import new_call, once
 from ..codecs import encode_time
 from ..keys import encode_part
-from ..requests import Arg, Call, Commands
+from ..requests import Arg, Call
 from ..scripts import script
 from .keys import Below, ItemKeys, item_keys
 from .leases import Lease, Leases, announce, index_keys
@@ -28,9 +27,6 @@ from .vectors import is_zero
 
 SPARE: Final = 4
 """Vectors for which keys are declared at least, to remove those of a former value."""
-
-MOST_KEPT: Final = 65_536
-"""Bytes of an answer that the server keeps although it has come. To have it forget more takes a round trip."""
 
 
 @frozen
@@ -68,7 +64,7 @@ class ItemSettings:
 
     def call_key(self, keys: ItemKeys) -> str:
         """Return a new key for the answer to a call that must not be done twice."""
-        return f"{self.prefix}:item-call:{{{keys.encoded}}}:{secrets.token_hex(12)}"
+        return f"{self.prefix}:item-call:{{{keys.encoded}}}:{new_call()}"
 
     def is_split(self, namespace: Namespace) -> bool:
         """Return whether the index of namespaces is in another slot."""
@@ -215,7 +211,7 @@ class Plan:
             more: of the plan.
         """
         while True:
-            reply = yield from until_done(self.settings, lambda until: self._call(until, lease, more))  # noqa: B023
+            reply = yield from once(lambda until: self._call(until, lease, more), self.settings.kept)  # noqa: B023
             if reply[0] != b"announce":
                 return reply
             (namespace,) = self._spaces
@@ -253,45 +249,6 @@ class Plan:
             script("items/apply", first="plan", when_full="put" not in kinds), keys, [to_json(plan), *self.args]
         )
         return call, kept_under
-
-
-def until_done(settings: ItemSettings, make: Callable[[int], tuple[Call, str]]) -> Operation[Sequence[Any]]:
-    """Run a call; again if the server's clock is another than ours.
-
-    Args:
-        settings: of the repository.
-        make: makes the call, which is done until then, in milliseconds, and the key of its answer if that may be long.
-    """
-    began, kept = time.monotonic(), settings.kept
-    until = int(time.time() * 1000) + kept
-    while True:
-        call, kept_under = make(until)
-        reply: Sequence[Any] = yield call
-        if reply[0] != b"late":
-            if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
-                yield from _forget(kept_under)
-            return reply
-        now = int(reply[1])
-        # Had it been done, the answer would still be there.
-        if time.monotonic() - began > kept / 1000 and now >= until + kept:
-            raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
-        until = now + kept
-
-
-def _size(reply: Any) -> int:
-    """Return the bytes of the texts in a reply."""
-    if isinstance(reply, bytes):
-        return len(reply)
-    return sum(map(_size, reply)) if isinstance(reply, list) else 0
-
-
-def _forget(kept_under: str) -> Operation[None]:
-    """Free the memory of an answer that has come. That there was one stays noted."""
-    try:
-        yield Commands([["SET", kept_under, "", "XX", "KEEPTTL"]])
-    except StatekeepError:
-        # What was asked for is done, and its answer is here. Without this the server keeps it for some minutes.
-        return
 
 
 def sequence_key(number: int) -> str:

@@ -12,13 +12,14 @@ from ....domain.model import ANY
 from ...item_backend import Action, Delete, Get, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
+from ..calls import once
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys
 from .leases import Lease, announce, index_keys
-from .plan import ItemSettings, Plan, Stored, plan_of, until_done
+from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import read_rows
 from .records import TTL, VECTORS, decode_item, moment_of, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
@@ -111,7 +112,7 @@ def delete_alone(settings: ItemSettings, deletion: Delete) -> Operation[Sequence
         args: list[Arg] = [keys.ordered, deletion.key, str(until), str(settings.kept)]
         return Call(script("items/apply", first="delete", when_full=True), names, args), ""
 
-    return (yield from until_done(settings, call))
+    return (yield from once(call, settings.kept))
 
 
 def leased(settings: ItemSettings, actions: Sequence[Action]) -> Operation[Lease | None]:

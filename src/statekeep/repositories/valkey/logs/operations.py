@@ -45,10 +45,10 @@ def _write(settings: LogSettings, name: str, keys: LogKeys, args: Sequence[Arg])
     kept_under = f"{keys.call}{new_call()}"
     all_keys = [keys.values, keys.life, *keys.indexes, keys.clock, kept_under]
 
-    def call(until: int) -> Call:
-        return Call(script(f"logs/{name}"), all_keys, [str(until), str(settings.kept), keys.member, *args])
+    def call(until: int) -> tuple[Call, str]:
+        return Call(script(f"logs/{name}"), all_keys, [str(until), str(settings.kept), keys.member, *args]), kept_under
 
-    return once(call, kept_under, settings.kept)
+    return once(call, settings.kept)
 
 
 def store(
