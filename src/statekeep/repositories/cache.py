@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeVar
@@ -14,7 +13,7 @@ from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace
 from ..domain.model import Ttl
 from ..domain.shown import shown
-from .faces import Awaiting, Blocking, Repository, awaiting, blocking
+from .faces import Awaiting, Backend, Blocking, Repository, awaiting, blocking
 from .operation import Operation
 from .validation import labels, namespace_and_key, ttl_seconds
 
@@ -46,7 +45,7 @@ class Write:
     ttl: Ttl = DEFAULT
 
 
-class CacheBackend(Protocol):
+class CacheBackend(Backend, Protocol):
     """The contract of a backend.
 
     Every operation is a generator, see :mod:`statekeep.repositories.operation`.
@@ -55,30 +54,6 @@ class CacheBackend(Protocol):
     said by the method of the same name of :class:`CacheRepository`, and proved by the contract tests in
     ``statekeep.testing``.
     """
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def ping(self) -> Operation[None]:
-        """Ask for a sign of life, with one request that any user is permitted."""
-        ...
-
-    def now(self) -> Operation[dt.datetime]:
-        """Read the server's clock with one request; in UTC."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
         """Read entries, leaving out those that are missing or damaged.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -20,6 +19,7 @@ from ..domain import (
 )
 from ..domain.model import Anything
 from ..domain.shown import shown
+from .faces import Backend
 from .operation import Operation, Page
 
 __all__ = ["EARLY_TTL", "CheckpointBackend", "ExpectedHead", "Supply", "needed", "overtaken"]
@@ -34,7 +34,7 @@ EARLY_TTL: Final = 86_400.0
 """Seconds that pending writes live at most while their checkpoint is not stored."""
 
 
-class CheckpointBackend(Protocol):
+class CheckpointBackend(Backend, Protocol):
     """The contract of a backend.
 
     Every operation is a generator, see :mod:`statekeep.repositories.operation`.
@@ -42,30 +42,6 @@ class CheckpointBackend(Protocol):
     The arguments are validated already. What each operation must do is said by the method of the same name of
     :class:`CheckpointRepository`, and proved by the contract tests in ``statekeep.testing``.
     """
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def ping(self) -> Operation[None]:
-        """Ask for a sign of life, with one request that any user is permitted."""
-        ...
-
-    def now(self) -> Operation[dt.datetime]:
-        """Read the server's clock with one request; in UTC."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:
         """Store a checkpoint.

@@ -30,21 +30,33 @@ Pages = Callable[[Any], Operation[Page[ItemT]]]
 class Executor(Protocol):
     """Answers the requests of operations. Each backend does."""
 
-    def execute(self, request: Any) -> Any: ...
+    def execute(self, request: Any) -> Any:
+        """Answer one request of an operation, blocking."""
+        ...
 
-    async def aexecute(self, request: Any) -> Any: ...
+    async def aexecute(self, request: Any) -> Any:
+        """Answer one request of an operation, without blocking the event loop."""
+        ...
 
 
 class Backend(Executor, Protocol):
     """The part of a backend that is the same for all kinds of records."""
 
-    def ping(self) -> Operation[None]: ...
+    def ping(self) -> Operation[None]:
+        """Ask for a sign of life, with one request that any user is permitted."""
+        ...
 
-    def now(self) -> Operation[dt.datetime]: ...
+    def now(self) -> Operation[dt.datetime]:
+        """Read the server's clock with one request; in UTC."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close what the backend opened itself. Idempotent."""
+        ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """As :meth:`close`, from the event loop."""
+        ...
 
 
 BackendT = TypeVar("BackendT", bound=Backend)

@@ -15,6 +15,7 @@ from ..domain.json_values import JsonValue
 from ..domain.model import Ttl
 from ..domain.shown import shown
 from ..domain.vector_index import NO_INDEX
+from .faces import Backend
 from .operation import Operation, Page
 
 __all__ = [
@@ -151,7 +152,7 @@ class NamespaceQuery:
     offset: int
 
 
-class ItemBackend(Protocol):
+class ItemBackend(Backend, Protocol):
     """The contract of a backend.
 
     Every operation is a generator, see :mod:`statekeep.repositories.operation`.
@@ -162,30 +163,6 @@ class ItemBackend(Protocol):
 
     index: VectorIndex | None
     """The options of vector search; ``None``: there is none, and queries are ignored."""
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def ping(self) -> Operation[None]:
-        """Ask for a sign of life, with one request that any user is permitted."""
-        ...
-
-    def now(self) -> Operation[dt.datetime]:
-        """Read the server's clock with one request; in UTC."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
 
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
         """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from ..domain.json_values import normalize
 from ..domain.logs import LARGEST_POSITION, LogValue
 from ..domain.model import Anything, Ttl
 from ..domain.shown import shown
-from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
+from .faces import Awaiting, Backend, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .operation import Operation, Page, named
 from .validation import boolean, boolean_or_none, count, labels, ttl_or_default
 
@@ -45,7 +44,7 @@ class LogRange:
     refresh: bool | None = None
 
 
-class LogBackend(Protocol):
+class LogBackend(Backend, Protocol):
     """The contract of a backend.
 
     Every operation is a generator, see :mod:`statekeep.repositories.operation`.
@@ -53,30 +52,6 @@ class LogBackend(Protocol):
     The arguments are validated already, and values are JSON already, or payloads. What each operation must do is said
     by the method of the same name of :class:`LogRepository`, and proved by the contract tests in ``statekeep.testing``.
     """
-
-    def execute(self, request: Any) -> Any:
-        """Answer one request of an operation, blocking."""
-        ...
-
-    async def aexecute(self, request: Any) -> Any:
-        """Answer one request of an operation, without blocking the event loop."""
-        ...
-
-    def ping(self) -> Operation[None]:
-        """Ask for a sign of life, with one request that any user is permitted."""
-        ...
-
-    def now(self) -> Operation[dt.datetime]:
-        """Read the server's clock with one request; in UTC."""
-        ...
-
-    def close(self) -> None:
-        """Close what the backend opened itself. Idempotent."""
-        ...
-
-    async def aclose(self) -> None:
-        """As :meth:`close`, from the event loop."""
-        ...
 
     def append(self, log: Namespace, values: Sequence[LogValue], ttl: Ttl) -> Operation[int]:
         """Store one value or more, all or none."""

@@ -86,7 +86,7 @@ def test_same_methods(faces: Faces) -> None:
 def test_every_operation_of_a_backend_has_a_method(faces: Faces) -> None:
     operations = {
         name
-        for name, member in methods(faces.backend).items()
+        for name, member in inspect.getmembers(faces.backend, inspect.isfunction)
         if str(inspect.signature(member).return_annotation).startswith("Operation[")
     }
     if "apply" in operations:
