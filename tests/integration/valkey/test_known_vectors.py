@@ -221,6 +221,18 @@ def test_a_small_cache_gives_the_same_answers(valkey_server: ValkeyServer, opene
             assert keep.search(("n", "1"), query="aab") == some[0].search(("n", "1"), query="aab")
 
 
+@pytest.mark.anyio
+async def test_many_namespaces_are_read_together(valkey_server: ValkeyServer, prefix: str) -> None:
+    with CountingProxy(valkey_server.port) as proxy:
+        async with open_items(KINDS[0], proxy.port, prefix=prefix, index=INDEX) as keep:
+            await keep.batch([PutItem(namespace=("n", f"{number}"), key="k", value=texts(1)) for number in range(250)])
+            for turns in (11, 5):
+                proxy.reset()
+                assert (await keep.search(("n",), query="a", limit=1))[0].key == "k"
+                # The namespaces; of each hundred what changed and, at first, names and vectors; the item.
+                assert proxy.turns == turns
+
+
 def test_in_a_cluster_each_slot_is_asked(valkey_cluster: ValkeyCluster, opened: Opened, prefix: str) -> None:
     keep, other = opened(valkey_cluster.url, prefix, options()), opened(valkey_cluster.url, prefix, options())
     for number in range(12):

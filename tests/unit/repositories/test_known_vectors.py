@@ -101,13 +101,30 @@ def test_those_used_longest_ago_are_forgotten() -> None:
     for name in "abc":
         matrix = Matrix(2, "ip")
         matrix.put("x:0", b"1", row(1, 0), 1)
-        assert known.has_room(matrix.size, [])
+        assert known.has_room(matrix.size)
         known.keep(name, matrix)
         known.get("a")
     assert [known.get(name) is not None for name in "abc"] == [True, False, True]
-    assert not known.has_room(size, [matrix, matrix])
-    assert not KnownVectors(0).has_room(size, [])
+    assert not known.has_room(3 * size)
+    assert not KnownVectors(0).has_room(size)
     assert pickle.loads(pickle.dumps(known)).get("a") is None
+
+
+def test_one_that_grows_takes_the_room_of_others() -> None:
+    known = KnownVectors(4 * known_vectors.size_of(64, 2))
+    matrices = {"small": Matrix(2, "ip"), "grown": Matrix(2, "ip")}
+    for name, matrix in matrices.items():
+        matrix.put("x:0", b"1", row(1, 0), 1)
+        known.keep(name, matrix)
+    there = []
+    for count in (100, 200, 300):
+        for number in range(count):
+            matrices["grown"].put(f"{number}:0", b"1", row(1, 0), 1)
+        known.keep("grown", matrices["grown"])
+        there.append([name for name in matrices if known.get(name)])
+    assert there == [["small", "grown"], ["grown"], []]
+    known.keep("small", matrices["small"])
+    assert known.get("small") is matrices["small"]
 
 
 def test_threads_share_a_matrix() -> None:

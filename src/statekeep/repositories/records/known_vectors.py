@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -274,6 +274,8 @@ class KnownVectors:
         """Begin anew: another thread may have held a lock at the fork."""
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Matrix] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._size = 0
 
     def __reduce__(self) -> tuple[type[KnownVectors], tuple[int]]:
         return type(self), (self._limit,)  # what is not known is read
@@ -286,16 +288,20 @@ class KnownVectors:
                 self._known.move_to_end(place)
             return matrix
 
-    def has_room(self, size: int, beside: Collection[Matrix]) -> bool:
-        """Return whether a matrix of some size may be kept beside others."""
-        return size + sum(matrix.size for matrix in beside) <= self._limit
+    def has_room(self, size: int) -> bool:
+        """Return whether matrices of so many bytes may be kept."""
+        return size <= self._limit
 
     def keep(self, place: str, matrix: Matrix) -> None:
-        """Keep a matrix, and forget those that were used longest ago for it."""
+        """Keep a matrix that is new, or has grown.
+
+        Those that were used longest ago are forgotten for it.
+        """
         with self._lock:
             self._known[place] = matrix
             self._known.move_to_end(place)
-            size = sum(matrix.size for matrix in self._known.values())
-            while size > self._limit:
-                _, oldest = self._known.popitem(last=False)
-                size -= oldest.size
+            self._size += matrix.size - self._sizes.get(place, 0)
+            self._sizes[place] = matrix.size
+            while self._size > self._limit:
+                oldest, _ = self._known.popitem(last=False)
+                self._size -= self._sizes.pop(oldest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import define, field
 
 from .....domain import CorruptRecord, VectorIndex
 from .....domain.items import Namespace
@@ -46,7 +46,7 @@ Vector = tuple[ItemKeys, Document, bytes, bytes]
 """A vector as it was read: where it is, which it is, its numbers, its stamp."""
 
 
-@frozen
+@define
 class Comparison:
     """The vectors of a search.
 
@@ -59,6 +59,8 @@ class Comparison:
     query: bytes
     kept: dict[ItemKeys, Matrix] = field(factory=dict)
     others: list[tuple[ItemKeys, Scored]] = field(factory=list)
+    _size: int = 0
+    """Bytes of those that are kept, about."""
 
     def nearest(self, count: int) -> Iterator[list[tuple[ItemKeys, Scored]]]:
         """Yield vectors, the nearest first.
@@ -114,6 +116,7 @@ class Comparison:
                 fresh[keys] = count, entries
                 continue
             self.kept[keys] = matrix
+            self._size += matrix.size
             since = _since(entries, matrix.reached)
             if since is None:
                 behind.append(keys)
@@ -128,10 +131,10 @@ class Comparison:
                     news[keys] = since
                     del fresh[keys]
         yield from self._follow({keys: entries for keys, entries in news.items() if entries})
-        for keys, (count, entries) in fresh.items():
-            self.kept.pop(keys, None)
-            if count:
-                yield from self._read_all(keys, count, entries)
+        for keys in fresh:
+            if (matrix := self.kept.pop(keys, None)) is not None:
+                self._size -= matrix.size
+        yield from self._read_all({keys: found for keys, found in fresh.items() if found[0]})
 
     def _follow(self, news: Mapping[ItemKeys, Sequence[bytes]]) -> Operation[None]:
         """Read the vectors of items that were put since."""
@@ -161,41 +164,69 @@ class Comparison:
                         self.kept[keys].drop(member, changes[keys, name])
         for keys, entries in news.items():
             self.kept[keys].reach(_change(keys.changes(collection), entries[-1])[0], entries[-1])
+            self.known.keep(keys.vectors(collection), self.kept[keys])
 
-    def _read_all(self, keys: ItemKeys, count: int, entries: Sequence[bytes]) -> Operation[None]:
-        """Read all vectors of a namespace.
+    def _read_all(self, fresh: Mapping[ItemKeys, tuple[int, Sequence[bytes]]]) -> Operation[None]:
+        """Read all vectors of some namespaces, a bounded number at a time.
 
-        They are kept if the namespace has changes, so that later ones will be seen.
+        Those of a namespace are kept if it has changes, so that later ones will be seen.
+
+        Args:
+            fresh: how many vectors each has, and its last changes.
         """
-        from ....records.known_vectors import Matrix, Scored, size_of
+        from ....records.known_vectors import Matrix, size_of
+
+        collection, dims = self.index.collection_name, self.index.dims
+        matrices: dict[ItemKeys, Matrix] = {}
+        for keys, (count, _) in fresh.items():
+            if self.known.has_room(self._size + size_of(count, dims)):
+                self._size += size_of(count, dims)
+                matrices[keys] = Matrix(dims, self.index.distance_metric)
+        starts: dict[ItemKeys, Arg] = dict.fromkeys(fresh, "-")
+        while starts:
+            listed: Reply = yield Commands(
+                [
+                    ["ZRANGEBYLEX", keys.vectors(collection), start, "+", "LIMIT", "0", str(MEMBERS)]
+                    for keys, start in starts.items()
+                ]
+            )
+            documents = [
+                (keys, decode_text(member, keys.vectors(collection)))
+                for keys, members in zip(starts, listed, strict=True)
+                for member in members
+            ]
+            for chunk in chunks(documents):
+                self._take((yield from self._read(chunk)), matrices)
+            starts = {
+                keys: b"(" + members[-1]
+                for keys, members in zip(starts, listed, strict=True)
+                if len(members) == MEMBERS
+            }
+        for keys, matrix in matrices.items():
+            self.kept[keys] = matrix
+            _, entries = fresh[keys]
+            if entries:
+                matrix.reach(_change(keys.changes(collection), entries[-1])[0], entries[-1])
+                self.known.keep(keys.vectors(collection), matrix)
+
+    def _take(self, vectors: Sequence[Vector], matrices: Mapping[ItemKeys, Matrix]) -> None:
+        """Put vectors into the matrices of their namespaces.
+
+        Where there is none, they are compared.
+        """
+        from ....records.known_vectors import Scored
         from ....records.vectors import scores
 
-        collection, metric = self.index.collection_name, self.index.distance_metric
-        is_kept = self.known.has_room(size_of(count, self.index.dims), self.kept.values())
-        matrix = Matrix(self.index.dims, metric)
-        start: Arg = "-"
-        while True:
-            (members,) = yield Commands(
-                [["ZRANGEBYLEX", keys.vectors(collection), start, "+", "LIMIT", "0", str(MEMBERS)]]
-            )
-            for chunk in chunks([(keys, decode_text(member, keys.vectors(collection))) for member in members]):
-                vectors = yield from self._read(chunk)
-                if is_kept:
-                    for _, its, vector, stamp in vectors:
-                        matrix.put(its.member, stamp, vector, 0)
-                    continue
-                values = scores(metric, self.query, [vector for _, _, vector, _ in vectors]).tolist()
-                for (_, its, _, stamp), score in zip(vectors, values, strict=True):
-                    self.others.append((keys, Scored(0, its.member, stamp, score)))
-            if len(members) < MEMBERS:
-                break
-            start = b"(" + members[-1]
-        if not is_kept:
-            return
-        self.kept[keys] = matrix
-        if entries:
-            matrix.reach(_change(keys.changes(collection), entries[-1])[0], entries[-1])
-            self.known.keep(keys.vectors(collection), matrix)
+        others: list[Vector] = []
+        for found in vectors:
+            keys, its, vector, stamp = found
+            if keys in matrices:
+                matrices[keys].put(its.member, stamp, vector, 0)
+            else:
+                others.append(found)
+        values = scores(self.index.distance_metric, self.query, [vector for _, _, vector, _ in others]).tolist()
+        for (keys, its, _, stamp), score in zip(others, values, strict=True):
+            self.others.append((keys, Scored(0, its.member, stamp, score)))
 
     def _read(self, documents: Sequence[tuple[ItemKeys, str]]) -> Operation[list[Vector]]:
         """Read vectors; those that are gone leave the index.
