@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
@@ -11,6 +12,7 @@ from ...domain.ids import time_of
 from ...domain.shown import shown
 from ..operation import Operation
 from ..process.copies import refuse
+from ..validation import ttl_seconds
 
 SelfT = TypeVar("SelfT")
 P = ParamSpec("P")
@@ -34,9 +36,19 @@ class AtOnce:
     """A backend whose operations yield no requests, and which has nothing to close.
 
     A copy has the same records, as a copy of a server's client has: it is this object.
+
+    Args:
+        ttl: seconds, with fractions, that a record lives; ``None`` for ever.
+        clock: returns the time in seconds since the epoch.
+
+    Raises:
+        InvalidInput: ``ttl`` is no number of seconds greater than 0.
     """
 
-    _clock: Callable[[], float]
+    def __init__(self, ttl: float | None, clock: Callable[[], float]) -> None:
+        self.ttl = ttl_seconds(ttl)
+        self._clock = clock
+        self._lock = threading.Lock()
 
     def __copy__(self) -> Self:
         return self

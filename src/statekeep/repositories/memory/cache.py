@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,7 +12,6 @@ from ...domain.cache import CacheKey
 from ...domain.items import Namespace
 from ...domain.shown import once_made
 from ..cache import Write
-from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 from .ends import end_of
 
@@ -41,9 +39,7 @@ class MemoryCacheEntries(AtOnce):
     """
 
     def __init__(self, *, ttl: float | None = None, clock: Callable[[], float] = time.time) -> None:
-        self.ttl = ttl_seconds(ttl)
-        self._clock = clock
-        self._lock = threading.Lock()
+        super().__init__(ttl, clock)
         self._entries: dict[CacheKey, CacheEntry] = {}
         self._namespaces: dict[Namespace, set[str]] = {}
         """The keys of each namespace that has entries."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import attrgetter
@@ -28,7 +27,6 @@ from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
 from ..operation import Page
-from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 from .namespaces import Namespace, Record
 
@@ -97,10 +95,8 @@ class MemoryCheckpoints(AtOnce):
     def __init__(
         self, *, ttl: float | None = None, refresh_on_read: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
-        self.ttl = ttl_seconds(ttl)
+        super().__init__(ttl, clock)
         self.refresh_on_read = refresh_on_read
-        self._clock = clock
-        self._lock = threading.Lock()
         self._threads: dict[str, _Thread] = {}
 
     @once_made

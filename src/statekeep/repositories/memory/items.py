@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import datetime as dt
 import json
-import threading
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from ...domain.vector_index import NO_INDEX
 from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
 from ..operation import Page
 from ..records.json_text import stored_value
-from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 from .ends import EPOCH, MICROSECOND, end_of
 
@@ -150,11 +148,9 @@ class MemoryItems(AtOnce):
         clock: Callable[[], float] = time.time,
         index: VectorIndex | None = None,
     ) -> None:
-        self.ttl = ttl_seconds(ttl)
+        super().__init__(ttl, clock)
         self.refresh_on_read = refresh_on_read
         self.index = index
-        self._clock = clock
-        self._lock = threading.Lock()
         self._namespaces: dict[Namespace, _Namespace] = {}
         self._updated_at = EPOCH
         self._number = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import datetime as dt
 import json
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from ...domain.model import Ttl
 from ...domain.shown import once_made
 from ..logs import ExpectedPosition, LogRange, conflict
 from ..operation import Page
-from ..validation import ttl_seconds
 from .at_once import AtOnce, at_once
 from .ends import EPOCH, MICROSECOND, end_of
 
@@ -84,10 +82,8 @@ class MemoryLogs(AtOnce):
     def __init__(
         self, *, ttl: float | None = None, refresh_on_read: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
-        self.ttl = ttl_seconds(ttl)
+        super().__init__(ttl, clock)
         self.refresh_on_read = refresh_on_read
-        self._clock = clock
-        self._lock = threading.Lock()
         self._logs: dict[Namespace, _Log] = {}
         self._position = 0
         """The last one that was given to any value."""

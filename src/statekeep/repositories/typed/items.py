@@ -22,7 +22,7 @@ from ...domain import (
     TypeMismatch,
 )
 from ...domain.items import Expected
-from ...domain.model import Ttl
+from ...domain.model import Model, Ttl
 from ...domain.shown import shown
 from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating
 from ..item_backend import ItemBackend
@@ -33,6 +33,7 @@ from ..validation import count, labels
 from .values import Migrate, Values
 
 T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=Model)
 
 ATTEMPTS: Final = 50
 """How often an update, or a pop, is tried while others change the item."""
@@ -322,8 +323,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
     # -- the parts
 
     def _typed(self, item: Item) -> TypedItem[T]:
-        fields = {name: getattr(item, name) for name in TypedItem.model_fields}
-        return TypedItem.trusted(**fields | {"value": self._value(item)})
+        return _with_value(TypedItem, item, self._value(item))
 
     def _value(self, item: Item) -> T:
         try:
@@ -344,9 +344,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
         return self._written(put, read_back)
 
     def _written(self, put: Operation[Item], value: T) -> Operation[TypedItem[T]]:
-        item = yield from put
-        fields = {name: getattr(item, name) for name in TypedItem.model_fields}
-        return TypedItem.trusted(**fields | {"value": value})
+        return _with_value(TypedItem, (yield from put), value)
 
     def _updated(
         self,
@@ -407,12 +405,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
 
     def _found(self, search: Operation[list[SearchItem]]) -> Operation[list[TypedSearchItem[T]]]:
         items = yield from search
-        return [
-            TypedSearchItem.trusted(
-                **{name: getattr(item, name) for name in TypedSearchItem.model_fields} | {"value": self._value(item)}
-            )
-            for item in items
-        ]
+        return [_with_value(TypedSearchItem, item, self._value(item)) for item in items]
 
     def _done(self, batch: Operation[list[Any]]) -> Operation[list[Any]]:
         results = yield from unparsed(batch)
@@ -423,8 +416,12 @@ def _untyped(expected: Expectation) -> Expected:
     if not isinstance(expected, TypedItem):
         return expected
     # Of an item, an expectation compares all but the value.
-    fields = {name: getattr(expected, name) for name in Item.model_fields}
-    return Item.trusted(**fields | {"value": None})
+    return _with_value(Item, expected, None)
+
+
+def _with_value(model: type[ModelT], item: Item | TypedItem[Any], value: Any) -> ModelT:
+    """Return an item of a model, with another value."""
+    return model.trusted(**{name: getattr(item, name) for name in model.model_fields} | {"value": value})
 
 
 def _overtaken(what: str, key: str, attempts: int, last: Conflict | None) -> Conflict:
