@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from statekeep import Conflict, ItemRepository
-from statekeep.repositories.valkey import ValkeyItems
+from statekeep.repositories.valkey import ValkeyItems, client_for
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.testing.servers import ValkeyServer
 
@@ -22,6 +22,16 @@ AHEAD = 3_000_000_000_000_000
 def client(valkey_server: ValkeyServer) -> Iterator[Any]:
     with valkey_server.client() as client:
         yield client
+
+
+@pytest.mark.parametrize("namespace", [(), ("n", "m")], ids=str)
+def test_nothing_is_put_in_the_future_after_reindex(client: Any, prefix: str, namespace: tuple[str, ...]) -> None:
+    items = ItemRepository(ValkeyItems(client_for(client), prefix=prefix))
+    items.put(namespace, "k", 1)
+    items.reindex(namespace)
+    assert items.pop(namespace)
+    one, other = items.put(("other",), "k", 1), items.put(namespace, "k", 1)
+    assert one.updated_at < other.updated_at <= items.now()
 
 
 @pytest.mark.parametrize("namespace", [(), ("n",), ("n", "m")], ids=str)

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from ....domain.items import Namespace
 from ....domain.model import SHORT
 from ...operation import Operation
+from ...validation import ms_of
 from ..requests import Call
 from ..scripts import script
 from .keys import ItemKeys, clock_key, namespace_index_keys
@@ -66,7 +67,9 @@ def index_keys(prefix: str) -> list[str]:
     return [*namespace_index_keys(prefix), clock_key(prefix)]
 
 
-def announce(prefix: str, leases: Leases, keys: ItemKeys, lives: Iterable[int], least: int = 0) -> Operation[Lease]:
+def announce(
+    prefix: str, leases: Leases, keys: ItemKeys, lives: Iterable[int], least: int = 0, seconds: float = SECONDS
+) -> Operation[Lease]:
     """Tell the index of namespaces that items are put to one for a while.
 
     Args:
@@ -75,10 +78,12 @@ def announce(prefix: str, leases: Leases, keys: ItemKeys, lives: Iterable[int], 
         keys: of the namespace.
         lives: milliseconds that the items live, 0 for ever.
         least: a time in microseconds that must be in the lease.
+        seconds: how long it lasts.
     """
     lives = [*lives]
     life = 0 if 0 in lives else max(lives, default=0)
     began = monotonic()
-    reply = yield Call(script("items/announce"), index_keys(prefix), [keys.ordered, str(least), str(life)])
-    leases.note(keys.namespace, began + SECONDS)
+    args = [keys.ordered, str(least), str(life), str(ms_of(seconds))]
+    reply = yield Call(script("items/announce"), index_keys(prefix), args)
+    leases.note(keys.namespace, began + seconds)
     return Lease(*map(int, reply))

@@ -6,9 +6,10 @@ from ....domain.items import Namespace
 from ...operation import Operation
 from ..chunks import chunks
 from ..keys import decode_part, decode_text, escape_glob, is_part
-from ..requests import Arg, Commands, Scan
+from ..requests import Arg, Call, Commands, Scan
+from ..scripts import script
 from .keys import ItemKeys
-from .leases import announce
+from .leases import SECONDS, announce
 from .plan import ItemSettings
 from .read import adopt, sweep
 from .vectors import document, erase_documents
@@ -26,13 +27,20 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     ends = {name.decode(errors="replace").removeprefix(start) for name in listed}
     found = sorted(decode_part(end) for end in ends if is_part(end))
     count = 0
+    # On one server what is put next tells the index itself, and must not count as put after the lease.
+    seconds = SECONDS if settings.is_split(namespace) else 0.0
     if found:
         # Before its own indexes, so that it is missing in none. Of when all of it ends nothing is known.
-        yield from announce(settings.prefix, settings.leases, keys, [0])
+        yield from announce(settings.prefix, settings.leases, keys, [0], seconds=seconds)
     for chunk in chunks(found):
         count += yield from adopt(settings, keys, chunk)
     for chunk in chunks((yield from _all(keys.index))):
         yield from sweep(settings, keys, chunk)
+    newest = yield Call(script("read"), [keys.recency], ["ZREVRANGE", "0", "0", "WITHSCORES"])
+    if newest:
+        # The index says that nothing was put later, also if the server's clock was set back since.
+        least = int(float(newest[1]))
+        yield from announce(settings.prefix, settings.leases, keys, [0], least, seconds)
     yield Commands([["UNLINK", key] for key in keys.former])
     if settings.index is not None:
         yield from _drop_vectors(keys, settings.index.collection_name)
