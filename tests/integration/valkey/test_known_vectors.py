@@ -46,7 +46,7 @@ def admin(valkey_server: ValkeyServer) -> Iterator[valkey.Valkey]:
 
 TEXTS = st.text(alphabet="abc", max_size=3)
 PLACES = st.sampled_from([("n",), ("n", "a"), ("n", "a:b|*{}%\0"), ()])
-KEYS = st.sampled_from(["p", "q", "a:0", "a", "%{}:", "ü\0"])
+KEYS = st.sampled_from(["", "p", "q", "a:0", "a", "%{}:", "ü\0"])
 VALUES = st.fixed_dictionaries({"text": TEXTS}, optional={"parts": st.lists(TEXTS, max_size=4)})
 STEPS = st.one_of(
     st.tuples(st.just("put"), PLACES, KEYS, VALUES, st.booleans()),

@@ -204,7 +204,7 @@ local function note_change(changes, us, name, life)
   local before = ttl_of(changes)
   if before == -2 and not life then return end
   local last = call('LINDEX', changes, -1)
-  local text = last and string.match(last, '^(%d+) .')
+  local text = last and string.match(last, '^(%d+) ')
   local count = text and #text <= 16 and tonumber(text) or 0
   -- Others may have stored anything. All begin anew then.
   if last and count == 0 then call('DEL', changes) end

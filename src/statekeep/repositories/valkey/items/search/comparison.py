@@ -277,8 +277,8 @@ def _change(key: str, entry: bytes) -> tuple[int, str]:
     Raises:
         CorruptRecord: it is none.
     """
-    number, _, name = decode_text(entry, key).partition(" ")
+    number, space, name = decode_text(entry, key).partition(" ")
     is_number = number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS
-    if not is_number or not name or not is_part(name):
+    if not is_number or not space or not is_part(name):
         raise CorruptRecord(f"this is no change: {shown(entry)}", key=key)
     return int(number), name
