@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
-from ..domain import CacheEntry, GetItem, Item, SavedCheckpoint, SearchItem, Thread
+from ..domain import CacheEntry, GetItem, Item, Log, LogEntry, SavedCheckpoint, SearchItem, Thread
 from ..domain.items import DeleteItem, Namespace, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
@@ -44,12 +44,23 @@ class _Step:
 class _Replay:
     """Names and times that differ in the other backend.
 
-    These are keys that ``append`` made, threads, and when items that are expected were created.
+    These are keys that ``append`` of items made, threads, when items that are expected were created, and the places of
+    values in logs.
     """
 
     keys: dict[str, str] = field(factory=dict)
     threads: dict[str, Thread] = field(factory=dict)
     births: dict[tuple[Namespace, str, datetime], datetime] = field(factory=dict)
+    positions: dict[tuple[Any, int], int] = field(factory=dict)
+
+    def named(self, step: _Step) -> dict[str, Any]:
+        """Return the keyword arguments of a call as they are for the other backend."""
+        return {
+            name: self.positions.get((step.args[:1], value), value)
+            if name in ("after", "expected") and isinstance(value, int)
+            else self.translated(value)
+            for name, value in step.kwargs.items()
+        }
 
     def translated(self, value: Any) -> Any:
         """Return an argument as it is for the other backend."""
@@ -68,7 +79,7 @@ class _Replay:
         return [self.translated(item) for item in value] if isinstance(value, list) else value
 
     def learn(self, step: _Step, result: Any) -> None:
-        if step.name == "append":
+        if step.name == "append" and isinstance(result, list):
             self.keys.update(zip(step.answer.result, result, strict=True))
         if step.name == "list_threads":
             self.threads.update((thread.thread_id, thread) for thread in result)
@@ -77,10 +88,17 @@ class _Replay:
             born = theirs.get((item.namespace, self.keys.get(item.key, item.key)))
             if born is not None:
                 self.births[item.namespace, item.key, item.created_at] = born
+        for one, other in zip(_entries(step.answer.result), _entries(result), strict=False):
+            place = (step.args[:1], one.position)
+            assert self.positions.setdefault(place, other.position) == other.position, f"the value at {place} moved"
 
 
 def _items(result: Any) -> list[Item]:
     return [item for item in (result if isinstance(result, list) else [result]) if isinstance(item, Item)]
+
+
+def _entries(result: Any) -> list[LogEntry]:
+    return [entry for entry in (result if isinstance(result, list) else []) if isinstance(entry, LogEntry)]
 
 
 def _form(value: Any, keys: Mapping[str, str]) -> Any:
@@ -96,6 +114,10 @@ def _form(value: Any, keys: Mapping[str, str]) -> Any:
         score = None if not isinstance(value, SearchItem) or value.score is None else round(value.score, 4)
         key = keys.get(value.key, value.key)
         return (value.namespace, key, canonical(value.value), value.version, value.expires_at is None, score)
+    if isinstance(value, LogEntry):
+        return canonical(value.value)
+    if isinstance(value, Log):
+        return (value.name, value.count, value.expires_at is None)
     if isinstance(value, CacheEntry):
         return (canonical(value.payload), value.expires_at is None)
     if isinstance(value, dict):
@@ -110,7 +132,7 @@ def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
         return type(answer.error)
     if step.name == "setup":
         return None  # it says how a backend searches, and each does in its own way
-    if step.name == "append":
+    if step.name == "append" and isinstance(answer.result, list):
         return len(answer.result)
     found = _form(answer.result, keys)
     if step.name == "search" and step.kwargs.get("query") is not None:
@@ -171,7 +193,7 @@ def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextMana
                 other = type(self.repository)(backend)
                 for step in self.steps:
                     args = [replay.translated(value) for value in step.args]
-                    kwargs = {name: replay.translated(value) for name, value in step.kwargs.items()}
+                    kwargs = replay.named(step)
                     method = getattr(other, step.name)
                     answer = Answer.of(lambda call=method, a=args, k=kwargs: _whole(call(*a, **k)))  # type: ignore[misc]
                     if answer.error is None and step.answer.error is None:

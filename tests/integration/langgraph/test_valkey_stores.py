@@ -375,6 +375,8 @@ def counted(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix:
         store.search((prefix,))
         store.list_namespaces()
         store.batch([PutOp((prefix,), "warm", None), PutOp((prefix, "x"), "warm", None)])
+        store.put((prefix,), "warm", {})
+        store.delete((prefix,), "warm")
         yield store, proxy
 
 
@@ -395,6 +397,8 @@ def test_round_trips(counted: Any) -> None:
     assert turns(lambda: store.batch(gets)) == 1
     assert turns(lambda: store.batch([*gets, *puts])) == 2
     assert turns(lambda: store.search(("many", "0"), limit=10)) <= 2
+    # Where to look is asked once.
+    assert turns(lambda: store.search(("many",), limit=10)) <= 3
     assert turns(lambda: store.search(("many",), limit=10)) <= 2
     assert turns(store.list_namespaces) <= 2
     assert turns(lambda: store.batch([])) == 0

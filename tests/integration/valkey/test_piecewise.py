@@ -92,8 +92,8 @@ def test_checkpoints(raw: Any, prefix: str, ttl: float | None) -> None:
 def test_items(raw: Any, prefix: str) -> None:
     compared: Any = Compared(client_for(raw), ITEMS)
     items = ItemRepository(ValkeyItems(compared, prefix=prefix))
-    for number in range(5):
-        items.put(("a", "b"), f"k{number}", number)
+    for number in range(6):
+        items.put(("a", str(number % 3)), f"k{number}", number)
     assert len(items.search(("a",), limit=3)) == 3
-    assert len(items.search((), limit=9)) == 5
-    assert compared.names == {"recent"}
+    assert len(items.search((), limit=9)) == 6
+    assert compared.names == {"below"}

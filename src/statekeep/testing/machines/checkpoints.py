@@ -33,6 +33,7 @@ from ...domain import (
     Unsupported,
     ValueSource,
 )
+from ...domain.model import plain_text
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, ExpectedHead
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry, canonical, expected_form
@@ -49,10 +50,6 @@ MakeBackend = Callable[[], AbstractContextManager[CheckpointBackend] | AbstractA
 
 def _fields(saved: SavedCheckpoint) -> dict[str, Any]:
     return {name: getattr(saved, name) for name in SavedCheckpoint.model_fields}
-
-
-def _ids(thread_id: str, namespace: str) -> dict[str, str]:
-    return {"thread_id": thread_id, "namespace": namespace}
 
 
 Place = tuple[str, str, str]
@@ -351,7 +348,7 @@ class CheckpointMachine(ComparingMachine):
         reads: list[str | None],
     ) -> None:
         """Put, write and read in one namespace in several threads."""
-        here = _ids(thread_id, namespace)
+        here = {"thread_id": plain_text(thread_id), "namespace": plain_text(namespace)}  # `update=` validates nothing
         calls = [self._put_call(put.model_copy(update=here)) for put in puts]
         calls += [self._write_call(thread_id, namespace, id_, some_writes) for id_, some_writes in writes]
         if len(writes) < 2 or not self.differences.writes_settle_late:
