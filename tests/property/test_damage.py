@@ -141,6 +141,27 @@ def of_cache(keep: statekeep.CacheRepository) -> tuple[list[Act], list[Act]]:
     ]
 
 
+def of_logs(keep: statekeep.LogRepository) -> tuple[list[Act], list[Act]]:
+    log = ("log",)
+
+    def newest() -> int:
+        return next((entry.position for entry in keep.last(log)), 1)
+
+    return [
+        lambda: keep.last(log, 2),
+        lambda: keep.read(log, refresh=True),
+        lambda: keep.read(log, after=newest()),
+        lambda: keep.count(log),
+        lambda: list(keep.list()),
+    ], [
+        lambda: keep.append(log, [1]),
+        lambda: keep.pop(log, 2),
+        lambda: keep.trim(log, keep=1),
+        lambda: keep.replace(log, [{}], expected=newest()),
+        lambda: keep.delete(log),
+    ]  # fmt: skip
+
+
 @frozen
 class World:
     """Records on a server, to be damaged and restored."""
@@ -205,6 +226,14 @@ class World:
             client.sadd(key, data.draw(damaged(member, others)))
             if how < 6:
                 client.srem(key, member)
+        elif kind == b"list":
+            at = data.draw(st.integers(0, client.llen(key) - 1))
+            if how == 2:
+                client.ltrim(key, 0, at)
+            elif how == 3:
+                client.lpop(key)
+            else:
+                client.lset(key, at, data.draw(damaged(client.lindex(key, at), others)))
         else:
             client.set(key, data.draw(damaged(client.get(key), others)))
 
@@ -222,12 +251,14 @@ def world() -> Iterator[World]:
             keep.items.put(SPACE, "2", texts(1))
             keep.items.put(SPACE, "2", texts(6))
             keep.items.append(("a", "log"), [texts(1), 2])
+            keep.logs.append(("log",), [{"role": "user"}, payload(b"2"), "é"], ttl=1000)
+            keep.logs.append(("other",), [1])
             keep.cache.set({ENTRY: payload(b"1"), (("n",), "k2"): (payload(b"2"), 1000), ((), "z"): payload(b"")})
         keys = sorted(client.scan_iter("damage:*"))
         yield World(connect, client, keys, {key: (client.dump(key), client.pttl(key)) for key in keys})
 
 
-@pytest.mark.parametrize("kind", ["checkpoints", "items", "cache"])
+@pytest.mark.parametrize("kind", ["checkpoints", "items", "cache", "logs"])
 def test_valkey(world: World, kind: str) -> None:
     of_kind = [key for key in world.keys if _kind_of(key) == kind]
     assert of_kind
@@ -240,6 +271,7 @@ def test_valkey(world: World, kind: str) -> None:
                 "checkpoints": lambda: of_checkpoints(keep.checkpoints),
                 "items": lambda: of_items(keep.items),
                 "cache": lambda: of_cache(keep.cache),
+                "logs": lambda: of_logs(keep.logs),
             }
             reads, changes = acts[kind]()
             try:
@@ -254,7 +286,8 @@ def test_valkey(world: World, kind: str) -> None:
 
 def _kind_of(key: bytes) -> str:
     name = key.split(b":")[1]
-    return "items" if name.startswith(b"item") else "cache" if name.startswith(b"cache") else "checkpoints"
+    kinds = {b"item": "items", b"cache": "cache", b"log": "logs"}
+    return next((kind for beginning, kind in kinds.items() if name.startswith(beginning)), "checkpoints")
 
 
 @frozen
