@@ -229,12 +229,12 @@ def test_search_with_a_query(valkey_server: ValkeyServer, prefix: str, engine: s
             record_property("milliseconds", (time.perf_counter() - began) * 1000)
             assert (found[0].key, len(found)) == ("0500", 10)
             assert found[0].score == pytest.approx(1)
-            # Without the module: the namespaces, what changed there, the items.
-            assert len(watched.requests) == (2 if engine == "module" else 3)
+            # Without the module: the namespaces and what changed there, then the items.
+            assert len(watched.requests) == 2
             watched.requests.clear()
             filtered = items.search(("docs",), query="t501", limit=10, filter={"even": False})
             assert filtered[0].key == "0501"
-            assert len(watched.requests) == (2 if engine == "module" else 3)
+            assert len(watched.requests) == 2
 
 
 def use_everything(items: ItemRepository) -> None:

@@ -17,10 +17,11 @@ from .....domain.items import Namespace
 from .....domain.shown import shown
 from ....operation import Operation
 from ...chunks import chunks
-from ...keys import decode_text, is_part
+from ...keys import decode_text, is_part, namespace_of_ordered
 from ...requests import Arg, Commands, Reply
-from ..keys import ItemKeys
-from ..namespaces import names
+from ..keys import ItemKeys, namespace_index_keys
+from ..listing import FEW
+from ..namespaces import NAMES, at_or_below, names
 from ..plan import ItemSettings
 from ..vectors import Document, document, erase_documents
 
@@ -86,31 +87,51 @@ class Comparison:
 
     def load(self, prefix: Namespace) -> Operation[None]:
         """Read the vectors at or below a namespace, as far as they are not known."""
-        after: Namespace | None = None
-        while True:
-            page = yield from names(self.settings, prefix, after)
-            for chunk in chunks(page.namespaces, NAMESPACES):
-                yield from self._load([self.settings.keys(namespace) for namespace in chunk])
-            if page.is_last:
-                return
-            after = page.namespaces[-1]
+        own = self.settings.keys(prefix)
+        guess = self.settings.below.guess(own)
+        index, (low, high) = namespace_index_keys(self.settings.prefix)[0], at_or_below(prefix)
+        listing: list[Arg] = ["ZRANGEBYLEX", index, low, high, "LIMIT", "0", str(NAMES)]
+        listed, *replies = yield Commands([listing, *self._counts_and_changes(guess)])
+        spaces = [self.settings.keys(namespace_of_ordered(decode_text(name, index))) for name in listed]
+        if set(spaces) <= set(guess):
+            there = set(spaces)
+            told = zip(guess, replies[::2], replies[1::2], strict=True)
+            yield from self._follow_or_read([(keys, *rest) for keys, *rest in told if keys in there])
+        else:
+            yield from self._load(spaces)
+        is_last = len(spaces) < NAMES
+        if is_last:
+            self.settings.below.note(own, spaces if len(spaces) <= FEW else [])
+        while not is_last:
+            page = yield from names(self.settings, prefix, spaces[-1].namespace)
+            spaces, is_last = [self.settings.keys(namespace) for namespace in page.namespaces], page.is_last
+            yield from self._load(spaces)
+
+    def _counts_and_changes(self, spaces: Sequence[ItemKeys]) -> list[list[Arg]]:
+        """Return the commands, two for each namespace, that say how many vectors it has, and its last changes."""
+        collection = self.index.collection_name
+        commands: list[list[Arg]] = []
+        for keys in spaces:
+            commands.append(["ZCARD", keys.vectors(collection)])
+            commands.append(["LRANGE", keys.changes(collection), str(-TAIL), "-1"])
+        return commands
 
     def _load(self, spaces: Sequence[ItemKeys]) -> Operation[None]:
+        for chunk in chunks(spaces, NAMESPACES):
+            replies: Reply = yield Commands(self._counts_and_changes(chunk))
+            yield from self._follow_or_read(list(zip(chunk, replies[::2], replies[1::2], strict=True)))
+
+    def _follow_or_read(self, told: Sequence[tuple[ItemKeys, int, Sequence[bytes]]]) -> Operation[None]:
+        """Bring the vectors of some namespaces up to date.
+
+        Args:
+            told: each with how many vectors it has, and its last changes.
+        """
         collection = self.index.collection_name
-        replies: Reply = yield Commands(
-            [
-                command
-                for keys in spaces
-                for command in (
-                    ["ZCARD", keys.vectors(collection)],
-                    ["LRANGE", keys.changes(collection), str(-TAIL), "-1"],
-                )
-            ]
-        )
         news: dict[ItemKeys, Sequence[bytes]] = {}
         behind: list[ItemKeys] = []
         fresh: dict[ItemKeys, tuple[int, Sequence[bytes]]] = {}
-        for keys, count, entries in zip(spaces, replies[::2], replies[1::2], strict=True):
+        for keys, count, entries in told:
             matrix = self.known.get(keys.vectors(collection))
             if matrix is None or len(matrix) > count + max(SLACK, count // 4):
                 fresh[keys] = count, entries
@@ -124,7 +145,7 @@ class Comparison:
             else:
                 news[keys] = since
         if behind:
-            replies = yield Commands([["LRANGE", keys.changes(collection), "0", "-1"] for keys in behind])
+            replies: Reply = yield Commands([["LRANGE", keys.changes(collection), "0", "-1"] for keys in behind])
             for keys, entries in zip(behind, replies, strict=True):
                 since = _since(entries, self.kept[keys].reached)
                 if since is not None:
