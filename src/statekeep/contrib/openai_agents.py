@@ -5,10 +5,9 @@ A session is a log. ``docs/frameworks/openai-agents.md`` says what it costs and 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..domain import DEFAULT, InvalidInput, LogEntry, MissingDependency, Payload, Serializer, dump, load
 from ..domain.model import Ttl
@@ -19,14 +18,13 @@ from ..repositories.faces import closing_on_error
 from ..repositories.logs import AsyncLogRepository
 from ..repositories.options import ConnectOptions
 from ..repositories.validation import count, labels, text, ttl_or_default
+from .shielding import shielded
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem
     from agents.memory import SessionSettings
 
 __all__ = ["StatekeepSession"]
-
-ResultT = TypeVar("ResultT")
 
 
 class StatekeepSession:
@@ -166,16 +164,16 @@ class StatekeepSession:
         if items:
             serializer = self._serializer
             values = list(items) if serializer is None else [dump(serializer, item, "an item") for item in items]
-            await _to_its_end(self._logs.append(self._log, values, ttl=self._ttl))
+            await shielded(self._logs.append(self._log, values, ttl=self._ttl))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the last item and return it, ``None`` if there is none: one round trip."""
-        popped = await _to_its_end(self._logs.pop(self._log))
+        popped = await shielded(self._logs.pop(self._log))
         return self._item(popped[0]) if popped else None
 
     async def clear_session(self) -> None:
         """Remove all items: one round trip."""
-        await _to_its_end(self._logs.delete(self._log))
+        await shielded(self._logs.delete(self._log))
 
     def _item(self, entry: LogEntry) -> Any:
         value = entry.value
@@ -241,19 +239,3 @@ def _settings(settings: Any) -> SessionSettings:
         return SessionSettings(**settings)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"session_settings are wrong: {error}", field="session_settings") from error
-
-
-async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Await work to its end, and only then let the task be cancelled."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = cancelled or error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # it is nobody's any more
-    raise cancelled
