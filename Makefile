@@ -8,7 +8,7 @@ BENCH  := $(VENV)/.bench
 # Another emulator of Bedrock's sessions; it needs a botocore of its own.
 MINISTACK := $(VENV)/ministack
 # Each framework has an environment of its own: they bring much, and may not go together.
-FRAMEWORKS := openai-agents
+FRAMEWORKS := openai-agents pydantic-ai
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
@@ -42,9 +42,10 @@ check-layers: $(READY)
 
 frameworks: $(FRAMEWORKS:%=check-%)
 
-# The bridge to a framework is a module of contrib, with a module of tests.
+# The bridge to a framework is a module of contrib, or a package, with a module of tests.
 $(FRAMEWORKS:%=check-%): check-%: $(VENV)/%/.ready
-	$(VENV)/$*/bin/python -m pytest tests/contrib/test_$(subst -,_,$*).py src/statekeep/contrib/$(subst -,_,$*).py
+	$(VENV)/$*/bin/python -m pytest tests/contrib/test_$(subst -,_,$*).py \
+		$(wildcard $(addprefix src/statekeep/contrib/$(subst -,_,$*),.py /*.py))
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(OPTIONS)
@@ -74,7 +75,7 @@ $(MINISTACK)/bin/ministack: | $(READY)
 
 $(VENV)/%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)/$*
-	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[valkey,testing,$*]' 'anyio>=4.9'
+	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[valkey,testing,$*]' 'anyio>=4.9' 'blockbuster>=1.5.25'
 	@touch $@
 
 $(BENCH): $(READY)
