@@ -182,6 +182,11 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
             "openai-agents is not installed; run: pip install 'statekeep[openai-agents]'",
         ),
         (
+            ["google"],
+            "import statekeep.contrib.google_adk as it; it.StatekeepSessionService(statekeep.connect('memory:'))",
+            "google-adk is not installed; run: pip install 'statekeep[google-adk]'",
+        ),
+        (
             ["pydantic_ai"],
             "import statekeep.contrib.pydantic_ai as it; it.StatekeepConversationStore(statekeep.connect('memory:'))",
             "pydantic-ai-slim is not installed; run: pip install 'statekeep[pydantic-ai]'",
