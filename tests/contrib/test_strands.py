@@ -644,7 +644,8 @@ async def test_a_change_that_is_cancelled_is_done_when_that_is_told(
 
 
 async def test_an_outage_is_an_error(prefix: str) -> None:
-    with ValkeyServer() as server, statekeep.connect(server.url, prefix=prefix, deadline=0.3) as keep:
+    with ValkeyServer() as server:
+        keep = statekeep.connect(server.url, prefix=prefix, deadline=0.3)
         storage, repository = StatekeepStorage(keep), StatekeepSessionRepository(keep)
         await storage.write("key", b"value")
         repository.create_session(Session("ada", SessionType.AGENT))
@@ -661,6 +662,7 @@ async def test_an_outage_is_an_error(prefix: str) -> None:
             assert isinstance(gone.value.__cause__, Unavailable)
         with pytest.raises(SessionException):
             repository.create_session(Session("bob", SessionType.AGENT))
+        await keep.asyncio.close()
 
 
 # -- what it costs
@@ -862,7 +864,8 @@ def test_a_service_without_items() -> None:
 
 async def test_both_faces_and_their_items_serve(valkey_server: ValkeyServer, prefix: str) -> None:
     async with statekeep.aconnect(valkey_server.url, prefix=prefix) as keep:
-        with statekeep.connect(valkey_server.url, prefix=prefix) as twin:
+        twin = statekeep.connect(valkey_server.url, prefix=prefix)
+        async with twin.asyncio:
             keeps: list[Any] = [keep, keep.items, twin, twin.items]
             for number, each in enumerate(keeps):
                 storage, repository = StatekeepStorage(each), StatekeepSessionRepository(each)

@@ -192,6 +192,11 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
             "pydantic-ai-slim is not installed; run: pip install 'statekeep[pydantic-ai]'",
         ),
         (
+            ["langchain_core"],
+            "import statekeep.contrib.langchain",
+            "langchain-core is not installed; run: pip install 'statekeep[langchain]'",
+        ),
+        (
             ["ormsgpack"],
             "statekeep.MsgpackSerializer()",
             "ormsgpack is not installed; run: pip install 'statekeep[msgpack]'",
