@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -11,7 +10,6 @@ from pydantic_core import to_json
 
 from ...domain import (
     ANY,
-    Channel,
     Checkpoint,
     Conflict,
     InvalidInput,
@@ -29,13 +27,11 @@ from ..checkpoints import AsyncCheckpointRepository, CheckpointBackend, Checkpoi
 from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating
 from ..operation import Operation, Page, named
 from ..validation import text
+from .digests import Digests, digested, digests_of
 from .values import Migrate, Values
 
 StateT = TypeVar("StateT")
 ResultT = TypeVar("ResultT")
-
-SHORT: Final = 1024
-"""Bytes up to which a value is sent without asking whether it is stored."""
 
 _JSON: Final = "json"
 _FIELDS: Final = Payload(encoding=_JSON, data=b'{"state":"fields"}')
@@ -74,8 +70,7 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
         self.namespace = text("namespace", namespace, empty=True)
         self._checkpoints = repository
         self._values: Values[StateT] = Values(kind, migrate)
-        # Digests of the channels last seen here. A guess: what is not stored after all is sent when it is asked for.
-        self._known: frozenset[tuple[str, str]] | None = None
+        self._seen: Digests | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._values!r}, {shown(self.thread_id, 200)})"
@@ -186,16 +181,7 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
         head: Any,
     ) -> Operation[TypedCheckpoint[StateT]]:
         header, values = _split(plain)
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in values.items()}
-        known = self._known
-
-        def is_sent(name: str, digest: str) -> bool:
-            # Who saw the last state knows what changed. Who did not asks, if it is worth a round trip.
-            return len(values[name]) <= SHORT if known is None else (name, digest) not in known
-
-        def supply(names: Collection[str]) -> dict[str, Payload]:
-            return {name: Payload(encoding=_JSON, data=values[name]) for name in names}
-
+        parts = digested(values, self._seen)
         checkpoint = Checkpoint(
             thread_id=self.thread_id,
             namespace=self.namespace,
@@ -203,15 +189,10 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
             parent_id=parent_id,
             metadata=metadata,
             header=header,
-            channels={
-                name: Channel.of(digest, Payload(encoding=_JSON, data=values[name]))
-                if is_sent(name, digest)
-                else Channel.earlier(digest)
-                for name, digest in digests.items()
-            },
+            channels=parts.channels,
         )
-        yield from self._checkpoints._put(checkpoint, supply=supply, expected_head=head)
-        self._known = frozenset(digests.items())
+        yield from self._checkpoints._put(checkpoint, supply=parts.supply, expected_head=head)
+        self._seen = parts.digests
         return self._typed(checkpoint, state)
 
     def _loaded(self, get: Operation[SavedCheckpoint | None]) -> Operation[TypedCheckpoint[StateT] | None]:
@@ -219,9 +200,7 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
         if saved is None:
             return None
         found = self._decoded(saved)
-        self._known = frozenset(
-            (name, channel.version) for name, channel in saved.channels.items() if isinstance(channel.version, str)
-        )
+        self._seen = digests_of(saved)
         return found
 
     def _page(self, pages: Pages[SavedCheckpoint], cursor: Any) -> Operation[Page[TypedCheckpoint[StateT]]]:
@@ -265,11 +244,10 @@ class _Thread(Repository[CheckpointBackend], Generic[StateT]):
         return TypedCheckpoint.trusted(**fields, state=state)
 
 
-def _split(plain: JsonValue) -> tuple[Payload, dict[str, bytes]]:
+def _split(plain: JsonValue) -> tuple[Payload, dict[str, Payload]]:
     """Return the header of a state, and its values by channel."""
-    if isinstance(plain, dict):
-        return _FIELDS, {name: dumps(value).encode() for name, value in plain.items()}
-    return _WHOLE, {"": dumps(plain).encode()}
+    header, values = (_FIELDS, plain) if isinstance(plain, dict) else (_WHOLE, {"": plain})
+    return header, {name: Payload.trusted(encoding=_JSON, data=dumps(value).encode()) for name, value in values.items()}
 
 
 def _joined(saved: SavedCheckpoint) -> JsonText:
