@@ -176,6 +176,14 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
 @pytest.mark.parametrize(
     ("absent", "statement", "message"),
     [
+        *(
+            (
+                ["agent_framework"],
+                f"import statekeep.contrib.agent_framework as it; it.{name}(statekeep.connect('memory:'))",
+                "agent-framework-core is not installed; run: pip install 'statekeep[agent-framework]'",
+            )
+            for name in ("StatekeepCheckpointStorage", "StatekeepHistoryProvider", "StatekeepSessionStore")
+        ),
         (
             ["agents"],
             "import statekeep.contrib.openai_agents as it; it.StatekeepSession('s', statekeep.aconnect('memory:'))",
