@@ -184,6 +184,14 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
             )
             for name in ("StatekeepCheckpointStorage", "StatekeepHistoryProvider", "StatekeepSessionStore")
         ),
+        *(
+            (
+                ["burr"],
+                f"import statekeep.contrib.burr as it; it.{name}(statekeep.connect('memory:'))",
+                "apache-burr is not installed; run: pip install 'statekeep[burr]'",
+            )
+            for name in ("AsyncStatekeepPersister", "StatekeepPersister")
+        ),
         (
             ["agents"],
             "import statekeep.contrib.openai_agents as it; it.StatekeepSession('s', statekeep.aconnect('memory:'))",
