@@ -59,6 +59,21 @@ def test_a_first_version_a_short_one_and_an_equal_one_stay_as_they_are(first: by
     assert split(first, Value(first), 1) == Value(first)
 
 
+@pytest.mark.parametrize("end", [b"x", b"]"])
+@pytest.mark.parametrize("size", [3000, 10_000, 50_000])
+def test_only_the_beginning_of_a_value_changed(size: int, end: bytes) -> None:
+    """It has the same length, so nothing is appended."""
+    body = random.Random(1).randbytes(size) + end
+    value = split(b"0" + body, None)
+    for number in range(1, 5):
+        data = b"%d" % number + body
+        value = split(data, value)
+        assert value.data == data
+        assert len(value.pieces) > 1
+        stored = whole(value).new
+        assert b"".join([stored[piece.name] for piece in value.pieces]) == data
+
+
 def test_what_has_nothing_of_the_former_version_stays_whole() -> None:
     source = random.Random(1)
     encrypted = [source.randbytes(100_000) for _ in range(3)]

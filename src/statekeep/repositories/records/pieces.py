@@ -209,7 +209,12 @@ class _Cut:
         return spans
 
     def gap(self, data: bytes, start: int, end: int) -> Spans:
-        """Cut a part of a value into pieces of about the same length."""
+        """Cut a part of a value into pieces of about the same length.
+
+        An empty part has none.
+        """
+        if start == end:
+            return []
         first = self.edge if start == 0 and end > self.edge + self.least else start
         last = (
             end - self.edge
