@@ -8,7 +8,7 @@ BENCH  := $(VENV)/.bench
 # Another emulator of Bedrock's sessions; it needs a botocore of its own.
 MINISTACK := $(VENV)/ministack
 # Each framework has an environment of its own: they bring much, and may not go together.
-FRAMEWORKS := openai-agents pydantic-ai google-adk
+FRAMEWORKS := agent-framework burr crewai google-adk langchain llama-index openai-agents pydantic-ai strands
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.

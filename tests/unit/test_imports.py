@@ -173,39 +173,42 @@ def test_the_package_and_the_memory_backend_need_no_extra() -> None:
     assert python(WITHOUT.format(absent=DRIVERS, statement=statement)) == "nothing was missed"
 
 
+KEEP = "(statekeep.connect('memory:'))"
+
+# Extra, package, what is imported of it, and what is made of the bridge.
+BRIDGES = [
+    (
+        "agent-framework",
+        "agent-framework-core",
+        "agent_framework",
+        [f"StatekeepCheckpointStorage{KEEP}", f"StatekeepHistoryProvider{KEEP}", f"StatekeepSessionStore{KEEP}"],
+    ),
+    ("burr", "apache-burr", "burr", [f"AsyncStatekeepPersister{KEEP}", f"StatekeepPersister{KEEP}"]),
+    ("crewai", "crewai", "crewai", [f"StatekeepFlowPersistence{KEEP}", f"StatekeepProvider{KEEP}"]),
+    ("google-adk", "google-adk", "google", [f"StatekeepSessionService{KEEP}"]),
+    (
+        "llama-index",
+        "llama-index-core",
+        "llama_index",
+        [f"StatekeepAsyncChatStore{KEEP}", f"StatekeepChatStore{KEEP}", f"StatekeepKVStore{KEEP}"],
+    ),
+    ("openai-agents", "openai-agents", "agents", ["StatekeepSession('s', statekeep.aconnect('memory:'))"]),
+    ("pydantic-ai", "pydantic-ai-slim", "pydantic_ai", [f"StatekeepConversationStore{KEEP}"]),
+    ("strands", "strands-agents", "strands", [f"StatekeepSessionRepository{KEEP}", f"StatekeepStorage{KEEP}"]),
+]
+
+
 @pytest.mark.parametrize(
     ("absent", "statement", "message"),
     [
         *(
             (
-                ["agent_framework"],
-                f"import statekeep.contrib.agent_framework as it; it.{name}(statekeep.connect('memory:'))",
-                "agent-framework-core is not installed; run: pip install 'statekeep[agent-framework]'",
+                [imported],
+                f"import statekeep.contrib.{extra.replace('-', '_')} as it; it.{made}",
+                f"{package} is not installed; run: pip install 'statekeep[{extra}]'",
             )
-            for name in ("StatekeepCheckpointStorage", "StatekeepHistoryProvider", "StatekeepSessionStore")
-        ),
-        *(
-            (
-                ["burr"],
-                f"import statekeep.contrib.burr as it; it.{name}(statekeep.connect('memory:'))",
-                "apache-burr is not installed; run: pip install 'statekeep[burr]'",
-            )
-            for name in ("AsyncStatekeepPersister", "StatekeepPersister")
-        ),
-        (
-            ["agents"],
-            "import statekeep.contrib.openai_agents as it; it.StatekeepSession('s', statekeep.aconnect('memory:'))",
-            "openai-agents is not installed; run: pip install 'statekeep[openai-agents]'",
-        ),
-        (
-            ["google"],
-            "import statekeep.contrib.google_adk as it; it.StatekeepSessionService(statekeep.connect('memory:'))",
-            "google-adk is not installed; run: pip install 'statekeep[google-adk]'",
-        ),
-        (
-            ["pydantic_ai"],
-            "import statekeep.contrib.pydantic_ai as it; it.StatekeepConversationStore(statekeep.connect('memory:'))",
-            "pydantic-ai-slim is not installed; run: pip install 'statekeep[pydantic-ai]'",
+            for extra, package, imported, several in BRIDGES
+            for made in several
         ),
         (
             ["langchain_core"],
