@@ -4,42 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import partial
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from ...domain import (
-    ANY,
-    DEFAULT,
-    Conflict,
-    DeleteItem,
-    GetItem,
-    InvalidInput,
-    Item,
-    PutItem,
-    SearchItem,
-    TypedItem,
-    TypedSearchItem,
-    TypeMismatch,
-)
-from ...domain.items import Expected
-from ...domain.model import Model, Ttl
+from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, InvalidInput, Item, PutItem, TypedItem
+from ...domain.model import Ttl
 from ...domain.shown import shown
-from ..faces import Pages, Repository, aiterating, awaiting, blocking, iterating
-from ..item_backend import ItemBackend
-from ..items import AsyncItemRepository, ItemRepository
-from ..operation import Operation, Page, named
+from ..faces import aiterating, awaiting, blocking, iterating
+from ..operation import Operation, named
 from ..records.json_text import unparsed
-from ..validation import count, labels
-from .values import Migrate, Values
+from ..validation import count
+from .reading import Expectation, TypedReads, untyped, with_value
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", bound=Model)
 
 ATTEMPTS: Final = 50
 """How often an update, or a pop, is tried while others change the item."""
-
-Expectation = Expected | TypedItem[Any]
-"""As for :class:`~statekeep.ItemRepository`, or the typed item that was read."""
 
 
 class Required(Enum):
@@ -55,36 +34,8 @@ REQUIRED: Final = Required.REQUIRED
 """As ``default``: there is none."""
 
 
-class _Operations(Repository[ItemBackend], Generic[T]):
+class _Operations(TypedReads[T]):
     """The bodies of the methods: arguments in, operations out."""
-
-    def __init__(
-        self,
-        repository: ItemRepository | AsyncItemRepository,
-        of: Any,
-        namespace: Sequence[str],
-        migrate: Migrate | None = None,
-    ) -> None:
-        super().__init__(repository.backend)
-        self.executor = repository.executor
-        self.namespace = labels("namespace", namespace)
-        self._items = repository
-        self._values: Values[T] = Values(of, migrate)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._values!r}, {shown(self.namespace, 200)})"
-
-    def _get(self, key: str, *, refresh: bool | None = None) -> Operation[TypedItem[T] | None]:
-        """Return an item, or ``None``.
-
-        Args:
-            key: any text.
-            refresh: as for :meth:`ItemRepository.get`.
-
-        Raises:
-            TypeMismatch: the stored value is not of the type.
-        """
-        return named("get", self._read(self._items._get(self.namespace, key, refresh=refresh)))
 
     def _put(
         self,
@@ -173,33 +124,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
         Raises:
             Conflict: ``expected`` does not hold. Nothing was deleted.
         """
-        return self._items._delete(self.namespace, key, expected=_untyped(expected))
-
-    def _list(
-        self,
-        *,
-        prefix: str = "",
-        limit: int | None = None,
-        after: str | None = None,
-        reverse: bool = False,
-        refresh: bool | None = None,
-    ) -> Pages[TypedItem[T]]:
-        """Iterate over the items by key, reading page by page.
-
-        Args:
-            prefix: only keys that begin with this text.
-            limit: at most so many.
-            after: only keys behind this one; with ``reverse``, before it. It need not exist.
-            reverse: the greatest key first.
-            refresh: as for :meth:`get`.
-
-        Raises:
-            TypeMismatch: a value of the next page is not of the type.
-        """
-        pages = self._items._list(
-            self.namespace, prefix=prefix, limit=limit, after=after, reverse=reverse, refresh=refresh
-        )
-        return partial(self._page, pages)
+        return self._items._delete(self.namespace, key, expected=untyped(expected))
 
     def _append(
         self, values: Sequence[T], *, ttl: Ttl = DEFAULT, index: Sequence[str] | bool | None = None
@@ -232,35 +157,6 @@ class _Operations(Repository[ItemBackend], Generic[T]):
             Conflict: others were faster at each of many attempts. Nothing was deleted.
         """
         return named("pop", self._popped())
-
-    def _search(
-        self,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        query: str | None = None,
-        limit: int = 10,
-        offset: int = 0,
-        refresh: bool | None = None,
-    ) -> Operation[list[TypedSearchItem[T]]]:
-        """Find items in the namespace.
-
-        Those of the namespaces below are found, too: they must be of the type as well.
-
-        Args:
-            filter: as for :meth:`ItemRepository.search`; fields are those of the JSON value.
-            query: as for :meth:`ItemRepository.search`.
-            limit: at most so many.
-            offset: how many to leave out at the beginning.
-            refresh: as for :meth:`get`.
-
-        Raises:
-            TypeMismatch: a value that was found is not of the type.
-        """
-        found = self._items._search(
-            self.namespace, filter=filter, query=query, limit=limit, offset=offset, refresh=refresh
-        )
-        # A filter looks into the values, so the backend parses them anyway.
-        return named("search", self._found(found if filter else unparsed(found)))
 
     def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Operation[list[Any]]:
         """Do several operations in order, as :meth:`ItemRepository.batch` does.
@@ -316,35 +212,19 @@ class _Operations(Repository[ItemBackend], Generic[T]):
             index: as for :meth:`put`.
         """
         plain, _ = self._values.encode(value, "value")
-        return PutItem(
-            namespace=self.namespace, key=key, value=plain, ttl=ttl, expected=_untyped(expected), index=index
-        )
+        return PutItem(namespace=self.namespace, key=key, value=plain, ttl=ttl, expected=untyped(expected), index=index)
 
     # -- the parts
-
-    def _typed(self, item: Item) -> TypedItem[T]:
-        return _with_value(TypedItem, item, self._value(item))
-
-    def _value(self, item: Item) -> T:
-        try:
-            return self._values.decode(item.value, item.key, "item")
-        except TypeMismatch as error:
-            error.place = {"namespace": item.namespace, "key": item.key}
-            raise
-
-    def _read(self, operation: Operation[Item | None]) -> Operation[TypedItem[T] | None]:
-        item = yield from unparsed(operation)
-        return None if item is None else self._typed(item)
 
     def _write(
         self, key: str, value: T, ttl: Ttl, expected: Expectation, index: Sequence[str] | bool | None
     ) -> Operation[TypedItem[T]]:
         plain, read_back = self._values.encode(value, "value")
-        put = self._items._put(self.namespace, key, plain, ttl=ttl, expected=_untyped(expected), index=index)
+        put = self._items._put(self.namespace, key, plain, ttl=ttl, expected=untyped(expected), index=index)
         return self._written(put, read_back)
 
     def _written(self, put: Operation[Item], value: T) -> Operation[TypedItem[T]]:
-        return _with_value(TypedItem, (yield from put), value)
+        return with_value(TypedItem, (yield from put), value)
 
     def _updated(
         self,
@@ -383,7 +263,7 @@ class _Operations(Repository[ItemBackend], Generic[T]):
                 return None
             key = item.key
             try:
-                if (yield from self._items._delete(self.namespace, key, expected=_untyped(item))):
+                if (yield from self._items._delete(self.namespace, key, expected=untyped(item))):
                     return item
             except Conflict as error:
                 last = error
@@ -396,32 +276,9 @@ class _Operations(Repository[ItemBackend], Generic[T]):
             page = yield from pages(page.cursor)
         return page.items[0] if page.items else None
 
-    def _page(self, pages: Pages[Item], cursor: Any) -> Operation[Page[TypedItem[T]]]:
-        return named("list", self._read_page(pages(cursor)))
-
-    def _read_page(self, operation: Operation[Page[Item]]) -> Operation[Page[TypedItem[T]]]:
-        page = yield from unparsed(operation)
-        return Page([self._typed(item) for item in page.items], page.cursor)
-
-    def _found(self, search: Operation[list[SearchItem]]) -> Operation[list[TypedSearchItem[T]]]:
-        items = yield from search
-        return [_with_value(TypedSearchItem, item, self._value(item)) for item in items]
-
     def _done(self, batch: Operation[list[Any]]) -> Operation[list[Any]]:
         results = yield from unparsed(batch)
         return [self._typed(result) if isinstance(result, Item) else result for result in results]
-
-
-def _untyped(expected: Expectation) -> Expected:
-    if not isinstance(expected, TypedItem):
-        return expected
-    # Of an item, an expectation compares all but the value.
-    return _with_value(Item, expected, None)
-
-
-def _with_value(model: type[ModelT], item: Item | TypedItem[Any], value: Any) -> ModelT:
-    """Return an item of a model, with another value."""
-    return model.trusted(**{name: getattr(item, name) for name in model.model_fields} | {"value": value})
 
 
 def _overtaken(what: str, key: str, attempts: int, last: Conflict | None) -> Conflict:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import pairwise
 from typing import Any, Final
@@ -25,12 +25,12 @@ from ...domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, S
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
-from ..comparison import Call, ComparingMachine, Expiry, canonical, expected_form, outcome
+from ..comparison import Call, Expiry, expected_form, outcome
 from ..differences import NONE, Differences
 from ..embedding import DIMS, letter_counts
 from ..faces import blocking
 from ..oracles.items import ItemOracle, Kept, Labels
-from ..under_way import UnderWay
+from .item_listings import ListingMachine
 
 __all__ = ["INDEX", "item_machine_for"]
 
@@ -45,7 +45,7 @@ def _places() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"namespace": some.item_namespaces(), "key": some.item_keys()})
 
 
-class ItemMachine(ComparingMachine):
+class ItemMachine(ListingMachine):
     """The machine; :func:`item_machine_for` makes one for a backend."""
 
     kind = "items"
@@ -53,8 +53,6 @@ class ItemMachine(ComparingMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.repository: ItemRepository
-        self.stepwise: ItemRepository
         self.repository, self.stepwise = self.opened(
             ItemRepository,
             lambda backend, portal, lazily: blocking(AsyncItemRepository(backend), portal, lazily=lazily),
@@ -72,17 +70,6 @@ class ItemMachine(ComparingMachine):
         self.updated_at = dt.datetime.min.replace(tzinfo=dt.UTC)
 
     # -- what is compared
-
-    def ends(self, expires_at: dt.datetime | None) -> Any:
-        """Return when an item ends, or if only the backend knows what time it is, whether."""
-        return expires_at is not None if self.clock is None else expires_at
-
-    def fields(self, item: Item | Kept) -> dict[str, Any]:
-        names = ("namespace", "key", "value", "version", "created_at", "updated_at")
-        return {name: getattr(item, name) for name in names} | {"ends": self.ends(item.expires_at)}
-
-    def result(self, result: Any) -> Any:
-        return self.fields(result) if isinstance(result, (Item, Kept)) else result
 
     def check_times(self, puts: Sequence[Item]) -> None:
         """Check that these puts are later than all before them, and in order."""
@@ -233,32 +220,6 @@ class ItemMachine(ComparingMachine):
         self.do(lambda: [self.repository.get(**place, refresh=refresh)], [GetItem(**place, refresh=refresh)])
 
     @rule(
-        namespace=some.item_namespaces(),
-        query=st.fixed_dictionaries(
-            {},
-            optional={
-                "prefix": st.sampled_from(["", "1", "00", "{", "*"]) | some.item_keys().map(lambda key: key[:1]),
-                "after": st.none() | some.item_keys() | st.sampled_from(["b", "5", "\U0010ffff"]),
-                "reverse": st.booleans(),
-                "limit": st.none() | st.integers(0, 3),
-                "refresh": some.refreshes(),
-            },
-        ),
-    )
-    def list_anything(self, namespace: Labels, query: dict[str, Any]) -> None:
-        self.compare(
-            lambda: [self.fields(item) for item in self.repository.list(namespace, **query)],
-            lambda: [self.fields(kept) for kept in self.oracle.list(namespace, **query)],
-        )
-
-    @precondition(lambda self: self.oracle.items)
-    @rule(data=st.data(), reverse=st.booleans(), limit=st.none() | st.integers(1, 3), refresh=some.refreshes())
-    def list_behind(self, data: st.DataObject, reverse: bool, limit: int | None, refresh: bool | None) -> None:
-        """Behind an item that is there."""
-        namespace, after = data.draw(st.sampled_from(sorted(self.oracle.items)))
-        self.list_anything(namespace, {"after": after, "reverse": reverse, "limit": limit, "refresh": refresh})
-
-    @rule(
         prefix=st.just(()) | some.item_namespaces(),
         filter=st.just({}) | some.filters(),
         query=st.sampled_from([None, *some.TEXTS]),
@@ -371,29 +332,7 @@ class ItemMachine(ComparingMachine):
             self.search(namespace, {}, None, 100, 0, refresh)
         self.wait(3.1)
 
-    # -- listings that go on, and several calls at once
-
-    @precondition(lambda self: len(self.under_way) < 2)
-    @rule(
-        namespace=some.item_namespaces(),
-        prefix=st.just("") | some.item_keys().map(lambda key: key[:1]),
-        reverse=st.booleans(),
-        first=st.integers(0, 2),
-    )
-    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int) -> None:
-        """Begin a listing, which goes on while other rules change its items."""
-
-        def there() -> dict[Hashable, Any]:
-            found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-            return {kept.key: expected_form(self.fields(kept)) for kept in found}
-
-        def precedes(one: str, other: str) -> bool:
-            return one > other if reverse else one < other
-
-        self.oracle.expire()
-        items = self.stepwise.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-        self.under_way.append(UnderWay(items, there, lambda item: (item.key, canonical(self.fields(item))), precedes))
-        self.under_way[-1].go_on(first)  # the first page is read now, or when it goes on
+    # -- several calls at once
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def at_once(self, data: st.DataObject, namespace: Labels) -> None:

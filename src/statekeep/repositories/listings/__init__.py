@@ -1,0 +1,1 @@
+"""The bodies of methods that list and search."""

@@ -1,0 +1,195 @@
+"""The bodies of the methods that read items of a namespace, or care for it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import evolve
+
+from ...domain import InvalidInput, Item, NamespaceMatch, SearchItem
+from ...domain.filters import checked
+from ...domain.items import Namespace
+from ...domain.vector_index import SearchStatus
+from ..embedding import Embed
+from ..faces import Pages, Repository
+from ..item_backend import ItemBackend, ItemRange, ItemSearch, NamespaceQuery, prepared
+from ..operation import Operation, named
+from ..validation import boolean, boolean_or_none, count, labels, text
+
+
+class ItemListings(Repository[ItemBackend]):
+    """Listings and searches: arguments in, operations out."""
+
+    _embeds: bool
+    _backend_embeds: bool
+
+    def _list(
+        self,
+        namespace: Sequence[str],
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        after: str | None = None,
+        reverse: bool = False,
+        refresh: bool | None = None,
+    ) -> Pages[Item]:
+        """Iterate over the items of one namespace by key, reading page by page.
+
+        Keys are ordered by their characters' code points, which is also the order of their UTF-8 bytes.
+
+        Args:
+            namespace: exactly this one, not those below.
+            prefix: only keys that begin with this text.
+            limit: at most so many.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist.
+            reverse: the greatest key first.
+            refresh: as for :meth:`get`.
+        """
+        query = ItemRange(
+            labels("namespace", namespace),
+            text("prefix", prefix, empty=True, is_id=False),
+            None if after is None else text("after", after, empty=True),
+            boolean("reverse", reverse),
+            None if limit is None else count("limit", limit),
+            boolean_or_none("refresh", refresh),
+        )
+        return partial(self.backend.list, query)
+
+    def _search(
+        self,
+        namespace_prefix: Sequence[str] = (),
+        *,
+        filter: Mapping[str, Any] | None = None,
+        query: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh: bool | None = None,
+    ) -> Operation[list[SearchItem]]:
+        """Find items at or below a namespace.
+
+        Args:
+            namespace_prefix: labels; ``()`` for all.
+            filter: conditions on fields of the value, see :func:`statekeep.domain.filters.matches`.
+            query: what to look for by meaning, if the repository has a vector index or its service embeds: the nearest
+                first, and behind them, newest first, those without vectors. Else, and without it, newest first by
+                ``updated_at``.
+            limit: at most so many.
+            offset: how many to leave out at the beginning.
+            refresh: as for :meth:`get`.
+
+        Raises:
+            InvalidInput: an operator of the filter does not exist or stands in the place of a field, or another
+                argument is wrong.
+            EmbeddingFailed: no vector was made of the query.
+        """
+        search = ItemSearch(
+            labels("namespace_prefix", namespace_prefix),
+            None if filter is None else checked(filter) or None,
+            None,
+            count("limit", limit),
+            count("offset", offset),
+            boolean_or_none("refresh", refresh),
+        )
+        wanted = "" if query is None else text("query", query, empty=True, is_id=False)
+        return named("search", self._searched(search, wanted))
+
+    def _searched(self, search: ItemSearch, query: str) -> Operation[list[SearchItem]]:
+        if search.limit == 0:
+            return []
+        if query and self._embeds:
+            (vector,) = yield Embed([query], are_queries=True)
+            search = evolve(search, query=vector)
+        elif query and self._backend_embeds:
+            search = evolve(search, text=query)
+        return (yield from self.backend.search(search))
+
+    def _list_namespaces(
+        self,
+        *,
+        prefix: Sequence[str] = (),
+        suffix: Sequence[str] = (),
+        matches: Sequence[NamespaceMatch] = (),
+        max_depth: int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Operation[list[Namespace]]:
+        """Return the namespaces that hold items, in their order as tuples.
+
+        Args:
+            prefix: labels that it must begin with; ``"*"`` stands for any one label.
+            suffix: labels that it must end with, likewise.
+            matches: further conditions.
+            max_depth: deeper namespaces are cut to so many labels, and each is returned once.
+            limit: at most so many.
+            offset: how many to leave out at the beginning.
+        """
+        if isinstance(matches, str) or not isinstance(matches, Collection):
+            raise InvalidInput("matches must be a sequence of NamespaceMatch", field="matches")
+        found = [
+            NamespaceMatch(where="prefix", path=labels("prefix", prefix)),
+            NamespaceMatch(where="suffix", path=labels("suffix", suffix)),
+        ]
+        for match in matches:
+            if not isinstance(match, NamespaceMatch):
+                raise InvalidInput(f"matches must be NamespaceMatch, got {type(match).__name__}", field="matches")
+            found.append(match)
+        if max_depth is not None and not count("max_depth", max_depth):
+            raise InvalidInput("max_depth must be None or an integer >= 1, got 0", field="max_depth")
+        query = NamespaceQuery(
+            tuple(match for match in found if match.path),
+            max_depth,
+            None if limit is None else count("limit", limit),
+            count("offset", offset),
+        )
+        return self.backend.list_namespaces(query)
+
+    def _clear(self, namespace: Sequence[str], *, below: bool = False) -> Operation[int]:
+        """Delete all items of a namespace, and of those below it if asked, in steps.
+
+        It is not atomic: if it is cut off, some are deleted, and you may call it again. Items that others put
+        meanwhile may stay.
+
+        Args:
+            namespace: its labels.
+            below: also delete what is in all namespaces that begin with these labels; with ``()``, everything.
+
+        Returns:
+            How many there were.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> for namespace in [("users", "ada"), ("users", "ada", "notes"), ("users", "bob")]:
+            ...     item = items.put(namespace, "k", 1)
+            >>> items.clear(("users", "ada"), below=True), items.list_namespaces()
+            (2, [('users', 'bob')])
+        """
+        return self.backend.clear(labels("namespace", namespace), boolean("below", below))
+
+    def _setup(self) -> Operation[SearchStatus]:
+        """Prepare vector search: make the server's index if it can have one.
+
+        Idempotent, needed for vector search alone.
+
+        Returns:
+            What searches are done with: the module and algorithm, or exact comparison and why.
+
+        Raises:
+            Conflict: there is an index, or a collection, of this name with other options.
+        """
+        return named("setup", prepared(self.backend))
+
+    def _reindex(self, namespace: Sequence[str]) -> Operation[int]:
+        """Rebuild what is derived from a namespace's records.
+
+        Needed after records were added, changed or deleted by other means, such as redis-om.
+
+        Args:
+            namespace: exactly this one, not those below.
+
+        Returns:
+            The number of items found.
+        """
+        return self.backend.reindex(labels("namespace", namespace))
