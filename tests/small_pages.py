@@ -15,6 +15,7 @@ from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import listing, threads
 from statekeep.repositories.valkey.items import listing as item_listing
 from statekeep.repositories.valkey.items import namespaces as item_namespaces
+from statekeep.repositories.valkey.items import ranges as item_ranges
 from statekeep.repositories.valkey.items.search import comparison
 from statekeep.repositories.valkey.items.search import nearest as item_search
 from statekeep.repositories.valkey.logs import listing as log_listing
@@ -32,6 +33,8 @@ SIZES = (
     (threads, "SCAN"),
     (threads, "THREADS"),
     (item_listing, "PAGE"),
+    (item_ranges, "PAGE"),
+    (item_ranges, "KEYS"),
     (item_listing, "FEW"),
     (item_namespaces, "NAMES"),
     (item_search, "PAGE"),

@@ -190,6 +190,13 @@ class ItemBackend(Backend, Protocol):
         """
         ...
 
+    def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
+        """Return one page of the keys that :meth:`list` would return the items of.
+
+        No values are read. ``query.refresh`` means nothing.
+        """
+        ...
+
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]: ...
 
     def list_namespaces(self, query: NamespaceQuery) -> Operation[builtins.list[Namespace]]: ...

@@ -69,6 +69,7 @@ async def warm(items: AsyncItemRepository) -> None:
     await items.get(space, "k", refresh=True)
     await items.batch([PutItem(namespace=space, key="k", value=1)])
     assert [item.key async for item in items.list(space)] == ["k"]
+    assert [key async for key in items.keys(space)] == ["k"]
     await items.search(space)
     await items.search(())
     await items.list_namespaces(prefix=space)
@@ -161,6 +162,23 @@ async def test_a_page_of_a_listing(turns: Turns) -> None:
     count, found = await turns.of(collect(turns.items.list(("one",), prefix="09", reverse=True)))
     assert [item.key for item in found] == [f"{n:03}" for n in range(99, 89, -1)]
     assert count == 2
+
+
+async def test_keys_are_one_round_trip_and_no_values(turns: Turns, space: tuple[str, ...]) -> None:
+    received = []
+    for size in (10, 20_000):
+        value = "x" * size
+        puts = [PutItem(namespace=space, key=f"{n:03}", value=value, ttl=1000 if n % 2 else None) for n in range(200)]
+        await turns.items.batch(puts)
+        count, found = await turns.of(collect(turns.items.keys(space)))
+        assert found == [f"{n:03}" for n in range(200)]
+        assert count == 1
+        received.append(turns.proxy.received)
+        assert turns.proxy.sent < 1000
+    assert received[0] == received[1] < 5000
+    assert (await turns.of(collect(turns.items.keys(space, prefix="09", limit=3, reverse=True))))[0] == 1
+    assert (await turns.of(collect(turns.items.keys((*space, "nobody")))))[0] == 1
+    await turns.items.clear(space)
 
 
 async def test_namespaces(turns: Turns) -> None:

@@ -41,7 +41,7 @@ class Faces:
 
 FACES = [
     Faces(CheckpointRepository, AsyncCheckpointRepository, CheckpointBackend, 12),
-    Faces(ItemRepository, AsyncItemRepository, ItemBackend, 12),
+    Faces(ItemRepository, AsyncItemRepository, ItemBackend, 13),
     Faces(CacheRepository, AsyncCacheRepository, CacheBackend, 5),
     Faces(LogRepository, AsyncLogRepository, LogBackend, 9),
 ]

@@ -47,15 +47,41 @@ class ItemListings(Repository[ItemBackend]):
             reverse: the greatest key first.
             refresh: as for :meth:`get`.
         """
-        query = ItemRange(
-            labels("namespace", namespace),
-            text("prefix", prefix, empty=True, is_id=False),
-            None if after is None else text("after", after, empty=True),
-            boolean("reverse", reverse),
-            None if limit is None else count("limit", limit),
-            boolean_or_none("refresh", refresh),
-        )
-        return partial(self.backend.list, query)
+        query = _range(namespace, prefix, limit, after, reverse)
+        return partial(self.backend.list, evolve(query, refresh=boolean_or_none("refresh", refresh)))
+
+    def _keys(
+        self,
+        namespace: Sequence[str],
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        after: str | None = None,
+        reverse: bool = False,
+    ) -> Pages[str]:
+        """Iterate over the keys of one namespace in their order, without reading the values.
+
+        They are those of the items that :meth:`list` returns; no TTL begins anew. On Valkey the index alone is read, so
+        the bytes do not depend on the values. What has expired is left out; a key whose item another program deleted,
+        or the server evicted, is named until a ``list`` finds it gone, or :meth:`reindex`. AgentCore reads the newest
+        event of each item, with values of up to 64 KiB.
+
+        Args:
+            namespace: exactly this one, not those below.
+            prefix: only keys that begin with this text.
+            limit: at most so many.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist.
+            reverse: the greatest key first.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> for key in ["draft-1", "draft-2", "final"]:
+            ...     item = items.put(("papers",), key, "a long text")
+            >>> list(items.keys(("papers",), prefix="draft-", reverse=True))
+            ['draft-2', 'draft-1']
+        """
+        return partial(self.backend.keys, _range(namespace, prefix, limit, after, reverse))
 
     def _search(
         self,
@@ -193,3 +219,14 @@ class ItemListings(Repository[ItemBackend]):
             The number of items found.
         """
         return self.backend.reindex(labels("namespace", namespace))
+
+
+def _range(namespace: Sequence[str], prefix: str, limit: int | None, after: str | None, reverse: bool) -> ItemRange:
+    return ItemRange(
+        labels("namespace", namespace),
+        text("prefix", prefix, empty=True, is_id=False),
+        None if after is None else text("after", after, empty=True),
+        boolean("reverse", reverse),
+        None if limit is None else count("limit", limit),
+        refresh=False,
+    )

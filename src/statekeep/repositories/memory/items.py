@@ -275,19 +275,28 @@ class MemoryItems(AtOnce):
 
     @at_once
     def list(self, query: ItemRange, cursor: _Cursor | None) -> Page[Item]:
-        after, limit = (query.after, query.limit) if cursor is None else (cursor.after, cursor.limit)
         with self._lock:
             now = self._now()
-            more = self._range(query, after, now)
-            size = _PAGE if limit is None else min(_PAGE, limit)
-            keys = list(islice(more, size))
+            keys, more = self._page(query, cursor, now)
             page = [self._found((query.namespace, key), query.refresh, now) for key in keys]
-            is_last = len(keys) < size or size == limit or next(more, None) is None
-        left = None if limit is None else limit - len(page)
-        return Page(
-            [record.item(place) for place, record in page],
-            None if is_last else _Cursor(keys[-1], left),
-        )
+        return Page([record.item(place) for place, record in page], more)
+
+    @at_once
+    def keys(self, query: ItemRange, cursor: _Cursor | None) -> Page[str]:
+        with self._lock:
+            return Page(*self._page(query, cursor, self._now()))
+
+    def _page(
+        self, query: ItemRange, cursor: _Cursor | None, now: dt.datetime
+    ) -> tuple[builtins.list[str], _Cursor | None]:
+        """Return the keys of a page, and where to go on."""
+        after, limit = (query.after, query.limit) if cursor is None else (cursor.after, cursor.limit)
+        more = self._range(query, after, now)
+        size = _PAGE if limit is None else min(_PAGE, limit)
+        keys = list(islice(more, size))
+        if len(keys) < size or size == limit or next(more, None) is None:
+            return keys, None
+        return keys, _Cursor(keys[-1], None if limit is None else limit - len(keys))
 
     def _range(self, query: ItemRange, after: str | None, now: dt.datetime) -> Iterator[str]:
         """Return the keys of a listing behind ``after``."""

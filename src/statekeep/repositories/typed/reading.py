@@ -82,6 +82,21 @@ class TypedReads(Repository[ItemBackend], Generic[T]):
         )
         return partial(self._page, pages)
 
+    def _keys(
+        self, *, prefix: str = "", limit: int | None = None, after: str | None = None, reverse: bool = False
+    ) -> Pages[str]:
+        """Iterate over the keys in their order, without reading the values.
+
+        See :meth:`ItemRepository.keys`.
+
+        Args:
+            prefix: only keys that begin with this text.
+            limit: at most so many.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist.
+            reverse: the greatest key first.
+        """
+        return self._items._keys(self.namespace, prefix=prefix, limit=limit, after=after, reverse=reverse)
+
     def _search(
         self,
         *,

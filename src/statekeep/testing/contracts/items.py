@@ -911,9 +911,12 @@ class ItemContract:
                     ]
                     found = await keys(keep.list(n, prefix=prefix, after=after, reverse=reverse))
                     assert found == want
+                    assert await listed(keep.keys(n, prefix=prefix, after=after, reverse=reverse)) == want
                     for limit in (0, 1, 3):
                         part = await keys(keep.list(n, prefix=prefix, after=after, reverse=reverse, limit=limit))
                         assert part == want[:limit]
+                        names_alone = keep.keys(n, prefix=prefix, after=after, reverse=reverse, limit=limit)
+                        assert await listed(names_alone) == want[:limit]
 
     async def test_long_listings(self, keep: AsyncItemRepository) -> None:
         n = ("n",)
@@ -927,7 +930,42 @@ class ItemContract:
             assert await keys(keep.list(n, reverse=True, limit=limit)) == names[::-1][:limit]
         ones = [name for name in names[4:] if name.startswith("0")]
         assert await keys(keep.list(n, prefix="0", after="003", limit=80)) == ones[:80]
+        assert await listed(keep.keys(n, prefix="0", after="003", limit=80)) == ones[:80]
         assert [item.value for item in await listed(keep.list(n, prefix="01"))] == names[10:20]
+
+    async def test_keys_alone(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        assert await listed(keep.keys(n)) == []
+        most = self.many(1203)
+        names = [f"{number:04}" for number in range(most)]
+        await keep.batch([PutItem(namespace=n, key=name, value=name) for name in reversed(names)])
+        assert await listed(keep.keys(n)) == names
+        assert await listed(keep.keys(n, reverse=True, after=names[-2])) == names[-3::-1]
+        for limit in (1, most - 1, most, most + 1):
+            assert await listed(keep.keys(n, limit=limit)) == names[:limit]
+            assert await listed(keep.keys(n, limit=limit, reverse=True)) == names[::-1][:limit]
+        await keep.batch([DeleteItem(namespace=n, key=name) for name in names[:3]])
+        assert await listed(keep.keys(n, limit=3)) == names[3:6]
+        await keep.clear(n)
+        assert await listed(keep.keys(n)) == []
+
+    async def test_keys_of_what_has_expired(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        most = self.many(240)
+        names = [f"{number:03}" for number in range(most)]
+        await keep.batch(
+            [PutItem(namespace=n, key=name, value=1, ttl=0.5 if int(name) % 2 else None) for name in names]
+        )
+        assert set(names[::2]) <= set(await listed(keep.keys(n)))
+        await anyio.sleep(0.7)
+        assert await listed(keep.keys(n)) == names[::2]
+        assert await listed(keep.keys(n, reverse=True, limit=2)) == names[::2][:-3:-1]
+
+    async def test_keys_refresh_nothing(self, keep: AsyncItemRepository) -> None:
+        item = await keep.put(("n",), "k", 1, ttl=1000)
+        await anyio.sleep(0.01)
+        assert await listed(keep.keys(("n",))) == ["k"]
+        assert await keep.get(("n",), "k", refresh=False) == item
 
     async def test_a_listing_that_is_left_early(self, keep: AsyncItemRepository) -> None:
         most = self.many(250)
@@ -1507,6 +1545,11 @@ class ItemContract:
             ("limit", lambda: listed(untyped.list(n, limit=-1))),
             ("limit", lambda: listed(untyped.list(n, limit=True))),
             ("reverse", lambda: listed(untyped.list(n, reverse=None))),
+            ("prefix", lambda: listed(untyped.keys(n, prefix=None))),
+            ("after", lambda: listed(untyped.keys(n, after=1))),
+            ("limit", lambda: listed(untyped.keys(n, limit=-1))),
+            ("reverse", lambda: listed(untyped.keys(n, reverse=1))),
+            ("namespace", lambda: listed(untyped.keys("n"))),
             ("below", lambda: untyped.clear(n, below=1)),
             ("below", lambda: untyped.clear(n, below=None)),
             ("limit", lambda: untyped.search(limit=-1)),
@@ -1546,6 +1589,8 @@ class ItemContract:
     async def test_listings_refuse_bad_input_before_the_first_step(self, keep: AsyncItemRepository) -> None:
         with pytest.raises(InvalidInput):
             keep.list(("n",), limit=-1)
+        with pytest.raises(InvalidInput):
+            keep.keys(("n",), limit=-1)
 
     async def test_errors_say_which_operation_failed(self, keep: AsyncItemRepository) -> None:
         with pytest.raises(Conflict) as caught:

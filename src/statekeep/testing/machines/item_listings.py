@@ -17,6 +17,20 @@ from ..oracles.items import ItemOracle, Kept, Labels
 from ..under_way import UnderWay
 
 
+def _ranges(more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Arguments of a listing by key."""
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "prefix": st.sampled_from(["", "1", "00", "{", "*"]) | some.item_keys().map(lambda key: key[:1]),
+            "after": st.none() | some.item_keys() | st.sampled_from(["b", "5", "\U0010ffff"]),
+            "reverse": st.booleans(),
+            "limit": st.none() | st.integers(0, 3),
+            **more,
+        },
+    )
+
+
 class ListingMachine(ComparingMachine):
     """Lists the items of a namespace, at once and while they change."""
 
@@ -39,23 +53,17 @@ class ListingMachine(ComparingMachine):
 
     # -- listings
 
-    @rule(
-        namespace=some.item_namespaces(),
-        query=st.fixed_dictionaries(
-            {},
-            optional={
-                "prefix": st.sampled_from(["", "1", "00", "{", "*"]) | some.item_keys().map(lambda key: key[:1]),
-                "after": st.none() | some.item_keys() | st.sampled_from(["b", "5", "\U0010ffff"]),
-                "reverse": st.booleans(),
-                "limit": st.none() | st.integers(0, 3),
-                "refresh": some.refreshes(),
-            },
-        ),
-    )
+    @rule(namespace=some.item_namespaces(), query=_ranges({"refresh": some.refreshes()}))
     def list_anything(self, namespace: Labels, query: dict[str, Any]) -> None:
         self.compare(
             lambda: [self.fields(item) for item in self.repository.list(namespace, **query)],
             lambda: [self.fields(kept) for kept in self.oracle.list(namespace, **query)],
+        )
+
+    @rule(namespace=some.item_namespaces(), query=_ranges({}))
+    def list_keys(self, namespace: Labels, query: dict[str, Any]) -> None:
+        self.compare(
+            lambda: list(self.repository.keys(namespace, **query)), lambda: list(self.oracle.keys(namespace, **query))
         )
 
     @precondition(lambda self: self.oracle.items)
@@ -71,18 +79,24 @@ class ListingMachine(ComparingMachine):
         prefix=st.just("") | some.item_keys().map(lambda key: key[:1]),
         reverse=st.booleans(),
         first=st.integers(0, 2),
+        only_keys=st.booleans(),
     )
-    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int) -> None:
+    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int, only_keys: bool) -> None:
         """Begin a listing, which goes on while other rules change its items."""
 
         def there() -> dict[Hashable, Any]:
             found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-            return {kept.key: expected_form(self.fields(kept)) for kept in found}
+            return {kept.key: kept.key if only_keys else expected_form(self.fields(kept)) for kept in found}
 
         def precedes(one: str, other: str) -> bool:
             return one > other if reverse else one < other
 
         self.oracle.expire()
-        items = self.stepwise.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-        self.under_way.append(UnderWay(items, there, lambda item: (item.key, canonical(self.fields(item))), precedes))
+        if only_keys:
+            keys = self.stepwise.keys(namespace, prefix=prefix, reverse=reverse)
+            listing = UnderWay(keys, there, lambda key: (key, key), precedes)
+        else:
+            items = self.stepwise.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
+            listing = UnderWay(items, there, lambda item: (item.key, canonical(self.fields(item))), precedes)
+        self.under_way.append(listing)
         self.under_way[-1].go_on(first)  # the first page is read now, or when it goes on

@@ -162,6 +162,9 @@ class ItemOracle:
             self._refresh(kept, refresh)
         return found
 
+    def keys(self, namespace: Labels, **query: Any) -> Sequence[str]:
+        return [kept.key for kept in self.list(namespace, **query, refresh=False)]
+
     def search(self, prefix: Labels, filter: dict[str, Any] | None = None) -> Sequence[Kept]:
         """Return all that match, newest first."""
         found = [

@@ -175,6 +175,10 @@ class AgentCoreItems:
         """Read the whole index of the namespace, and one lane for each item."""
         return listing.list_items(self._settings, query, cursor)
 
+    def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
+        """Read the whole index of the namespace, and one lane for each item, but no large value."""
+        return listing.list_keys(self._settings, query, cursor)
+
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         """Read the indexes of the subtree as far as is needed, and one lane for each item.
 

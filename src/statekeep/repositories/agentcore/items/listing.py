@@ -92,12 +92,7 @@ def list_items(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> 
     The first one reads the whole index.
     """
     if cursor is None:
-        if query.limit == 0:
-            return Page([])
-        reader = IndexReader(query.namespace)
-        reader.take((yield reader.call(settings, PAGE)))
-        yield from drain(settings, [reader])
-        cursor = _Cursor(_range(query, reader.names()), query.limit)
+        cursor = yield from _begun(settings, query)
     keys, done = cursor.keys, 0
     items: list[Item] = []
     size = PAGE if cursor.limit is None else min(PAGE, cursor.limit)
@@ -110,6 +105,40 @@ def list_items(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> 
     left = None if cursor.limit is None else cursor.limit - len(items)
     is_last = done == len(keys) or left == 0
     return Page(items, None if is_last else _Cursor(keys[done:], left))
+
+
+def _begun(settings: Settings, query: ItemRange) -> Operation[_Cursor]:
+    """Read the whole index of a namespace, and return the keys to list."""
+    if query.limit == 0:
+        return _Cursor([], 0)
+    reader = IndexReader(query.namespace)
+    reader.take((yield reader.call(settings, PAGE)))
+    yield from drain(settings, [reader])
+    return _Cursor(_range(query, reader.names()), query.limit)
+
+
+def list_keys(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> Operation[Page[str]]:
+    """Return a page of a namespace's keys.
+
+    The index does not say what is gone, so the newest event of each item is read, but no large value.
+    """
+    if cursor is None:
+        cursor = yield from _begun(settings, query)
+    keys, done = cursor.keys, 0
+    lanes = NamespaceLanes(query.namespace)
+    names: list[str] = []
+    size = PAGE if cursor.limit is None else min(PAGE, cursor.limit)
+    while done < len(keys) and len(names) < size:
+        some = keys[done : done + min(ABREAST, size - len(names))]
+        done += len(some)
+        found, _ = yield from read_latest(settings, [lanes.item(key) for key in some])
+        now = settings.now()
+        names += [
+            key for key, one in zip(some, found, strict=True) if one.version is not None and one.version.is_live(now)
+        ]
+    left = None if cursor.limit is None else cursor.limit - len(names)
+    is_last = done == len(keys) or left == 0
+    return Page(names, None if is_last else _Cursor(keys[done:], left))
 
 
 def _range(query: ItemRange, keys: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from ...process.notices import notice, valkey_logger
 from ..backend import ValkeyBackend
 from ..calls import kept_ms
 from ..client.factory import Client
-from . import append, keys, listing, namespaces, reindex, write
+from . import append, keys, namespaces, ranges, reindex, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 from .search import index as search_index
@@ -111,7 +111,11 @@ class ValkeyItems(ValkeyBackend):
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
         """List in two round trips per page of 100."""
-        return (yield from listing.list_items(self._settings, query, cursor))
+        return (yield from ranges.list_items(self._settings, query, cursor))
+
+    def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
+        """List keys in one round trip per page of 500."""
+        return ranges.list_keys(self._settings, query, cursor)
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:
         """Search in two round trips, if there is no query or the server has the module."""

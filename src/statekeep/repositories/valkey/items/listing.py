@@ -1,21 +1,21 @@
-"""Listings of items by key and by time."""
+"""Listings of items at or below a namespace by time, and reads of what was listed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ....domain import CorruptRecord, Item
 from ....domain.filters import matches
 from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
-from ...item_backend import Get, ItemRange
-from ...operation import Operation, Page
+from ...item_backend import Get
+from ...operation import Operation
 from ..chunks import CHUNK, Row, chunks
 from ..keys import decode_text, namespace_of_ordered
-from ..requests import Arg, Call, Commands
+from ..requests import Call, Commands
 from ..scripts import script
 from .keys import ItemKeys, namespace_index_keys
 from .namespaces import at_or_below
@@ -53,57 +53,6 @@ def refreshed(settings: ItemSettings, items: Sequence[tuple[Item, Row]]) -> Oper
     fresh: Mapping[int, Item | None] = {id(item): now for item, now in zip(mortal, again, strict=True)}
     found = [fresh.get(id(item), item) for item, _ in items]
     return [item for item in found if item is not None]
-
-
-# -- by key
-
-
-@frozen
-class Cursor:
-    """The position of a listing: the last key, and how many items may follow."""
-
-    after: str | None
-    left: int | None
-
-
-def _bounds(query: ItemRange, after: str | None) -> tuple[Arg, Arg]:
-    """Return the least and the greatest key of a range, for ZRANGEBYLEX."""
-    prefix = query.prefix
-    low: Arg = f"[{prefix}" if prefix else "-"
-    # No UTF-8 has this byte, so it is behind all that begins with the prefix.
-    high: Arg = b"(" + prefix.encode() + b"\xff" if prefix else "+"
-    if after is not None:
-        if query.reverse and (after < prefix or after.startswith(prefix)):
-            high = f"({after}"
-        elif not query.reverse and after >= prefix:
-            low = f"({after}"
-    return low, high
-
-
-def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -> Operation[Page[Item]]:
-    """Read one page of the items of a namespace."""
-    cursor = cursor or Cursor(query.after, query.limit)
-    keys = settings.keys(query.namespace)
-    while cursor.left != 0:
-        size = PAGE if cursor.left is None else min(PAGE, cursor.left)
-        low, high = _bounds(query, cursor.after)
-        command = ["ZREVRANGEBYLEX", keys.index, high, low] if query.reverse else ["ZRANGEBYLEX", keys.index, low, high]
-        (listed,) = yield Commands([[*command, "LIMIT", "0", str(size)]])
-        names = [decode_text(name, keys.index) for name in listed]
-        if not names:
-            break
-        rows = yield from read(settings, [(query.namespace, name) for name in names])
-        there = [(item, row) for item, row in rows if item is not None]
-        yield from sweep(settings, keys, [name for name, (item, _) in zip(names, rows, strict=True) if item is None])
-        items = [item for item, _ in there]
-        if settings.refreshes(query.refresh):
-            items = yield from refreshed(settings, there)
-        cursor = evolve(cursor, after=names[-1], left=None if cursor.left is None else cursor.left - len(items))
-        if items:
-            return Page(items, None if len(names) < size or cursor.left == 0 else cursor)
-        if len(names) < size:
-            break
-    return Page([])
 
 
 # -- by time

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from ...operation import Operation
 from ..chunks import chunks
-from ..piecewise import Args, Keys, Piecewise, hmget_all, server_ms
+from ..piecewise import Args, Keys, Piecewise, hmget_all, is_before, server_ms
 from ..requests import Call, Commands, Reply
 from ..scripts import script
 from .namespaces import KEPT
@@ -28,6 +28,18 @@ def _below(keys: Keys, args: Args) -> Operation[Reply]:
         found += [(float(score or "inf"), member, score or b"inf") for member, score in zip(chunk, scores, strict=True)]
     found.sort(key=lambda entry: -entry[0])
     return [[word for _, member, score in found[: int(most)] for word in (member, score)], 0]
+
+
+def _live(keys: Keys, args: Args) -> Operation[Reply]:
+    _, expiry, index, *_ = keys
+    command, one, other, size = args
+    (listed,) = yield Commands([[command, index, one, other, "LIMIT", "0", size]])
+    found: list[bytes] = []
+    for chunk in chunks(listed):
+        now = yield from server_ms(expiry)
+        ends = yield Call(script("read"), [expiry], ["ZMSCORE", *chunk], is_whole=True)
+        found += [key for key, end in zip(chunk, ends, strict=True) if not is_before(end, now)]
+    return [len(listed), listed[-1] if listed else b"", *found]
 
 
 def _count(keys: Keys, args: Args) -> Operation[Reply]:
@@ -115,6 +127,7 @@ PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "apply": _apply,
     "below": _below,
     "count": _count,
+    "live": _live,
     "sweep": _later,
     "forget": _later,
     "adopt": _later,
