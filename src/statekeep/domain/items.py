@@ -98,6 +98,9 @@ class TypedSearchItem(TypedItem[T], Generic[T]):
     score: float | None = None
 
 
+Order = Literal["key", "updated"]
+"""The order of a listing: of keys, or of the last puts."""
+
 Expected = int | Item | None | Literal[Anything.ANY]
 """What must be stored for a write to happen: a version, the item that was read, ``None`` for nothing, :data:`ANY`."""
 

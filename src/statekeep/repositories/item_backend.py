@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from attrs import frozen
 
 from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, SearchStatus, VectorIndex
-from ..domain.items import Expected, Namespace
+from ..domain.items import Expected, Namespace, Order
 from ..domain.json_values import JsonValue
 from ..domain.model import Ttl
 from ..domain.shown import shown
@@ -102,12 +102,15 @@ def conflict(action: Action, version: int | None, created_at: dt.datetime | None
 
 @frozen
 class ItemRange:
-    """Items of one namespace in the order of their keys.
+    """Items of one namespace in the order of their keys, or of their last puts.
 
     Attributes:
         prefix: only keys that begin with it.
-        after: only keys behind this one, in the order of the listing.
+        after: only keys behind this one, in the order of the listing; ``None`` if it is not that of keys.
         limit: at most so many, ``None`` for all.
+        order: by what they are ordered.
+        filter: as :func:`statekeep.domain.filters.checked` returned it; ``None`` for all.
+        offset: how many of those that match are left out at the beginning.
     """
 
     namespace: Namespace
@@ -116,6 +119,9 @@ class ItemRange:
     reverse: bool
     limit: int | None
     refresh: bool | None
+    order: Order = "key"
+    filter: Mapping[str, JsonValue] | None = None
+    offset: int = 0
 
 
 @frozen
@@ -193,7 +199,8 @@ class ItemBackend(Backend, Protocol):
     def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
         """Return one page of the keys that :meth:`list` would return the items of.
 
-        No values are read. ``query.refresh`` means nothing.
+        No values are read. The order is that of keys, there is no filter and no offset, and ``query.refresh`` means
+        nothing.
         """
         ...
 

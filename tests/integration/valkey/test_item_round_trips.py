@@ -70,6 +70,7 @@ async def warm(items: AsyncItemRepository) -> None:
     await items.batch([PutItem(namespace=space, key="k", value=1)])
     assert [item.key async for item in items.list(space)] == ["k"]
     assert [key async for key in items.keys(space)] == ["k"]
+    assert [item.key async for item in items.list(space, order="updated")] == ["k"]
     await items.search(space)
     await items.search(())
     await items.list_namespaces(prefix=space)
@@ -161,6 +162,24 @@ async def test_a_page_of_a_listing(turns: Turns) -> None:
     assert count == 2
     count, found = await turns.of(collect(turns.items.list(("one",), prefix="09", reverse=True)))
     assert [item.key for item in found] == [f"{n:03}" for n in range(99, 89, -1)]
+    assert count == 2
+
+
+async def test_a_listing_by_time_and_one_with_an_offset(turns: Turns) -> None:
+    count, found = await turns.of(collect(turns.items.list(("one",), order="updated", reverse=True, limit=10)))
+    assert [item.key for item in found] == [f"{n:03}" for n in range(99, 89, -1)]
+    assert count == 2
+    count, found = await turns.of(collect(turns.items.list(("one",), order="updated", prefix="09", limit=3)))
+    assert [item.key for item in found] == ["090", "091", "092"]
+    assert count == 2
+    for order in ("key", "updated"):
+        query: Any = {"order": order, "offset": 50, "limit": 10}
+        count, found = await turns.of(collect(turns.items.list(("one",), **query)))
+        assert [item.key for item in found] == [f"{n:03}" for n in range(50, 60)]
+        assert count == 2
+    odd = turns.items.list(("one",), filter={"odd": 1}, order="updated", limit=5)
+    count, found = await turns.of(collect(odd))
+    assert [item.value["n"] for item in found] == [1, 3, 5, 7, 9]
     assert count == 2
 
 

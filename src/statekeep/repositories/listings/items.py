@@ -10,7 +10,8 @@ from attrs import evolve
 
 from ...domain import InvalidInput, Item, NamespaceMatch, SearchItem
 from ...domain.filters import checked
-from ...domain.items import Namespace
+from ...domain.items import Namespace, Order
+from ...domain.shown import shown
 from ...domain.vector_index import SearchStatus
 from ..embedding import Embed
 from ..faces import Pages, Repository
@@ -31,24 +32,50 @@ class ItemListings(Repository[ItemBackend]):
         *,
         prefix: str = "",
         limit: int | None = None,
+        offset: int = 0,
         after: str | None = None,
         reverse: bool = False,
+        order: Order = "key",
+        filter: Mapping[str, Any] | None = None,
         refresh: bool | None = None,
     ) -> Pages[Item]:
-        """Iterate over the items of one namespace by key, reading page by page.
+        """Iterate over the items of one namespace in order, reading page by page.
 
-        Keys are ordered by their characters' code points, which is also the order of their UTF-8 bytes.
+        Keys are ordered by their characters' code points, which is also the order of their UTF-8 bytes. An item that is
+        there throughout comes exactly once. In the order of puts, one that is put again while you iterate comes at
+        most once, and may not come.
 
         Args:
             namespace: exactly this one, not those below.
             prefix: only keys that begin with this text.
             limit: at most so many.
-            after: only keys behind this one; with ``reverse``, before it. It need not exist.
-            reverse: the greatest key first.
+            offset: how many to leave out at the beginning. They are looked at all the same: ``after`` is faster.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist. It is for the order of
+                keys alone.
+            reverse: the greatest key first; with ``order="updated"``, the last put first.
+            order: ``"key"``, or ``"updated"`` for that of ``updated_at``.
+            filter: as for :meth:`search`; it comes before ``offset`` and ``limit``.
             refresh: as for :meth:`get`.
+
+        Raises:
+            InvalidInput: ``after`` is given with another order than that of keys, or an argument is wrong.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> for key in ["b", "c", "a"]:
+            ...     item = items.put(("chats", "ada"), key, {"is_open": key != "c"})
+            >>> newest = items.list(("chats", "ada"), order="updated", reverse=True, filter={"is_open": True})
+            >>> [item.key for item in newest]
+            ['a', 'b']
         """
-        query = _range(namespace, prefix, limit, after, reverse)
-        return partial(self.backend.list, evolve(query, refresh=boolean_or_none("refresh", refresh)))
+        query = evolve(
+            item_range(namespace, prefix, limit, after, reverse, order),
+            filter=None if filter is None else checked(filter) or None,
+            offset=count("offset", offset),
+            refresh=boolean_or_none("refresh", refresh),
+        )
+        return partial(self.backend.list, query)
 
     def _keys(
         self,
@@ -81,7 +108,7 @@ class ItemListings(Repository[ItemBackend]):
             >>> list(items.keys(("papers",), prefix="draft-", reverse=True))
             ['draft-2', 'draft-1']
         """
-        return partial(self.backend.keys, _range(namespace, prefix, limit, after, reverse))
+        return partial(self.backend.keys, item_range(namespace, prefix, limit, after, reverse))
 
     def _search(
         self,
@@ -221,7 +248,20 @@ class ItemListings(Repository[ItemBackend]):
         return self.backend.reindex(labels("namespace", namespace))
 
 
-def _range(namespace: Sequence[str], prefix: str, limit: int | None, after: str | None, reverse: bool) -> ItemRange:
+def item_range(
+    namespace: Sequence[str], prefix: str, limit: int | None, after: str | None, reverse: bool, order: Order = "key"
+) -> ItemRange:
+    """Return a range of checked arguments, which starts no TTL anew.
+
+    Raises:
+        InvalidInput: one is wrong, or ``after`` is given with another order than that of keys.
+    """
+    if order not in ("key", "updated"):
+        raise InvalidInput(f'order must be "key" or "updated", got {shown(order)}', field="order")
+    if after is not None and order != "key":
+        raise InvalidInput(
+            'after is a key, so it goes with order="key" alone; use offset with order="updated"', field="after"
+        )
     return ItemRange(
         labels("namespace", namespace),
         text("prefix", prefix, empty=True, is_id=False),
@@ -229,4 +269,5 @@ def _range(namespace: Sequence[str], prefix: str, limit: int | None, after: str 
         boolean("reverse", reverse),
         None if limit is None else count("limit", limit),
         refresh=False,
+        order=order,
     )

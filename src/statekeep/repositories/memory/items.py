@@ -110,9 +110,18 @@ class _Namespace:
 
 @frozen
 class _Cursor:
-    """The place where a listing goes on: behind a key, with so many at most."""
+    """The place where a listing goes on.
 
-    after: str
+    Attributes:
+        after: the last key, or the time of the last put; ``None``: at the beginning.
+        until: nothing that was put later is listed by time.
+        skip: how many are to be left out.
+        limit: at most so many.
+    """
+
+    after: str | dt.datetime | None
+    until: dt.datetime
+    skip: int
     limit: int | None
 
 
@@ -290,17 +299,23 @@ class MemoryItems(AtOnce):
         self, query: ItemRange, cursor: _Cursor | None, now: dt.datetime
     ) -> tuple[builtins.list[str], _Cursor | None]:
         """Return the keys of a page, and where to go on."""
-        after, limit = (query.after, query.limit) if cursor is None else (cursor.after, cursor.limit)
-        more = self._range(query, after, now)
-        size = _PAGE if limit is None else min(_PAGE, limit)
-        keys = list(islice(more, size))
-        if len(keys) < size or size == limit or next(more, None) is None:
+        cursor = cursor or _Cursor(query.after, self._updated_at, query.offset, query.limit)
+        records = self._live(query.namespace, now)
+        by_time = query.order == "updated"
+        more = self._by_time(query, cursor, records) if by_time else self._by_key(query, cursor.after, records)
+        more = (key for key in more if query.filter is None or matches(records[key].value(), query.filter))
+        size = _PAGE if cursor.limit is None else min(_PAGE, cursor.limit)
+        keys = list(islice(more, cursor.skip, cursor.skip + size))
+        if len(keys) < size or size == cursor.limit or next(more, None) is None:
             return keys, None
-        return keys, _Cursor(keys[-1], None if limit is None else limit - len(keys))
+        after = records[keys[-1]].updated_at if by_time else keys[-1]
+        return keys, evolve(
+            cursor, after=after, skip=0, limit=None if cursor.limit is None else cursor.limit - len(keys)
+        )
 
-    def _range(self, query: ItemRange, after: str | None, now: dt.datetime) -> Iterator[str]:
+    def _by_key(self, query: ItemRange, after: Any, records: Mapping[str, _Record]) -> Iterator[str]:
         """Return the keys of a listing behind ``after``."""
-        if not self._live(query.namespace, now):
+        if not records:
             return iter(())
         keys = self._namespaces[query.namespace].keys()
         low, high = bisect_left(keys, query.prefix), len(keys)
@@ -311,6 +326,17 @@ class MemoryItems(AtOnce):
             return (keys[at] for at in range(high - 1, low - 1, -1))
         low = low if after is None else max(low, bisect_right(keys, after))
         return takewhile(lambda key: key.startswith(query.prefix), (keys[at] for at in range(low, high)))
+
+    def _by_time(self, query: ItemRange, cursor: _Cursor, records: Mapping[str, _Record]) -> Iterator[str]:
+        """Return the keys of a listing by the time of the last put."""
+        after: Any = cursor.after
+        return (
+            key
+            for key, record in sorted(records.items(), key=lambda one: one[1].updated_at, reverse=query.reverse)
+            if key.startswith(query.prefix)
+            and record.updated_at <= cursor.until
+            and (after is None or (record.updated_at < after if query.reverse else record.updated_at > after))
+        )
 
     def _found(self, place: Place, refresh: bool | None, now: dt.datetime) -> tuple[Place, _Record]:
         """Read a record that a listing or search returns."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ...domain import Item, SearchItem, TypedItem, TypedSearchItem, TypeMismatch
-from ...domain.items import Expected
+from ...domain.items import Expected, Order
 from ...domain.model import Model
 from ...domain.shown import shown
 from ..faces import Pages, Repository
@@ -61,26 +61,42 @@ class TypedReads(Repository[ItemBackend], Generic[T]):
         *,
         prefix: str = "",
         limit: int | None = None,
+        offset: int = 0,
         after: str | None = None,
         reverse: bool = False,
+        order: Order = "key",
+        filter: Mapping[str, Any] | None = None,
         refresh: bool | None = None,
     ) -> Pages[TypedItem[T]]:
-        """Iterate over the items by key, reading page by page.
+        """Iterate over the items in order, reading page by page.
 
         Args:
             prefix: only keys that begin with this text.
             limit: at most so many.
-            after: only keys behind this one; with ``reverse``, before it. It need not exist.
-            reverse: the greatest key first.
+            offset: how many to leave out at the beginning.
+            after: only keys behind this one; with ``reverse``, before it. It need not exist. It is for the order of
+                keys alone.
+            reverse: the greatest key first; with ``order="updated"``, the last put first.
+            order: as for :meth:`ItemRepository.list`.
+            filter: as for :meth:`ItemRepository.search`; fields are those of the JSON value.
             refresh: as for :meth:`get`.
 
         Raises:
             TypeMismatch: a value of the next page is not of the type.
         """
         pages = self._items._list(
-            self.namespace, prefix=prefix, limit=limit, after=after, reverse=reverse, refresh=refresh
+            self.namespace,
+            prefix=prefix,
+            limit=limit,
+            offset=offset,
+            after=after,
+            reverse=reverse,
+            order=order,
+            filter=filter,
+            refresh=refresh,
         )
-        return partial(self._page, pages)
+        # A filter looks into the values, so the backend parses them anyway.
+        return partial(self._page, pages, parsed=bool(filter))
 
     def _keys(
         self, *, prefix: str = "", limit: int | None = None, after: str | None = None, reverse: bool = False
@@ -142,11 +158,12 @@ class TypedReads(Repository[ItemBackend], Generic[T]):
         item = yield from unparsed(operation)
         return None if item is None else self._typed(item)
 
-    def _page(self, pages: Pages[Item], cursor: Any) -> Operation[Page[TypedItem[T]]]:
-        return named("list", self._read_page(pages(cursor)))
+    def _page(self, pages: Pages[Item], cursor: Any, *, parsed: bool) -> Operation[Page[TypedItem[T]]]:
+        page = pages(cursor)
+        return named("list", self._read_page(page if parsed else unparsed(page)))
 
     def _read_page(self, operation: Operation[Page[Item]]) -> Operation[Page[TypedItem[T]]]:
-        page = yield from unparsed(operation)
+        page = yield from operation
         return Page([self._typed(item) for item in page.items], page.cursor)
 
     def _found(self, search: Operation[list[SearchItem]]) -> Operation[list[TypedSearchItem[T]]]:

@@ -25,8 +25,8 @@ FILES: Final = {
         "unindex_threads writes"
     ),
     "items": (
-        "adopt announce apply begin below common count delete erase_vectors forget live names plan put recent renew "
-        "rows sizes sweep"
+        "adopt announce apply begin below by_time common count delete erase_vectors forget live names plan put "
+        "recent renew rows sizes sweep"
     ),
     "logs": "append common forget pop read trim",
 }

@@ -933,6 +933,76 @@ class ItemContract:
         assert await listed(keep.keys(n, prefix="0", after="003", limit=80)) == ones[:80]
         assert [item.value for item in await listed(keep.list(n, prefix="01"))] == names[10:20]
 
+    async def test_list_by_time(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        for name in ("c", "a", "b", "aa"):
+            await keep.put(n, name, {"name": name})
+        await keep.put((*n, "below"), "z", 1)
+        await keep.put(n, "a", {"name": "a again"}, ttl=1000)
+        assert await keys(keep.list(n, order="updated")) == ["c", "b", "aa", "a"]
+        assert await keys(keep.list(n, order="updated", reverse=True)) == ["a", "aa", "b", "c"]
+        assert await keys(keep.list(n, order="updated", prefix="a")) == ["aa", "a"]
+        assert await keys(keep.list(n, order="updated", prefix="a", reverse=True, limit=1)) == ["a"]
+        assert await keys(keep.list(n, order="updated", filter={"name": {"$gt": "a "}}, limit=2)) == ["c", "b"]
+        assert await keys(keep.list(n, order="updated", reverse=True, offset=1, limit=2)) == ["aa", "b"]
+        assert await keys(keep.list(n, order="updated", prefix="x")) == []
+        await keep.delete(n, "b")
+        assert await keys(keep.list(n, order="updated")) == ["c", "aa", "a"]
+        [last] = await listed(keep.list(n, order="updated", reverse=True, limit=1))
+        assert last == await keep.get(n, "a")
+
+    async def test_long_listings_by_time(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        most = self.many(321)
+        names = [f"{number % 7}{number:03}" for number in range(most)]
+        await keep.batch([PutItem(namespace=n, key=name, value=name) for name in names])
+        assert await keys(keep.list(n, order="updated")) == names
+        assert await keys(keep.list(n, order="updated", reverse=True)) == names[::-1]
+        for limit in (1, 99, 100, 101, most - 1, most, most + 1):
+            assert await keys(keep.list(n, order="updated", limit=limit)) == names[:limit]
+            assert await keys(keep.list(n, order="updated", reverse=True, limit=limit)) == names[::-1][:limit]
+        threes = [name for name in names if name.startswith("3")]
+        assert await keys(keep.list(n, order="updated", prefix="3")) == threes
+        assert await keys(keep.list(n, order="updated", prefix="3", reverse=True, limit=2)) == threes[::-1][:2]
+
+    async def test_offset_of_a_listing(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        most = self.many(640)
+        names = [f"{number:03}" for number in range(most)]
+        puts = [PutItem(namespace=n, key=name, value={"odd": int(name) % 2}) for name in names]
+        await keep.batch(puts)
+        odd = names[1::2]
+        for offset in (0, 1, 2, 150, most // 2 - 1, most - 1, most, most + 1):
+            assert await keys(keep.list(n, offset=offset)) == names[offset:]
+            assert await keys(keep.list(n, offset=offset, limit=3, reverse=True)) == names[::-1][offset:][:3]
+            assert await keys(keep.list(n, offset=offset, after="001", limit=2)) == names[2:][offset:][:2]
+            assert await keys(keep.list(n, offset=offset, filter={"odd": 1}, limit=2)) == odd[offset:][:2]
+        await keep.batch([DeleteItem(namespace=n, key=name) for name in names[:5]])
+        assert await keys(keep.list(n, offset=1)) == names[6:]
+
+    async def test_offset_skips_what_has_expired(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        puts = [PutItem(namespace=n, key=f"{number}", value=1, ttl=[0.5, None][number % 2]) for number in range(8)]
+        await keep.batch(puts)
+        await anyio.sleep(0.7)
+        assert await keys(keep.list(n, offset=1)) == ["3", "5", "7"]
+        assert len(await keys(keep.list(n, offset=3, order="updated"))) == 1
+        assert await keys(keep.list(n, offset=4)) == []
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    async def test_a_listing_by_time_ends_although_its_items_are_put_again(
+        self, keep: AsyncItemRepository, reverse: bool
+    ) -> None:
+        n = ("n",)
+        most = self.many(230)
+        for number in range(most):
+            await keep.put(n, f"{number:03}", number)
+        found = []
+        async for item in keep.list(n, order="updated", reverse=reverse):
+            found.append(item.value)
+            await keep.put(n, item.key, item.value)
+        assert found == sorted(range(most), reverse=reverse)
+
     async def test_keys_alone(self, keep: AsyncItemRepository) -> None:
         n = ("n",)
         assert await listed(keep.keys(n)) == []
@@ -1545,6 +1615,13 @@ class ItemContract:
             ("limit", lambda: listed(untyped.list(n, limit=-1))),
             ("limit", lambda: listed(untyped.list(n, limit=True))),
             ("reverse", lambda: listed(untyped.list(n, reverse=None))),
+            ("order", lambda: listed(untyped.list(n, order="time"))),
+            ("order", lambda: listed(untyped.list(n, order=None))),
+            ("after", lambda: listed(untyped.list(n, order="updated", after="k"))),
+            ("offset", lambda: listed(untyped.list(n, offset=-1))),
+            ("offset", lambda: listed(untyped.list(n, offset=None))),
+            ("filter", lambda: listed(untyped.list(n, filter={"a": {"$like": 1}}))),
+            ("filter", lambda: listed(untyped.list(n, filter=[]))),
             ("prefix", lambda: listed(untyped.keys(n, prefix=None))),
             ("after", lambda: listed(untyped.keys(n, after=1))),
             ("limit", lambda: listed(untyped.keys(n, limit=-1))),

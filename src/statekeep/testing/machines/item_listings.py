@@ -31,6 +31,12 @@ def _ranges(more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[s
     )
 
 
+def _without_after(query: dict[str, Any]) -> dict[str, Any]:
+    """Leave out ``after`` in the order of puts."""
+    is_by_time = query.get("order") == "updated"
+    return {name: value for name, value in query.items() if not (is_by_time and name == "after")}
+
+
 class ListingMachine(ComparingMachine):
     """Lists the items of a namespace, at once and while they change."""
 
@@ -53,7 +59,17 @@ class ListingMachine(ComparingMachine):
 
     # -- listings
 
-    @rule(namespace=some.item_namespaces(), query=_ranges({"refresh": some.refreshes()}))
+    @rule(
+        namespace=some.item_namespaces(),
+        query=_ranges(
+            {
+                "refresh": some.refreshes(),
+                "offset": st.integers(0, 3),
+                "filter": some.filters(),
+                "order": st.sampled_from(["key", "updated"]),
+            }
+        ).map(_without_after),
+    )
     def list_anything(self, namespace: Labels, query: dict[str, Any]) -> None:
         self.compare(
             lambda: [self.fields(item) for item in self.repository.list(namespace, **query)],
@@ -79,24 +95,33 @@ class ListingMachine(ComparingMachine):
         prefix=st.just("") | some.item_keys().map(lambda key: key[:1]),
         reverse=st.booleans(),
         first=st.integers(0, 2),
-        only_keys=st.booleans(),
+        what=st.sampled_from(["items", "items", "keys", "items by time"]),
     )
-    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int, only_keys: bool) -> None:
+    def begin_listing(self, namespace: Labels, prefix: str, reverse: bool, first: int, what: str) -> None:
         """Begin a listing, which goes on while other rules change its items."""
+        query: dict[str, Any] = {"prefix": prefix, "reverse": reverse}
+        if what == "items by time":
+            query["order"] = "updated"
+
+        def place(item: Item | Kept) -> Hashable:
+            # What is put again is another one in the order of puts.
+            return (item.updated_at, item.key) if what == "items by time" else item.key
 
         def there() -> dict[Hashable, Any]:
-            found = self.oracle.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-            return {kept.key: kept.key if only_keys else expected_form(self.fields(kept)) for kept in found}
+            found = self.oracle.list(namespace, **query, refresh=False)
+            if what == "keys":
+                return {kept.key: kept.key for kept in found}
+            return {place(kept): expected_form(self.fields(kept)) for kept in found}
 
-        def precedes(one: str, other: str) -> bool:
-            return one > other if reverse else one < other
+        def precedes(one: Any, other: Any) -> bool:
+            return bool(one > other if reverse else one < other)
 
         self.oracle.expire()
-        if only_keys:
-            keys = self.stepwise.keys(namespace, prefix=prefix, reverse=reverse)
+        if what == "keys":
+            keys = self.stepwise.keys(namespace, **query)
             listing = UnderWay(keys, there, lambda key: (key, key), precedes)
         else:
-            items = self.stepwise.list(namespace, prefix=prefix, reverse=reverse, refresh=False)
-            listing = UnderWay(items, there, lambda item: (item.key, canonical(self.fields(item))), precedes)
+            items = self.stepwise.list(namespace, **query, refresh=False)
+            listing = UnderWay(items, there, lambda item: (place(item), canonical(self.fields(item))), precedes)
         self.under_way.append(listing)
         self.under_way[-1].go_on(first)  # the first page is read now, or when it goes on

@@ -149,15 +149,21 @@ class ItemOracle:
         prefix: str = "",
         after: str | None = None,
         reverse: bool = False,
+        order: str = "key",
+        filter: dict[str, Any] | None = None,
+        offset: int = 0,
         limit: int | None = None,
         refresh: bool | None = None,
     ) -> Sequence[Kept]:
         keys = sorted(key for place, key in self.items if place == namespace)
+        if order == "updated":
+            keys.sort(key=lambda key: self.items[namespace, key].updated_at or self.now())
         if reverse:
             keys.reverse()
         if after is not None:
             keys = [key for key in keys if (key < after if reverse else key > after)]
-        found = [self.items[namespace, key] for key in keys if key[: len(prefix)] == prefix][:limit]
+        found = [self.items[namespace, key] for key in keys if key[: len(prefix)] == prefix]
+        found = [kept for kept in found if fulfils(kept.value, filter or {})][offset:][:limit]
         for kept in found:
             self._refresh(kept, refresh)
         return found

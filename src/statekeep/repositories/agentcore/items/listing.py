@@ -5,7 +5,7 @@ Indexes name candidates, and the lanes of these say what is there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop
 from itertools import takewhile
 from typing import Final
@@ -75,46 +75,86 @@ def _as_read(found: Version, item: Item | None) -> Version | None:
     return evolve(found, expires=expires)
 
 
-# -- keys in order
+# -- one namespace
 
 
 @frozen
 class _Cursor:
-    """The keys that are left of a listing, and how many items may be."""
+    """The rest of a listing.
 
-    keys: Sequence[str] = field(repr=False)
+    Attributes:
+        entries: times of the last puts and keys, in order; ``None``: whatever the time is.
+        skip: how many items are to be left out.
+        limit: how many there may be; ``None`` for all.
+    """
+
+    entries: Sequence[tuple[int | None, str]] = field(repr=False)
+    skip: int
     limit: int | None
 
 
 def list_items(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> Operation[Page[Item]]:
-    """Return a page of a namespace's items by key.
+    """Return a page of a namespace's items.
 
-    The first one reads the whole index.
+    The first one reads the whole index, and by time the newest event of each item. For some items that were put last
+    it reads no more than it has to.
     """
     if cursor is None:
+        if query.order == "updated" and query.reverse and query.limit is not None:
+            return Page((yield from _last_put(settings, query, query.limit)))
         cursor = yield from _begun(settings, query)
-    keys, done = cursor.keys, 0
+    entries, skip, done = cursor.entries, cursor.skip, 0
     items: list[Item] = []
     size = PAGE if cursor.limit is None else min(PAGE, cursor.limit)
-    while done < len(keys) and len(items) < size:
-        some = keys[done : done + min(ABREAST, size - len(items))]
+    while done < len(entries) and len(items) < size:
+        wanted = ABREAST if query.filter else skip + size - len(items)
+        some = entries[done : done + min(ABREAST, wanted)]
         done += len(some)
-        found = yield from _read_live(settings, [(query.namespace, key) for key in some])
-        stored = yield from touched(settings, [one for one in found if one is not None], query.refresh)
+        read = yield from _read_live(settings, [(query.namespace, key) for _, key in some])
+        found = [
+            one
+            for (at, _), one in zip(some, read, strict=True)
+            if one is not None and at in (None, one.updated) and _fulfils(one, query)
+        ]
+        chosen, skip = found[skip:], max(0, skip - len(found))
+        if cursor.limit is not None:
+            chosen = chosen[: cursor.limit - len(items)]
+        stored = yield from touched(settings, chosen, query.refresh)
         items += [one.item() for one in stored if one is not None]
     left = None if cursor.limit is None else cursor.limit - len(items)
-    is_last = done == len(keys) or left == 0
-    return Page(items, None if is_last else _Cursor(keys[done:], left))
+    is_last = done == len(entries) or left == 0
+    return Page(items, None if is_last else _Cursor(entries[done:], skip, left))
+
+
+def _last_put(settings: Settings, query: ItemRange, limit: int) -> Operation[list[Item]]:
+    """Return the items that were put last."""
+    if limit == 0:
+        return []
+    wanted = query.offset + limit
+    readers = yield from read_tree(settings, query.namespace, below=False, size=min(PAGE, wanted + SPARE))
+    search = _Search(readers, lambda place: place[1].startswith(query.prefix), lambda one: _fulfils(one, query))
+    found = yield from _newest(settings, search, wanted, ABREAST if query.filter else 1)
+    stored = yield from touched(settings, found[query.offset : wanted], query.refresh)
+    return [one.item() for one in stored if one is not None]
+
+
+def _fulfils(one: Version, query: ItemRange | ItemSearch) -> bool:
+    return query.filter is None or matches(one.json(), query.filter)
 
 
 def _begun(settings: Settings, query: ItemRange) -> Operation[_Cursor]:
-    """Read the whole index of a namespace, and return the keys to list."""
+    """Read the whole index of a namespace, and return what is to be listed."""
     if query.limit == 0:
-        return _Cursor([], 0)
+        return _Cursor([], 0, 0)
     reader = IndexReader(query.namespace)
     reader.take((yield reader.call(settings, PAGE)))
     yield from drain(settings, [reader])
-    return _Cursor(_range(query, reader.names()), query.limit)
+    keys = _range(query, reader.names())
+    if query.order == "key":
+        return _Cursor([(None, key) for key in keys], query.offset, query.limit)
+    live = yield from _live_versions(settings, query.namespace, keys)
+    entries = sorted(((one.updated, one.key) for one in live), reverse=query.reverse)
+    return _Cursor(entries, query.offset, query.limit)
 
 
 def list_keys(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> Operation[Page[str]]:
@@ -124,21 +164,26 @@ def list_keys(settings: Settings, query: ItemRange, cursor: _Cursor | None) -> O
     """
     if cursor is None:
         cursor = yield from _begun(settings, query)
-    keys, done = cursor.keys, 0
-    lanes = NamespaceLanes(query.namespace)
+    entries, done = cursor.entries, 0
     names: list[str] = []
     size = PAGE if cursor.limit is None else min(PAGE, cursor.limit)
-    while done < len(keys) and len(names) < size:
-        some = keys[done : done + min(ABREAST, size - len(names))]
+    while done < len(entries) and len(names) < size:
+        some = entries[done : done + min(ABREAST, size - len(names))]
         done += len(some)
-        found, _ = yield from read_latest(settings, [lanes.item(key) for key in some])
-        now = settings.now()
-        names += [
-            key for key, one in zip(some, found, strict=True) if one.version is not None and one.version.is_live(now)
-        ]
+        names += [one.key for one in (yield from _live_versions(settings, query.namespace, [key for _, key in some]))]
     left = None if cursor.limit is None else cursor.limit - len(names)
-    is_last = done == len(keys) or left == 0
-    return Page(names, None if is_last else _Cursor(keys[done:], left))
+    is_last = done == len(entries) or left == 0
+    return Page(names, None if is_last else _Cursor(entries[done:], 0, left))
+
+
+def _live_versions(settings: Settings, namespace: Namespace, keys: Sequence[str]) -> Operation[list[Version]]:
+    """Read the items of some keys that are there, without large values."""
+    lanes, live = NamespaceLanes(namespace), []
+    for start in range(0, len(keys), ABREAST):
+        found, _ = yield from read_latest(settings, [lanes.item(key) for key in keys[start : start + ABREAST]])
+        now = settings.now()
+        live += [one.version for one in found if one.version is not None and one.version.is_live(now)]
+    return live
 
 
 def _range(query: ItemRange, keys: Sequence[str]) -> list[str]:
@@ -161,12 +206,16 @@ class _Search:
     """Candidates of a search, and what was found.
 
     Attributes:
+        wants: whether an item is to be looked at, by its namespace and key.
+        accepts: whether it is a result.
         candidates: a heap of (minus the stamp, number of the reader, key).
         seen: candidates that were in the heap.
         found: what matches.
     """
 
     readers: Sequence[IndexReader]
+    wants: Callable[[tuple[Namespace, str]], bool]
+    accepts: Callable[[Version], bool]
     candidates: list[tuple[int, int, str]] = field(factory=list)
     seen: set[tuple[int, str]] = field(factory=set)
     found: list[Version] = field(factory=list)
@@ -227,19 +276,26 @@ def newest(
         but: namespaces and keys of items to leave out.
     """
     readers = yield from read_tree(settings, query.prefix, below=True, size=min(PAGE, wanted + SPARE))
-    state = _Search(readers)
+    state = _Search(readers, lambda place: place not in but, lambda one: _fulfils(one, query))
+    return (yield from _newest(settings, state, wanted, ABREAST if query.filter else 1))
+
+
+def _newest(settings: Settings, state: _Search, wanted: int, least: int) -> Operation[list[Version]]:
+    """Return the newest results, at least as many as are wanted if there are.
+
+    Each step looks at as many candidates as are missing, and no less than ``least``.
+    """
     state.take()
     while state.settled() < wanted:
-        lacking = ABREAST if query.filter else min(ABREAST, max(1, wanted - len(state.found)))
-        places = state.pop(lacking)
+        places = state.pop(min(ABREAST, max(least, wanted - len(state.found))))
         if places:
-            places = [place for place in places if place not in but]
+            places = [place for place in places if state.wants(place)]
             for one in (yield from _read_live(settings, places)):
-                if one is not None and (query.filter is None or matches(one.json(), query.filter)):
+                if one is not None and state.accepts(one):
                     state.found.append(one)
         elif state.frontier >= 0:
             behind = state.next_stamp
-            yield from advance(settings, [reader for reader in readers if reader.bound >= max(behind, 0)])
+            yield from advance(settings, [reader for reader in state.readers if reader.bound >= max(behind, 0)])
             state.take()
         else:
             break

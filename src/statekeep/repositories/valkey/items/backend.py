@@ -111,7 +111,7 @@ class ValkeyItems(ValkeyBackend):
 
     def list(self, query: ItemRange, cursor: Any) -> Operation[Page[Item]]:
         """List in two round trips per page of 100."""
-        return (yield from ranges.list_items(self._settings, query, cursor))
+        return ranges.list_items(self._settings, query, cursor)
 
     def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
         """List keys in one round trip per page of 500."""

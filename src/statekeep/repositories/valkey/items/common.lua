@@ -211,3 +211,45 @@ local function note_change(changes, us, name, life)
   if call('RPUSH', changes, number(math.max(us, count + 1)) .. ' ' .. name) > 2000 then call('LTRIM', changes, -1000, -1) end
   if life then hold(changes, before, life) end
 end
+
+-- The keys of a namespace by the time of the last put that begin with a text, behind a time and up to another one, both ''
+-- for none: at least `count` if there are so many, as those of one time stay together. It looks at some 20,000 entries
+-- at most. Returns them, and the time that was reached, absent if there is nothing behind it.
+local function in_time(recency, index, is_reverse, after, up_to, prefix, count)
+  local found, last, looked = {}, nil, 0
+  local low, high = '[' .. prefix, '(' .. prefix .. '\255'
+  if prefix ~= '' and call('ZLEXCOUNT', index, low, high) <= 2000 then
+    -- So few are put in order here, be there as many others as there may.
+    local keys, entries = call('ZRANGEBYLEX', index, low, high), {}
+    if #keys == 0 then return found end
+    local first, bound = tonumber(after), tonumber(up_to)
+    for i, time in ipairs(call('ZMSCORE', recency, unpack(keys))) do
+      local at = tonumber(time or nil)
+      local is_behind = at and (not first or (is_reverse and at < first) or (not is_reverse and at > first))
+      if is_behind and not (bound and (is_reverse and at < bound or not is_reverse and at > bound)) then
+        entries[#entries + 1] = {is_reverse and -at or at, i, time}
+      end
+    end
+    table.sort(entries, function(one, other) return one[1] < other[1] or (one[1] == other[1] and one[2] < other[2]) end)
+    for _, entry in ipairs(entries) do
+      if #found >= count and entry[3] ~= last then return found, last end
+      last = entry[3]
+      found[#found + 1] = keys[entry[2]]
+    end
+    return found
+  end
+  local command = is_reverse and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
+  local from = after == '' and (is_reverse and '+inf' or '-inf') or '(' .. after
+  local to = up_to == '' and (is_reverse and '-inf' or '+inf') or up_to
+  local size = prefix == '' and math.min(500, count + 1) or 500
+  for offset = 0, math.huge, size do
+    local page = call(command, recency, from, to, 'WITHSCORES', 'LIMIT', offset, size)
+    for i = 1, #page, 2 do
+      local key, time = page[i], page[i + 1]
+      if (#found >= count or looked >= 20000) and time ~= last then return found, last end
+      last, looked = time, looked + 1
+      if string.sub(key, 1, #prefix) == prefix then found[#found + 1] = key end
+    end
+    if #page < 2 * size then return found end
+  end
+end

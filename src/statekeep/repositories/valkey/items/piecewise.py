@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 from ...operation import Operation
 from ..chunks import chunks
-from ..piecewise import Args, Keys, Piecewise, hmget_all, is_before, server_ms
+from ..piecewise import Args, Keys, Piecewise, as_text, hmget_all, is_before, server_ms
 from ..requests import Call, Commands, Reply
 from ..scripts import script
 from .namespaces import KEPT
@@ -40,6 +40,31 @@ def _live(keys: Keys, args: Args) -> Operation[Reply]:
         ends = yield Call(script("read"), [expiry], ["ZMSCORE", *chunk], is_whole=True)
         found += [key for key, end in zip(chunk, ends, strict=True) if not is_before(end, now)]
     return [len(listed), listed[-1] if listed else b"", *found]
+
+
+def _by_time(keys: Keys, args: Args) -> Operation[Reply]:
+    recency, _, index, *_ = keys
+    is_reverse, after, up_to, size, prefix = map(as_text, args)
+    command = "ZREVRANGE" if is_reverse else "ZRANGE"
+    flat = yield Call(script("read"), [recency], [command, "0", "-1", "WITHSCORES"], is_whole=True)
+    (count,) = yield Commands([["ZCARD", index]])
+    times = [float(time) for time in flat[1::2]]
+    found: list[bytes] = []
+    reached = b""
+    for key, text, time in zip(flat[::2], flat[1::2], times, strict=True):
+        behind = not after or (time < float(after) if is_reverse else time > float(after))
+        if not behind or (up_to and (time < float(up_to) if is_reverse else time > float(up_to))):
+            continue
+        if len(found) >= int(size) and text != reached:
+            return [int(count > len(times)), _latest(flat, times), reached, found]
+        if key.startswith(prefix.encode()):
+            found.append(key)
+            reached = text
+    return [int(count > len(times)), _latest(flat, times), b"", found]
+
+
+def _latest(flat: Sequence[bytes], times: Sequence[float]) -> bytes:
+    return flat[2 * times.index(max(times)) + 1] if times else b""
 
 
 def _count(keys: Keys, args: Args) -> Operation[Reply]:
@@ -128,6 +153,7 @@ PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "below": _below,
     "count": _count,
     "live": _live,
+    "by_time": _by_time,
     "sweep": _later,
     "forget": _later,
     "adopt": _later,
