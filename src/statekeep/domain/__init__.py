@@ -42,7 +42,17 @@ if _TYPE_CHECKING:
         WrongEventLoop,
     )
     from .ids import new_checkpoint_id
-    from .items import DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, TypedItem, TypedSearchItem
+    from .items import (
+        DeleteItem,
+        GetItem,
+        Item,
+        ListItems,
+        NamespaceMatch,
+        PutItem,
+        SearchItem,
+        TypedItem,
+        TypedSearchItem,
+    )
     from .logs import Log, LogEntry
     from .model import ANY, DEFAULT
     from .payload import Payload, Serializer, dump, load
@@ -69,6 +79,7 @@ else:
             "InvalidInput": ".errors",
             "Item": ".items",
             "JsonSerializer": ".serializers",
+            "ListItems": ".items",
             "Log": ".logs",
             "LogEntry": ".logs",
             "MissingChannels": ".errors",
@@ -123,6 +134,7 @@ __all__ = [
     "InvalidInput",
     "Item",
     "JsonSerializer",
+    "ListItems",
     "Log",
     "LogEntry",
     "MissingChannels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field, Strict, ValidationInfo, field_validator
 
@@ -197,6 +197,39 @@ class DeleteItem(Model):
     @classmethod
     def _is_expectation(cls, value: Any, info: ValidationInfo) -> Expected:
         return _expected_there(value, info)
+
+
+MOST_LISTED: Final = 1000
+"""How many items the listings of a batch may return together: it is one atomic unit."""
+
+
+class ListItems(Model):
+    """List items of one namespace, as a part of a batch.
+
+    Attributes:
+        namespace: exactly this one, not those below.
+        prefix: only keys that begin with this text.
+        after: only keys behind this one; with ``reverse``, before it. It is for the order of keys alone.
+        limit: at most so many; 1000 in all listings of a batch.
+        reverse: the greatest key first; with ``order="updated"``, the last put first.
+        order: ``"key"``, or ``"updated"`` for that of ``updated_at``.
+        refresh: whether their TTLs begin anew; ``None`` for what the repository was made with.
+    """
+
+    namespace: Namespace
+    prefix: Text = ""
+    after: Text | None = None
+    limit: Annotated[int, Strict(), Field(ge=0, le=MOST_LISTED)] = 100
+    reverse: Annotated[bool, Strict()] = False
+    order: Order = "key"
+    refresh: bool | None = None
+
+    @field_validator("order")
+    @classmethod
+    def _fits(cls, value: Order, info: ValidationInfo) -> Order:
+        if value != "key" and info.data.get("after") is not None:
+            raise InvalidInput('after is a key, so it goes with order="key" alone', field="after")
+        return value
 
 
 class NamespaceMatch(Model):

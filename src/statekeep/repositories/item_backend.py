@@ -24,9 +24,11 @@ __all__ = [
     "Delete",
     "EmbeddingItemBackend",
     "Get",
+    "ItemAction",
     "ItemBackend",
     "ItemRange",
     "ItemSearch",
+    "Listing",
     "NamespaceQuery",
     "Put",
 ]
@@ -74,10 +76,11 @@ class Delete:
     expected: Expected = ANY
 
 
-Action = Get | Put | Delete
+ItemAction = Get | Put | Delete
+"""About one item."""
 
 
-def conflict(action: Action, version: int | None, created_at: dt.datetime | None) -> Conflict:
+def conflict(action: ItemAction, version: int | None, created_at: dt.datetime | None) -> Conflict:
     """Return the error about an expectation that does not hold.
 
     Args:
@@ -122,6 +125,25 @@ class ItemRange:
     order: Order = "key"
     filter: Mapping[str, JsonValue] | None = None
     offset: int = 0
+
+
+@frozen
+class Listing:
+    """List items of a namespace; the result is a list of them.
+
+    Attributes:
+        query: has a limit, and neither a filter nor an offset.
+    """
+
+    query: ItemRange
+
+    @property
+    def namespace(self) -> Namespace:
+        """The namespace whose items are listed."""
+        return self.query.namespace
+
+
+Action = ItemAction | Listing
 
 
 @frozen
@@ -176,7 +198,8 @@ class ItemBackend(Backend, Protocol):
         Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not
         hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees to it that all are
         of one namespace then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there after the
-        actions before it.
+        actions before it, and so is a listing. Those of one call list at most
+        :data:`~statekeep.domain.items.MOST_LISTED` items together.
         """
         ...
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, PutItem
-from ..domain.items import Expected, Namespace, checked_expected
+from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, ListItems, PutItem
+from ..domain.items import MOST_LISTED, Expected, Namespace, checked_expected
 from ..domain.json_values import JsonValue, normalize, steps
 from ..domain.model import Ttl
 from .embedding import Draft, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, aiterating, awaiting, blocking, iterating
 from .item_backend import MOST_EXPECTED, Action, Delete, Get, ItemBackend, Put
-from .listings.items import ItemListings
+from .listings.items import ItemListings, listing_of
 from .operation import Operation, named
 from .typed.of import AsyncOfItems, OfItems
 from .validation import boolean_or_none, labels, namespace_and_key, text, texts, ttl_or_default
@@ -121,44 +121,56 @@ class _Operations(ItemListings):
         place = labels("namespace", namespace), text("key", key, empty=True)
         return named("delete", self._one(Delete(*place, checked_expected(expected, *place))))
 
-    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Operation[list[Any]]:
+    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems]) -> Operation[list[Any]]:
         """Do several operations in order, in one round trip where the backend can.
 
         Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
-        one namespace, and if one does not hold none is done.
+        one namespace, and if one does not hold none is done. A listing shows what is there after the operations before
+        it. On Valkey it takes one round trip more, but for one that finds the keys that it found the last time.
 
         Args:
-            operations: at most 500 if one of them has an expectation.
+            operations: at most 500 if one of them has an expectation. Their listings return at most 1000 items
+                together.
 
         Returns:
-            What ``get``, ``put`` and ``delete`` return, in the same order.
+            What ``get``, ``put`` and ``delete`` return, and a list of items for each ``ListItems``, in the same order.
 
         Raises:
             Conflict: an expectation does not hold. Nothing was written.
+            Unsupported: a listing would have to look at more than 20,000 entries of an index in one unit: those of
+                items that are gone, or by time, of other prefixes. Nothing was written. Use :meth:`list`.
 
         Example:
             >>> import statekeep
-            >>> from statekeep import DeleteItem, GetItem, PutItem
+            >>> from statekeep import DeleteItem, GetItem, ListItems, PutItem
             >>> items = statekeep.connect("memory:").items
             >>> put = PutItem(namespace=("n",), key="k", value=[1])
-            >>> stored, read, deleted = items.batch([put, GetItem(namespace=("n",), key="k"),
-            ...                                      DeleteItem(namespace=("n",), key="k")])
-            >>> read.value, deleted
-            ([1], True)
+            >>> stored, read, listed, deleted = items.batch([put, GetItem(namespace=("n",), key="k"),
+            ...     ListItems(namespace=("n",), limit=10), DeleteItem(namespace=("n",), key="k")])
+            >>> read.value, listed == [stored], deleted
+            ([1], True, True)
         """
         # Not any iterable: checking a generator would use it up, and nothing would be done.
         if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
             raise InvalidInput(
-                f"operations must be a sequence of GetItem, PutItem and DeleteItem, got {type(operations).__name__}",
+                "operations must be a sequence of GetItem, PutItem, DeleteItem and ListItems, got "
+                f"{type(operations).__name__}",
                 field="operations",
             )
         actions: list[Action | Draft] = []
         is_expecting = False
         namespaces: set[Namespace] = set()
+        listed = 0
         for operation in operations:
+            if isinstance(operation, ListItems):
+                listing = listing_of(operation)
+                actions.append(listing)
+                namespaces.add(listing.namespace)
+                listed += operation.limit
+                continue
             if not isinstance(operation, GetItem | PutItem | DeleteItem):
                 raise InvalidInput(
-                    f"operations must be GetItem, PutItem or DeleteItem, got {type(operation).__name__}",
+                    f"operations must be GetItem, PutItem, DeleteItem or ListItems, got {type(operation).__name__}",
                     field="operations",
                 )
             namespace, key = namespace_and_key(operation.namespace, operation.key)
@@ -173,6 +185,11 @@ class _Operations(ItemListings):
                 case DeleteItem():
                     actions.append(Delete(namespace, key, operation.expected))
             is_expecting = is_expecting or operation.expected is not ANY
+        if listed > MOST_LISTED:
+            raise InvalidInput(
+                f"operations: the limits of all listings must be at most {MOST_LISTED} together, got {listed}",
+                field="operations",
+            )
         if is_expecting:
             if len(namespaces) > 1:
                 raise InvalidInput(

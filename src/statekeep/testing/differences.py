@@ -49,7 +49,8 @@ class Differences:
         puts_cannot_expect: ``put`` of a checkpoint with ``expected_head`` raises :class:`~statekeep.Unsupported`, and
             changes nothing.
         batches_are_not_atomic: a batch of items is not done as a whole, but each item's operations are; one with
-            ``expected`` that writes more than one item raises :class:`~statekeep.Unsupported`, and changes nothing.
+            ``expected`` that writes more than one item, or lists before it writes, raises
+            :class:`~statekeep.Unsupported`, and changes nothing.
         unsupported: names of methods of the repository that raise :class:`~statekeep.Unsupported`, and change
             nothing; some of :data:`OPTIONAL`.
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from attrs import define, field, frozen
 
 from ..domain import CacheEntry, GetItem, Item, Log, LogEntry, SavedCheckpoint, SearchItem, Thread
-from ..domain.items import DeleteItem, Namespace, PutItem
+from ..domain.items import DeleteItem, ListItems, Namespace, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
 __all__ = ["paired"]
@@ -76,6 +76,8 @@ class _Replay:
             if not isinstance(value, GetItem):
                 changes["expected"] = self.translated(value.expected)
             return value.model_copy(update=changes)
+        if isinstance(value, ListItems):
+            return value.model_copy(update={"after": value.after and self.keys.get(value.after, value.after)})
         return [self.translated(item) for item in value] if isinstance(value, list) else value
 
     def learn(self, step: _Step, result: Any) -> None:
@@ -94,7 +96,9 @@ class _Replay:
 
 
 def _items(result: Any) -> list[Item]:
-    return [item for item in (result if isinstance(result, list) else [result]) if isinstance(item, Item)]
+    if isinstance(result, list):
+        return [item for part in result for item in _items(part)]
+    return [result] if isinstance(result, Item) else []
 
 
 def _entries(result: Any) -> list[LogEntry]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import valkey
 
-from statekeep import DeleteItem, GetItem, ItemRepository, NamespaceMatch, PutItem, VectorIndex
+from statekeep import DeleteItem, GetItem, ItemRepository, ListItems, NamespaceMatch, PutItem, VectorIndex
 from statekeep.repositories.items import AsyncItemRepository
 from statekeep.repositories.valkey import ValkeyItems, client_for
 from statekeep.repositories.valkey.items.keys import clock_key
@@ -181,6 +181,28 @@ async def test_a_listing_by_time_and_one_with_an_offset(turns: Turns) -> None:
     count, found = await turns.of(collect(odd))
     assert [item.value["n"] for item in found] == [1, 3, 5, 7, 9]
     assert count == 2
+
+
+async def test_listings_in_batches(turns: Turns, space: tuple[str, ...]) -> None:
+    await turns.items.batch([PutItem(namespace=space, key=f"{n:03}", value=n) for n in range(120)])
+    listings = [
+        ListItems(namespace=space, limit=120),
+        ListItems(namespace=space, order="updated", reverse=True, limit=5),
+        ListItems(namespace=("one",), prefix="09"),
+    ]
+    count, found = await turns.of(turns.items.batch([GetItem(namespace=space, key="007"), *listings]))
+    assert [len(part) for part in found[1:]] == [120, 5, 10]
+    assert count == 2
+    assert await turns.of(turns.items.batch([GetItem(namespace=space, key="007"), *listings])) == (1, found)
+    put = PutItem(namespace=space, key="119", value="again")
+    count, [item, first, last, _] = await turns.of(turns.items.batch([put, *listings]))
+    assert first[-1] == last[0] == item
+    assert count == 1
+    await turns.items.put(space, "120", 120)
+    count, [last] = await turns.of(turns.items.batch([listings[1]]))
+    assert last[0].key == "120"
+    assert count == 2
+    await turns.items.clear(space)
 
 
 async def test_keys_are_one_round_trip_and_no_values(turns: Turns, space: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from statekeep import Channel, Checkpoint, CheckpointRepository, ItemRepository
+from statekeep import Channel, Checkpoint, CheckpointRepository, GetItem, ItemRepository, ListItems, PutItem
 from statekeep.repositories.operation import run
 from statekeep.repositories.valkey import ValkeyCheckpoints, ValkeyItems, client_for
 from statekeep.repositories.valkey.checkpoints.piecewise import PIECEWISE as CHECKPOINTS
@@ -97,3 +97,60 @@ def test_items(raw: Any, prefix: str) -> None:
     assert len(items.search(("a",), limit=3)) == 3
     assert len(items.search((), limit=9)) == 6
     assert compared.names == {"below"}
+
+
+def test_listings_of_items(raw: Any, prefix: str) -> None:
+    compared: Any = Compared(client_for(raw), ITEMS)
+    items = ItemRepository(ValkeyItems(compared, prefix=prefix))
+    for number in (3, 1, 4, 0, 5, 9, 2, 6):
+        items.put(("n",), f"{number // 4}{number}", number, ttl=1000 if number % 2 else None)
+    # What should have ended, although the server keeps its record.
+    raw.zadd(f"{prefix}:item-ends:{{n}}", {"11": 1})
+    for reverse in (False, True):
+        for beginning in ("", "0", "1", "x"):
+            for limit in (None, 1, 2, 3):
+                list(items.keys(("n",), prefix=beginning, reverse=reverse, limit=limit))
+                list(items.list(("n",), prefix=beginning, reverse=reverse, limit=limit, order="updated"))
+    assert list(items.keys(("nobody",))) == []
+    assert list(items.list(("nobody",), order="updated")) == []
+    assert compared.names == {"live", "by_time"}
+
+
+class InPieces:
+    """A client that answers scripts command by command where that can be done."""
+
+    cluster = False
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.count = 0
+
+    def execute(self, request: Request) -> Reply:
+        operation = None
+        if isinstance(request, Call) and not request.is_whole and request.script.name in ITEMS:
+            operation = ITEMS[request.script.name](request.keys, request.args)
+        if operation is None:
+            return self.client.execute(request)
+        self.count += 1
+        return run(operation, self.client.execute)
+
+
+def test_listings_in_batches(raw: Any, prefix: str) -> None:
+    whole = ItemRepository(ValkeyItems(client_for(raw), prefix=prefix))
+    pieces: Any = InPieces(client_for(raw))
+    items = ItemRepository(ValkeyItems(pieces, prefix=prefix))
+    whole.batch([PutItem(namespace=("n",), key=f"{n:02}", value=n, ttl=1000) for n in (3, 1, 4, 15, 9, 2, 6)])
+    raw.delete(f"{prefix}:item:{{n}}:09")  # by others
+    queries: list[dict[str, Any]] = [
+        {},
+        {"limit": 0},
+        {"limit": 2, "reverse": True},
+        {"prefix": "0", "after": "03"},
+        {"order": "updated", "limit": 3},
+        {"order": "updated", "reverse": True, "prefix": "0"},
+    ]
+    for query in queries:
+        for _ in range(2):
+            batch = [GetItem(namespace=("n",), key="04"), ListItems(namespace=("n",), **query)]
+            assert items.batch(batch) == whole.batch(batch)
+    assert pieces.count > len(queries)

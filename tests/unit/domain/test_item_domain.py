@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from statekeep.domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, NamespaceMatch, PutItem, SearchItem
+from statekeep.domain import (
+    ANY,
+    DEFAULT,
+    DeleteItem,
+    GetItem,
+    InvalidInput,
+    Item,
+    ListItems,
+    NamespaceMatch,
+    PutItem,
+    SearchItem,
+)
 from statekeep.domain.items import checked_expected
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 6000, dt.UTC)
@@ -68,6 +79,9 @@ def test_operations() -> None:
     assert GetItem(namespace=("n",), key="k").refresh is None
     assert DeleteItem(namespace=("n",), key="k").expected is ANY
     assert DeleteItem(namespace=("n",), key="k", expected=3).expected == 3
+    listing = ListItems(namespace=["n"])
+    assert (listing.namespace, listing.prefix, listing.after, listing.limit) == (("n",), "", None, 100)
+    assert (listing.reverse, listing.order, listing.refresh) == (False, "key", None)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +98,21 @@ def test_operations() -> None:
         (DeleteItem, {"expected": item()}, "expected", "an item of the same namespace and key"),
         (DeleteItem, {"value": 1}, "value", "Extra inputs"),
         (GetItem, {"refresh": "perhaps"}, "refresh", "boolean"),
+        (ListItems, {"limit": -1}, "limit", "greater than or equal to 0"),
+        (ListItems, {"limit": 1001}, "limit", "less than or equal to 1000"),
+        (ListItems, {"limit": True}, "limit", "integer"),
+        (ListItems, {"limit": None}, "limit", "integer"),
+        (ListItems, {"reverse": 1}, "reverse", "boolean"),
+        (ListItems, {"prefix": None}, "prefix", "string"),
+        (ListItems, {"order": "time"}, "order", "'key' or 'updated'"),
+        (ListItems, {"order": "updated", "after": "k"}, "after", 'goes with order="key" alone'),
         (GetItem, {"namespace": "n"}, "namespace", "tuple"),
         (GetItem, {"key": None}, "key", "string"),
     ],
 )
 def test_bad_operations(kind: type[Any], values: dict[str, Any], field: str, message: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        kind(**{"namespace": ("n",), "key": "k", **values})
+        kind(**{"namespace": ("n",), **({} if kind is ListItems else {"key": "k"}), **values})
     assert error.value.field == field
     assert message in str(error.value)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from attrs import evolve
 
-from ...domain import InvalidInput, Item, NamespaceMatch, SearchItem
+from ...domain import InvalidInput, Item, ListItems, NamespaceMatch, SearchItem
 from ...domain.filters import checked
 from ...domain.items import Namespace, Order
 from ...domain.shown import shown
 from ...domain.vector_index import SearchStatus
 from ..embedding import Embed
 from ..faces import Pages, Repository
-from ..item_backend import ItemBackend, ItemRange, ItemSearch, NamespaceQuery, prepared
+from ..item_backend import ItemBackend, ItemRange, ItemSearch, Listing, NamespaceQuery, prepared
 from ..operation import Operation, named
 from ..validation import boolean, boolean_or_none, count, labels, text
 
@@ -271,3 +271,13 @@ def item_range(
         refresh=False,
         order=order,
     )
+
+
+def listing_of(part: ListItems) -> Listing:
+    """Return a listing that is a part of a batch.
+
+    Raises:
+        InvalidInput: one of its texts is no Unicode text.
+    """
+    query = item_range(part.namespace, part.prefix, part.limit, part.after, part.reverse, part.order)
+    return Listing(evolve(query, refresh=part.refresh))

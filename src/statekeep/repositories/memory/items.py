@@ -20,7 +20,18 @@ from ...domain.items import Namespace
 from ...domain.json_values import JsonValue, dumps
 from ...domain.shown import once_made
 from ...domain.vector_index import NO_INDEX
-from ..item_backend import Action, Delete, Get, ItemRange, ItemSearch, NamespaceQuery, Put, conflict
+from ..item_backend import (
+    Action,
+    Delete,
+    Get,
+    ItemAction,
+    ItemRange,
+    ItemSearch,
+    Listing,
+    NamespaceQuery,
+    Put,
+    conflict,
+)
 from ..operation import Page
 from ..records.json_text import stored_value
 from .at_once import AtOnce, at_once
@@ -218,6 +229,9 @@ class MemoryItems(AtOnce):
             staged: dict[Place, _Record | None] = {}
             results = []
             for action in actions:
+                if isinstance(action, Listing):
+                    results.append(self._listed(action.query, staged, now))
+                    continue
                 place = (action.namespace, action.key)
                 stored = staged[place] if place in staged else self._live(action.namespace, now).get(action.key)
                 result, staged[place] = self._applied(action, place, stored, now)
@@ -226,8 +240,19 @@ class MemoryItems(AtOnce):
                 self._store(place, record)
         return results
 
+    def _listed(self, query: ItemRange, staged: dict[Place, _Record | None], now: dt.datetime) -> builtins.list[Item]:
+        """Return the items of a listing after what is staged, and stage their refreshed records."""
+        records: dict[str, _Record | None] = dict(self._live(query.namespace, now))
+        records |= {key: record for (namespace, key), record in staged.items() if namespace == query.namespace}
+        there = {key: record for key, record in records.items() if record is not None and _is_within(query, key)}
+        by_time = query.order == "updated"
+        keys = sorted(there, key=lambda key: there[key].updated_at if by_time else key, reverse=query.reverse)
+        found = {key: self._read((query.namespace, key), there[key], query.refresh, now) for key in keys[: query.limit]}
+        staged.update({(query.namespace, key): record for key, record in found.items()})
+        return [record.item((query.namespace, key)) for key, record in found.items()]
+
     def _applied(
-        self, action: Action, place: Place, stored: _Record | None, now: dt.datetime
+        self, action: ItemAction, place: Place, stored: _Record | None, now: dt.datetime
     ) -> tuple[Any, _Record | None]:
         """Return the result of an action, and the record after it."""
         if isinstance(action, Get):
@@ -405,6 +430,11 @@ class MemoryItems(AtOnce):
     def reindex(self, namespace: Namespace) -> int:
         with self._lock:
             return len(self._live(namespace, self._now()))
+
+
+def _is_within(query: ItemRange, key: str) -> bool:
+    after = query.after
+    return key.startswith(query.prefix) and (after is None or (key < after if query.reverse else key > after))
 
 
 def _check(action: Put | Delete, stored: _Record | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
-from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, InvalidInput, Item, PutItem, TypedItem
+from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, InvalidInput, Item, ListItems, PutItem, TypedItem
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ..faces import aiterating, awaiting, blocking, iterating
@@ -158,14 +158,14 @@ class _Operations(TypedReads[T]):
         """
         return named("pop", self._popped())
 
-    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Operation[list[Any]]:
+    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems]) -> Operation[list[Any]]:
         """Do several operations in order, as :meth:`ItemRepository.batch` does.
 
         Args:
             operations: all of them on this namespace. :meth:`prepare_put` makes a ``PutItem`` of a typed value.
 
         Returns:
-            What ``get``, ``put`` and ``delete`` return, in the same order.
+            What ``get``, ``put`` and ``delete`` return, and a list of items for each ``ListItems``, in the same order.
 
         Raises:
             Conflict: an expectation does not hold. Nothing was written.
@@ -278,7 +278,12 @@ class _Operations(TypedReads[T]):
 
     def _done(self, batch: Operation[list[Any]]) -> Operation[list[Any]]:
         results = yield from unparsed(batch)
-        return [self._typed(result) if isinstance(result, Item) else result for result in results]
+        return [self._typed_result(result) for result in results]
+
+    def _typed_result(self, result: Any) -> Any:
+        if isinstance(result, list):
+            return [self._typed(item) for item in result]
+        return self._typed(result) if isinstance(result, Item) else result
 
 
 def _overtaken(what: str, key: str, attempts: int, last: Conflict | None) -> Conflict:

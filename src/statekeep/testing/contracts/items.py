@@ -45,6 +45,7 @@ from ...domain import (
     GetItem,
     InvalidInput,
     Item,
+    ListItems,
     NamespaceMatch,
     PutItem,
     SearchStatus,
@@ -706,6 +707,114 @@ class ItemContract:
         assert [item.value for item in results[:12]] == list("abcdeffedcba")
         assert results[12] is True
         assert await keep.list_namespaces() == [(label,) for label in "abdef"]
+
+    async def test_listings_in_a_batch(self, keep: AsyncItemRepository) -> None:
+        n, m = ("n",), ("m",)
+        for number in (3, 1, 4, 5):
+            await keep.put(n, f"k{number}", number)
+        await keep.put(m, "other", 1)
+        every = [item async for item in keep.list(n)]
+        for _ in range(2):  # the second time the keys may be known
+            batch = [
+                GetItem(namespace=n, key="k3"),
+                ListItems(namespace=n),
+                ListItems(namespace=n, prefix="k", after="k3", limit=1),
+                ListItems(namespace=n, reverse=True, limit=2),
+                ListItems(namespace=n, order="updated"),
+                ListItems(namespace=n, order="updated", reverse=True, limit=2, prefix="k"),
+                ListItems(namespace=m),
+                ListItems(namespace=n, limit=0),
+                ListItems(namespace=("nobody",)),
+            ]
+            found = await keep.batch(batch)
+            assert found[:2] == [every[1], every]
+            assert [[item.key for item in part] for part in found[2:]] == [
+                ["k4"],
+                ["k5", "k4"],
+                ["k3", "k1", "k4", "k5"],
+                ["k5", "k4"],
+                ["other"],
+                [],
+                [],
+            ]
+
+    async def test_a_listing_in_a_batch_shows_what_is_before_it(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        for key in "abcd":
+            await keep.put(n, key, key)
+        for order in ("key", "updated"):
+            listing = ListItems(namespace=n, limit=3, order=order)
+            found = await keep.batch(
+                [
+                    listing,
+                    DeleteItem(namespace=n, key="a"),
+                    listing,
+                    PutItem(namespace=n, key="b", value="again"),
+                    PutItem(namespace=n, key="aa", value="new"),
+                    listing,
+                    DeleteItem(namespace=n, key="aa"),
+                    PutItem(namespace=n, key="a", value="a"),
+                    PutItem(namespace=n, key="b", value="b"),
+                    PutItem(namespace=n, key="c", value="c"),
+                    PutItem(namespace=n, key="d", value="d"),
+                ]
+            )
+            listed_then = [[(item.key, item.value) for item in found[at]] for at in (0, 2, 5)]
+            a, b, c, d = (("a", "a"), ("b", "b"), ("c", "c"), ("d", "d"))
+            changed = [("aa", "new"), ("b", "again"), c] if order == "key" else [c, d, ("b", "again")]
+            assert listed_then == [[a, b, c], [b, c, d], changed]
+        assert [item.version for item in await listed(keep.list(n))] == [1, 5, 3, 3]
+
+    async def test_listings_with_expectations(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        first = await keep.put(n, "k", 1)
+        [second, found] = await keep.batch(
+            [PutItem(namespace=n, key="k", value=2, expected=first), ListItems(namespace=n)]
+        )
+        assert found == [second]
+        with pytest.raises(Conflict):
+            await keep.batch([PutItem(namespace=n, key="k", value=3, expected=first), ListItems(namespace=n)])
+        await refused(
+            "operations",
+            lambda: keep.batch(
+                [PutItem(namespace=n, key="k", value=3, expected=second), ListItems(namespace=("other",))]
+            ),
+        )
+        assert await listed(keep.list(n)) == [second]
+
+    async def test_how_many_items_a_batch_lists(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        most = self.many(600)
+        await keep.batch([PutItem(namespace=n, key=f"{number:03}", value=number) for number in range(most)])
+        halves = [ListItems(namespace=n, limit=500), ListItems(namespace=n, limit=500, reverse=True)]
+        one, other = await keep.batch(halves)
+        assert [item.value for item in one] == list(range(most))[:500]
+        assert [item.value for item in other] == list(range(most))[::-1][:500]
+        await refused("operations", lambda: keep.batch([*halves, ListItems(namespace=n, limit=1)]))
+
+    async def test_listings_of_a_batch_leave_out_what_has_expired(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        most = self.many(240)
+        await keep.batch(
+            [PutItem(namespace=n, key=f"{number:03}", value=1, ttl=[None, 0.5][number % 2]) for number in range(most)]
+        )
+        await anyio.sleep(0.7)
+        both = [ListItems(namespace=n, limit=most, order="updated"), ListItems(namespace=n, limit=3, reverse=True)]
+        every, last = await keep.batch(both)
+        assert [item.key for item in every] == [f"{number:03}" for number in range(0, most, 2)]
+        assert last == every[::-1][:3]
+
+    async def test_a_listing_in_a_batch_refreshes(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        before = await keep.put(n, "k", 1, ttl=1000)
+        lasting = await keep.put(n, "lasting", 1)
+        await anyio.sleep(0.01)
+        [left] = await keep.batch([ListItems(namespace=n, refresh=False)])
+        assert left == [before, lasting]
+        [found] = await keep.batch([ListItems(namespace=n, refresh=True)])
+        assert before.expires_at is not None
+        assert found[0].expires_at > before.expires_at
+        assert found == [await keep.get(n, "k", refresh=False), lasting]
 
     async def test_expectations_of_a_batch_are_about_what_is_before_them(self, keep: AsyncItemRepository) -> None:
         n = ("n",)
@@ -1657,6 +1766,9 @@ class ItemContract:
             ("operations", lambda: untyped.batch([("get", n, "k")])),
             ("operations", lambda: untyped.batch(operation for operation in [DeleteItem(namespace=n, key="k")])),
             ("operations", lambda: untyped.batch([DeleteItem(namespace=n, key="k"), None])),
+            ("prefix", lambda: untyped.batch([ListItems(namespace=n, prefix="\ud800")])),
+            ("after", lambda: untyped.batch([ListItems(namespace=n, after="\ud800")])),
+            ("namespace", lambda: untyped.batch([ListItems(namespace=("\ud800",))])),
             ("index", lambda: untyped.batch([PutItem(namespace=n, key="k", value=2, index=["]"])])),
         ]
         for field, call in calls:

@@ -55,6 +55,8 @@ class ListingMachine(ComparingMachine):
         return {name: getattr(item, name) for name in names} | {"ends": self.ends(item.expires_at)}
 
     def result(self, result: Any) -> Any:
+        if isinstance(result, list):
+            return [self.fields(item) for item in result]
         return self.fields(result) if isinstance(result, (Item, Kept)) else result
 
     # -- listings

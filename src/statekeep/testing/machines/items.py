@@ -21,7 +21,18 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ...domain import ANY, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, Unsupported, VectorIndex
+from ...domain import (
+    ANY,
+    DeleteItem,
+    GetItem,
+    Item,
+    ListItems,
+    NamespaceMatch,
+    PutItem,
+    SearchItem,
+    Unsupported,
+    VectorIndex,
+)
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
@@ -39,6 +50,10 @@ MakeItemBackend = Callable[[], AbstractContextManager[ItemBackend] | AbstractAsy
 
 INDEX: Final = VectorIndex(dims=DIMS, embed=letter_counts, fields=("text", "parts[*]"), index_type="flat")
 """The index that a backend must have been made with, or none."""
+
+
+Part = GetItem | PutItem | DeleteItem | ListItems
+"""A part of a batch."""
 
 
 def _places() -> st.SearchStrategy[dict[str, Any]]:
@@ -81,7 +96,7 @@ class ItemMachine(ListingMachine):
             assert one.namespace != other.namespace or one.updated_at < other.updated_at
         self.updated_at = max([self.updated_at, *(item.updated_at for item in puts)])
 
-    def do(self, act: Callable[[], list[Any]], operations: Sequence[GetItem | PutItem | DeleteItem]) -> None:
+    def do(self, act: Callable[[], list[Any]], operations: Sequence[Part]) -> None:
         """Do the same to both."""
         self.oracle.expire()
         seen: list[Any] = []
@@ -97,17 +112,16 @@ class ItemMachine(ListingMachine):
         wanted = outcome(lambda: [self.result(item) for item in self.oracle.do(operations, seen)], expected_form)
         assert got_outcome == wanted
         self.check_times([item for item, done in zip(seen, operations, strict=False) if isinstance(done, PutItem)])
-        self.read += [item for item in seen if isinstance(item, Item)]
+        self.read += [item for part in seen for item in _listed(part) if isinstance(item, Item)]
 
-    def is_refused(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> bool:
-        """Return whether a batch expects, and writes more than is done as one."""
-        writes = [one for one in operations if not isinstance(one, GetItem)]
+    def is_refused(self, operations: Sequence[Part]) -> bool:
+        """Return whether a batch expects, and is more than is done as one."""
+        writes = [one for one in operations if isinstance(one, PutItem | DeleteItem)]
+        if not self.differences.batches_are_not_atomic or not any(one.expected is not ANY for one in writes):
+            return False
         places = {(one.namespace, one.key) for one in writes}
-        return (
-            self.differences.batches_are_not_atomic
-            and len(places) > 1
-            and any(one.expected is not ANY for one in writes)
-        )
+        before_the_last = operations[: max(at for at, one in enumerate(operations) if one is writes[-1])]
+        return len(places) > 1 or any(isinstance(one, ListItems) for one in before_the_last)
 
     # -- write
 
@@ -144,7 +158,7 @@ class ItemMachine(ListingMachine):
         item = data.draw(st.sampled_from(self.read[-20:]))
         place = {"namespace": item.namespace, "key": item.key}
         if renew:
-            again: list[GetItem | PutItem | DeleteItem] = [DeleteItem(**place)]
+            again: list[Part] = [DeleteItem(**place)]
             again += [PutItem(**place, value=version) for version in range(item.version)]
             self.do(lambda: self.repository.batch(again), again)
         written = put.model_copy(update=place | {"expected": item})
@@ -169,7 +183,7 @@ class ItemMachine(ListingMachine):
         self.do(lambda: [self.repository.delete(**place, expected=expected)], [DeleteItem(**place, expected=expected)])
 
     @rule(operations=some.operations(expected=st.just(ANY)))
-    def batch(self, operations: list[GetItem | PutItem | DeleteItem]) -> None:
+    def batch(self, operations: list[Part]) -> None:
         self.do(lambda: self.repository.batch(operations), operations)
 
     @rule(data=st.data(), namespace=some.item_namespaces())
@@ -342,7 +356,7 @@ class ItemMachine(ListingMachine):
         """
         here = st.just(namespace)
         single = some.puts(here) | some.deletes(here) | some.gets(here)
-        several = some.operations(here)
+        several = some.operations(here).map(_by_key)
         if self.differences.batches_are_not_atomic:
             several = several.map(_of_one_key)
         batches = data.draw(st.lists(single.map(lambda one: [one]) | several, min_size=2, max_size=3))
@@ -365,7 +379,7 @@ class ItemMachine(ListingMachine):
         """Return the fields that do not depend on the order of calls at once."""
         return {name: getattr(item, name) for name in ("namespace", "key", "value", "version")}
 
-    def _batch_call(self, operations: Sequence[GetItem | PutItem | DeleteItem]) -> Call:
+    def _batch_call(self, operations: Sequence[Part]) -> Call:
         return Call(
             lambda: self.repository.batch(operations),
             lambda oracle, seen: [self._told(item) for item in oracle.do(operations, seen or ())],
@@ -373,6 +387,8 @@ class ItemMachine(ListingMachine):
         )
 
     def _told(self, result: Any) -> Any:
+        if isinstance(result, list):
+            return [self._timeless(item) for item in result]
         return self._timeless(result) if isinstance(result, (Item, Kept)) else result
 
     def _pop_call(self, namespace: Labels) -> Call:
@@ -403,9 +419,19 @@ class ItemMachine(ListingMachine):
             )
 
 
-def _of_one_key(operations: list[GetItem | PutItem | DeleteItem]) -> list[GetItem | PutItem | DeleteItem]:
+def _of_one_key(operations: list[Part]) -> list[Part]:
     """Have a batch be about its first item alone."""
-    return [one.model_copy(update={"key": operations[0].key}) for one in operations]
+    single = [one for one in operations if not isinstance(one, ListItems)]
+    return [one.model_copy(update={"key": single[0].key}) for one in single]
+
+
+def _by_key(operations: list[Part]) -> list[Part]:
+    """Have its listings be in the order of keys: that of puts at once is not known."""
+    return [one.model_copy(update={"order": "key"}) if isinstance(one, ListItems) else one for one in operations]
+
+
+def _listed(result: Any) -> list[Any]:
+    return result if isinstance(result, list) else [result]
 
 
 def _is_appended(key: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
-from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, NamespaceMatch, PutItem
+from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, ListItems, NamespaceMatch, PutItem
 from ..embedding import letter_counts
 
 __all__ = ["ItemOracle"]
@@ -79,7 +79,9 @@ class ItemOracle:
 
     # -- writing
 
-    def do(self, operations: Sequence[GetItem | PutItem | DeleteItem], seen: Sequence[Any] = ()) -> list[Any]:
+    def do(
+        self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems], seen: Sequence[Any] = ()
+    ) -> list[Any]:
         """Do these, or none of them.
 
         Args:
@@ -93,7 +95,11 @@ class ItemOracle:
             self.items = before
             raise
 
-    def _do(self, operation: GetItem | PutItem | DeleteItem, answer: Any) -> Any:
+    def _do(self, operation: GetItem | PutItem | DeleteItem | ListItems, answer: Any) -> Any:
+        if isinstance(operation, ListItems):
+            fields = ("prefix", "after", "limit", "reverse", "order", "refresh")
+            found = self.list(operation.namespace, **{name: getattr(operation, name) for name in fields})
+            return [copy.copy(kept) for kept in found]
         place = (operation.namespace, operation.key)
         kept = self.items.get(place)
         if isinstance(operation, GetItem):

@@ -9,7 +9,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ...domain import ANY, DEFAULT, DeleteItem, GetItem, Item, NamespaceMatch, PutItem, SearchItem, VectorIndex
+from ...domain import (
+    ANY,
+    DEFAULT,
+    DeleteItem,
+    GetItem,
+    Item,
+    ListItems,
+    NamespaceMatch,
+    PutItem,
+    SearchItem,
+    VectorIndex,
+)
 from ...domain.items import Namespace
 from ..embedding import DIMS, letter_counts
 from .checkpoints import moments
@@ -186,9 +197,26 @@ def deletes(
     return st.builds(DeleteItem, **place, expected=expectations() if expected is None else expected)
 
 
+def listings(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStrategy[ListItems]:
+    """Return listings that are parts of a batch.
+
+    Args:
+        namespaces: where; :func:`item_namespaces` if there is none.
+    """
+    found: dict[str, Any] = {
+        "namespace": item_namespaces() if namespaces is None else namespaces,
+        "prefix": st.just("") | item_keys().map(lambda key: key[:1]),
+        "limit": st.integers(0, 4) | st.just(100),
+        "reverse": st.booleans(),
+        "refresh": refreshes(),
+    }
+    by_key = st.builds(ListItems, **found, after=st.none() | item_keys())
+    return by_key | st.builds(ListItems, **found, order=st.just("updated"))
+
+
 def operations(
     namespaces: st.SearchStrategy[Namespace] | None = None, expected: st.SearchStrategy[Any] | None = None
-) -> st.SearchStrategy[list[GetItem | PutItem | DeleteItem]]:
+) -> st.SearchStrategy[list[GetItem | PutItem | DeleteItem | ListItems]]:
     """Return batches; those with expectations must be of one namespace.
 
     The arguments are those of :func:`puts`.
@@ -202,7 +230,8 @@ def operations(
         ...         assert len(keep.items.batch(operations)) == len(operations)
         >>> test()
     """
-    return st.lists(gets(namespaces) | puts(namespaces, expected) | deletes(namespaces, expected), max_size=5)
+    writes = puts(namespaces, expected) | deletes(namespaces, expected)
+    return st.lists(gets(namespaces) | writes | listings(namespaces), max_size=5)
 
 
 def namespace_paths() -> st.SearchStrategy[Namespace]:

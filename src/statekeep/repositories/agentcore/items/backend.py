@@ -19,7 +19,7 @@ from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
 from ..backend import checked_memory_id
 from ..lanes import Lanes
-from . import compact, conversations, listing, memory_records, record_search, write
+from . import compact, conversations, listing, memory_records, record_search
 from .conversations import Message
 from .memory_records import MemoryRecord
 from .record_index import index_paths
@@ -147,11 +147,11 @@ class AgentCoreItems:
         await self._client.aclose()
 
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
-        """Read in one round, write in one or two.
+        """Read in one round, write in one or two; what is before a listing comes before it.
 
         Each item's actions are one atomic unit, and no more than these.
         """
-        return write.apply(self._settings, actions)
+        return listing.apply_all(self._settings, actions)
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
         """Refuse: there is no way to store several items as one.

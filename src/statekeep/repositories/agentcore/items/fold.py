@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from ....domain import ANY, DEFAULT, Item
 from ....domain.json_values import dumps
-from ...item_backend import Action, Delete, Get, Put, conflict
+from ...item_backend import Delete, Get, ItemAction, Put, conflict
 from .records import Version, time_at
 from .settings import Settings
 
@@ -26,7 +26,7 @@ class Step:
     """
 
     position: int
-    action: Action
+    action: ItemAction
     moment: int
 
 

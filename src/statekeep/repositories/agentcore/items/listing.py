@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
-from ....domain import Item, NamespaceMatch, SearchItem
+from ....domain import ANY, Item, NamespaceMatch, SearchItem, Unsupported
 from ....domain.filters import matches
 from ....domain.items import Namespace
-from ...item_backend import Get, ItemRange, ItemSearch, NamespaceQuery
+from ...item_backend import Action, Get, ItemAction, ItemRange, ItemSearch, Listing, NamespaceQuery
 from ...operation import Operation, Page
 from ..ids import Lane
 from ..lanes import ABREAST, PAGE
@@ -25,7 +25,7 @@ from .records import Version, time_at
 from .settings import Settings
 from .tree import read_tree
 from .versions import read_latest, with_values
-from .write import apply
+from .write import apply, check
 
 SPARE: Final = 5
 """Entries of an index that are read beyond those that are asked for: some may be of items that are gone."""
@@ -196,6 +196,44 @@ def _range(query: ItemRange, keys: Sequence[str]) -> list[str]:
         ),
         reverse=query.reverse,
     )
+
+
+def apply_all(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+    """Do actions: those between two listings side by side.
+
+    Raises:
+        Unsupported: there are expectations, and a listing is before a write; or as :func:`.write.apply`.
+    """
+    runs: list[list[ItemAction]] = [[]]
+    for action in actions:
+        if isinstance(action, Listing):
+            runs.append([])
+        else:
+            runs[-1].append(action)
+    writes = [[action for action in run if not isinstance(action, Get)] for run in runs]
+    if any(writes[1:]) and any(action.expected is not ANY for run in writes for action in run):
+        raise Unsupported(
+            "AgentCore Memory cannot list and then write as one unit: leave out expected, or list behind all writes"
+        )
+    check(actions)
+    queries = [action.query for action in actions if isinstance(action, Listing)]
+    results: list[Any] = []
+    for query, run in zip([None, *queries], runs, strict=True):
+        if query is not None:
+            results.append((yield from _listed(settings, query)))
+        if run:
+            results += yield from apply(settings, run)
+    return results
+
+
+def _listed(settings: Settings, query: ItemRange) -> Operation[list[Item]]:
+    """Read a listing to its end."""
+    page = yield from list_items(settings, query, None)
+    items = [*page.items]
+    while page.cursor is not None:
+        page = yield from list_items(settings, query, page.cursor)
+        items += page.items
+    return items
 
 
 # -- newest first

@@ -16,7 +16,7 @@ from attrs import define, evolve, field
 from ....domain import ANY, Conflict, Throttled, Unsupported
 from ....domain.ids import new_moment
 from ...aws import AwsCall
-from ...item_backend import Action, Delete, Get, Put
+from ...item_backend import Action, Delete, Get, ItemAction, Put
 from ...operation import Operation
 from ...records.framing import Record
 from ...records.names import digest
@@ -50,7 +50,7 @@ class _Work:
     spare: list[str] = field(factory=list)
 
     @property
-    def action(self) -> Action:
+    def action(self) -> ItemAction:
         return self.steps[0].action
 
     @property
@@ -74,7 +74,7 @@ class _Work:
         return max(step.moment for step in self.steps)
 
 
-def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]:
+def apply(settings: Settings, actions: Sequence[ItemAction]) -> Operation[list[Any]]:
     """Do actions: those on one item in their order and as one.
 
     Different items are read and written side by side.
@@ -86,9 +86,7 @@ def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]
         InvalidInput: the texts of an item would become too many memory records.
     """
     works: dict[Lane, _Work] = {}
-    for action in actions:
-        if isinstance(action, Put) and action.texts:
-            check_texts(action.namespace, action.texts)  # before anything is written
+    check(actions)
     for position, action in enumerate(actions):
         lane = NamespaceLanes(action.namespace).item(action.key)
         works.setdefault(lane, _Work(lane, [])).steps.append(Step(position, action, new_moment()))
@@ -100,6 +98,17 @@ def apply(settings: Settings, actions: Sequence[Action]) -> Operation[list[Any]]
         if not pending:
             return [_shown(results[position]) for position in range(len(actions))]
     raise Throttled("others write to the item all the time; let fewer do so at once")
+
+
+def check(actions: Sequence[Action]) -> None:
+    """Check what can be checked before anything is written.
+
+    Raises:
+        InvalidInput: the texts of an item would become too many memory records.
+    """
+    for action in actions:
+        if isinstance(action, Put) and action.texts:
+            check_texts(action.namespace, action.texts)
 
 
 def _shown(result: Version | bool | None) -> Any:

@@ -1,14 +1,16 @@
 #!lua
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
 -- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers, note_change
+-- use: in_time
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
 --   names: the first of the three indexes of namespaces and the clock, if they are in this slot
 --   lease: else, what was announced: {until when, in microseconds, by when all ends, in milliseconds, 0 for never, a time
 --     before which nothing is put}; absent if nothing was
 --   spaces: {name, first of the keys, which are recency, expiry, index, state, sequence, and vectors and their
---     changes if there is a collection}
---   actions: {kind = get | put | delete | refresh, space, record, key, documents = how many keys of vectors that there are
+--     changes if there is a collection; records = the records that are declared, by key, if one of the actions is a list}
+--   actions: {kind = list, space, count, reverse, and for the order of keys: bounds = the first of both, or for that of
+--     puts: prefix} and {kind = get | put | delete | refresh, space, record, key, documents = how many keys of vectors that there are
 --     or may be follow that of the record, or absent, expected = version, 0 for none, absent for any, created = what the
 --     expected item has as created_at, or absent,
 --     known = true if vectors of the former value that have no keys here may be left to the caller,
@@ -20,13 +22,17 @@
 --   pop: absent, or only the first of the actions, all of them deletions, is done whose item is the last of all
 --   call: absent, or the key under which the answer is kept for a while: a client that lost it asks again; until: by when
 --     this is done, in ms, or not at all; kept: for how much longer the answer is kept
+--   complete: absent, or the orders of puts were looked after, be there in them what may
 --   despite: absent, or what is refreshed is so although there are vectors that have no keys here
 -- Returns 'late' and the time in ms, if nothing is done since it is too late, or the client's clock is another; or 'done'
 -- and a reply for each action, or 'conflict', its number, the version that is there (0 for none), and the
 -- created_at of what is there ('' if an action before this one puts it), or 'append' and the number of the last key, if
 -- the next are not all declared, or 'vectors' and for each action that
 -- there are not enough documents for its number and what its record says, or 'announce', until when items would be put,
--- and how long they live, if the index of namespaces has to be told first. A pop returns 'done', the number of
+-- and how long they live, if the index of namespaces has to be told first, or 'list' and the numbers of listings, each with
+-- the keys of records that it lacks, or 'far' and the number of one that would look at too many entries, or 'lacks' and that of one whose order of puts lacks some
+-- items. The reply for a
+-- listing is (key, row)*. A pop returns 'done', the number of
 -- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
 local answered = plan.call and call('GET', KEYS[plan.call])
 if answered then return cmsgpack.unpack(answered) end
@@ -93,6 +99,43 @@ local function head_of(record)
   return heads[record]
 end
 
+local function is_there(row)
+  for i = 1, #FIELDS do
+    if row[i] then return true end
+  end
+end
+
+-- The keys of a listing in its order, but those of items that are not there. Returns at least `count` if there are so
+-- many, and true if it gave up before.
+local function listed(space, action, count)
+  local size = math.max(count, 1)
+  while true do
+    local keys, is_cut
+    if action.prefix then
+      local reached
+      keys, reached = in_time(space.recency, space.index, action.reverse, '', '', action.prefix, size)
+      is_cut = reached ~= nil
+    else
+      local command = action.reverse and 'ZREVRANGEBYLEX' or 'ZRANGEBYLEX'
+      keys = call(command, space.index, ARGV[action.bounds], ARGV[action.bounds + 1], 'LIMIT', 0, size)
+      is_cut = #keys == size
+    end
+    local there = {}
+    for first = 1, #keys, 2000 do
+      local last = math.min(first + 1999, #keys)
+      local item_ends = space.is_mortal and call('ZMSCORE', space.expiry, unpack(keys, first, last)) or {}
+      for i = first, last do
+        local key, at = keys[i], tonumber(item_ends[i - first + 1] or nil)
+        local record = space.records[key]
+        if not (at and at < now) and (not record or is_there(row_of(KEYS[record]))) then there[#there + 1] = key end
+      end
+    end
+    if #there >= count or not is_cut then return there end
+    if size > 20000 then return there, true end
+    size = size * 4
+  end
+end
+
 local function changed(record)
   rows[record], heads[record] = nil, nil
 end
@@ -133,7 +176,7 @@ if plan.append then
   end
 end
 
-local versions, births, unknown = {}, {}, {}
+local versions, births, unknown, missing = {}, {}, {}, {}
 for number_, action in ipairs(plan.actions) do
   local record, space = KEYS[action.record], plan.spaces[action.space]
   local vectors
@@ -160,7 +203,26 @@ for number_, action in ipairs(plan.actions) do
     end
   else
     vectors = action.kind == 'refresh' and row_of(record)[8]
-    if action.kind == 'get' then row_of(record)
+    if action.kind == 'list' then
+      -- What is written before may bring in as many items that are behind the others now.
+      local written, lacking = 0, {}
+      for i = 1, number_ - 1 do
+        local other = plan.actions[i]
+        if other.space == action.space and (other.kind == 'put' or other.kind == 'delete') then written = written + 1 end
+      end
+      if action.prefix and not plan.complete and call('ZCARD', space.index) > call('ZCARD', space.recency) then
+        return {'lacks', number_}
+      end
+      local keys, is_far = listed(space, action, action.count > 0 and action.count + written or 0)
+      if is_far then return {'far', number_} end
+      for i = 1, math.min(#keys, action.count + written) do
+        if not space.records[keys[i]] then lacking[#lacking + 1] = keys[i] end
+      end
+      if #lacking > 0 then
+        missing[#missing + 1] = number_
+        missing[#missing + 1] = lacking
+      end
+    elseif action.kind == 'get' then row_of(record)
     elseif action.kind == 'refresh' then
       local life = life_of(row_of(record))
       if life > 0 then space.renewed = math.max(space.renewed or 0, life) end
@@ -176,6 +238,7 @@ for number_, action in ipairs(plan.actions) do
   for ordinal = 1, action.documents or 0 do call('HLEN', KEYS[action.record + ordinal]) end
 end
 if #unknown > 0 then return {'vectors', unpack(unknown)} end
+if #missing > 0 then return {'list', unpack(missing)} end
 
 -- Nothing is written that the index of namespaces does not know of.
 for _, space in ipairs(plan.spaces) do
@@ -368,6 +431,12 @@ for number_, action in ipairs(plan.actions) do
     replies[#replies + 1] = put(space, action)
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
+  elseif action.kind == 'list' then
+    local keys, reply = listed(space, action, action.count), {}
+    for i = 1, math.min(#keys, action.count) do
+      reply[2 * i - 1], reply[2 * i] = keys[i], row_of(KEYS[space.records[keys[i]]])
+    end
+    replies[#replies + 1] = reply
   else
     local row = row_of(KEYS[action.record])
     local waits = action.kind == 'refresh' and refresh(space, action, row) or 0

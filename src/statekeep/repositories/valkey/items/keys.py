@@ -7,7 +7,7 @@ empty, so the empty namespace may be ``{.}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -15,7 +15,9 @@ from attrs import field, frozen
 
 from ....domain.items import Namespace
 from ....domain.model import SHORT
+from ...item_backend import ItemRange
 from ..keys import decode_namespace, decode_part, encode_namespace, encode_part, ordered
+from ..requests import Arg
 
 
 @frozen(eq=False)
@@ -95,6 +97,20 @@ def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
 _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 
+def bounds(query: ItemRange, after: str | None) -> list[Arg]:
+    """Return the command that reads a range of keys, and its two bounds."""
+    prefix = query.prefix
+    low: Arg = f"[{prefix}" if prefix else "-"
+    # No UTF-8 has this byte, so it is behind all that begins with the prefix.
+    high: Arg = b"(" + prefix.encode() + b"\xff" if prefix else "+"
+    if after is not None:
+        if query.reverse and (after < prefix or after.startswith(prefix)):
+            high = f"({after}"
+        elif not query.reverse and after >= prefix:
+            low = f"({after}"
+    return ["ZREVRANGEBYLEX", high, low] if query.reverse else ["ZRANGEBYLEX", low, high]
+
+
 class Below:
     """Namespaces that were at or below others when somebody last looked.
 
@@ -117,6 +133,36 @@ class Below:
         else:
             self._known.pop(keys.namespace, None)
 
+
+class Listed:
+    """The keys that listings had when somebody last looked.
+
+    A wrong guess costs a round trip, no more.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Sequence[str]] = {}
+        self._count = 0
+
+    def guess(self, listing: Hashable) -> Sequence[str]:
+        """Return the keys of a listing; at first none."""
+        return self._known.get(listing, ())
+
+    def note(self, listing: Hashable, found: Sequence[str]) -> None:
+        """Note the keys that are there, unless they are long."""
+        known = self._known.pop(listing, None)
+        self._count -= 0 if known is None else len(known) + 1
+        if any(len(key) > SHORT for key in found):
+            return
+        self._count += len(found) + 1
+        if self._count > MOST_KEYS:
+            self._known.clear()
+            self._count = len(found) + 1
+        self._known[listing] = found
+
+
+MOST_KEYS: Final = 20_000
+"""Keys of listings that are remembered: some megabytes at most."""
 
 REMEMBERED: Final = 512
 """Namespaces of which is remembered what is below them: some namespaces each."""

@@ -14,7 +14,7 @@ from ..piecewise import Args, Keys, Piecewise, as_text, hmget_all, is_before, se
 from ..requests import Call, Commands, Reply
 from ..scripts import script
 from .namespaces import KEPT
-from .records import READ_FIELDS
+from .records import READ_FIELDS, is_there
 from .vectors import MOST_DIGITS
 
 
@@ -76,19 +76,54 @@ def _apply(keys: Keys, args: Args) -> Operation[Reply] | None:
     if isinstance(args[0], str):
         return None  # a single put or deletion, which has no plan
     plan = from_json(args[0])
-    is_reading = all(action["kind"] in ("get", "refresh") for action in plan["actions"])
+    is_reading = all(action["kind"] in ("get", "refresh", "list") for action in plan["actions"])
     return _read(keys, args, plan) if is_reading else None
 
 
 def _read(keys: Keys, args: Args, plan: Mapping[str, Any]) -> Operation[Reply]:
     reply: list[Reply] = [b"done"]
-    for action in plan["actions"]:
+    for number, action in enumerate(plan["actions"], 1):
+        if action["kind"] == "list":
+            space = plan["spaces"][action["space"] - 1]
+            pairs, lacking = yield from _list(keys, args, space, action)
+            if lacking:
+                return [b"list", number, lacking]
+            reply.append(pairs)
+            continue
         (row,) = yield hmget_all([keys[action["record"] - 1]], READ_FIELDS)
         waits = (yield from _refresh_item(keys, args, plan, action, row)) if action["kind"] == "refresh" else 0
         if waits > 1:
             return [b"announce", 0, waits]
         reply.append([row, waits])
     return reply
+
+
+def _list(
+    keys: Keys, args: Args, space: Mapping[str, Any], action: Mapping[str, Any]
+) -> Operation[tuple[list[Reply], list[bytes]]]:
+    """Return keys and rows of a listing, or the keys whose records are not declared."""
+    first, count, is_reverse = space["first"] - 1, action["count"], action.get("reverse", False)
+    recency, _, index = keys[first : first + 3]
+    if "prefix" in action:
+        order = ["1" if is_reverse else "", "", "", str(1 << 53), action["prefix"]]
+        names = (yield from _by_time([recency, "", index], order))[3]
+    else:
+        at = action["bounds"] - 1
+        command = "ZREVRANGEBYLEX" if is_reverse else "ZRANGEBYLEX"
+        (names,) = yield Commands([[command, index, args[at], args[at + 1]]])
+    pairs: list[Reply] = []
+    for some in chunks(names):
+        records = [space["records"].get(name.decode()) for name in some[: count - len(pairs) // 2]]
+        lacking = [name for name, record in zip(some, records, strict=False) if record is None]
+        if lacking:
+            return [], lacking
+        for name, record in zip(some, records, strict=False):
+            (row,) = yield hmget_all([keys[record - 1]], READ_FIELDS)
+            if is_there(row):
+                pairs += [name, row]
+        if len(pairs) >= 2 * count:
+            break
+    return pairs, []
 
 
 def _refresh_item(

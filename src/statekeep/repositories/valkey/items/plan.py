@@ -12,7 +12,7 @@ from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import Namespace
 from ....domain.json_values import dumps
 from ....domain.model import ANY, Ttl
-from ...item_backend import Action, Get, Put
+from ...item_backend import Action, Get, ItemRange, Listing, Put
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import new_call, once
@@ -20,7 +20,7 @@ from ..codecs import encode_time
 from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script
-from .keys import Below, ItemKeys, item_keys
+from .keys import Below, ItemKeys, Listed, bounds, item_keys
 from .leases import Lease, Leases, announce, index_keys
 from .search.query import attribute_tags, namespace_tags
 from .vectors import is_zero
@@ -42,6 +42,7 @@ class ItemSettings:
     """Milliseconds in which a call is done that must not be done twice. The answer is kept for as many more."""
     leases: Leases = field(factory=Leases, eq=False, repr=False)
     below: Below = field(factory=Below, eq=False, repr=False)
+    listed: Listed = field(factory=Listed, eq=False, repr=False)
 
     @property
     def collection(self) -> str | None:
@@ -108,6 +109,7 @@ class Plan:
         self.spaces: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
         self._records: dict[str, int] = {}
+        self._by_key: dict[Namespace, dict[str, int]] = {}
         self._spaces: dict[Namespace, int] = {}
 
     def _key(self, *keys: str) -> int:
@@ -126,6 +128,7 @@ class Plan:
         position = self._records.get(record)
         if position is None:
             position = self._records[record] = self._key(record, *self.settings.documents(keys, key, documents))
+            self._by_key.setdefault(keys.namespace, {})[key] = position
         return position
 
     def _space(self, keys: ItemKeys) -> int:
@@ -151,6 +154,9 @@ class Plan:
             created: how the record writes the time at which the expected item was created, if otherwise than we do.
         """
         keys = self.settings.keys(action.namespace)
+        if isinstance(action, Listing):
+            self._list(keys, action.query)
+            return
         if isinstance(action, Put):
             documents = max(documents, len(action.vectors))
         entry: dict[str, Any] = {
@@ -188,6 +194,26 @@ class Plan:
                 zeros = {str(at): True for at, vector in enumerate(put.vectors, 1) if is_zero(vector)}
                 entry |= {"zeros": zeros} if zeros else {}
             entry["tags"] = self._arg(",".join(namespace_tags(put.namespace)), ",".join(attribute_tags(put.value)))
+
+    def _list(self, keys: ItemKeys, query: ItemRange) -> None:
+        entry: dict[str, Any] = {"kind": "list", "space": self._space(keys), "count": query.limit}
+        if query.reverse:
+            entry["reverse"] = True
+        if query.order == "updated":
+            entry["prefix"] = query.prefix
+        else:
+            entry["bounds"] = self._arg(*bounds(query, query.after)[1:])
+        self.actions.append(entry)
+
+    def declare_listed(self, namespace: Namespace, names: Sequence[str]) -> None:
+        """Declare the records of items that a listing may have.
+
+        Call it when all actions are added: they may declare vectors, too.
+        """
+        keys = self.settings.keys(namespace)
+        for name in names:
+            self._record(keys, name, 0)
+        self.spaces[self._space(keys) - 1]["records"] = self._by_key.get(namespace, {})
 
     def declare(self, namespace: Namespace, base: int, count: int, documents: int) -> dict[str, Any]:
         """Declare the keys of numbers behind ``base``, for values to be appended."""
@@ -261,6 +287,7 @@ def plan_of(
     actions: Sequence[Action],
     former: Mapping[int, int | None] | None = None,
     created: Mapping[int, str] | None = None,
+    listed: Mapping[Namespace, Sequence[str]] | None = None,
 ) -> Plan:
     """Make a plan of these actions.
 
@@ -270,7 +297,20 @@ def plan_of(
         former: by the position of an action, how many vectors its item has, as far as it is known to be more than
             :data:`SPARE`; ``None``: some that are not of this repository's collection.
         created: likewise, as for :meth:`Plan.add`.
+        listed: the keys that listings in a namespace may have.
     """
+    plan = _plan_of(settings, actions, former, created)
+    for namespace, names in (listed or {}).items():
+        plan.declare_listed(namespace, names)
+    return plan
+
+
+def _plan_of(
+    settings: ItemSettings,
+    actions: Sequence[Action],
+    former: Mapping[int, int | None] | None,
+    created: Mapping[int, str] | None,
+) -> Plan:
     plan = Plan(settings)
     written = created or {}
     if settings.index is None:
@@ -281,10 +321,12 @@ def plan_of(
     for position, action in enumerate(actions):
         there = (former or {}).get(position) or 0
         count = len(action.vectors) if isinstance(action, Put) else 0
+        if isinstance(action, Listing):
+            continue
         item = (action.namespace, action.key)
         documents[item] = max(documents.get(item, SPARE), count, there)
     for position, action in enumerate(actions):
         is_known = former is not None and former.get(position, 0) is None
-        count = documents[action.namespace, action.key]
+        count = 0 if isinstance(action, Listing) else documents[action.namespace, action.key]
         plan.add(action, documents=count, is_known=is_known, created=written.get(position))
     return plan

@@ -13,9 +13,9 @@ from ...item_backend import ItemRange
 from ...operation import Operation, Page
 from ..chunks import CHUNK
 from ..keys import decode_text
-from ..requests import Arg, Call, Commands
+from ..requests import Call, Commands
 from ..scripts import script
-from .keys import ItemKeys
+from .keys import ItemKeys, bounds
 from .listing import refreshed
 from .plan import ItemSettings
 from .read import complete, look, sweep
@@ -51,20 +51,6 @@ class Cursor:
 def begun(query: ItemRange) -> Cursor:
     """Return the position before the first item."""
     return Cursor(query.after, "", query.offset, query.limit)
-
-
-def bounds(query: ItemRange, after: str | None) -> list[Arg]:
-    """Return the command that reads a range of keys, and its two bounds."""
-    prefix = query.prefix
-    low: Arg = f"[{prefix}" if prefix else "-"
-    # No UTF-8 has this byte, so it is behind all that begins with the prefix.
-    high: Arg = b"(" + prefix.encode() + b"\xff" if prefix else "+"
-    if after is not None:
-        if query.reverse and (after < prefix or after.startswith(prefix)):
-            high = f"({after}"
-        elif not query.reverse and after >= prefix:
-            low = f"({after}"
-    return ["ZREVRANGEBYLEX", high, low] if query.reverse else ["ZRANGEBYLEX", low, high]
 
 
 def list_items(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -> Operation[Page[Item]]:

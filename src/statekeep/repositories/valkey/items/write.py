@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import Namespace
 from ....domain.json_values import dumps
 from ....domain.model import ANY
-from ...item_backend import Action, Delete, Get, Put, conflict
+from ...item_backend import Action, Delete, Get, ItemRange, Listing, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import once
 from ..chunks import CHUNK, Row, chunks
 from ..codecs import decode_time
+from ..keys import decode_text
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys
 from .leases import Lease, announce, index_keys
+from .listed import ListedKeys, too_far
 from .plan import ItemSettings, Plan, Stored, plan_of
-from .read import read_rows
+from .read import complete, read_rows
 from .records import TTL, VECTORS, decode_item, moment_of, seconds_of
 from .vectors import MOST_DIGITS, erase_vectors, vectors_of
 
@@ -71,7 +73,7 @@ def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[It
 def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
     if len(actions) == 1 and settings.index is None:
         (action,) = actions
-        if not isinstance(action, Get) and action.expected is ANY:
+        if isinstance(action, Put | Delete) and action.expected is ANY:
             alone = put_alone(settings, action) if isinstance(action, Put) else delete_alone(settings, action)
             reply = yield from alone
             return (yield from results_of(settings, actions, reply[1:]))
@@ -130,8 +132,20 @@ def call(
     """Run the script; again with more keys if there are more vectors than expected."""
     former: dict[int, int | None] = {}
     created: dict[int, str] = {}
+    listed = ListedKeys(settings, actions)
     while True:
-        reply: Sequence[Any] = yield from plan_of(settings, actions, former, created).run(lease=lease, **more)
+        plan = plan_of(settings, actions, former, created, listed.by_namespace)
+        reply: Sequence[Any] = yield from plan.run(lease=lease, **more)
+        if reply[0] == b"list":
+            yield from listed.learn(reply[1:])
+            continue
+        if reply[0] == b"far":
+            raise too_far(actions, int(reply[1]))
+        if reply[0] == b"lacks":
+            for namespace in {action.namespace for action in actions if isinstance(action, Listing)}:
+                yield from complete(settings, settings.keys(namespace))
+            more["complete"] = True
+            continue
         if reply[0] == b"conflict":
             position = int(reply[1]) - 1
             text = reply[3].decode(errors="replace")
@@ -152,7 +166,7 @@ def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
 
     Version 0 is none.
     """
-    if isinstance(action, Get) or action.expected is ANY:
+    if not isinstance(action, Put | Delete) or action.expected is ANY:
         return True
     if isinstance(action.expected, Item):
         return version == action.expected.version and moment_of(created_at) == action.expected.created_at
@@ -162,6 +176,7 @@ def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
 def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
     """Return the error about the expectation that a reply says does not hold."""
     action = actions[int(reply[1]) - 1]
+    assert isinstance(action, Put | Delete)
     return conflict(action, int(reply[2]) or None, moment_of(reply[3]))
 
 
@@ -179,22 +194,38 @@ def results_of(settings: ItemSettings, actions: Sequence[Action], replies: Seque
             results.append(bool(reply[0]))
             if reply[1]:
                 yield from erase_vectors(keys, action.key, reply[1])
+        elif isinstance(action, Listing):
+            later = _written(actions[position + 1 :], action.namespace)
+            results.append((yield from _listed(settings, action.query, reply, later)))
         else:
             row, waits = reply
             if settings.refreshes(action.refresh) and row[TTL]:
                 seconds_of(keys, action.key, row[TTL])  # the script leaves alone what it cannot refresh
-            if waits and not _is_written_later(actions, position):
+            if waits and action.key not in _written(actions[position + 1 :], action.namespace):
                 row = yield from _refresh(settings, action, row)
             results.append(decode_item(keys, action.key, row))
     return results
 
 
-def _is_written_later(actions: Sequence[Action], position: int) -> bool:
-    this = actions[position]
-    return any(
-        not isinstance(action, Get) and (action.namespace, action.key) == (this.namespace, this.key)
-        for action in actions[position + 1 :]
-    )
+def _written(actions: Sequence[Action], namespace: Namespace) -> set[str]:
+    """Return the keys of a namespace that some actions write."""
+    return {action.key for action in actions if isinstance(action, Put | Delete) and action.namespace == namespace}
+
+
+def _listed(settings: ItemSettings, query: ItemRange, reply: Sequence[Any], later: Set[str]) -> Operation[list[Item]]:
+    """Return the items of a listing; refresh them if asked, but those that are written later."""
+    keys = settings.keys(query.namespace)
+    pairs = [(decode_text(name, keys.index), row) for name, row in chunks(reply, 2)]
+    settings.listed.note(query, [name for name, _ in pairs])
+    found = {name: item for name, row in pairs if (item := decode_item(keys, name, row)) is not None}
+    if settings.refreshes(query.refresh):
+        due = [name for name, row in pairs if row[TTL] and name not in later]
+        again = yield from apply(settings, [Get(query.namespace, name, refresh=True) for name in due])
+        for name, item in zip(due, again, strict=True):
+            before = found[name]
+            if item is not None and (item.version, item.created_at) == (before.version, before.created_at):
+                found[name] = item
+    return list(found.values())
 
 
 def _item(keys: ItemKeys, put: Put, stored: Stored) -> Item:
