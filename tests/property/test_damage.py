@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from langgraph.checkpoint.base import empty_checkpoint
 
 import statekeep
-from statekeep import Channel, Checkpoint, CheckpointRepository, StatekeepError
+from statekeep import Channel, Checkpoint, CheckpointRepository, ListItems, PutItem, StatekeepError
 from statekeep.langgraph_shim import RepositorySaver
 from statekeep.repositories.agentcore import AgentCoreCheckpoints
 from statekeep.repositories.agentcore.ids import Lane
@@ -117,6 +117,10 @@ def of_items(keep: statekeep.ItemRepository) -> tuple[list[Act], list[Act]]:
         lambda: keep.get(SPACE, "2"),
         lambda: list(keep.list(SPACE)),
         lambda: list(keep.list(SPACE, refresh=True, reverse=True)),
+        lambda: list(keep.list(SPACE, order="updated", offset=1)),
+        lambda: list(keep.list(SPACE, order="updated", reverse=True, prefix="2")),
+        lambda: list(keep.keys(SPACE)),
+        lambda: keep.batch([ListItems(namespace=SPACE), ListItems(namespace=SPACE, order="updated", refresh=True)]),
         keep.search,
         lambda: keep.search((), query="aaa"),
         lambda: keep.search(("a",), filter={"texts": {"$ne": 1}}, refresh=True),
@@ -124,6 +128,7 @@ def of_items(keep: statekeep.ItemRepository) -> tuple[list[Act], list[Act]]:
     ], [
         lambda: keep.put(SPACE, "1", texts(2)),
         lambda: keep.put(SPACE, "2", 1, expected=2),
+        lambda: keep.batch([PutItem(namespace=SPACE, key="1", value=payload(b"x")), ListItems(namespace=SPACE)]),
         lambda: keep.delete(SPACE, "2"),
         lambda: keep.append(("a", "log"), [1]),
         lambda: keep.pop(("a", "log")),
@@ -250,6 +255,7 @@ def world() -> Iterator[World]:
             keep.items.put(SPACE, "1", texts(3), ttl=1000)
             keep.items.put(SPACE, "2", texts(1))
             keep.items.put(SPACE, "2", texts(6))
+            keep.items.put(SPACE, "3", payload(b"\xff"))
             keep.items.append(("a", "log"), [texts(1), 2])
             keep.logs.append(("log",), [{"role": "user"}, payload(b"2"), "é"], ttl=1000)
             keep.logs.append(("other",), [1])

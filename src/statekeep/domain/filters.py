@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import InvalidInput
 from .json_values import JsonValue, normalize
+from .payload import Payload
 from .shown import shown
 
 Filter = Mapping[str, Any]
@@ -96,13 +97,14 @@ def _holds(value: JsonValue, condition: JsonValue) -> bool:
     return _equal(value, condition)
 
 
-def matches(value: JsonValue, filter: Filter | None) -> bool:
+def matches(value: JsonValue | Payload, filter: Filter | None) -> bool:
     """Return whether ``value`` fulfils a filter that :func:`checked` returned.
 
     Each field of the filter is compared with the field of that name. A dict is compared field by field, and may name
     fewer fields than the value has; a list is compared element by element; anything else by equality. A dict with
     operators (``$eq $ne $gt $gte $lt $lte``) must hold for each of them. Numbers are compared as numbers, text as
-    text; other pairs have no order, and neither has a missing field. A missing field equals ``None``.
+    text; other pairs have no order, and neither has a missing field. A missing field equals ``None``. A
+    :class:`~statekeep.Payload` fulfils no condition.
 
     Example:
         >>> matches({"price": 3, "tags": {"a": 1, "b": 2}}, {"price": {"$gt": 2.5}, "tags": {"a": 1}})
@@ -112,5 +114,7 @@ def matches(value: JsonValue, filter: Filter | None) -> bool:
     """
     if not filter:
         return True
+    if isinstance(value, Payload):
+        return False
     fields = value if isinstance(value, dict) else {}
     return all(_holds(fields.get(key), condition) for key, condition in filter.items())

@@ -1,4 +1,4 @@
-"""Items: JSON values under a namespace and a key, for longer than one thread."""
+"""Items: values under a namespace and a key, for longer than one thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, Field, Strict, ValidationInfo, field_validator
 
 from .errors import InvalidInput
-from .json_values import LARGEST, JsonValue, normalize
+from .json_values import LARGEST, normalize
 from .model import ANY, DEFAULT, Anything, Model, Names, Text
+from .payload import Payload
 from .shown import shown
 
 T = TypeVar("T")
@@ -18,13 +19,26 @@ Namespace = Names
 """Labels from the outside in, such as ``("users", "ada")``. A label is any text but the empty one."""
 
 
+ItemValue = Any
+"""What JSON can hold, or a :class:`~statekeep.Payload`."""
+
+
+def item_value(value: Any, field: str) -> ItemValue:
+    """Return a value as it is stored: a payload as it is, anything else as :func:`~.json_values.normalize` has it.
+
+    Raises:
+        InvalidInput: JSON cannot hold it; the message says where.
+    """
+    return value if isinstance(value, Payload) else normalize(value, field)
+
+
 class Item(Model):
-    """A JSON value under a namespace and a key.
+    """A value under a namespace and a key.
 
     Attributes:
         namespace: labels from the outside in.
         key: any text; unique in the namespace.
-        value: what JSON can hold.
+        value: what JSON can hold, or a :class:`~statekeep.Payload`.
         created_at: when the key was first put; later puts leave it. One that is put again after it was deleted, or
             expired, has another.
         updated_at: when it was put last, in UTC. Later puts have later times.
@@ -41,7 +55,7 @@ class Item(Model):
 
     namespace: Namespace
     key: Text
-    value: JsonValue
+    value: ItemValue
     created_at: AwareDatetime
     updated_at: AwareDatetime
     version: Annotated[int, Strict(), Field(ge=1)]
@@ -154,7 +168,7 @@ class PutItem(Model):
     Attributes:
         namespace: of the item.
         key: of the item.
-        value: what JSON can hold.
+        value: what JSON can hold, or a :class:`~statekeep.Payload`.
         ttl: seconds that it lives, ``None`` for ever, :data:`DEFAULT` for what the repository was made with.
         expected: the version that must be stored, or the :class:`Item` that was read; ``None``: there must be none;
             :data:`ANY`: whatever there is.
@@ -164,15 +178,15 @@ class PutItem(Model):
 
     namespace: Namespace
     key: Text
-    value: JsonValue
+    value: ItemValue
     ttl: Any = DEFAULT
     expected: Any = ANY
     index: Any = None
 
     @field_validator("value", mode="plain")
     @classmethod
-    def _is_json(cls, value: Any) -> JsonValue:
-        return normalize(value, "value")
+    def _is_storable(cls, value: Any) -> ItemValue:
+        return item_value(value, "value")
 
     @field_validator("expected")
     @classmethod

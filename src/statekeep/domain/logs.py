@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field, Strict
 
-from .items import Namespace
+from .items import ItemValue, Namespace
 from .model import Model
 
-LogValue = Any
+LogValue = ItemValue
 """What JSON can hold, or a :class:`~statekeep.Payload`."""
 
 LARGEST_POSITION: Final = 2**53 - 2

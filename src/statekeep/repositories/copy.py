@@ -26,7 +26,7 @@ from ..domain import (
     StatekeepError,
     Thread,
 )
-from ..domain.items import Namespace
+from ..domain.items import ItemValue, Namespace
 from ..domain.json_values import dumps
 from ..domain.model import Model
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, Supply
@@ -286,7 +286,7 @@ def _left(item: Item | Log, now: dt.datetime) -> float | None:
 
 
 def _alike(one: Item, other: Item) -> bool:
-    return dumps(one.value) == dumps(other.value) and _end_alike(one, other)
+    return _stored(one.value) == _stored(other.value) and _end_alike(one, other)
 
 
 def _end_alike(one: Item | Log, other: Item | Log) -> bool:
@@ -319,7 +319,7 @@ def _copied_log(source: Any, target: Any, log: Log, report: _Report) -> Operatio
         return
     there: list[LogEntry] = yield _Step(target, target.backend.read(every))
     is_there: Page[Log] = yield _Step(target, target.backend.list(log.name, 1, None))
-    if [_text_of(entry) for entry in there] == [_text_of(entry) for entry in entries]:
+    if [_stored(entry.value) for entry in there] == [_stored(entry.value) for entry in entries]:
         if is_there.items and is_there.items[0].name == log.name and _end_alike(is_there.items[0], log):
             return
     values = [entry.value for entry in entries]
@@ -327,8 +327,8 @@ def _copied_log(source: Any, target: Any, log: Log, report: _Report) -> Operatio
     report.add(logs=1)
 
 
-def _text_of(entry: LogEntry) -> Any:
-    return entry.value if isinstance(entry.value, Payload) else dumps(entry.value)
+def _stored(value: ItemValue) -> Payload | str:
+    return value if isinstance(value, Payload) else dumps(value)
 
 
 # -- the two faces

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
-from ..domain import EmbeddingFailed, MissingDependency, StatekeepError, VectorIndex
+from ..domain import EmbeddingFailed, MissingDependency, Payload, StatekeepError, VectorIndex
 from ..domain.json_values import texts_at
 from .item_backend import Action, ItemBackend, Put
 from .operation import Operation
@@ -166,9 +166,10 @@ class Draft:
 def draft_of(put: Put, paths: Sequence[tuple[str, ...]], *, backend_embeds: bool) -> Put | Draft:
     """Return a put with the texts at some paths of its value.
 
-    They go to the backend, or vectors are made of them before.
+    They go to the backend, or vectors are made of them before. A payload has none.
     """
-    found = [text for path in paths for text in texts_at(put.value, path)]
+    has_texts = not isinstance(put.value, Payload)
+    found = [text for path in paths for text in texts_at(put.value, path)] if has_texts else []
     if backend_embeds:
         return evolve(put, texts=list(dict.fromkeys(found)))
     return Draft(put, found) if found else put

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from attrs import frozen
 
 from ..domain import ANY, DEFAULT, Conflict, Item, NamespaceMatch, SearchItem, SearchStatus, VectorIndex
-from ..domain.items import Expected, Namespace, Order
+from ..domain.items import Expected, ItemValue, Namespace, Order
 from ..domain.json_values import JsonValue
 from ..domain.model import Ttl
 from ..domain.shown import shown
@@ -60,7 +60,7 @@ class Put:
 
     namespace: Namespace
     key: str
-    value: JsonValue
+    value: ItemValue
     ttl: Ttl = DEFAULT
     expected: Expected = ANY
     vectors: Sequence[bytes] = ()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, ListItems, PutItem
-from ..domain.items import MOST_LISTED, Expected, Namespace, checked_expected
-from ..domain.json_values import JsonValue, normalize, steps
+from ..domain.items import MOST_LISTED, Expected, ItemValue, Namespace, checked_expected, item_value
+from ..domain.json_values import steps
 from ..domain.model import Ttl
 from .embedding import Draft, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, aiterating, awaiting, blocking, iterating
@@ -65,7 +65,7 @@ class _Operations(ItemListings):
         self,
         namespace: Sequence[str],
         key: str,
-        value: JsonValue,
+        value: ItemValue,
         *,
         ttl: Ttl = DEFAULT,
         expected: Expected = ANY,
@@ -76,7 +76,8 @@ class _Operations(ItemListings):
         Args:
             namespace: labels from the outside in, each any text but the empty one.
             key: any text.
-            value: what JSON can hold; tuples are stored as lists.
+            value: what JSON can hold, or a :class:`~statekeep.Payload`. Tuples are stored as lists; what JSON cannot
+                hold (NaN, infinities, bytes, dates) is refused: make it a payload. No filter and no query finds one.
             ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
                 for what the repository was made with.
             expected: compare and set: the version that must be stored, or the :class:`~statekeep.Item` that was
@@ -101,7 +102,7 @@ class _Operations(ItemListings):
             2
         """
         place = labels("namespace", namespace), text("key", key, empty=True)
-        put = Put(*place, normalize(value, "value"), ttl_or_default(ttl), checked_expected(expected, *place))
+        put = Put(*place, item_value(value, "value"), ttl_or_default(ttl), checked_expected(expected, *place))
         return named("put", self._one(self._draft(put, index)))
 
     def _delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> Operation[bool]:
@@ -206,7 +207,7 @@ class _Operations(ItemListings):
     def _append(
         self,
         namespace: Sequence[str],
-        values: Sequence[JsonValue],
+        values: Sequence[ItemValue],
         *,
         ttl: Ttl = DEFAULT,
         index: Sequence[str] | bool | None = None,
@@ -215,7 +216,7 @@ class _Operations(ItemListings):
 
         Args:
             namespace: their labels.
-            values: at most 500.
+            values: at most 500, each as for :meth:`put`.
             ttl: as for :meth:`put`.
             index: as for :meth:`put`.
 
@@ -240,7 +241,7 @@ class _Operations(ItemListings):
         place = labels("namespace", namespace)
         seconds = ttl_or_default(ttl)
         drafts = [
-            self._draft(Put(place, "", normalize(value, f"values[{position}]"), seconds), index)
+            self._draft(Put(place, "", item_value(value, f"values[{position}]"), seconds), index)
             for position, value in enumerate(values)
         ]
         return named("append", self._appended(place, drafts))

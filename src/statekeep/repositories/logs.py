@@ -9,9 +9,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from ..domain import ANY, DEFAULT, Conflict, InvalidInput, Log, LogEntry, Payload
-from ..domain.items import Namespace
-from ..domain.json_values import normalize
+from ..domain import ANY, DEFAULT, Conflict, InvalidInput, Log, LogEntry
+from ..domain.items import Namespace, item_value
 from ..domain.logs import LARGEST_POSITION, LogValue
 from ..domain.model import Anything, Ttl
 from ..domain.shown import shown
@@ -106,10 +105,7 @@ def conflict(log: Namespace, expected: ExpectedPosition, last: int) -> Conflict:
 def _values(values: Any) -> list[LogValue]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
         raise InvalidInput(f"values must be a sequence of values, got {type(values).__name__}", field="values")
-    return [
-        value if isinstance(value, Payload) else normalize(value, f"values[{position}]")
-        for position, value in enumerate(values)
-    ]
+    return [item_value(value, f"values[{position}]") for position, value in enumerate(values)]
 
 
 def _expected(expected: Any) -> ExpectedPosition:

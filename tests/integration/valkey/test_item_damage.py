@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import valkey
 
-from statekeep import CorruptRecord, DeleteItem, Item, ItemRepository, PutItem, Unavailable, connect
+from statekeep import CorruptRecord, DeleteItem, Item, ItemRepository, ListItems, Payload, PutItem, Unavailable, connect
 from statekeep.repositories.valkey import ValkeyItems, client_for
 from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
 from statekeep.testing.servers import ValkeyServer
@@ -389,3 +389,24 @@ def test_items_of_others_are_reported(items: ItemRepository, client: Any, prefix
     assert items.get(SPACE, "3")
     with valkey.Valkey(port=client.connection_pool.connection_kwargs["port"]):
         assert not audit_items(client, prefix).problems
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"@", b"@3:ra", b"@4:raw", b"@x:raw1", b"@0:1", b"raw", b"@3:\xff\xff\xff1", b"\xff"]
+)
+def test_damaged_payloads(client: Any, items: ItemRepository, prefix: str, damage: bytes) -> None:
+    stored = items.put(SPACE, "payload", Payload(encoding="raw", data=b"\xff1"))
+    record = item_keys(prefix, SPACE).record("payload")
+    assert client.hget(record, "value") == b"@3:raw\xff1"
+    client.hset(record, "value", damage)
+    for read in (
+        lambda: items.get(SPACE, "payload"),
+        lambda: list(items.list(SPACE, prefix="p")),
+        lambda: items.batch([ListItems(namespace=SPACE)]),
+        lambda: items.of(Payload, SPACE).get("payload"),
+    ):
+        with pytest.raises(CorruptRecord) as caught:
+            read()
+        assert "payload" in str(caught.value)
+    client.hset(record, "value", b"@3:raw\xff1")
+    assert items.get(SPACE, "payload") == stored

@@ -14,10 +14,10 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from ...domain import ANY, DEFAULT, Item, SearchItem, SearchStatus, VectorIndex
+from ...domain import ANY, DEFAULT, Item, Payload, SearchItem, SearchStatus, VectorIndex
 from ...domain.filters import matches
-from ...domain.items import Namespace
-from ...domain.json_values import JsonValue, dumps
+from ...domain.items import ItemValue, Namespace
+from ...domain.json_values import dumps
 from ...domain.shown import once_made
 from ...domain.vector_index import NO_INDEX
 from ..item_backend import (
@@ -48,10 +48,10 @@ Place = tuple[Namespace, str]
 class _Record:
     """A stored item.
 
-    Its value is kept as text, so that nobody can change it from outside.
+    A JSON value is kept as text, so that nobody can change it from outside.
     """
 
-    text: str
+    content: str | Payload
     created_at: dt.datetime
     updated_at: dt.datetime
     version: int
@@ -59,15 +59,15 @@ class _Record:
     expires_at: dt.datetime | None
     vectors: tuple[bytes, ...]
 
-    def value(self) -> JsonValue:
-        return json.loads(self.text)
+    def value(self) -> ItemValue:
+        return self.content if isinstance(self.content, Payload) else json.loads(self.content)
 
     def fields(self, place: Place) -> dict[str, Any]:
         namespace, key = place
         return {
             "namespace": namespace,
             "key": key,
-            "value": stored_value(self.text),
+            "value": self.content if isinstance(self.content, Payload) else stored_value(self.content),
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "version": self.version,
@@ -270,7 +270,7 @@ class MemoryItems(AtOnce):
         ttl = self.ttl if put.ttl is DEFAULT else put.ttl
         updated_at = self._next_update(now)
         return _Record(
-            text=dumps(put.value),
+            content=put.value if isinstance(put.value, Payload) else dumps(put.value),
             created_at=updated_at if stored is None else stored.created_at,
             updated_at=updated_at,
             version=1 if stored is None else stored.version + 1,

@@ -38,7 +38,8 @@ class OfItems:
     ) -> TypedItems[Any]:
         """Return the items of a namespace as values of one type.
 
-        Values are stored as JSON, as ever; those that others put there are read all the same.
+        Values are stored as JSON, as ever, but a :class:`~statekeep.Payload` as its bytes; those that others put there
+        are read all the same.
 
         Args:
             kind: any type that pydantic knows: a model, a dataclass, a ``TypedDict``, ``list[int]``. A type checker

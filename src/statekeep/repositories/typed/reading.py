@@ -39,7 +39,7 @@ class TypedReads(Repository[ItemBackend], Generic[T]):
         self.executor = repository.executor
         self.namespace = labels("namespace", namespace)
         self._items = repository
-        self._values: Values[T] = Values(of, migrate)
+        self._values: Values[T] = Values(of, migrate, has_payloads=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._values!r}, {shown(self.namespace, 200)})"

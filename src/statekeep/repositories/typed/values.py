@@ -10,8 +10,9 @@ from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationE
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.types import Secret
 
-from ...domain import CorruptRecord, InvalidInput, TypeMismatch
-from ...domain.json_values import JsonText, JsonValue, dumps, loads, normalize
+from ...domain import CorruptRecord, InvalidInput, Payload, TypeMismatch
+from ...domain.items import ItemValue
+from ...domain.json_values import JsonText, dumps, loads, normalize
 from ...domain.model import invalid
 from ...domain.shown import shown
 
@@ -29,12 +30,13 @@ class Values(Generic[T]):
     Args:
         of: the type, or a ``TypeAdapter`` of it.
         migrate: see :data:`Migrate`.
+        has_payloads: whether payloads are stored as they are, and not as JSON.
 
     Raises:
         InvalidInput: pydantic does not know the type.
     """
 
-    def __init__(self, of: Any, migrate: Migrate | None) -> None:
+    def __init__(self, of: Any, migrate: Migrate | None, *, has_payloads: bool = False) -> None:
         if migrate is not None and not callable(migrate):
             raise InvalidInput("migrate must be a function of a JSON value", field="migrate")
         if isinstance(of, str):
@@ -48,12 +50,13 @@ class Values(Generic[T]):
             ) from error
         self.of = of
         self._migrate = migrate
+        self._has_payloads = has_payloads
 
     def __repr__(self) -> str:
         return self.of.__qualname__ if isinstance(self.of, type) else shown(self.of)
 
-    def encode(self, value: T, field: str) -> tuple[JsonValue, T]:
-        """Return a value as JSON, and as it will be read back.
+    def encode(self, value: T, field: str) -> tuple[ItemValue, T]:
+        """Return a value as it is stored, and as it will be read back.
 
         Args:
             value: what to store.
@@ -69,6 +72,8 @@ class Values(Generic[T]):
                 "name all types: a union of them is one, too",
                 field=field,
             )
+        if self._has_payloads and isinstance(value, Payload):
+            return value, self._checked(value, field)
         try:
             # Without warnings: what does not fit is refused below.
             plain = self._adapter.dump_python(value, mode="json", by_alias=True, round_trip=True, warnings="none")
@@ -84,23 +89,26 @@ class Values(Generic[T]):
             )
         return found, self._read_back(text, field)
 
-    def check(self, plain: JsonValue, field: str) -> None:
-        """Raise ``InvalidInput`` unless a JSON value is of the type."""
-        self._read_back(dumps(plain), field)
+    def check(self, plain: ItemValue, field: str) -> None:
+        """Raise ``InvalidInput`` unless a stored value is of the type."""
+        self._checked(plain, field)
 
-    def _read_back(self, text: str, field: str) -> T:
+    def _checked(self, plain: ItemValue, field: str) -> T:
+        return self._read_back(plain if isinstance(plain, Payload) else dumps(plain), field)
+
+    def _read_back(self, stored: str | Payload, field: str) -> T:
         try:
-            return self._validated(text)
+            return self._validated(stored)
         except ValidationError as error:
             refused = invalid(error, field)
             refused.field = field
             raise refused from error
 
-    def decode(self, stored: JsonValue, key: str, what: str) -> T:
+    def decode(self, stored: ItemValue, key: str, what: str) -> T:
         """Return a stored value as a ``T``.
 
         Args:
-            stored: the value, or better its :class:`~statekeep.domain.json_values.JsonText`.
+            stored: the value, or better its :class:`~statekeep.domain.json_values.JsonText`, or a payload.
             key: that of the item, or the id of the checkpoint.
             what: what it is the value of, for an error.
 
@@ -108,13 +116,13 @@ class Values(Generic[T]):
             CorruptRecord: it is no JSON.
             TypeMismatch: it is not of the type.
         """
-        text = stored if type(stored) is JsonText else dumps(stored)
+        text = stored if type(stored) is JsonText or isinstance(stored, Payload) else dumps(stored)
         try:
             return self._validated(text)
         except ValidationError as error:
             problem = error
         try:
-            old = loads(text)
+            old = text if isinstance(text, Payload) else loads(text)
         except (ValueError, RecursionError) as error:
             raise CorruptRecord(f"{what} is damaged: {error}", key=key) from error
         if self._migrate is None:
@@ -131,7 +139,9 @@ class Values(Generic[T]):
             error.add_note(f"while migrating {what} {shown(key)}")
             raise
 
-    def _validated(self, text: str) -> T:
+    def _validated(self, text: str | Payload) -> T:
+        if isinstance(text, Payload):
+            return self._adapter.validate_python(text, strict=True)
         # By their names, too: those are what a model without an alias for its output is dumped with.
         return self._adapter.validate_json(text, by_alias=True, by_name=True)
 

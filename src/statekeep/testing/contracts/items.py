@@ -47,6 +47,7 @@ from ...domain import (
     Item,
     ListItems,
     NamespaceMatch,
+    Payload,
     PutItem,
     SearchStatus,
     Unsupported,
@@ -72,6 +73,19 @@ JSON_VALUES: tuple[Any, ...] = (
     "\udc00 \ud800", "null", "\u2028", [], {}, [[]], [None, {"a": [1, 2.5, "x", True, None]}], {"": {"": ""}},
     {"$eq": 1}, {"value": 1, "a.b": 2, "*": 3}, {"\x00": "\x00"},
 )  # fmt: skip
+
+
+PAYLOADS: tuple[Payload, ...] = tuple(
+    Payload(encoding=encoding, data=data)
+    for encoding, data in (
+        ("json", b'{"a":1}'),
+        ("raw", b""),
+        ("raw", b"\x00\xff\xfe@3:raw"),
+        ("é:@ 😀\x00", b"1"),
+        ("1:", b"@1:x"),
+        ("x" * 1000, b"null"),
+    )
+)
 
 
 class Tier(IntEnum):
@@ -308,6 +322,62 @@ class ItemContract:
         ):
             assert item is not None
             assert canonical(item.value) == canonical(value)
+
+    @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload)[:40])
+    async def test_payloads_are_exact(self, keep: AsyncItemRepository, payload: Payload) -> None:
+        stored = await keep.put(("n",), "k", payload)
+        [appended] = await self.appended(keep, ("m",), [payload])
+        assert stored.value == payload
+        for item in (
+            await keep.get(("n",), "k"),
+            *await listed(keep.list(("n",))),
+            *await listed(keep.list(("n",), order="updated")),
+            *await keep.batch([GetItem(namespace=("n",), key="k")]),
+            *(await keep.batch([ListItems(namespace=("n",))]))[0],
+            *await keep.search(("n",)),
+            await keep.get(("m",), appended),
+            await self.popped(keep, ("m",)),
+        ):
+            assert item is not None
+            assert type(item.value) is Payload
+            assert type(item.value.data) is bytes
+            assert item.value == payload
+        assert await listed(keep.keys(("n",))) == ["k"]
+
+    async def test_payloads_and_json_replace_each_other(self, keep: AsyncItemRepository) -> None:
+        n, payload = ("n",), Payload(encoding="json", data=b'{"a":1}')
+        first = await keep.put(n, "k", payload, expected=None)
+        second = await keep.put(n, "k", {"a": 1}, expected=first)
+        [third, found] = await keep.batch(
+            [PutItem(namespace=n, key="k", value=payload, ttl=1000), GetItem(namespace=n, key="k")]
+        )
+        assert [second.value, third.value, third.version] == [{"a": 1}, payload, 3]
+        assert found == third == await keep.get(n, "k", refresh=False)
+        refreshed = await keep.get(n, "k", refresh=True)
+        assert refreshed is not None
+        assert refreshed.value == payload
+
+    async def test_no_filter_finds_a_payload(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        await keep.put(n, "payload", Payload(encoding="json", data=b'{"a":1}'))
+        await keep.put(n, "value", {"a": 1})
+        assert [item.key for item in await keep.search(n)] == ["value", "payload"]
+        for condition in ({"a": 1}, {"b": None}, {"a": {"$ne": 2}}):
+            assert [item.key for item in await keep.search(n, filter=condition)] == ["value"]
+            assert await keys(keep.list(n, filter=condition)) == ["value"]
+        assert len(await keep.search(n, filter={})) == 2
+
+    async def test_a_megabyte_of_bytes(self, keep: AsyncItemRepository) -> None:
+        payload = Payload(encoding="raw", data=bytes(range(256)) * 4096)
+        stored = await keep.put(("n",), "k", payload)
+        assert stored.value == payload
+        assert await keep.get(("n",), "k") == stored
+
+    async def test_payloads_within_values_are_refused(self, keep: AsyncItemRepository) -> None:
+        payload = Payload(encoding="raw", data=b"x")
+        await refused("value", lambda: keep.put(("n",), "k", {"a": [payload]}))
+        await refused("value", lambda: keep.put(("n",), "k", [payload]))
+        assert await listed(keep.keys(("n",))) == []
 
     async def test_an_item(self, keep: AsyncItemRepository) -> None:
         before = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)

@@ -34,7 +34,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ...domain import Conflict, DeleteItem, EmbeddingFailed, PutItem, SearchItem, SearchStatus, VectorIndex
+from ...domain import Conflict, DeleteItem, EmbeddingFailed, Payload, PutItem, SearchItem, SearchStatus, VectorIndex
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..embedding import DIMS, letter_counts
 from ..faces import awaited
@@ -341,6 +341,17 @@ class VectorSearchContract:
             assert {item.key for item in found if item.score is None} == {"false", "nothing"}
 
     # -- no stale vectors
+
+    async def test_a_payload_has_no_vectors(self, searchable: Searchable) -> None:
+        keep = searchable(fields=("$",))
+        payload = Payload(encoding="json", data=b'"a"')
+        await keep.put(("n",), "was found", "a")
+        await keep.put(("n",), "text", "a")
+        await keep.put(("n",), "was found", payload)
+        await keep.put(("n",), "named", payload, index=["$", "text"])
+        found = await keep.search(("n",), query="a")
+        assert scored(found) == [("text", 1.0), ("named", None), ("was found", None)]
+        assert found[1].value == found[2].value == payload
 
     async def test_an_update_replaces_the_vectors(self, searchable: Searchable) -> None:
         keep = await searchable(fields=["texts[*]"])

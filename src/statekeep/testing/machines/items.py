@@ -194,7 +194,7 @@ class ItemMachine(ListingMachine):
     @precondition(lambda self: self.can("append"))
     @rule(
         namespace=some.item_namespaces(),
-        values=st.lists(some.item_values(), max_size=3),
+        values=st.lists(some.item_values() | some.payloads(), max_size=3),
         ttl=st.sampled_from(some.TTLS),
         index=some.indexed(),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
-from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, ListItems, NamespaceMatch, PutItem
+from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, ListItems, NamespaceMatch, Payload, PutItem
 from ..embedding import letter_counts
 
 __all__ = ["ItemOracle"]
@@ -251,7 +251,9 @@ def _compared(name: str, value: Any, wanted: Any) -> bool:
 
 
 def fulfils(value: Any, filter: dict[str, Any]) -> bool:
-    """Return whether a value fulfils a filter, whose numbers are finite."""
+    """Return whether a value fulfils a filter, whose numbers are finite; a payload fulfils none with conditions."""
+    if isinstance(value, Payload):
+        return filter == {}
     return all(_fulfils(value.get(name) if isinstance(value, dict) else None, want) for name, want in filter.items())
 
 

@@ -23,7 +23,7 @@ from ...domain import (
 )
 from ...domain.items import Namespace
 from ..embedding import DIMS, letter_counts
-from .checkpoints import moments
+from .checkpoints import moments, payloads
 from .texts import HOSTILE_TEXTS, disguised, disguised_labels, few, member
 
 TEXTS = ("a", "ab", "bbc", "abc", "cd")
@@ -136,7 +136,7 @@ def search_items() -> st.SearchStrategy[SearchItem]:
 def _item() -> dict[str, st.SearchStrategy[Any]]:
     return {
         **_place(),
-        "value": item_values(),
+        "value": item_values() | payloads(),
         "created_at": moments(),
         "updated_at": moments(),
         "version": st.integers(1, 3),
@@ -182,7 +182,7 @@ def puts(
     return st.builds(
         PutItem,
         **place,
-        value=item_values(),
+        value=item_values() | payloads(),
         ttl=st.sampled_from(TTLS),
         expected=expectations() if expected is None else expected,
         index=indexed(),

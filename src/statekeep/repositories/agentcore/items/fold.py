@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from ....domain import ANY, DEFAULT, Item
+from ....domain import ANY, DEFAULT, Item, Payload
 from ....domain.json_values import dumps
 from ...item_backend import Delete, Get, ItemAction, Put, conflict
 from .records import Version, time_at
@@ -104,7 +104,7 @@ def _put(settings: Settings, put: Put, there: Version | None, moment: int, now: 
         written=now,
         ttl=ttl,
         expires=settings.end(ttl),
-        text=dumps(put.value),
+        content=put.value if isinstance(put.value, Payload) else dumps(put.value),
         value=None,
         nonce=_nonce(),
     )
@@ -119,7 +119,7 @@ def deletion(version: Version, moment: int, now: int) -> Version:
 
 
 def _deletion(there: Version, moment: int, now: int) -> Version:
-    gone: dict[str, Any] = {"number": 0, "created": 0, "ttl": None, "expires": None, "text": None, "value": None}
+    gone: dict[str, Any] = {"number": 0, "created": 0, "ttl": None, "expires": None, "content": None, "value": None}
     left: dict[str, Any] = {"records": (), "stale": tuple(dict.fromkeys([*there.stale, *there.records])), "mark": ""}
     return evolve(there, **gone, **left, updated=moment, written=now, nonce=_nonce())
 

@@ -139,7 +139,7 @@ def _last_put(settings: Settings, query: ItemRange, limit: int) -> Operation[lis
 
 
 def _fulfils(one: Version, query: ItemRange | ItemSearch) -> bool:
-    return query.filter is None or matches(one.json(), query.filter)
+    return query.filter is None or matches(one.parsed(), query.filter)
 
 
 def _begun(settings: Settings, query: ItemRange) -> Operation[_Cursor]:

@@ -99,7 +99,7 @@ class _Ranked:
             record.id in version.records
             and _mark(record) == version.mark
             and version.namespace[: len(prefix)] == prefix
-            and self._holds(version.json())
+            and self._holds(version.parsed())
         )
 
     def _holds(self, value: Any) -> bool:

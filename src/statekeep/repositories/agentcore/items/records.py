@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ....domain import CorruptRecord, Item
-from ....domain.items import Namespace
-from ....domain.json_values import JsonValue
+from ....domain import CorruptRecord, Item, Payload
+from ....domain.items import ItemValue, Namespace
 from ....domain.shown import shown
 from ...records.checkpoints import decoded
 from ...records.framing import Record
@@ -40,7 +39,7 @@ class Version:
         written: milliseconds since 1970 at which the value and the index's event were stored.
         ttl: seconds that it lives; ``None`` for ever.
         expires: milliseconds since 1970; ``None`` for never.
-        text: the value as JSON; ``None`` if it is in a lane of its own and was not read.
+        content: the value as JSON, or the payload; ``None`` if it is in a lane of its own and was not read.
         value: the name of that lane; ``None`` if the value is in this record.
         nonce: tells this event from others that say the same.
         records: ids of the memory records by which it is found.
@@ -56,7 +55,7 @@ class Version:
     written: int
     ttl: float | None
     expires: int | None
-    text: str | None = field(repr=False)
+    content: str | Payload | None = field(repr=False)
     value: str | None
     nonce: str
     records: tuple[str, ...] = ()
@@ -67,25 +66,28 @@ class Version:
         """Return whether there is an item at a time, which is given in milliseconds."""
         return self.number > 0 and (self.expires is None or self.expires > now)
 
-    def json(self) -> JsonValue:
+    def parsed(self) -> ItemValue:
         """Return the value.
 
         Raises:
             CorruptRecord: it is no JSON.
         """
-        assert self.text is not None
+        assert self.content is not None
+        if isinstance(self.content, Payload):
+            return self.content
         try:
-            return json.loads(self.text)
+            return json.loads(self.content)
         except (ValueError, RecursionError) as error:
             raise CorruptRecord(f"the value of an item is no JSON: {error}", key=self.key) from error
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of an :class:`~statekeep.Item`."""
-        assert self.text is not None
+        assert self.content is not None
+        is_payload = isinstance(self.content, Payload)
         return {
             "namespace": self.namespace,
             "key": self.key,
-            "value": stored_value(self.text, lambda _: self.json()),
+            "value": self.content if is_payload else stored_value(self.content, lambda _: self.parsed()),
             "created_at": time_at(self.created),
             "updated_at": time_at(self.updated),
             "version": self.number,
@@ -128,14 +130,25 @@ def version_record(version: Version) -> Record:
     }
     if version.records or version.stale:
         head["records"] = {"ids": list(version.records), "stale": list(version.stale), "mark": version.mark}
-    is_inline = version.number and version.value is None
-    return Record(head, [(version.text or "").encode()] if is_inline else ())
+    if not version.number or version.value is not None:
+        return Record(head)
+    assert version.content is not None
+    return Record(head | _encoding(version.content), [_data(version.content)])
 
 
 def value_record(version: Version) -> Record:
     """Return the record of a large value, under a nonce that keeps equal ones apart."""
-    assert version.text is not None
-    return Record({"type": "value", "nonce": version.nonce}, [version.text.encode()])
+    assert version.content is not None
+    head = {"type": "value", "nonce": version.nonce} | _encoding(version.content)
+    return Record(head, [_data(version.content)])
+
+
+def _encoding(content: str | Payload) -> dict[str, str]:
+    return {"encoding": content.encoding} if isinstance(content, Payload) else {}
+
+
+def _data(content: str | Payload) -> bytes:
+    return content.data if isinstance(content, Payload) else content.encode()
 
 
 def index_record(entry: IndexEntry) -> Record:
@@ -159,10 +172,9 @@ def version_of(record: Record, lane: Lane) -> Version:
             raise CorruptRecord(f"a record of an item is of type {shown(head['type'], 40)}", key=str(lane))
         number = _count(head["version"])
         value = None if head["value"] is None else text("value", head["value"])
-        content = None
+        content: str | Payload | None = None
         if number and value is None:
-            (blob,) = record.blobs
-            content = blob.decode()
+            content = _content(record, head)
         return Version(
             namespace=labels("namespace", head["namespace"]),
             key=text("key", head["key"], empty=True),
@@ -172,7 +184,7 @@ def version_of(record: Record, lane: Lane) -> Version:
             written=_count(head["written"]),
             ttl=None if head["ttl"] is None else float(head["ttl"]),
             expires=None if head["expires"] is None else _count(head["expires"]),
-            text=content,
+            content=content,
             value=value,
             nonce=text("nonce", head["nonce"]),
             **_records(head.get("records")),
@@ -191,14 +203,15 @@ def _records(found: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def text_of(record: Record, lane: Lane) -> str:
+def content_of(record: Record, lane: Lane) -> str | Payload:
     """Return the value that a record has."""
+    return decoded(record, str(lane), lambda head: _content(record, head))
 
-    def read(_: Mapping[str, Any]) -> str:
-        (blob,) = record.blobs
-        return blob.decode()
 
-    return decoded(record, str(lane), read)
+def _content(record: Record, head: Mapping[str, Any]) -> str | Payload:
+    (blob,) = record.blobs
+    encoding = head.get("encoding")
+    return blob.decode() if encoding is None else Payload(encoding=text("encoding", encoding), data=blob)
 
 
 def entry_of(record: Record, lane: Lane) -> IndexEntry:

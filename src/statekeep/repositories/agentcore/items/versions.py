@@ -15,7 +15,7 @@ from ...records.framing import records
 from ..ids import Lane
 from ..lanes import PAGE
 from .layout import NamespaceLanes
-from .records import Version, text_of, time_at, version_of
+from .records import Version, content_of, time_at, version_of
 from .settings import Settings, side_by_side
 
 NEWEST: Final = 2
@@ -141,7 +141,7 @@ def with_values(settings: Settings, found: Sequence[Latest]) -> Operation[list[L
             one = whole[number]
             if stored:
                 assert one.version is not None
-                one.version = evolve(one.version, text=text_of(stored[0], lane))
+                one.version = evolve(one.version, content=content_of(stored[0], lane))
             else:
                 gone.append(number)
         again, _ = yield from read_latest(settings, [whole[number].lane for number in gone])
@@ -154,4 +154,4 @@ def with_values(settings: Settings, found: Sequence[Latest]) -> Operation[list[L
 
 
 def _lacks_value(version: Version | None) -> bool:
-    return version is not None and version.value is not None and version.text is None
+    return version is not None and version.value is not None and version.content is None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import define, evolve, field
 
-from ....domain import ANY, Conflict, Throttled, Unsupported
+from ....domain import ANY, Conflict, Payload, Throttled, Unsupported
 from ....domain.ids import new_moment
 from ...aws import AwsCall
 from ...item_backend import Action, Delete, Get, ItemAction, Put
@@ -260,7 +260,9 @@ def _commits(
 
 
 def _is_large(version: Version) -> bool:
-    return version.text is not None and len(version.text) > INLINE
+    content = version.content
+    size = 0 if content is None else len(content.data if isinstance(content, Payload) else content)
+    return size > INLINE
 
 
 def _remove_values(settings: Settings, versions: Sequence[Version]) -> Operation[None]:

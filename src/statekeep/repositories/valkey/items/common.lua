@@ -217,11 +217,11 @@ end
 -- at most. Returns them, and the time that was reached, absent if there is nothing behind it.
 local function in_time(recency, index, is_reverse, after, up_to, prefix, count)
   local found, last, looked = {}, nil, 0
-  local low, high = '[' .. prefix, '(' .. prefix .. '\255'
-  if prefix ~= '' and call('ZLEXCOUNT', index, low, high) <= 2000 then
+  local keys = prefix ~= '' and call('ZRANGEBYLEX', index, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 2001)
+  if keys and #keys <= 2000 then
     -- So few are put in order here, be there as many others as there may.
-    local keys, entries = call('ZRANGEBYLEX', index, low, high), {}
     if #keys == 0 then return found end
+    local entries = {}
     local first, bound = tonumber(after), tonumber(up_to)
     for i, time in ipairs(call('ZMSCORE', recency, unpack(keys))) do
       local at = tonumber(time or nil)

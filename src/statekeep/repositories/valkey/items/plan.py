@@ -10,13 +10,12 @@ from pydantic_core import to_json
 
 from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import Namespace
-from ....domain.json_values import dumps
 from ....domain.model import ANY, Ttl
 from ...item_backend import Action, Get, ItemRange, Listing, Put
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import new_call, once
-from ..codecs import encode_time
+from ..codecs import encode_time, encode_value
 from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script
@@ -183,7 +182,7 @@ class Plan:
 
     def _fill(self, entry: dict[str, Any], put: Put) -> None:
         life = self.settings.life(put.ttl)
-        entry["value"] = self._arg(dumps(put.value))
+        entry["value"] = self._arg(encode_value(put.value))
         if life is not None:
             entry["life"] = ms_of(life)
             entry["ttl"] = repr(life)

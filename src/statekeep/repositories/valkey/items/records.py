@@ -9,7 +9,7 @@ from ....domain import CorruptRecord, Item, SearchItem
 from ...records.json_text import stored_value
 from ...validation import LONGEST_TTL
 from ..chunks import Row
-from ..codecs import belongs, decode_time
+from ..codecs import belongs, decode_time, decode_value
 from .keys import ItemKeys
 
 READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors", "pk")
@@ -50,7 +50,7 @@ def decode_item(keys: ItemKeys, key: str, row: Row) -> Item | None:
         return _item(
             namespace=keys.namespace,
             key=key,
-            value=stored_value(value.decode()),
+            value=decode_value(value, parse=stored_value),
             created_at=created,
             updated_at=created if updated_at == created_at else decode_time(updated_at.decode()),
             version=number,

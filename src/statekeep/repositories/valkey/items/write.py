@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import Namespace
-from ....domain.json_values import dumps
 from ....domain.model import ANY
 from ...item_backend import Action, Delete, Get, ItemRange, Listing, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import once
 from ..chunks import CHUNK, Row, chunks
-from ..codecs import decode_time
+from ..codecs import decode_time, encode_value
 from ..keys import decode_text
 from ..requests import Arg, Call, Commands
 from ..scripts import script
@@ -91,7 +90,7 @@ def put_alone(settings: ItemSettings, put: Put) -> Operation[Sequence[Any]]:
     names = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence, keys.record(put.key)]
     if not settings.is_split(put.namespace):
         names += index_keys(settings.prefix)
-    args: list[Arg] = [keys.ordered, keys.encoded, keys.pk(put.key), put.key, dumps(put.value)]
+    args: list[Arg] = [keys.ordered, keys.encoded, keys.pk(put.key), put.key, encode_value(put.value)]
     args += ["", ""] if life is None else [str(ms_of(life)), repr(life)]
     while True:
         told = [] if lease is None else [str(lease.until), str(lease.most), str(lease.floor)]

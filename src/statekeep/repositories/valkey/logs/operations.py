@@ -15,10 +15,11 @@ from ...logs import ExpectedPosition, LogRange, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import new_call, once
+from ..codecs import encode_value
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
 from .keys import LogKeys, log_keys
-from .records import decode_entries, encode_value
+from .records import decode_entries
 
 MOST: Final = 2**40
 """More values than a list can have. Lua writes greater numbers in a way that the server does not take."""

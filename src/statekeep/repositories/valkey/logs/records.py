@@ -7,25 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from ....domain import CorruptRecord, LogEntry, Payload
-from ....domain.json_values import dumps, loads
-from ....domain.logs import LARGEST_POSITION, LogValue
-from ..requests import Arg
+from ....domain import CorruptRecord, LogEntry
+from ....domain.logs import LARGEST_POSITION
+from ..codecs import decode_value
 
 _POSITION: Final = re.compile(rb"([1-9][0-9]{0,15}) ")
-_ENCODING: Final = re.compile(rb"@([1-9][0-9]{0,5}):")
-
-
-def encode_value(value: LogValue) -> Arg:
-    """Encode a value as an element has it behind its position.
-
-    >>> encode_value({"n": 1}), encode_value(Payload(encoding="raw", data=b"x"))
-    ('{"n":1}', b'@3:rawx')
-    """
-    if isinstance(value, Payload):
-        encoding = value.encoding.encode()
-        return b"@%d:%b%b" % (len(encoding), encoding, value.data)
-    return dumps(value)
 
 
 def decode_entries(reply: Sequence[Any], key: str) -> list[LogEntry]:
@@ -54,19 +40,7 @@ def _decode(element: bytes, key: str) -> LogEntry:
     if found is None or position > LARGEST_POSITION:
         raise CorruptRecord("an element of the log does not begin with a position and a space", key=key)
     try:
-        value = _value(element, found.end())
+        value = decode_value(element, found.end())
     except (ValueError, RecursionError) as error:
         raise CorruptRecord(f"the value at position {position} is damaged: {error}", key=key) from error
     return LogEntry.trusted(position=position, value=value)
-
-
-def _value(element: bytes, start: int) -> Any:
-    if element[start : start + 1] != b"@":
-        return loads(element[start:].decode())
-    found = _ENCODING.match(element, start)
-    if found is None:
-        raise ValueError("no length of an encoding")
-    middle = found.end() + int(found[1])
-    if middle > len(element):
-        raise ValueError("it is cut off")
-    return Payload(encoding=element[found.end() : middle].decode(), data=element[middle:])
