@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from statekeep import (
     ANY,
@@ -21,6 +21,7 @@ from statekeep import (
     GetItem,
     InvalidInput,
     Item,
+    ListItems,
     Payload,
     PutItem,
     TypedItem,
@@ -39,6 +40,7 @@ from tests.backends import BACKENDS, ITEM_BACKENDS
 from tests.integration.agentcore.emulated import Worlds
 from tests.integration.valkey.counting_proxy import CountingProxy
 
+N = ("typed",)
 NAMES = ["memory", "valkey-py", "glide-cluster", "agentcore"]
 
 
@@ -239,6 +241,49 @@ def test_append_pop_and_batch(items: ItemRepository, name: str) -> None:
     while (last := chat.pop()) is not None:
         assert type(last) is TypedItem
     assert list(chat.list()) == []
+
+
+def test_listings(items: ItemRepository) -> None:
+    people = items.of(Profile, N)
+    for name in ("b", "c", "a"):
+        people.put(name, Profile(name=name, tags=frozenset("t"), visits=ord(name)))
+    assert list(people.keys()) == ["a", "b", "c"]
+    assert list(people.keys(prefix="b")) == ["b"]
+    assert [item.key for item in people.list(order="updated", reverse=True, limit=2)] == ["a", "c"]
+    assert [item.value.name for item in people.list(filter={"visits": {"$gt": 97}}, offset=1)] == ["c"]
+    put = people.prepare_put("d", Profile(name="d"))
+    stored, found = people.batch([put, ListItems(namespace=N, reverse=True, limit=2)])
+    assert [item.value.name for item in found] == ["d", "c"]
+    assert found[0] == stored
+    assert isinstance(found[0], TypedItem)
+    with pytest.raises(InvalidInput):
+        people.batch([ListItems(namespace=("other",))])
+    items.put(N, "wrong", 1)
+    with pytest.raises(TypeMismatch):
+        people.batch([ListItems(namespace=N)])
+    assert "wrong" in list(people.keys())
+
+
+def test_payloads(items: ItemRepository) -> None:
+    payload = Payload(encoding="raw", data=b"\xff\x00")
+    both = items.of(TypeAdapter(int | Payload), N)
+    assert both.put("bytes", payload).value == payload
+    both.put("number", 1)
+    assert [item.value for item in both.list()] == [payload, 1]
+    assert items.get(N, "bytes") is not None
+    assert both.update("bytes", lambda value: Payload(encoding="raw", data=value.data + b"1")).version == 2  # type: ignore[union-attr]
+    numbers = items.of(int, N)
+    with pytest.raises(TypeMismatch) as caught:
+        numbers.get("bytes")
+    assert caught.value.key == "bytes"
+    with pytest.raises(InvalidInput):
+        numbers.put("bytes", payload)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput):
+        numbers.batch([PutItem(namespace=N, key="bytes", value=payload)])
+    migrated = items.of(int, N, migrate=lambda old: len(old.data)).get("bytes")
+    assert migrated is not None
+    assert migrated.value == 3
+    assert items.of(Payload, N).get("bytes").value.data == b"\xff\x001"  # type: ignore[union-attr]
 
 
 def test_values_reach_the_type_as_the_stored_text(items: ItemRepository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
-from statekeep import GetItem, Item, NamespaceMatch, SearchItem, SearchStatus
+from statekeep import GetItem, Item, ListItems, NamespaceMatch, Payload, SearchItem, SearchStatus
 from statekeep.domain.items import Namespace
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 
@@ -21,6 +21,12 @@ def blocking(items: ItemRepository, ask: GetItem, match: NamespaceMatch) -> None
     assert_type(items.append(("n",), [1, "a"], ttl=None, index=False), list[str])
     assert_type(items.pop(("n",)), Item | None)
     assert_type(items.list(("n",), prefix="", limit=1, after="a", reverse=True, refresh=None), Iterator[Item])
+    assert_type(items.list(("n",), order="updated", offset=1, filter={"a": 1}), Iterator[Item])
+    assert_type(items.keys(("n",), prefix="", limit=1, after="a", reverse=True), Iterator[str])
+    assert_type(items.batch([ask, ListItems(namespace=("n",))]), list[Any])
+    assert_type(items.put(("n",), "k", Payload(encoding="raw", data=b"")), Item)
+    items.list(("n",), order="time")  # type: ignore[arg-type]
+    items.keys(("n",), refresh=True)  # type: ignore[call-arg]
     assert_type(items.search(("n",), filter={"a": 1}, query="q", limit=1, offset=1, refresh=True), list[SearchItem])
     assert_type(items.search(), list[SearchItem])
     assert_type(items.list_namespaces(prefix=("n",), suffix=(), matches=[match], max_depth=2), list[Namespace])
@@ -58,6 +64,9 @@ async def awaiting(items: AsyncItemRepository, ask: GetItem, match: NamespaceMat
     assert_type(await items.append(("n",), [1, "a"], ttl=None, index=False), list[str])
     assert_type(await items.pop(("n",)), Item | None)
     assert_type(items.list(("n",), prefix="", limit=1, after="a", reverse=True, refresh=None), AsyncIterator[Item])
+    assert_type(items.list(("n",), order="updated", offset=1, filter={"a": 1}), AsyncIterator[Item])
+    assert_type(items.keys(("n",), prefix="", limit=1, after="a", reverse=True), AsyncIterator[str])
+    assert_type(await items.batch([ask, ListItems(namespace=("n",))]), list[Any])
     assert_type(await items.search(("n",), filter={"a": 1}, query="q", limit=1, offset=1), list[SearchItem])
     assert_type(await items.search(refresh=True), list[SearchItem])
     assert_type(await items.list_namespaces(prefix=("n",), suffix=(), matches=[match], max_depth=2), list[Namespace])

@@ -20,11 +20,14 @@ from statekeep.domain import (
     GetItem,
     InvalidInput,
     Item,
+    ListItems,
+    Payload,
     PutItem,
     Unavailable,
     Unsupported,
 )
 from statekeep.repositories.agentcore import AgentCoreCheckpoints, AgentCoreItems
+from statekeep.repositories.agentcore.ids import Lane
 from statekeep.repositories.agentcore.items import compact, settings, write
 from statekeep.repositories.agentcore.items.index import IndexReader
 from statekeep.repositories.agentcore.items.layout import TOKENS, NamespaceLanes
@@ -34,9 +37,10 @@ from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.memory import MemoryItems
 from statekeep.repositories.operation import run
+from statekeep.repositories.records.framing import records
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, throttle
 
-from .emulated import PATIENT, Memory, ahead, cost, hold_the_first, hurry
+from .emulated import PATIENT, Memory, ahead, cost, framed, hold_the_first, hurry
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
@@ -105,6 +109,62 @@ def test_a_search_reads_what_it_returns(count: int, memory: Memory, opened: Open
     assert number <= 13
     assert rounds <= 3
     assert calls.response_bytes <= 40_000
+
+
+def test_what_listings_cost(memory: Memory, opened: Open) -> None:
+    keep = opened()
+    large = "".join(chr(33 + number * number % 90) for number in range(100_000))
+    for number in range(40):
+        keep.put(N, f"{number:02}", large if number < 4 else number)
+    found: list[Any] = []
+    with memory.aws.record() as calls:
+        query: Any = {"order": "updated", "reverse": True, "limit": 5}
+        number, rounds = cost(memory, keep, lambda: found.extend(keep.list(N, **query)))
+    assert [item.value for item in found] == [39, 38, 37, 36, 35]
+    assert number <= 8
+    assert rounds <= 3
+    with memory.aws.record() as calls:
+        assert list(keep.keys(N)) == [f"{number:02}" for number in range(40)]
+    assert calls.operations["ListEvents"] == 41
+    assert calls.response_bytes <= 60_000
+    with memory.aws.record() as calls:
+        assert [item.key for item in keep.list(N, order="updated")] == [f"{number:02}" for number in range(40)]
+    assert calls.operations["ListEvents"] == 1 + 2 * 40 + 4
+
+
+def test_a_batch_that_expects_does_not_list_and_then_write(opened: Open) -> None:
+    keep = opened()
+    first = keep.put(N, "k", 1)
+    write = PutItem(namespace=N, key="k", value=2, expected=first)
+    with pytest.raises(Unsupported):
+        keep.batch([ListItems(namespace=N), write])
+    assert keep.get(N, "k") == first
+    second, found = keep.batch([write, ListItems(namespace=N)])
+    assert found == [second]
+
+
+# -- payloads
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_damaged_payload_is_an_error(memory: Memory, opened: Open, size: int) -> None:
+    keep = opened()
+    payload = Payload(encoding="raw", data=b"\xff" * size)
+    keep.put(N, "k", payload)
+    lanes = NamespaceLanes(N)
+    lane = lanes.item("k")
+    if size > 1000:
+        [name] = [name for name in memory.sessions(lanes.actor) if "-value-" in name]
+        lane = Lane(lanes.actor, name)
+    [event] = memory.events(lane.session, lane.actor)
+    [[record], _] = records([event["payload"][0]["blob"]], "here")
+    assert record.head["encoding"] == "raw"
+    assert record.blobs == (payload.data,)
+    for wrong in ({"encoding": 1}, {"encoding": ""}, {"encoding": None}):
+        memory.delete(event["eventId"], lane.session, lane.actor)
+        event = memory.create(framed(Record(record.head | wrong, record.blobs)), session=lane.session, actor=lane.actor)
+        with pytest.raises(CorruptRecord):
+            keep.get(N, "k")
 
 
 # -- compare and set

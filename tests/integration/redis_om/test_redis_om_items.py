@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from redis_om import Migrator, NotFoundError
 from valkey.crc import key_slot
 
-from statekeep import Conflict, CorruptRecord, InvalidInput, Item, ItemRepository, VectorIndex
+from statekeep import Conflict, CorruptRecord, InvalidInput, Item, ItemRepository, Payload, VectorIndex
 from statekeep.contrib.redis_om import index_commands, item_pk, model_for
 from statekeep.contrib.redis_om.schema import ITEM
 from statekeep.domain.items import Namespace
@@ -322,6 +322,20 @@ def test_c7_marks_disturb_nobody(fresh: World) -> None:
     assert keep.reindex(ADA) == 3
     assert keys_of(keep) == ["a", "b", "c"]
     assert keep.list_namespaces() == [ADA]
+
+
+def test_c7_payloads_are_not_for_redis_om(fresh: World) -> None:
+    """As docs/key-schema.md says: text it has as it is stored, other bytes it cannot read."""
+    keep, Record = fresh.items(), fresh.model(Item)
+    keep.put(ADA, "text", Payload(encoding="json", data=b'{"a":1}'))
+    keep.put(ADA, "bytes", Payload(encoding="raw", data=b"\xff"))
+    assert Record.get(item_pk(ADA, "text")).value == '@4:json{"a":1}'
+    with pytest.raises(UnicodeDecodeError):
+        Record.get(item_pk(ADA, "bytes"))
+    Record.get(item_pk(ADA, "text")).update(value="[1]")
+    item = keep.get(ADA, "text")
+    assert item is not None
+    assert item.value == [1]
 
 
 # -- C8: only records under a record's prefix ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from statekeep import (
     DeleteItem,
     GetItem,
     ItemRepository,
+    ListItems,
     LogRepository,
     Payload,
     PendingWrite,
@@ -129,6 +130,10 @@ def use_all_items(items: ItemRepository, raw: Any) -> None:
     assert items.get(space, "1", refresh=True)
     keys = items.append(space, [1, 2])
     assert [item.key for item in items.list(space, reverse=True)] == ["2", "1", *keys[::-1]]
+    assert list(items.keys(space, reverse=True)) == ["2", "1", *keys[::-1]]
+    for query in ({}, {"reverse": True}, {"prefix": "0"}):
+        by_time = [item.key for item in items.list(space, order="updated", **query)]
+        assert by_time == [item.key for item in items.batch([ListItems(namespace=space, order="updated", **query)])[0]]
     assert items.pop(space)
     assert len(items.search(("a",), query="a", limit=5)) == 3
     assert len(items.search((), offset=1)) == 2

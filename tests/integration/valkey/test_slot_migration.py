@@ -14,7 +14,7 @@ import pytest
 from attrs import frozen
 
 import statekeep
-from statekeep import AsyncConnection, Channel, Checkpoint, Unavailable
+from statekeep import AsyncConnection, Channel, Checkpoint, GetItem, ListItems, Unavailable
 from statekeep.repositories.valkey.cache.keys import keys_of
 from statekeep.repositories.valkey.keys import shard_of
 from statekeep.repositories.valkey.logs.keys import log_keys
@@ -323,6 +323,15 @@ async def read_items(keep: Keep) -> dict[str, Any]:
         "one": await items.get(("log",), "plain", refresh=False),
         "none": await items.get(("log",), "none", refresh=False),
         "all": await listed(items.list(("log",), refresh=False)),
+        "keys": await listed(items.keys(("log",))),
+        "by time": await listed(items.list(("log",), order="updated", offset=1, refresh=False)),
+        "in a batch": await items.batch(
+            [
+                GetItem(namespace=("log",), key="plain", refresh=False),
+                ListItems(namespace=("log",), refresh=False, limit=3),
+                ListItems(namespace=("log",), refresh=False, order="updated", prefix="p"),
+            ]
+        ),
         "newest": await items.search(("log",), refresh=False),
         "by meaning": await items.search(("log",), query="ab", refresh=False),
         "namespaces": await items.list_namespaces(),
