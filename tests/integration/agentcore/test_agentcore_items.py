@@ -37,7 +37,7 @@ from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.items import ItemRepository
 from statekeep.repositories.memory import MemoryItems
 from statekeep.repositories.operation import run
-from statekeep.repositories.records.framing import records
+from statekeep.repositories.records.framing import Record, records
 from statekeep.testing.aws import AgentCoreRules, AwsEmulator, cut_after, cut_before, throttle
 
 from .emulated import PATIENT, Memory, ahead, cost, framed, hold_the_first, hurry

@@ -432,7 +432,10 @@ for number_, action in ipairs(plan.actions) do
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
   elseif action.kind == 'list' then
-    local keys, reply = listed(space, action, action.count), {}
+    -- The index may be gone by now, and refused to a script while its slot moves.
+    local may_be_gone = space.is_reduced or #space.ended > 0
+    local is_gone = may_be_gone and redis.pcall('EXISTS', space.index) ~= 1
+    local keys, reply = is_gone and {} or listed(space, action, action.count), {}
     for i = 1, math.min(#keys, action.count) do
       reply[2 * i - 1], reply[2 * i] = keys[i], row_of(KEYS[space.records[keys[i]]])
     end
