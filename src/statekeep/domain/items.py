@@ -24,7 +24,9 @@ ItemValue = Any
 
 
 def item_value(value: Any, field: str) -> ItemValue:
-    """Return a value as it is stored: a payload as it is, anything else as :func:`~.json_values.normalize` has it.
+    """Return a value in the form in which it is stored.
+
+    A payload is as it is, anything else as :func:`~statekeep.domain.json_values.normalize` has it.
 
     Raises:
         InvalidInput: JSON cannot hold it; the message says where.

@@ -77,7 +77,7 @@ class Repository(Generic[BackendT]):
         for name, member in vars(cls).items():
             body = getattr(member, "__wrapped__", None)
             if isinstance(member, FunctionType) and body and member.__qualname__ == body.__qualname__:
-                member.__qualname__ = f"{cls.__qualname__}.{name}"
+                member.__qualname__, member.__module__ = f"{cls.__qualname__}.{name}", cls.__module__
 
     @once_made
     def __repr__(self) -> str:

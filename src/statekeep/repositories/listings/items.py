@@ -1,4 +1,4 @@
-"""The bodies of the methods that read items of a namespace, or care for it as a whole."""
+"""The bodies of the methods of items that list, search, or care for a namespace."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ItemListings(Repository[ItemBackend]):
         after: str | None = None,
         reverse: bool = False,
     ) -> Pages[str]:
-        """Iterate over the keys of one namespace in their order, without reading the values.
+        """Iterate over the keys of one namespace in order, without reading the values.
 
         They are those of the items that :meth:`list` returns; no TTL begins anew. On Valkey the index alone is read, so
         the bytes do not depend on the values. What has expired is left out; a key whose item another program deleted,

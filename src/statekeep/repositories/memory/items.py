@@ -241,7 +241,7 @@ class MemoryItems(AtOnce):
         return results
 
     def _listed(self, query: ItemRange, staged: dict[Place, _Record | None], now: dt.datetime) -> builtins.list[Item]:
-        """Return the items of a listing after what is staged, and stage their refreshed records."""
+        """Return the items of a listing after what is staged, and stage what it reads."""
         records: dict[str, _Record | None] = dict(self._live(query.namespace, now))
         records |= {key: record for (namespace, key), record in staged.items() if namespace == query.namespace}
         there = {key: record for key, record in records.items() if record is not None and _is_within(query, key)}

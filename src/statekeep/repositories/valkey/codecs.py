@@ -1,4 +1,7 @@
-"""Codecs of values in records: text only, as redis-om writes it, but for payloads of items and logs."""
+"""Codecs of values in records: text only, as redis-om writes it.
+
+Payloads of items and logs are an exception.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ _ENCODING: Final = re.compile(rb"@([1-9][0-9]{0,5}):")
 
 
 def encode_value(value: Any) -> str | bytes:
-    """Encode a JSON value as its text, and a payload as bytes: no JSON begins with the first of them.
+    """Encode a JSON value as its text, and a payload as bytes.
+
+    No JSON begins as these do.
 
     >>> encode_value({"n": 1}), encode_value(Payload(encoding="raw", data=b"x"))
     ('{"n":1}', b'@3:rawx')

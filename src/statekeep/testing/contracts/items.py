@@ -785,7 +785,7 @@ class ItemContract:
         await keep.put(m, "other", 1)
         every = [item async for item in keep.list(n)]
         for _ in range(2):  # the second time the keys may be known
-            batch = [
+            batch: list[GetItem | ListItems] = [
                 GetItem(namespace=n, key="k3"),
                 ListItems(namespace=n),
                 ListItems(namespace=n, prefix="k", after="k3", limit=1),

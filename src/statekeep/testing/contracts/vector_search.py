@@ -343,7 +343,7 @@ class VectorSearchContract:
     # -- no stale vectors
 
     async def test_a_payload_has_no_vectors(self, searchable: Searchable) -> None:
-        keep = searchable(fields=("$",))
+        keep = await searchable(fields=("$",))
         payload = Payload(encoding="json", data=b'"a"')
         await keep.put(("n",), "was found", "a")
         await keep.put(("n",), "text", "a")

@@ -251,7 +251,10 @@ def _compared(name: str, value: Any, wanted: Any) -> bool:
 
 
 def fulfils(value: Any, filter: dict[str, Any]) -> bool:
-    """Return whether a value fulfils a filter, whose numbers are finite; a payload fulfils none with conditions."""
+    """Return whether a value fulfils a filter, whose numbers are finite.
+
+    A payload fulfils no condition.
+    """
     if isinstance(value, Payload):
         return filter == {}
     return all(_fulfils(value.get(name) if isinstance(value, dict) else None, want) for name, want in filter.items())

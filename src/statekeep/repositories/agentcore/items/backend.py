@@ -147,9 +147,9 @@ class AgentCoreItems:
         await self._client.aclose()
 
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
-        """Read in one round, write in one or two; what is before a listing comes before it.
+        """Read in one round, write in one or two.
 
-        Each item's actions are one atomic unit, and no more than these.
+        Each item's actions are one atomic unit, and no more than these. What is before a listing is done before it.
         """
         return listing.apply_all(self._settings, actions)
 
@@ -176,7 +176,7 @@ class AgentCoreItems:
         return listing.list_items(self._settings, query, cursor)
 
     def keys(self, query: ItemRange, cursor: Any) -> Operation[Page[str]]:
-        """Read the whole index of the namespace, and one lane for each item, but no large value."""
+        """Read as :meth:`list` does, but no large value."""
         return listing.list_keys(self._settings, query, cursor)
 
     def search(self, query: ItemSearch) -> Operation[builtins.list[SearchItem]]:

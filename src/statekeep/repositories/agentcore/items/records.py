@@ -83,11 +83,11 @@ class Version:
     def fields(self) -> dict[str, Any]:
         """Return the fields of an :class:`~statekeep.Item`."""
         assert self.content is not None
-        is_payload = isinstance(self.content, Payload)
+        content = self.content
         return {
             "namespace": self.namespace,
             "key": self.key,
-            "value": self.content if is_payload else stored_value(self.content, lambda _: self.parsed()),
+            "value": content if isinstance(content, Payload) else stored_value(content, lambda _: self.parsed()),
             "created_at": time_at(self.created),
             "updated_at": time_at(self.updated),
             "version": self.number,

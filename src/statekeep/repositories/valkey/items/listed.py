@@ -1,6 +1,6 @@
-"""The keys of listings in a batch: a script reads no record whose key it was not given.
+"""The keys of listings in a batch.
 
-So the first call names those that the listing had the last time. If others are there now, the script does nothing but
+A script reads no record whose key it was not given. So the first call names those that the listing had the last time. If others are there now, the script does nothing but
 say which, and is called again.
 """
 
@@ -42,7 +42,11 @@ class ListedKeys:
         self.by_namespace.setdefault(namespace, {}).update(dict.fromkeys(keys))
 
     def learn(self, reply: Sequence[Any]) -> Operation[None]:
-        """Add what the script asks for: numbers of actions, each with the keys that it lacks."""
+        """Add what the script asks for.
+
+        Args:
+            reply: numbers of actions, each with the keys that it lacks.
+        """
         self._calls += 1
         for number, missing in chunks(reply, 2):
             keys = self._settings.keys(self._actions[int(number) - 1].namespace)

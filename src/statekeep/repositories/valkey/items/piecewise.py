@@ -113,7 +113,7 @@ def _list(
         (names,) = yield Commands([[command, index, args[at], args[at + 1]]])
     pairs: list[Reply] = []
     for some in chunks(names):
-        records = [space["records"].get(name.decode()) for name in some[: count - len(pairs) // 2]]
+        records = [space["records"].get(name.decode(errors="replace")) for name in some[: count - len(pairs) // 2]]
         lacking = [name for name, record in zip(some, records, strict=False) if record is None]
         if lacking:
             return [], lacking

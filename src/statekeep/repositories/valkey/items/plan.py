@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -204,7 +204,7 @@ class Plan:
             entry["bounds"] = self._arg(*bounds(query, query.after)[1:])
         self.actions.append(entry)
 
-    def declare_listed(self, namespace: Namespace, names: Sequence[str]) -> None:
+    def declare_listed(self, namespace: Namespace, names: Iterable[str]) -> None:
         """Declare the records of items that a listing may have.
 
         Call it when all actions are added: they may declare vectors, too.
@@ -286,7 +286,7 @@ def plan_of(
     actions: Sequence[Action],
     former: Mapping[int, int | None] | None = None,
     created: Mapping[int, str] | None = None,
-    listed: Mapping[Namespace, Sequence[str]] | None = None,
+    listed: Mapping[Namespace, Iterable[str]] | None = None,
 ) -> Plan:
     """Make a plan of these actions.
 

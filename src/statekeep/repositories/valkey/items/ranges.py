@@ -114,7 +114,7 @@ def by_time(settings: ItemSettings, keys: ItemKeys, query: ItemRange, cursor: Cu
 
 
 def list_keys(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -> Operation[Page[str]]:
-    """Read one page of the keys of a namespace: one round trip, whatever the values are."""
+    """Read one page of the keys of a namespace."""
     cursor = cursor or begun(query)
     keys = settings.keys(query.namespace)
     while cursor.left != 0:

@@ -212,7 +212,10 @@ def _written(actions: Sequence[Action], namespace: Namespace) -> set[str]:
 
 
 def _listed(settings: ItemSettings, query: ItemRange, reply: Sequence[Any], later: Set[str]) -> Operation[list[Item]]:
-    """Return the items of a listing; refresh them if asked, but those that are written later."""
+    """Return the items of a listing.
+
+    Refresh them if asked, but those that are written later.
+    """
     keys = settings.keys(query.namespace)
     pairs = [(decode_text(name, keys.index), row) for name, row in chunks(reply, 2)]
     settings.listed.note(query, [name for name, _ in pairs])
