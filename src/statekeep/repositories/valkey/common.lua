@@ -57,6 +57,11 @@ local function store(record, ends, ...)
   each_chunk(others, function(first, last) call('HDEL', record, unpack(others, first, last)) end)
 end
 
+-- Whether a key is there that the script may have removed: while its slot moves, the server refuses the question then.
+local function is_left(key)
+  return redis.pcall('EXISTS', key) == 1
+end
+
 -- Read a shared key's TTL (PTTL: -2 no key, -1 for ever) before it is written to.
 local function ttl_of(key)
   return call('PTTL', key)

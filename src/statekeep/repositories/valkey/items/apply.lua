@@ -1,7 +1,7 @@
 #!lua
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
 -- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers, note_change
--- use: in_time
+-- use: in_time, is_left
 -- Read, put, delete and refresh items, one after the other, all or none.
 -- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
 --   names: the first of the three indexes of namespaces and the clock, if they are in this slot
@@ -116,8 +116,9 @@ local function listed(space, action, count)
       keys, reached = in_time(space.recency, space.index, action.reverse, '', '', action.prefix, size)
       is_cut = reached ~= nil
     else
-      local command = action.reverse and 'ZREVRANGEBYLEX' or 'ZRANGEBYLEX'
-      keys = call(command, space.index, ARGV[action.bounds], ARGV[action.bounds + 1], 'LIMIT', 0, size)
+      local first, last = ARGV[action.bounds], ARGV[action.bounds + 1]
+      keys = action.reverse and call('ZREVRANGEBYLEX', space.index, first, last, 'LIMIT', 0, size)
+        or call('ZRANGEBYLEX', space.index, first, last, 'LIMIT', 0, size)
       is_cut = #keys == size
     end
     local there = {}
@@ -433,8 +434,7 @@ for number_, action in ipairs(plan.actions) do
     replies[#replies + 1] = delete(space, action)
   elseif action.kind == 'list' then
     -- The index may be gone by now, and refused to a script while its slot moves.
-    local may_be_gone = space.is_reduced or #space.ended > 0
-    local is_gone = may_be_gone and redis.pcall('EXISTS', space.index) ~= 1
+    local is_gone = (space.is_reduced or #space.ended > 0) and not is_left(space.index)
     local keys, reply = is_gone and {} or listed(space, action, action.count), {}
     for i = 1, math.min(#keys, action.count) do
       reply[2 * i - 1], reply[2 * i] = keys[i], row_of(KEYS[space.records[keys[i]]])

@@ -238,12 +238,12 @@ local function in_time(recency, index, is_reverse, after, up_to, prefix, count)
     end
     return found
   end
-  local command = is_reverse and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
   local from = after == '' and (is_reverse and '+inf' or '-inf') or '(' .. after
   local to = up_to == '' and (is_reverse and '-inf' or '+inf') or up_to
   local size = prefix == '' and math.min(500, count + 1) or 500
   for offset = 0, math.huge, size do
-    local page = call(command, recency, from, to, 'WITHSCORES', 'LIMIT', offset, size)
+    local page = is_reverse and call('ZREVRANGEBYSCORE', recency, from, to, 'WITHSCORES', 'LIMIT', offset, size)
+      or call('ZRANGEBYSCORE', recency, from, to, 'WITHSCORES', 'LIMIT', offset, size)
     for i = 1, #page, 2 do
       local key, time = page[i], page[i + 1]
       if (#found >= count or looked >= 20000) and time ~= last then return found, last end

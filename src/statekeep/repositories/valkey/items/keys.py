@@ -98,7 +98,7 @@ _item_keys = lru_cache(maxsize=4096)(ItemKeys)
 
 
 def bounds(query: ItemRange, after: str | None) -> list[Arg]:
-    """Return the command that reads a range of keys, and its two bounds."""
+    """Return the bounds of a range of keys, in the order of its listing."""
     prefix = query.prefix
     low: Arg = f"[{prefix}" if prefix else "-"
     # No UTF-8 has this byte, so it is behind all that begins with the prefix.
@@ -108,7 +108,7 @@ def bounds(query: ItemRange, after: str | None) -> list[Arg]:
             high = f"({after}"
         elif not query.reverse and after >= prefix:
             low = f"({after}"
-    return ["ZREVRANGEBYLEX", high, low] if query.reverse else ["ZRANGEBYLEX", low, high]
+    return [high, low] if query.reverse else [low, high]
 
 
 class Below:

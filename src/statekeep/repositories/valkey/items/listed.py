@@ -1,7 +1,7 @@
 """The keys of listings in a batch.
 
-A script reads no record whose key it was not given. So the first call names those that the listing had the last time. If others are there now, the script does nothing but
-say which, and is called again.
+A script reads no record whose key it was not given. So the first call names those that the listing had the last time.
+If others are there now, the script does nothing but say which, and is called again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- use: now_us, drop_ended
 -- The keys of a namespace, but those of items that have ended. KEYS: recency expiry index [vectors]
--- ARGV: command, its two bounds, how many keys are looked at
+-- ARGV: '1' for the greatest first, else ''; the bounds in this order; how many keys are looked at
 -- Returns how many there were, the last of them, and (key)* of those that have not ended.
 local now = math.floor(now_us() / 1000)
-local listed = call(ARGV[1], KEYS[3], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+local listed = ARGV[1] == '1' and call('ZREVRANGEBYLEX', KEYS[3], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+  or call('ZRANGEBYLEX', KEYS[3], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local reply = {#listed, listed[#listed] or ''}
 if call('ZCARD', KEYS[2]) == 0 then
   for i, key in ipairs(listed) do reply[i + 2] = key end

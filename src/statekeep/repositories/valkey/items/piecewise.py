@@ -32,7 +32,8 @@ def _below(keys: Keys, args: Args) -> Operation[Reply]:
 
 def _live(keys: Keys, args: Args) -> Operation[Reply]:
     _, expiry, index, *_ = keys
-    command, one, other, size = args
+    is_reverse, one, other, size = args
+    command = "ZREVRANGEBYLEX" if is_reverse else "ZRANGEBYLEX"
     (listed,) = yield Commands([[command, index, one, other, "LIMIT", "0", size]])
     found: list[bytes] = []
     for chunk in chunks(listed):
@@ -53,13 +54,13 @@ def _by_time(keys: Keys, args: Args) -> Operation[Reply]:
     reached = b""
     for key, text, time in zip(flat[::2], flat[1::2], times, strict=True):
         behind = not after or (time < float(after) if is_reverse else time > float(after))
-        if not behind or (up_to and (time < float(up_to) if is_reverse else time > float(up_to))):
+        is_within = behind and not (up_to and (time < float(up_to) if is_reverse else time > float(up_to)))
+        if not is_within or not key.startswith(prefix.encode()):
             continue
         if len(found) >= int(size) and text != reached:
             return [int(count > len(times)), _latest(flat, times), reached, found]
-        if key.startswith(prefix.encode()):
-            found.append(key)
-            reached = text
+        found.append(key)
+        reached = text
     return [int(count > len(times)), _latest(flat, times), b"", found]
 
 
@@ -112,18 +113,18 @@ def _list(
         command = "ZREVRANGEBYLEX" if is_reverse else "ZRANGEBYLEX"
         (names,) = yield Commands([[command, index, args[at], args[at + 1]]])
     pairs: list[Reply] = []
-    for some in chunks(names):
-        records = [space["records"].get(name.decode(errors="replace")) for name in some[: count - len(pairs) // 2]]
-        lacking = [name for name, record in zip(some, records, strict=False) if record is None]
-        if lacking:
-            return [], lacking
-        for name, record in zip(some, records, strict=False):
-            (row,) = yield hmget_all([keys[record - 1]], READ_FIELDS)
-            if is_there(row):
-                pairs += [name, row]
-        if len(pairs) >= 2 * count:
+    lacking: list[bytes] = []
+    for name in names:
+        if len(pairs) // 2 + len(lacking) >= count:
             break
-    return pairs, []
+        record = space["records"].get(name.decode(errors="replace"))
+        if record is None:
+            lacking.append(name)
+            continue
+        (row,) = yield hmget_all([keys[record - 1]], READ_FIELDS)
+        if is_there(row):
+            pairs += [name, row]
+    return pairs, lacking
 
 
 def _refresh_item(

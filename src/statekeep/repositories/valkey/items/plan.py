@@ -201,7 +201,7 @@ class Plan:
         if query.order == "updated":
             entry["prefix"] = query.prefix
         else:
-            entry["bounds"] = self._arg(*bounds(query, query.after)[1:])
+            entry["bounds"] = self._arg(*bounds(query, query.after))
         self.actions.append(entry)
 
     def declare_listed(self, namespace: Namespace, names: Iterable[str]) -> None:

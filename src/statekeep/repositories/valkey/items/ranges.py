@@ -93,8 +93,8 @@ Named = Operation[tuple[Sequence[str], Cursor, bool]]
 
 def by_key(settings: ItemSettings, keys: ItemKeys, query: ItemRange, cursor: Cursor, size: int) -> Named:
     """Read keys in their order."""
-    command, *limits = bounds(query, cursor.after)
-    (listed,) = yield Commands([[command, keys.index, *limits, "LIMIT", "0", str(size)]])
+    command = "ZREVRANGEBYLEX" if query.reverse else "ZRANGEBYLEX"
+    (listed,) = yield Commands([[command, keys.index, *bounds(query, cursor.after), "LIMIT", "0", str(size)]])
     names = [decode_text(name, keys.index) for name in listed]
     return names, evolve(cursor, after=names[-1] if names else cursor.after), len(names) < size
 
@@ -120,7 +120,9 @@ def list_keys(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -
     while cursor.left != 0:
         size = KEYS if cursor.left is None else min(KEYS, cursor.left + SPARE)
         looked, last, *found = yield Call(
-            script("items/live"), settings.indexes(keys), [*bounds(query, cursor.after), str(size)]
+            script("items/live"),
+            settings.indexes(keys),
+            ["1" if query.reverse else "", *bounds(query, cursor.after), str(size)],
         )
         names = [decode_text(name, keys.index) for name in found[: cursor.left]]
         is_last = int(looked) < size
