@@ -98,6 +98,12 @@ def item_values() -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({}, optional=fields | found) | others
 
 
+@st.composite
+def _stored_values(draw: st.DrawFn) -> Any:
+    """Values, and payloads; hypothesis prints no more of it than its name."""
+    return draw(item_values() | payloads())
+
+
 def filters() -> st.SearchStrategy[dict[str, Any]]:
     """Conditions on the fields of :func:`item_values`, and on one that is never there.
 
@@ -136,7 +142,7 @@ def search_items() -> st.SearchStrategy[SearchItem]:
 def _item() -> dict[str, st.SearchStrategy[Any]]:
     return {
         **_place(),
-        "value": item_values() | payloads(),
+        "value": _stored_values(),
         "created_at": moments(),
         "updated_at": moments(),
         "version": st.integers(1, 3),
@@ -182,7 +188,7 @@ def puts(
     return st.builds(
         PutItem,
         **place,
-        value=item_values() | payloads(),
+        value=_stored_values(),
         ttl=st.sampled_from(TTLS),
         expected=expectations() if expected is None else expected,
         index=indexed(),
@@ -203,15 +209,21 @@ def listings(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.Searc
     Args:
         namespaces: where; :func:`item_namespaces` if there is none.
     """
-    found: dict[str, Any] = {
-        "namespace": item_namespaces() if namespaces is None else namespaces,
-        "prefix": st.just("") | item_keys().map(lambda key: key[:1]),
-        "limit": st.integers(0, 4) | st.just(100),
-        "reverse": st.booleans(),
-        "refresh": refreshes(),
-    }
-    by_key = st.builds(ListItems, **found, after=st.none() | item_keys())
-    return by_key | st.builds(ListItems, **found, order=st.just("updated"))
+    return _listings(item_namespaces() if namespaces is None else namespaces)
+
+
+@st.composite
+def _listings(draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace]) -> ListItems:
+    is_by_key = draw(st.booleans())
+    return ListItems(
+        namespace=draw(namespaces),
+        prefix=draw(st.just("") | item_keys().map(lambda key: key[:1])),
+        after=draw(st.none() | item_keys()) if is_by_key else None,
+        limit=draw(st.integers(0, 4) | st.just(100)),
+        reverse=draw(st.booleans()),
+        order="key" if is_by_key else "updated",
+        refresh=draw(refreshes()),
+    )
 
 
 def operations(
