@@ -10,8 +10,8 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from statekeep.domain import ANY, Item, Unsupported
-from statekeep.repositories.item_backend import Delete, Put
+from statekeep.domain import ANY, Item, Payload, Unsupported
+from statekeep.repositories.item_backend import Delete, Listing, Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences
@@ -77,6 +77,44 @@ class NeverRefreshes(MemoryItems):
         return super().search(evolve(query, refresh=False))
 
 
+class SkipsNothing(MemoryItems):
+    """Wrong: an offset means nothing."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        return super().list(evolve(query, offset=0), cursor)
+
+
+class ListsByKeyAlone(MemoryItems):
+    """Wrong: there is one order."""
+
+    def list(self, query: Any, cursor: Any) -> Any:
+        return super().list(evolve(query, order="key"), cursor)
+
+
+class NamesMore(MemoryItems):
+    """Wrong: the keys are not those of the items."""
+
+    def keys(self, query: Any, cursor: Any) -> Any:
+        return super().keys(evolve(query, prefix=query.prefix[:-1]), cursor)
+
+
+class ListsBeforeItWrites(MemoryItems):
+    """Wrong: a listing shows what was there before the batch."""
+
+    def apply(self, actions: Any) -> Any:
+        listings = yield from super().apply([action for action in actions if isinstance(action, Listing)])
+        others = yield from super().apply([action for action in actions if not isinstance(action, Listing)])
+        return [listings.pop(0) if isinstance(action, Listing) else others.pop(0) for action in actions]
+
+
+class KeepsPayloadsAsText(MemoryItems):
+    """Wrong: a payload is JSON."""
+
+    def _put(self, put: Put, stored: Any, now: Any) -> Any:
+        value = {"encoding": put.value.encoding} if isinstance(put.value, Payload) else put.value
+        return super()._put(evolve(put, value=value), stored, now)
+
+
 WRONG: list[type[MemoryItems]] = [
     TakesAnything,
     ComparesVersionsAlone,
@@ -84,6 +122,11 @@ WRONG: list[type[MemoryItems]] = [
     PrefixesOfText,
     SkipsTheLast,
     NeverRefreshes,
+    SkipsNothing,
+    ListsByKeyAlone,
+    NamesMore,
+    ListsBeforeItWrites,
+    KeepsPayloadsAsText,
 ]
 
 

@@ -162,7 +162,9 @@ def test_a_damaged_payload_is_an_error(memory: Memory, opened: Open, size: int) 
     assert record.blobs == (payload.data,)
     for wrong in ({"encoding": 1}, {"encoding": ""}, {"encoding": None}):
         memory.delete(event["eventId"], lane.session, lane.actor)
-        event = memory.create(framed(Record(record.head | wrong, record.blobs)), session=lane.session, actor=lane.actor)
+        event = memory.create(
+            framed(Record({**record.head, **wrong}, record.blobs)), session=lane.session, actor=lane.actor
+        )
         with pytest.raises(CorruptRecord):
             keep.get(N, "k")
 

@@ -195,12 +195,13 @@ async def test_listings_in_batches(turns: Turns, space: tuple[str, ...]) -> None
     assert count == 2
     assert await turns.of(turns.items.batch([GetItem(namespace=space, key="007"), *listings])) == (1, found)
     put = PutItem(namespace=space, key="119", value="again")
-    count, [item, first, last, _] = await turns.of(turns.items.batch([put, *listings]))
+    count, found = await turns.of(turns.items.batch([put, *listings]))
+    item, first, last, _ = found
     assert first[-1] == last[0] == item
     assert count == 1
     await turns.items.put(space, "120", 120)
-    count, [last] = await turns.of(turns.items.batch([listings[1]]))
-    assert last[0].key == "120"
+    count, found = await turns.of(turns.items.batch([listings[1]]))
+    assert found[0][0].key == "120"
     assert count == 2
     await turns.items.clear(space)
 

@@ -151,6 +151,9 @@ def test_listings_in_batches(raw: Any, prefix: str) -> None:
     ]
     for query in queries:
         for _ in range(2):
-            batch = [GetItem(namespace=("n",), key="04"), ListItems(namespace=("n",), **query)]
+            batch: list[GetItem | ListItems] = [
+                GetItem(namespace=("n",), key="04"),
+                ListItems(namespace=("n",), **query),
+            ]
             assert items.batch(batch) == whole.batch(batch)
     assert pieces.count > len(queries)
