@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from statekeep import ChannelHistory, Item, SavedCheckpoint
 from statekeep.domain.checkpoints import encoded_metadata
-from statekeep.domain.json_values import normalize
+from statekeep.domain.items import item_value
 
 ODD_BYTES: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1.5", b"nan", b"inf", b"-inf", b"1e300", b"9" * 400, b"9" * 5000, b"1_0", b" 5 ", b"+5",
@@ -80,6 +80,6 @@ def check(found: Any) -> None:
         elif isinstance(found, ChannelHistory):
             check([*found.writes, found.seed])
         elif isinstance(found, Item):
-            assert normalize(found.value, "value") == found.value
+            assert item_value(found.value, "value") == found.value
         else:
             check([value for value in fields.values() if isinstance(value, BaseModel)])

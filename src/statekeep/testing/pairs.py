@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
 
@@ -131,6 +131,10 @@ def _form(value: Any, keys: Mapping[str, str]) -> Any:
     return canonical(value)
 
 
+_LISTINGS: Final = ("keys", "list", "list_threads")
+"""Methods that return iterators."""
+
+
 def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
     if answer.error is not None:
         return type(answer.error)
@@ -138,6 +142,8 @@ def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
         return None  # it says how a backend searches, and each does in its own way
     if step.name == "append" and isinstance(answer.result, list):
         return len(answer.result)
+    if step.name == "keys":
+        return [keys.get(key, key) for key in answer.result]
     found = _form(answer.result, keys)
     if step.name == "search" and step.kwargs.get("query") is not None:
         # What scores the same but for rounding may come in any order, and so any of it may be cut off.
@@ -167,7 +173,7 @@ def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextMana
                 answer = Answer.of(lambda: _whole(noted(*args, **kwargs)))
                 self.steps.append(_Step(name, args, kwargs, answer))
                 result = answer.again()
-                return iter(result) if name in ("list", "list_threads") and isinstance(result, list) else result
+                return iter(result) if name in _LISTINGS and isinstance(result, list) else result
 
             return call
 
