@@ -527,7 +527,7 @@ def test_a_full_session_goes_on_in_another() -> None:
                 config = {**at(saver.continue_thread(config["configurable"]["thread_id"])), "recursion_limit": 400}
                 given = None
         assert done["log"] == list(range(100))
-        # LangGraph stores pending writes in a thread of its own: the last step of a session is one of them, or it is not.
+        # LangGraph stores pending writes in another thread: the last step of a session is one of them, or it is not.
         assert used in (6, 7)
 
 
