@@ -108,7 +108,7 @@ class Comparison:
             yield from self._load(spaces)
 
     def _counts_and_changes(self, spaces: Sequence[ItemKeys]) -> list[list[Arg]]:
-        """Return the commands, two for each namespace, that say how many vectors it has, and its last changes."""
+        """Return commands that say how many vectors each has, and its last changes."""
         collection = self.index.collection_name
         commands: list[list[Arg]] = []
         for keys in spaces:
