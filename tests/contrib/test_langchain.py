@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -55,6 +56,7 @@ from statekeep.contrib.langchain import (
     StatekeepLLMCache,
     StatekeepRecordManager,
 )
+from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
 from tests.fenced import ROOT, blocks
 from tests.integration.valkey.counting_proxy import CountingProxy
@@ -561,6 +563,29 @@ def test_times_are_the_servers(served: statekeep.Connection) -> None:
     assert abs(times[0] - served.now().timestamp()) < 60
     for number in range(20):
         assert records.list_keys(after=times[number], before=times[number + 1]) == [f"{number}"]
+
+
+@pytest.mark.parametrize("service", ["cluster", "agentcore"])
+async def test_other_services_do_as_well(request: pytest.FixtureRequest, prefix: str, service: str) -> None:
+    with AwsEmulator() if service == "agentcore" else contextlib.nullcontext() as aws:
+        if aws is None:
+            keep = statekeep.connect(request.getfixturevalue("valkey_cluster").url, prefix=prefix)
+        else:
+            url = f"agentcore://{aws.agentcore.create_memory()}"
+            keep = statekeep.connect(url, client=aws.client("bedrock-agentcore"))
+        async with keep.asyncio:
+            store, records = StatekeepByteStore(keep), StatekeepRecordManager("store", keep)
+            store.mset([(key, key.encode()) for key in KEYS])
+            assert await store.amget(KEYS) == [key.encode() for key in KEYS]
+            assert list(store.yield_keys()) == sorted(KEYS)
+            records.update(["a", "b"], group_ids=["1", "2"])
+            assert (records.exists(["a", "c"]), await records.alist_keys(group_ids=["2"])) == ([True, False], ["b"])
+            records.delete_keys(["a", "b"])
+            if aws is None:
+                assert await record_scenario(records) == await record_scenario(InMemoryRecordManager("store"))
+                history = StatekeepChatMessageHistory("ada", keep)
+                assert history_scenario(history) == history_scenario(in_memory())
+                assert await cache_scenario(StatekeepLLMCache(keep)) == await cache_scenario(InMemoryCache())
 
 
 # -- cancellation and outages

@@ -38,6 +38,7 @@ from strands.vended_memory_stores.file_memory_store import FileMemoryStore
 import statekeep
 from statekeep import Conflict, InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.strands import StatekeepSessionRepository, StatekeepStorage
+from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
 from tests.fenced import ROOT, blocks
 from tests.integration.valkey.counting_proxy import CountingProxy
@@ -436,6 +437,22 @@ def test_sessions_are_as_in_the_sdks_own(keep: statekeep.Connection, tmp_path: P
     theirs = repository_scenario(FileSessionManager("unused", storage_dir=str(tmp_path)))
     assert repository_scenario(mine) == theirs
     assert keep.items.list_namespaces() == []
+
+
+@pytest.mark.parametrize("service", ["cluster", "agentcore"])
+async def test_other_services_do_as_well(
+    request: pytest.FixtureRequest, prefix: str, tmp_path: Path, service: str
+) -> None:
+    with AwsEmulator() if service == "agentcore" else contextlib.nullcontext() as aws:
+        if aws is None:
+            keep = statekeep.connect(request.getfixturevalue("valkey_cluster").url, prefix=prefix)
+        else:
+            url = f"agentcore://{aws.agentcore.create_memory()}"
+            keep = statekeep.connect(url, client=aws.client("bedrock-agentcore"))
+        async with keep.asyncio:
+            theirs = repository_scenario(FileSessionManager("unused", storage_dir=str(tmp_path)))
+            assert repository_scenario(StatekeepSessionRepository(keep)) == theirs
+            assert await storage_scenario(StatekeepStorage(keep)) == await storage_scenario(InMemoryStorage())
 
 
 def conversation_scenario(repository: Any) -> list[Any]:
