@@ -36,6 +36,7 @@ WORKLOADS: dict[str, Callable[[Suite], None]] = {
     "cold": cold.cold,
     "store": stores.store,
     "wide": stores.wide,
+    "many": stores.many,
     "cluster": stores.cluster,
     "meaning": stores.meaning,
     "cache": stores.cache,

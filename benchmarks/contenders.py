@@ -21,6 +21,7 @@ INCUMBENT = "langgraph-checkpoint-aws"
 REDIS = "langgraph-checkpoint-redis"
 VALKEY_PY = "Statekeep, valkey-py"
 GLIDE = "Statekeep, glide"
+INDEXED = ", index_metadata"
 IN_MEMORY = "LangGraph, memory"
 SQLITE = "LangGraph, SQLite"
 
@@ -149,14 +150,14 @@ def _valkey(servers: Servers, **options: Any) -> tuple[str, dict[str, Any]]:
     return f"valkey://127.0.0.1:{servers.port('valkey')}", options
 
 
-def _statekeep(client: str, kind: str, async_kind: str, **more: Any) -> Contender:
+def _statekeep(client: str, kind: str, async_kind: str, named: str = "", **more: Any) -> Contender:
     options = {"client": client, "pool_size": POOL, "prefix": f"bench-{client}-{len(more)}", **more}
 
     def arguments(servers: Servers, ttl: float | None) -> tuple[str, dict[str, Any]]:
         return _valkey(servers, **options, **({} if ttl is None else {"ttl_seconds": ttl}))
 
     paths = f"statekeep.langgraph_shim:{kind}", f"statekeep.langgraph_shim:{async_kind}"
-    return Contender(f"Statekeep, {client}", "valkey", paths, arguments)
+    return Contender(f"Statekeep, {client}{named}", "valkey", paths, arguments)
 
 
 def _aws(kind: str, async_kind: str, arguments: Arguments) -> Contender:
@@ -188,6 +189,9 @@ SAVERS = (
 )
 AGENTS = tuple(saver for saver in SAVERS if saver.name != SQLITE)
 """Those that run whole agents."""
+
+KEEPERS = (*AGENTS, _statekeep("valkey-py", "ValkeySaver", "AsyncValkeySaver", INDEXED, index_metadata=["step"]))
+"""Those that keep many threads."""
 
 # Without pool_size, which the stores and caches of langgraph-checkpoint-aws take but fail with.
 STORES = (

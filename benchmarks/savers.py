@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 from .agent import agent, run
-from .contenders import AGENTS, INCUMBENT, SAVERS, Contender, Servers, alone
+from .contenders import AGENTS, INCUMBENT, KEEPERS, SAVERS, Contender, Servers, alone
 from .report import Table, exponent
 from .running import Counter, Script, Stopwatch, Suite, call, compare, drive, expect
 from .scripts import Shape, chat, check, config, conversation, deletion, fan_out, written
@@ -142,9 +142,9 @@ def stored(suite: Suite) -> None:
     suite.publish("stored", table)
 
 
-def _served(suite: Suite) -> Iterator[tuple[str, str, Contender]]:
+def _served(suite: Suite, contenders: Sequence[Contender] = AGENTS) -> Iterator[tuple[str, str, Contender]]:
     """Those whose server tells the memory that it uses, and its kind."""
-    for name, contender in suite.chosen(AGENTS).items():
+    for name, contender in suite.chosen(contenders).items():
         if contender.server:
             yield name, contender.server, contender
 
@@ -210,10 +210,10 @@ def growth(suite: Suite) -> None:
 
 
 def threads(suite: Suite) -> None:
-    """Fill 100,000 threads; list the newest of all, read one and go on with one."""
+    """Fill 100,000 threads; list all, the newest, and one by its metadata; read one and go on with it."""
     count = 1_000 if suite.quick else 100_000
     table = Table(title=f"{count:,} threads", unit="µs", baseline=INCUMBENT)
-    for name, kind, contender in _served(suite):
+    for name, kind, contender in _served(suite, KEEPERS):
         ids: list[str] = []
         with ExitStack() as stack:
             stack.enter_context(suite.trying(name, f"filling {table.title}"))
@@ -222,7 +222,12 @@ def threads(suite: Suite) -> None:
             before = servers.used_memory(kind)
             drive(saver, _filled(count, ids), Stopwatch(limit=75))
             table.add("memory of a thread, bytes", name, (servers.used_memory(kind) - before) / count)
-            for what, script in (("listing the newest", _newest(ids)), ("going on with one", _one(ids))):
+            for what, script in (
+                ("listing the newest", _newest(ids)),
+                ("filtering by metadata", _filtered(ids)),
+                ("going on with one", _one(ids)),
+                ("listing all", _listed(ids)),
+            ):
                 with suite.trying(name, f"{table.title}, {what}"):
                     watch = Stopwatch(limit=60)
                     drive(saver, script, watch)
@@ -242,6 +247,23 @@ def _newest(ids: list[str]) -> Script:
     for _ in range(20):
         listed = yield call("list(10) of all threads", "list", None, limit=10)
         expect([one.checkpoint["id"] for one in listed] == ids[:-11:-1], "wrong list")
+
+
+def _filtered(ids: list[str]) -> Script:
+    """Each thread has one checkpoint, whose step no other has; all have the same source."""
+    for turn in range(4):
+        number = random.randrange(len(ids))
+        name = "list by a step that one of all threads has" + ("" if turn else ", the first time")
+        listed = yield call(name, "list", None, filter={"step": number})
+        expect([one.checkpoint["id"] for one in listed] == [ids[number]], "not the one of this step")
+    for _ in range(4):
+        listed = yield call("list(10) by a source that all have", "list", None, filter={"source": "loop"}, limit=10)
+        expect([one.checkpoint["id"] for one in listed] == ids[:-11:-1], "wrong list")
+
+
+def _listed(ids: list[str]) -> Script:
+    listed = yield call("list of all", "list", None)
+    expect({one.checkpoint["id"] for one in listed} >= set(ids), "not all")
 
 
 def _one(ids: list[str]) -> Script:

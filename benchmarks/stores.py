@@ -120,6 +120,44 @@ def wide(suite: Suite) -> None:
     suite.publish("wide", table)
 
 
+MANY = 100_000
+"""Namespaces, and items of one."""
+
+
+def many(suite: Suite) -> None:
+    """List and search a hundred thousand namespaces, and as many items of one; on a server of their own."""
+    count = 1_000 if suite.quick else MANY
+    table = Table(title=f"{count:,} namespaces and {count:,} items", unit="ms", baseline=VALKEY_PY)
+    for name, contender in suite.chosen(STORES[1:]).items():
+        with ExitStack() as stack:
+            stack.enter_context(suite.trying(name, table.title))
+            servers = stack.enter_context(alone(suite.servers, "valkey"))
+            subject = stack.enter_context(contender.open(servers))
+            for start in range(0, count, 200):
+                numbers = range(start, min(start + 200, count))
+                puts = [PutOp(("users", str(number)), "item", {"number": number}) for number in numbers]
+                puts += [PutOp(("all",), str(number), {"number": number, "half": number % 2}) for number in numbers]
+                subject.batch(puts)
+            for operation, method, arguments, expected in (
+                ("list_namespaces, limit 100", "list_namespaces", {"limit": 100}, 100),
+                ("list_namespaces, all", "list_namespaces", {"limit": 2 * count}, count + 1),
+                ("list_namespaces, max_depth=1", "list_namespaces", {"max_depth": 1}, 2),
+                ("search below, limit 10", "search", (("users",),), 10),
+                ("search of one, limit 10, half match", "search", (("all",), {"half": 1}), 10),
+                ("search of one, one matches", "search", (("all",), {"number": 1}), 1),
+                ("search below, one matches", "search", (("users",), {"number": 1}), 1),
+            ):
+                for _ in range(3):
+                    began = time.perf_counter()
+                    if isinstance(arguments, dict):
+                        found = getattr(subject, method)(**arguments)
+                    else:
+                        found = subject.search(*arguments[:1], filter=(*arguments, None)[1], limit=10)
+                    table.add(operation, name, (time.perf_counter() - began) * 1000)
+                    expect(len(found) == expected, f"not {expected}, but {len(found)}")
+    suite.publish("many", table)
+
+
 def _spread(width: int) -> Script:
     for number in range(width):
         namespace = (f"wide-{width}", f"user-{number}")

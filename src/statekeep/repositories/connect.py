@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Unpack
 
 from attrs import evolve, frozen
@@ -18,7 +18,7 @@ from .memory_url import check_memory_url
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
 from .records.known_values import BYTES as VALUE_CACHE
-from .validation import count
+from .validation import count, indexed_names
 
 PREFIX: Final = "statekeep"
 
@@ -33,6 +33,7 @@ class _Request:
     refresh_on_read: bool
     index: VectorIndex | Any
     value_cache: int
+    index_metadata: Collection[str]
     clock: Callable[[], float] | None
     options: Mapping[str, Any]
 
@@ -57,7 +58,13 @@ def _open_valkey(request: _Request) -> Backends:
     client = open_client(request.url, **request.options)
     try:
         return Backends(
-            ValkeyCheckpoints(client, **life, refresh_on_read=request.refresh_on_read, value_cache=request.value_cache),
+            ValkeyCheckpoints(
+                client,
+                **life,
+                refresh_on_read=request.refresh_on_read,
+                value_cache=request.value_cache,
+                index_metadata=request.index_metadata,
+            ),
             ValkeyItems(client, **life, refresh_on_read=request.refresh_on_read, index=request.index),
             ValkeyCacheEntries(client, **life),
             ValkeyLogs(client, **life, refresh_on_read=request.refresh_on_read),
@@ -70,7 +77,7 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_both
 
-    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE})
+    options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "index_metadata": _OF_NO_USE})
     if isinstance(request.index, VectorIndex):
         _without_effect("agentcore://", "embed of index", "the service embeds by itself; the fields count")
     if request.ttl is not None:
@@ -89,6 +96,7 @@ def _open_bedrock_sessions(request: _Request) -> Backends:
         "refresh_on_read": _OF_NO_USE,
         "index": _OF_NO_USE,
         "value_cache": _OF_NO_USE,
+        "index_metadata": _OF_NO_USE,
     }
     return Backends(open_url(request.url, **_aws_options(request, "bedrock-sessions://", useless)))
 
@@ -133,6 +141,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "refresh_on_read": False,
     "index": None,
     "value_cache": VALUE_CACHE,
+    "index_metadata": (),
 }
 
 _OF_VALKEY: Final = ValkeyOptions.__optional_keys__ - {"client"}
@@ -176,6 +185,7 @@ def _open(
     refresh_on_read: bool,
     index: VectorIndex | Mapping[str, Any] | None,
     value_cache: int,
+    index_metadata: Collection[str],
     clock: Callable[[], float] | None,
     options: Mapping[str, Any],
 ) -> Backends:
@@ -192,7 +202,8 @@ def _open(
     if opener is not _open_agentcore or (isinstance(index, Mapping) and "embed" in index):
         index = VectorIndex.of(index)
     count("value_cache", value_cache)
-    request = _Request(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
+    names = indexed_names(index_metadata)
+    request = _Request(url, prefix, ttl, refresh_on_read, index, value_cache, names, clock, options)
     return opener(request)
 
 
@@ -214,6 +225,7 @@ def connect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     value_cache: int = VALUE_CACHE,
+    index_metadata: Collection[str] = (),
     clock: Callable[[], float] | None = None,
     check: bool = False,
     encrypt_metadata: Encrypt = False,
@@ -239,6 +251,8 @@ def connect(
             ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
         value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey or AgentCore
             stores and sends what is new in them; 0 stores and sends them whole.
+        index_metadata: names in metadata by whose values ``checkpoints.list`` finds few of many threads fast, on
+            Valkey; see :class:`~statekeep.repositories.valkey.ValkeyCheckpoints`.
         clock: for ``memory:``, a function that returns the time in seconds since 1970.
         check: ask the server for a sign of life now, and not with the first use: raises as :meth:`Connection.ping`.
         encrypt_metadata: encrypt the metadata of checkpoints: ``True``, or a list of names that stay readable, by which
@@ -261,7 +275,7 @@ def connect(
         ...     list(keep.checkpoints.list())
         []
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, index_metadata, clock, options)
     keep = Connection(_encrypting(backends, encrypt_metadata, metadata_serializer))
     if check:
         with closing_on_error(keep.close):
@@ -277,6 +291,7 @@ def aconnect(
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
     value_cache: int = VALUE_CACHE,
+    index_metadata: Collection[str] = (),
     clock: Callable[[], float] | None = None,
     check: bool = False,
     encrypt_metadata: Encrypt = False,
@@ -297,5 +312,5 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, index_metadata, clock, options)
     return AsyncConnection(_encrypting(backends, encrypt_metadata, metadata_serializer), check=check)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..domain.items import Namespace  # whoever keeps checkpoints alone imports no items
 
 
+MOST_INDEXED: Final = 16
+"""Names in metadata that can be indexed: each takes three keys of a put in Valkey."""
+
+
 def text(field: str, value: Any, *, empty: bool = False, is_id: bool = True) -> str:
     """Return Unicode text as ``str`` itself; it is not empty unless it may be.
 
@@ -50,6 +54,20 @@ def texts(field: str, values: Any, *, empty: bool = False) -> list[str]:
     if isinstance(values, str) or not isinstance(values, Collection):
         raise InvalidInput(f"{field} must be a sequence of texts, got {type(values).__name__}", field=field)
     return [text(field, value, empty=empty) for value in values]
+
+
+def indexed_names(values: Any) -> tuple[str, ...]:
+    """Return the names in metadata that are to be indexed, each once.
+
+    Raises:
+        InvalidInput: they are no sequence of texts, or too many; ``field`` is ``index_metadata``.
+    """
+    found = dict.fromkeys(texts("index_metadata", values))
+    if len(found) > MOST_INDEXED:
+        raise InvalidInput(
+            f"index_metadata must have at most {MOST_INDEXED} names, got {len(found)}", field="index_metadata"
+        )
+    return tuple(found)
 
 
 def labels(field: str, values: Any) -> Namespace:

@@ -35,7 +35,7 @@ PATIENCE = 60.0
 
 def keeps_of(client: Client, face: Face, prefix: str = "k") -> Keeps:
     """Repositories over a client of Valkey; each has a prefix of its own, which begins with ``prefix``."""
-    checkpoints = ValkeyCheckpoints(client, prefix=f"{prefix}-checkpoints")
+    checkpoints = ValkeyCheckpoints(client, prefix=f"{prefix}-checkpoints", index_metadata=["step", "run_id"])
     items, cache = ValkeyItems(client, prefix=f"{prefix}-items"), ValkeyCacheEntries(client, prefix=f"{prefix}-cache")
     if face == "async":
         return Keeps(AsyncCheckpointRepository(checkpoints), AsyncItemRepository(items), AsyncCacheRepository(cache))

@@ -17,6 +17,7 @@ from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from .valkey_kinds import payload, write
 
 WRITES = 5
+INDEXED = ("number", "run_id")
 
 
 @cache
@@ -65,7 +66,8 @@ def is_whole(saved: SavedCheckpoint) -> bool:
 
 def write_for_ever(port: int, prefix: str, thread_id: str, ready: Connection) -> None:
     """Put checkpoints and pending writes behind those that are there, until somebody ends this process."""
-    repository = CheckpointRepository(ValkeyCheckpoints(client_for(valkey.Valkey(port=port)), prefix=prefix))
+    client = client_for(valkey.Valkey(port=port))
+    repository = CheckpointRepository(ValkeyCheckpoints(client, prefix=prefix, index_metadata=INDEXED))
     newest = repository.get(thread_id)
     parent = newest.checkpoint_id if newest else None
     number = int(parent or 0)
@@ -80,7 +82,8 @@ def write_for_ever(port: int, prefix: str, thread_id: str, ready: Connection) ->
 
 def delete_for_ever(port: int, prefix: str, thread_id: str, ready: Connection) -> None:
     """Fill a thread, copy it, prune the copy, delete both, and so on."""
-    repository = CheckpointRepository(ValkeyCheckpoints(client_for(valkey.Valkey(port=port)), prefix=prefix))
+    client = client_for(valkey.Valkey(port=port))
+    repository = CheckpointRepository(ValkeyCheckpoints(client, prefix=prefix, index_metadata=INDEXED))
     ready.send(os.getpid())
     while True:
         parent = None

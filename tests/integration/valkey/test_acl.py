@@ -99,6 +99,9 @@ def use_everything(keep: CheckpointRepository, raw: Any, prefix: str) -> None:
     assert len(list(keep.list("t"))) == 6
     assert len(list(keep.list("t", metadata={"run_id": "b"}))) == 2
     assert len(list(keep.list())) == 6
+    assert len(list(keep.list(metadata={"run_id": "b"}))) == 2
+    assert len(list(keep.list(metadata={"step": 1}))) == 0
+    assert len(list(keep.list(metadata={"parents": {"": "1"}}))) == 1
     [history] = keep.ancestors("t", ["c"], checkpoint_id="3").values()
     assert len(history.writes) == 1
     assert [thread.thread_id for thread in keep.list_threads(prefix="t")] == ["t"]
@@ -189,7 +192,9 @@ def test_blocking_clients(
 ) -> None:
     server = valkey_cluster if "cluster" in url else valkey_server
     with (
-        connect(url, client=client, prefix=prefix, ttl=ttl, refresh_on_read=True) as keep,
+        connect(
+            url, client=client, prefix=prefix, ttl=ttl, refresh_on_read=True, index_metadata=["run_id", "step"]
+        ) as keep,
         server.client() as raw,
     ):
         use_everything(keep.checkpoints, raw, prefix)

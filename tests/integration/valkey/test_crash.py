@@ -21,11 +21,12 @@ from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import put
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, thread_index_keys
+from statekeep.repositories.valkey.checkpoints.metadata_index import MetadataKeys
 from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 from tests.small_pieces import small_pieces
 
-from .crash_workload import WRITES, checkpoint, delete_for_ever, is_whole, write_for_ever
+from .crash_workload import INDEXED, WRITES, checkpoint, delete_for_ever, is_whole, write_for_ever
 from .valkey_audit import Audit, audit
 from .valkey_kinds import chain, payload, write
 
@@ -50,7 +51,7 @@ FORKS.set_forkserver_preload([write_for_ever.__module__])
 def test_killed_clients_leave_whole_checkpoints(
     valkey_server: ValkeyServer, client: Any, prefix: str, workload: Callable[..., None]
 ) -> None:
-    repository = open_repository(client, prefix)
+    repository = open_repository(client, prefix, index_metadata=INDEXED)
     source = random.Random(prefix)
     seen = set()
     for kill in range(25):
@@ -172,7 +173,7 @@ def pieces(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_operations_may_end_between_any_two_requests(client: Any, prefix: str, operation: str, cluster: bool) -> None:
     mortal = Mortal(client, cluster)
-    whole = CheckpointRepository(ValkeyCheckpoints(mortal, prefix=prefix))
+    whole = CheckpointRepository(ValkeyCheckpoints(mortal, prefix=prefix, index_metadata=["step"]))
     _fill(whole)
     mortal.made = 0
     OPERATIONS[operation](whole)
@@ -182,7 +183,7 @@ def test_operations_may_end_between_any_two_requests(client: Any, prefix: str, o
     for killed_at in range(1, requests + 1):
         name = f"{prefix}-{killed_at}"
         mortal = Mortal(client, cluster)
-        repository = CheckpointRepository(ValkeyCheckpoints(mortal, prefix=name))
+        repository = CheckpointRepository(ValkeyCheckpoints(mortal, prefix=name, index_metadata=["step"]))
         _fill(repository)
         mortal.left = killed_at
         with pytest.raises(Killed):
@@ -215,7 +216,7 @@ def test_operations_may_end_between_any_two_requests(client: Any, prefix: str, o
 )
 def test_writing_while_others_delete(valkey_server: ValkeyServer, prefix: str, deleting: str) -> None:
     with valkey_server.client(max_connections=32) as client:
-        repository = open_repository(client, prefix)
+        repository = open_repository(client, prefix, index_metadata=INDEXED)
         begun = time.monotonic()
         numbers = iter(range(1, 1_000_000))
         lock = threading.Lock()
@@ -399,7 +400,8 @@ def test_no_checkpoint_is_seen_without_its_pending_writes_while_its_thread_is_de
 
 
 def test_the_audit_finds_what_is_wrong(client: Any, prefix: str) -> None:
-    repository = open_repository(client, prefix)
+    repository = open_repository(client, prefix, index_metadata=["step"])
+    indexed = MetadataKeys(prefix, "step")
     _fill(repository)
     _check(audit(client, prefix))
     values = f"{prefix}:channel-values:{{t}}:"
@@ -415,6 +417,8 @@ def test_the_audit_finds_what_is_wrong(client: Any, prefix: str) -> None:
         lambda: client.zrem(f"{prefix}:namespace-index:{{t}}", "child"),
         lambda: client.zrem(f"{prefix}:thread-index:{{threads}}:time", "t"),
         lambda: client.srem(f"{prefix}:run-index:run%201", "t"),
+        lambda: client.delete(indexed.by_value, indexed.by_thread),
+        lambda: client.zremrangebyrank(indexed.by_thread, 0, 0),
         lambda: client.expire(values, 1000),
         lambda: client.expire(f"{prefix}:checkpoint:{{t}}::00001", 1000),
     ]

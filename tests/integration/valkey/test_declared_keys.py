@@ -106,7 +106,9 @@ def test_the_checker_finds_keys_of_two_slots(server: ValkeyServer) -> None:
 @pytest.mark.parametrize("ttl", [None, 1000.0])
 def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, cluster: bool, ttl: float | None) -> None:
     with checker(server, cluster) as client, server.client() as admin:
-        backend = ValkeyCheckpoints(client, prefix=prefix, ttl=ttl, refresh_on_read=True)
+        backend = ValkeyCheckpoints(
+            client, prefix=prefix, ttl=ttl, refresh_on_read=True, index_metadata=["step", "{*}"]
+        )
         repository = CheckpointRepository(backend)
         for namespace in ("", "child:{1}", "*"):
             keys = namespace_keys(prefix, THREAD, namespace)
@@ -151,6 +153,9 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         assert len(list(repository.list(THREAD))) == 21
         assert len(list(repository.list(THREAD, metadata={"step": 3}))) == 3
         assert len(list(repository.list())) == 21
+        assert len(list(repository.list(metadata={"step": 3}))) == 3
+        assert len(list(repository.list(metadata={"run_id": "fork"}))) == 3
+        assert len(list(repository.list(metadata={"no": "such"}))) == 0
         assert [thread.thread_id for thread in repository.list_threads(prefix="a")] == [THREAD]
         for checkpoint in chain("plain", 6):
             repository.put(checkpoint)
@@ -178,6 +183,11 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         }
         expected |= {"refresh"} if ttl else set()
         expected |= {"touch_thread", "add_run", "unindex_threads"} if cluster else {"forget"}
+        expected |= {"find_unindexed", "settle_metadata"} | (set() if cluster else {"namespaces_and_ids"})
         assert client.scripts >= expected
         left = {key.decode() for key in admin.scan_iter(f"{prefix}:*")}
-        assert left <= {f"{prefix}:run-index:fork", f"{prefix}:run-index:run%3A%7B%2A%7D"}
+        assert left <= {
+            f"{prefix}:run-index:fork",
+            f"{prefix}:run-index:run%3A%7B%2A%7D",
+            f"{prefix}:metadata-index:{{threads}}:until",
+        }

@@ -18,6 +18,7 @@ from statekeep.contrib.redis_om.schema import RECORD_TYPES, RecordType
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems, ValkeyLogs
 from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
+from statekeep.repositories.valkey.checkpoints.metadata_index import MetadataKeys
 from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
 from statekeep.repositories.valkey.items.search.index import create_command, definition_key
 from statekeep.repositories.valkey.keys import encode_namespace, ordered
@@ -62,6 +63,7 @@ def test_fields(record_type: RecordType) -> None:
 
 def test_keys() -> None:
     keys = namespace_keys("statekeep", "T", "NS")
+    metadata = MetadataKeys("statekeep", "NAME")
     expected = {
         keys.checkpoint("CID"),
         keys.write("CID:TASK:IDX:CHANNEL"),
@@ -69,6 +71,9 @@ def test_keys() -> None:
         thread_key("statekeep", "T"),
         *thread_index_keys("statekeep"),
         run_key("statekeep", "RUN"),
+        *metadata.written,
+        metadata.rest,
+        metadata.until,
     }
     assert {row[0].strip("`") for row in table(section("Keys"))} == expected
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from attrs import define, field
 
+from statekeep.domain import tagged_json
 from statekeep.repositories.valkey.checkpoints.keys import NamespaceKeys, namespace_keys, run_key, thread_index_keys
+from statekeep.repositories.valkey.checkpoints.metadata_index import TAG_SIZE, MetadataKeys, tag_of
 from statekeep.repositories.valkey.keys import decode_part, encode_part
 
 Hash = Mapping[str, bytes]
@@ -60,7 +62,7 @@ class _Auditor:
         namespaces: dict[str, set[str]] = defaultdict(set)
         for key in self.keys:
             model, _, rest = key.removeprefix(f"{self.prefix}:").partition(":")
-            if model in ("run-index", "thread-index"):
+            if model in ("run-index", "thread-index", "metadata-index"):
                 continue
             thread, _, rest = rest.partition("}")
             names = namespaces[decode_part(thread.removeprefix("{"))]
@@ -80,7 +82,26 @@ class _Auditor:
         if lost := alive - by_time.keys():
             self.say(f"threads are not in the index: {lost}")
         self.found.idle = set(by_time) - alive
+        for key in self._under(f"{self.prefix}:metadata-index:"):
+            *_, name, kind = key.split(":")
+            if kind == "whole":
+                self._metadata(MetadataKeys(self.prefix, decode_part(name)), by_time)
         return self.found
+
+    def _metadata(self, keys: MetadataKeys, by_time: Mapping[str, float]) -> None:
+        """Threads that count as indexed must be; others may be, too."""
+        by_value = {name for name, _ in self._sorted_set(keys.by_value)}
+        if by_value != {
+            name[-TAG_SIZE:] + name.partition(":")[2][:-TAG_SIZE] for name, _ in self._sorted_set(keys.by_thread)
+        }:
+            self.say(f"the two indexes of {keys.name!r} differ")
+        for thread_id, score in self._sorted_set(keys.whole):
+            if score != by_time.get(thread_id):
+                continue
+            for key in self._under(f"{self.prefix}:checkpoint:{{{encode_part(thread_id)}}}:"):
+                tag = tag_of(tagged_json.loads(self._hash(key)["metadata"].decode()).get(keys.name))
+                if tag and tag + thread_id not in by_value:
+                    self.say(f"{key} is not in the index of {keys.name!r}")
 
     def _namespace(self, keys: NamespaceKeys, score: float | None) -> set[str]:
         ids = {name for name, _ in self._sorted_set(keys.checkpoints)}

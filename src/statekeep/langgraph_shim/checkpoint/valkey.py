@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Self, Unpack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -10,6 +11,7 @@ from ...repositories.encrypted_metadata import Encrypt
 from ...repositories.memory import MemoryCheckpoints
 from ...repositories.options import ValkeyOptions
 from ...repositories.records.known_values import BYTES as VALUE_CACHE
+from ...repositories.validation import indexed_names as _indexed_names
 from ...repositories.validation import ttl_seconds as _ttl_seconds
 from ...repositories.valkey import ValkeyCheckpoints, client_from_pool
 from ..clients import carrier, opened
@@ -35,13 +37,15 @@ class _Valkey(Saver):
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
         value_cache: int = VALUE_CACHE,
+        index_metadata: Collection[str] = (),
     ) -> None:
         backend: MemoryCheckpoints | ValkeyCheckpoints
         if isinstance(client, MemoryCheckpoints):
+            _indexed_names(index_metadata)
             backend = client
         else:
             settings: Any = {"prefix": prefix, "ttl": ttl, "refresh_on_read": refresh_on_read}
-            settings["value_cache"] = value_cache
+            settings |= {"value_cache": value_cache, "index_metadata": index_metadata}
             backend = ValkeyCheckpoints(carrier(client, deadline), **settings)
         Saver.__init__(self, backend, serde, strict, encrypt_metadata, max_checkpoints)
         self.client = client
@@ -60,6 +64,7 @@ class _Valkey(Saver):
         encrypt_metadata: Encrypt = False,
         max_checkpoints: int | None = None,
         value_cache: int = VALUE_CACHE,
+        index_metadata: Collection[str] = (),
         check: bool = False,
         **options: Unpack[ValkeyOptions],
     ) -> Self:
@@ -86,6 +91,8 @@ class _Valkey(Saver):
                 ten more.
             value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in
                 them; 0 stores and sends them whole.
+            index_metadata: names in metadata by whose values ``list(None, filter=...)`` finds few of many threads fast;
+                see :class:`~statekeep.repositories.valkey.ValkeyCheckpoints`.
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
@@ -108,6 +115,7 @@ class _Valkey(Saver):
                 encrypt_metadata=encrypt_metadata,
                 max_checkpoints=max_checkpoints,
                 value_cache=value_cache,
+                index_metadata=index_metadata,
             ),
             conn_string,
             lambda: MemoryCheckpoints(ttl=ttl_seconds, refresh_on_read=refresh_on_read),
@@ -129,6 +137,7 @@ class _Valkey(Saver):
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
         value_cache: int = VALUE_CACHE,
+        index_metadata: Collection[str] = (),
     ) -> Self:
         """Make a saver over a connection pool of valkey-py, sync or async.
 
@@ -149,6 +158,8 @@ class _Valkey(Saver):
                 ten more.
             value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in
                 them; 0 stores and sends them whole.
+            index_metadata: names in metadata by whose values ``list(None, filter=...)`` finds few of many threads fast;
+                see :class:`~statekeep.repositories.valkey.ValkeyCheckpoints`.
             deadline: seconds for which a failing request is tried again.
 
         Raises:
@@ -166,6 +177,7 @@ class _Valkey(Saver):
             encrypt_metadata=encrypt_metadata,
             max_checkpoints=max_checkpoints,
             value_cache=value_cache,
+            index_metadata=index_metadata,
         )
 
 
@@ -191,6 +203,8 @@ class ValkeySaver(_Valkey, RepositorySaver):
             all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
         value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in them; 0
             stores and sends them whole.
+        index_metadata: names in metadata by whose values ``list(None, filter=...)`` finds few of many threads fast; see
+            :class:`~statekeep.repositories.valkey.ValkeyCheckpoints`.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:
@@ -235,6 +249,8 @@ class AsyncValkeySaver(_Valkey, AsyncRepositorySaver):
             all. A thread is pruned by some of its puts, so for a while it may have twice as many, or ten more.
         value_cache: bytes of long values that this process keeps, so that a put stores and sends what is new in them; 0
             stores and sends them whole.
+        index_metadata: names in metadata by whose values ``list(None, filter=...)`` finds few of many threads fast; see
+            :class:`~statekeep.repositories.valkey.ValkeyCheckpoints`.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Self
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -61,6 +61,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
         deadline: float = 10.0,
         max_checkpoints: int | None = None,
         value_cache: int = VALUE_CACHE,
+        index_metadata: Collection[str] = (),
         **options: Any,
     ) -> None:
         for name in options:
@@ -78,6 +79,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             deadline=deadline,
             max_checkpoints=max_checkpoints,
             value_cache=value_cache,
+            index_metadata=index_metadata,
         )
         self._prefix = prefix
 
@@ -97,6 +99,7 @@ class AgentCoreValkeySaver(SaverOfActors, ValkeySaver):
             ttl=all_actors.ttl,
             refresh_on_read=all_actors.refresh_on_read,
             value_cache=all_actors.value_cache,
+            index_metadata=all_actors.index_metadata,
         )
 
     def _at(self, config: Any) -> Self:

@@ -20,9 +20,9 @@ FILES: Final = {
     "": "common read",
     "cache": "adopt common delete get set",
     "checkpoints": (
-        "add_run adopt clear_parent collect common contents erase expect_head extend_values fields forget get ids "
-        "lineage mark_empty members page put put_next put_writes rebuild_head records refresh steps touch_thread "
-        "unindex_threads writes"
+        "add_run adopt clear_parent collect common contents erase expect_head extend_values fields find_unindexed "
+        "forget get ids lineage mark_empty members namespaces_and_ids page put put_next put_writes rebuild_head "
+        "records refresh settle_metadata steps touch_thread unindex_threads writes"
     ),
     "items": (
         "adopt announce apply begin below by_time common count delete erase_vectors forget live names plan put "

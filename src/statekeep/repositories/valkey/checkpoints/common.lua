@@ -266,3 +266,25 @@ local function forget_thread(namespaces, by_time, by_name, by_end, thread)
   call('ZREM', by_name, thread)
   return true
 end
+
+-- Note in the indexes of metadata what a checkpoint has that is put to a thread. All of the thread is in them if it was at
+-- its last update, or if it is new.
+-- From `at` on in KEYS: (by value, by thread, whole)*. `tags`: one for each of them, '' for none. `before`: the time of the
+-- last update, false for none.
+local function index_metadata(at, tags, thread, before, us)
+  local time = string.format('%.0f', us)
+  for i, tag in ipairs(tags) do
+    local by_value, by_thread, whole = unpack(KEYS, at + 3 * i - 3, at + 3 * i - 1)
+    if tag ~= '' and call('ZADD', by_value, 0, tag .. thread) == 1 then
+      call('ZADD', by_thread, 0, #thread .. ':' .. thread .. tag)
+    end
+    if not before or call('ZSCORE', whole, thread) == before then call('ZADD', whole, time, thread) end
+  end
+end
+
+-- Take the tags of so many indexes of metadata from the end of ARGV.
+local function taken_tags(count)
+  local tags = {}
+  for i = count, 1, -1 do tags[i] = table.remove(ARGV) end
+  return tags
+end

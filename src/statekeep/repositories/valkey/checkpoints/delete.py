@@ -22,9 +22,9 @@ from .get import add_run, read_fields
 from .indexes import adopt_checkpoints, rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys, thread_key
 from .records import PIECE, tokens, value_fields
-from .restore import restore_indexes
+from .restore import index_thread, restore_indexes
 from .settings import CheckpointSettings
-from .threads import drop_threads, find_thread, list_namespaces, threads_of_run
+from .threads import drop_threads, find_thread, forget_metadata, list_namespaces, threads_of_run
 
 SCAN = 1000
 """Ids read from an index in one step."""
@@ -284,6 +284,7 @@ def delete_thread(settings: CheckpointSettings, thread_id: str) -> Operation[Non
             of_runs = [run_key(settings.prefix, run_id) for run_id in chunk]
             indexes = [root.namespaces, *thread_index_keys(settings.prefix), *of_runs]
             yield Call(script("checkpoints/forget"), indexes, [thread_id])
+    yield from forget_metadata(settings, [thread_id])
 
 
 def _forget_in_cluster(settings: CheckpointSettings, thread_id: str, entry: Thread | None) -> Operation[bool]:
@@ -343,6 +344,7 @@ def delete_runs(settings: CheckpointSettings, run_ids: Sequence[str]) -> Operati
         if entry is not None and is_empty:
             yield from _forget_in_cluster(settings, thread_id, entry)
         yield from _leave_runs(settings, thread_id, runs - left, seen)
+        yield from index_thread(settings, thread_id)
 
 
 def delete_checkpoint(
@@ -358,6 +360,7 @@ def delete_checkpoint(
         raise needed(checkpoint_id)
     yield from _remove(settings, keys, nodes, {checkpoint_id})
     yield from _forget_emptied(settings, thread_id, entry)
+    yield from index_thread(settings, thread_id)
     return True
 
 
@@ -372,6 +375,8 @@ def prune_namespace(
     yield from _remove(settings, keys, nodes, gone)
     yield from remove_late_writes(settings, keys, nodes.keys())
     yield from _forget_emptied(settings, thread_id, entry)
+    if gone:
+        yield from index_thread(settings, thread_id)
     return len(gone)
 
 
@@ -443,7 +448,10 @@ def prune(settings: CheckpointSettings, thread_id: str, policy: PrunePolicy) -> 
     yield from remove_late_writes(settings, root_keys, roots.keys())
     if entry is not None and is_empty and not kept_roots:
         yield from _forget_in_cluster(settings, thread_id, entry)
-    return deleted + len(roots.keys() - kept_roots)
+    deleted += len(roots.keys() - kept_roots)
+    if deleted:
+        yield from index_thread(settings, thread_id)
+    return deleted
 
 
 def _created_at(keys: NamespaceKeys, nodes: Mapping[str, Node], checkpoint_id: str) -> dt.datetime:

@@ -99,7 +99,7 @@ def thread_index_keys(prefix: str) -> tuple[str, str, str]:
 
 
 _PLACE: Final = re.compile(
-    r"(?!thread-index:)[a-z_-]+:\{(?P<thread_id>[^{}]*)\}(:(?P<namespace>[^:]*))?(:(?P<checkpoint_id>[^:]*))?"
+    r"(?!(?:thread|metadata)-index:)[a-z_-]+:\{(?P<thread_id>[^{}]*)\}(:(?P<namespace>[^:]*))?(:(?P<checkpoint_id>[^:]*))?"
     r"|run-index:(?P<run_id>[^:{}]*)$"
 )
 

@@ -9,9 +9,10 @@
 -- -3, the generation, the number of fields of the hash of values, and the record's list of channels if it is not long.
 -- Or, if pending writes came before it whose records were not given, -2 and their index members; nothing is stored then.
 -- KEYS: head values checkpoints writes expiry namespaces pending record parent, records of pending writes,
---   [thread-index x3 [run]]
+--   [thread-index x3 [run] (metadata-index by value, by thread, whole)*]
 -- ARGV: number of these records, ttl in ms, created_at, run_id or '', step or '', metadata, encoding, header, a letter
---   per channel, token*, value*, (piece, data)*
+--   per channel, token*, value*, (piece, data)*,
+--   tag for each index of metadata
 --   letters: = a value, & one in pieces, by its manifest, ^ stored earlier, ~ stored earlier or nowhere, ? stored earlier or replayed, - replayed, ! empty
 local head, values, checkpoints, writes, expiry, namespaces, pending, record, parent = unpack(KEYS, 1, 9)
 local thread, namespace, encoded_id = parts_of(record)
@@ -20,6 +21,11 @@ local ttl, created_at, run_id, step, metadata, encoding, header, letters = tonum
 local last_write = 9 + tonumber(ARGV[1])
 local count = #letters
 local us = now_us()
+local first_index, tags = last_write + (run_id == '' and 4 or 5)
+if KEYS[first_index] then
+  -- use: taken_tags
+  tags = taken_tags((#KEYS - first_index + 1) / 3)
+end
 
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
 local now, ends
@@ -208,8 +214,12 @@ if mortal then
 end
 
 local others = {unpack(KEYS, last_write + 1)}
+if tags then
+  -- use: index_metadata
+  index_metadata(first_index, tags, thread, call('ZSCORE', others[1], thread), us)
+end
 local ended = others[1] and touch_thread(others[1], others[2], others[3], thread, us, ttl) or {}
-if others[4] then add_run(others[4], thread, ttl) end
+if others[1] and run_id ~= '' then add_run(others[4], thread, ttl) end
 if is_evicted or #ended > 0 then return {-1, is_evicted and 1 or 0, unpack(ended)} end
 if mortal or newest ~= id or #listed > 8192 then return missing end
 return {-3, added[2], call('HLEN', values), listed}

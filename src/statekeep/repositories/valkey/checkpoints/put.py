@@ -21,6 +21,7 @@ from ..scripts import script
 from .get import add_run, refresh
 from .indexes import rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
+from .metadata_index import tags_of
 from .recent_ids import LastPut, encode_following, last_put
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
@@ -53,17 +54,20 @@ def put(
     everywhere: Sequence[str] = thread_index_keys(settings.prefix)
     if run_id:
         everywhere = (*everywhere, run_key(settings.prefix, run_id))
+    tags = tags_of(settings.metadata_keys, checkpoint.metadata)
+    if tags:
+        everywhere = (*everywhere, *settings.metadata_written)
     times: Any = None
     ended: Sequence[bytes] = ()
     if settings.cluster:
         # First, so that a death in between leaves an index entry without a checkpoint, which readers skip.
-        reply = yield from _touch(settings, checkpoint.thread_id, run_id)
+        reply = yield from _touch(settings, checkpoint.thread_id, run_id, tags)
         times, ended = reply[:2], reply[2:]
         everywhere = ()
     began = monotonic()
 
     in_pieces, known = _split(settings, keys, checkpoint.channels)
-    sent = _Sent(settings, keys, checkpoint, fields, everywhere, in_pieces, as_it_is)
+    sent = _Sent(settings, keys, checkpoint, fields, everywhere, tags, in_pieces, as_it_is)
     here = None
     if expected_head is ANY and not settings.ttl_ms:
         here = yield from _put_next(sent)
@@ -74,7 +78,7 @@ def put(
     for name, value in known.items():
         settings.known_values.note(keys.values, encode_part(name), value)
     if settings.cluster and monotonic() - began > PATIENCE:
-        yield from _touch(settings, checkpoint.thread_id, run_id)
+        yield from _touch(settings, checkpoint.thread_id, run_id, tags)
     if here or ended:
         yield from drop_ended(settings, here or ended)
 
@@ -94,7 +98,8 @@ class _Sent:
         keys: of its namespace.
         checkpoint: what to store.
         fields: of its record, see :data:`SENT_FIELDS`.
-        everywhere: keys of indexes of threads and runs, if they are where the namespace is.
+        everywhere: keys of indexes of threads, runs and metadata, if they are where the namespace is.
+        tags: for the indexes of metadata.
         in_pieces: values that are not sent whole.
         as_it_is: see :func:`put`.
     """
@@ -104,6 +109,7 @@ class _Sent:
     checkpoint: Checkpoint
     fields: Sequence[str | bytes]
     everywhere: Sequence[str]
+    tags: Sequence[str]
     in_pieces: Mapping[str, Value]
     as_it_is: bool
 
@@ -141,6 +147,7 @@ def _put_next(sent: _Sent) -> Operation[Sequence[bytes] | None]:
             *following.looked_for,
             *("generation", str(generation), *following.words),
             *optional,
+            *(sent.tags if everywhere else ()),
         ],
     )
     if length < 0:
@@ -172,13 +179,14 @@ def _put_anywhere(
     channels, in_pieces = checkpoint.channels, sent.in_pieces
     early: Sequence[str] = settings.early_writes.take(keys, checkpoint.checkpoint_id)
     is_expecting = expected_head is not ANY
-    expected = [str(expected_head or "")] if is_expecting else []
+    # Behind all others, for what runs in front takes its own away.
+    last = [*(sent.tags if sent.everywhere else ()), *([str(expected_head or "")] if is_expecting else ())]
     while True:
         encoded = encode_channels(channels, in_pieces, as_it_is=sent.as_it_is)
         positions = yield Call(
             script("checkpoints/put", behind="expect_head" if is_expecting else None),
             [*keys.derived, record, parent, *early, *sent.everywhere],
-            [str(len(early)), ttl, *sent.fields, *encoded, *expected],
+            [str(len(early)), ttl, *sent.fields, *encoded, *last],
         )
         if positions and positions[0] == -2:
             early = list(dict.fromkeys(keys.write(decode_text(name, keys.writes)) for name in positions[1:]))
@@ -189,8 +197,8 @@ def _put_anywhere(
         if positions and positions[0] == -3:
             _, generation, length, listed = positions
             if listed.isascii():  # as all that is not damaged
-                last = last_put(checkpoint.checkpoint_id, int(generation), length, listed.decode())
-                settings.last_puts.note(keys, last)
+                put_last = last_put(checkpoint.checkpoint_id, int(generation), length, listed.decode())
+                settings.last_puts.note(keys, put_last)
             return ()
         if not positions or positions[0] == -1:
             _, is_evicted, *ended = positions or (-1, 0)
@@ -215,8 +223,8 @@ def _put_anywhere(
             if times is not None and None not in times:  # the thread was not updated after all
                 yield Call(
                     script("checkpoints/touch_thread"),
-                    thread_index_keys(settings.prefix),
-                    [checkpoint.thread_id, ttl, *times],
+                    [*thread_index_keys(settings.prefix), *settings.metadata_written],
+                    [checkpoint.thread_id, ttl, *times, *sent.tags],
                 )
             raise
 
@@ -239,13 +247,15 @@ def _split(
     return in_pieces, known
 
 
-def _touch(settings: CheckpointSettings, thread_id: str, run_id: str) -> Operation[Any]:
+def _touch(settings: CheckpointSettings, thread_id: str, run_id: str, tags: Sequence[str]) -> Operation[Any]:
     """Enter a thread into the indexes that are in other slots.
 
     Returns what ``touch_thread`` says.
     """
     reply = yield Call(
-        script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id, str(settings.ttl_ms)]
+        script("checkpoints/touch_thread"),
+        [*thread_index_keys(settings.prefix), *settings.metadata_written],
+        [thread_id, str(settings.ttl_ms), *tags],
     )
     if run_id:
         yield from add_run(settings, run_id, thread_id)

@@ -10,7 +10,7 @@ from .delete import collect, remove_late_writes
 from .get import add_run
 from .indexes import rebuild_head
 from .keys import thread_index_keys
-from .restore import restore_indexes
+from .restore import index_thread, restore_indexes
 from .settings import CheckpointSettings
 from .threads import find_thread
 
@@ -31,4 +31,5 @@ def reindex(settings: CheckpointSettings, thread_id: str) -> Operation[int]:
         yield Call(
             script("checkpoints/touch_thread"), thread_index_keys(settings.prefix), [thread_id, str(settings.ttl_ms)]
         )
+    yield from index_thread(settings, thread_id)
     return restored.checkpoints

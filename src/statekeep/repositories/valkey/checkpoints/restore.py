@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Set
+from typing import Final
 
 from attrs import field, frozen
 
+from ....domain import tagged_json
 from ...operation import Operation
 from ..chunks import chunks
 from ..keys import decode_part, decode_text, encode_part, escape_glob
@@ -14,9 +16,16 @@ from ..requests import Call, Commands, Scan
 from ..scripts import script
 from .get import read_fields
 from .indexes import adopt_checkpoints, adopt_writes
-from .keys import NamespaceKeys
+from .keys import NamespaceKeys, thread_index_keys
+from .metadata_index import Settled, add_tags, settle, tags_of, tags_of_threads
 from .settings import CheckpointSettings
-from .threads import list_namespaces
+from .threads import SCAN, forget_metadata, least_age, list_namespaces
+
+ATTEMPTS: Final = 5
+"""Looks at a thread at most that is put to all the time; its last update is found out later then."""
+
+MOST_TAGS: Final = 10_000
+"""Tags of a thread that are compared with its checkpoints at once."""
 
 
 @frozen
@@ -96,3 +105,54 @@ def _adopt_writes(keys: NamespaceKeys, suffixes: Collection[str]) -> Operation[N
     for chunk in chunks(sorted(set(copied) - {name.encode() for name in known | members})):
         yield Commands([("HDEL", keys.pending, *chunk)])
     yield from adopt_writes(keys, sorted((known | members) - stale))
+
+
+def index_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]:
+    """Make the indexes of metadata know what checkpoints of a thread have, and no more.
+
+    In a cluster nothing is taken from them if the thread was put to within a minute: they hear of a put before it is
+    done.
+    """
+    if not settings.metadata_keys:
+        return
+    by_time = thread_index_keys(settings.prefix)[0]
+    for _ in range(ATTEMPTS):
+        seen = yield Call(script("read"), [by_time], ["ZSCORE", thread_id])
+        if seen is None:
+            yield from forget_metadata(settings, [thread_id])
+            return
+        found = yield from _tags(settings, thread_id)
+        if found is None:
+            return
+        for keys, tags in zip(settings.metadata_keys, found, strict=True):
+            [(_, known)] = yield from tags_of_threads(keys, [thread_id], size=MOST_TAGS)
+            new, gone = sorted(tags.difference(known)), sorted(set(known) - tags)
+            for chunk in chunks(new):
+                yield from add_tags(keys, thread_id, chunk)
+            for chunk in list(chunks(gone)) or [()]:
+                yield from settle(keys, by_time, [Settled(thread_id, seen, gone=chunk)], least_age(settings))
+        if (yield Call(script("read"), [by_time], ["ZSCORE", thread_id])) == seen:
+            return
+
+
+def _tags(settings: CheckpointSettings, thread_id: str) -> Operation[list[set[str]] | None]:
+    """Return the tags of a thread's checkpoints for each index; ``None`` if one is damaged."""
+    found: list[set[str]] = [set() for _ in settings.metadata_keys]
+    for namespace in (yield from list_namespaces(settings, thread_id)):
+        keys = settings.keys(thread_id, namespace)
+        top = "+"
+        while True:
+            [ids] = yield Call(script("checkpoints/ids"), [keys.checkpoints], [str(SCAN), top])
+            names = [decode_text(name, keys.checkpoints) for name in ids]
+            for [text] in (yield from read_fields([keys.checkpoint(name) for name in names], ["metadata"])):
+                try:
+                    metadata = {} if text is None else tagged_json.loads(text.decode())
+                    tags = tags_of(settings.metadata_keys, metadata)
+                except (ValueError, AttributeError, RecursionError):
+                    return None  # a listing says so when it comes across it
+                for tag, of_name in zip(tags, found, strict=True):
+                    of_name.update(filter(None, [tag]))
+            if len(ids) < SCAN:
+                break
+            top = f"({names[-1]}"
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from ....domain import CorruptRecord, Thread
@@ -12,9 +12,10 @@ from ....domain.shown import shown
 from ...operation import Operation, Page
 from ..chunks import chunks
 from ..keys import decode_text
-from ..requests import Call, Commands
+from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import run_key, thread_index_keys, thread_key
+from .metadata_index import Source, forget_threads
 from .settings import CheckpointSettings
 
 SCAN = 1000
@@ -28,6 +29,15 @@ PREFIXED_THREADS = 10_000
 
 GRACE_US = 60_000_000
 """Microseconds for which a thread without checkpoints stays indexed: a put may come."""
+
+
+def least_age(settings: CheckpointSettings) -> int:
+    """Return for how many microseconds a thread is left alone before its metadata is taken from indexes.
+
+    In a cluster, they hear of a put before it is done.
+    """
+    return GRACE_US if settings.cluster else 0
+
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -66,7 +76,8 @@ def _thread(settings: CheckpointSettings, name: bytes, score: bytes) -> Thread:
     return Thread.trusted(thread_id=thread_id, updated_at=updated_at)
 
 
-def _score(thread: Thread) -> int:
+def score_of(thread: Thread) -> int:
+    """Return the score of a thread in the index by time: microseconds since 1970."""
     return (thread.updated_at - EPOCH) // dt.timedelta(microseconds=1)
 
 
@@ -74,7 +85,7 @@ def _recent_threads(
     settings: CheckpointSettings, after: Thread | None, limit: int | None
 ) -> Operation[tuple[list[Thread], bool]]:
     size = THREADS if limit is None else min(limit, THREADS)
-    top = "+inf" if after is None else str(_score(after))
+    top = "+inf" if after is None else str(score_of(after))
     offset, found = 0, list[Thread]()
     while True:
         arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
@@ -95,24 +106,88 @@ def _order(thread: Thread) -> tuple[dt.datetime, str]:
 def _threads_with_prefix(
     settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
 ) -> Operation[tuple[list[Thread], bool]]:
-    by_time, by_name, _ = thread_index_keys(settings.prefix)
+    by_name = thread_index_keys(settings.prefix)[1]
+    # No UTF-8 text has a byte 0xFF.
+    names = _members(by_name, f"[{prefix}", b"(" + prefix.encode() + b"\xff", 0)
     size = PREFIXED_THREADS if limit is None else min(limit, PREFIXED_THREADS)
-    found: list[Thread] = []
-    start: str | bytes = f"[{prefix}"
-    while True:
-        # No UTF-8 text has a byte 0xFF.
-        end = b"(" + prefix.encode() + b"\xff"
-        names = yield Call(script("read"), [by_name], ["ZRANGEBYLEX", start, end, "LIMIT", "0", str(SCAN)])
-        if names:
+    found, _ = yield from _latest(settings, [names], after, size + 1)
+    return found[:size], len(found) <= size
+
+
+def _members(key: str, low: Arg, high: Arg, cut: int) -> Callable[[], Operation[Sequence[bytes]]]:
+    """Return a reader of the names of threads in an index, some with each call, none at the end.
+
+    Args:
+        key: of the index, whose members have the score 0.
+        low: the least member, for ZRANGEBYLEX.
+        high: the greatest.
+        cut: the number of bytes of a member before the name.
+    """
+    start: Arg | None = low
+
+    def following() -> Operation[Sequence[bytes]]:
+        nonlocal start
+        if start is None:
+            return ()
+        members = yield Call(script("read"), [key], ["ZRANGEBYLEX", start, high, "LIMIT", "0", str(SCAN)])
+        start = b"(" + members[-1] if len(members) == SCAN else None
+        return [member[cut:] for member in members]
+
+    return following
+
+
+def _latest(
+    settings: CheckpointSettings,
+    readers: Iterable[Callable[[], Operation[Sequence[bytes]]]],
+    after: Thread | None,
+    count: int,
+) -> Operation[tuple[list[Thread], list[str]]]:
+    """Return those of some threads that were updated last, and those that are in no index of threads.
+
+    However many there are, no more than ``count`` and one page are in memory, and of the others as many.
+    """
+    by_time = thread_index_keys(settings.prefix)[0]
+    found: dict[str, Thread] = {}
+    gone: list[str] = []
+    for reader in readers:
+        while names := (yield from reader()):
             scores = yield Call(script("read"), [by_time], ["ZMSCORE", *names])
-            threads = [
-                _thread(settings, name, score) for name, score in zip(names, scores, strict=True) if score is not None
-            ]
-            found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
-            found = heapq.nlargest(size + 1, found, key=_order)
-            start = b"(" + names[-1]
-        if len(names) < SCAN:
-            return found[:size], len(found) <= size
+            for name, score in zip(names, scores, strict=True):
+                if score is not None:
+                    thread = _thread(settings, name, score)
+                    if after is None or _order(thread) < _order(after):
+                        found[thread.thread_id] = thread
+                elif len(gone) < count:
+                    gone.append(decode_text(name, by_time))
+            if len(found) > count:
+                found = {thread.thread_id: thread for thread in heapq.nlargest(count, found.values(), key=_order)}
+    return sorted(found.values(), key=_order, reverse=True), gone
+
+
+def threads_in(settings: CheckpointSettings, source: Source, after: Thread | None) -> Operation[Page[Thread]]:
+    """Read one page of the threads that an index names, the most recently updated first."""
+    readers = [_members(*some) for some in source.ranges]
+    if source.run:
+        readers.append(_members_of_set(source.run))
+    found, gone = yield from _latest(settings, readers, after, PREFIXED_THREADS + 1)
+    if gone and source.keys is not None:
+        yield from forget_threads(settings.metadata_keys, thread_index_keys(settings.prefix)[0], gone)
+    is_last = len(found) <= PREFIXED_THREADS
+    found = found[:PREFIXED_THREADS]
+    return Page(found, None if is_last else found[-1])
+
+
+def _members_of_set(key: str) -> Callable[[], Operation[Sequence[bytes]]]:
+    is_read = False
+
+    def following() -> Operation[Sequence[bytes]]:
+        nonlocal is_read
+        if is_read:
+            return ()
+        is_read = True
+        return (yield Call(script("read"), [key], ["SMEMBERS"]))
+
+    return following
 
 
 def _alive(settings: CheckpointSettings, threads: Sequence[Thread]) -> Operation[list[Thread]]:
@@ -135,8 +210,14 @@ def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us
     Those updated since, or within ``age_us`` microseconds, stay.
     """
     for chunk in chunks(threads):
-        pairs = [argument for thread in chunk for argument in (thread.thread_id, str(_score(thread)))]
+        pairs = [argument for thread in chunk for argument in (thread.thread_id, str(score_of(thread)))]
         yield Call(script("checkpoints/unindex_threads"), thread_index_keys(settings.prefix), [str(age_us), *pairs])
+        yield from forget_metadata(settings, [thread.thread_id for thread in chunk])
+
+
+def forget_metadata(settings: CheckpointSettings, thread_ids: Sequence[str]) -> Operation[None]:
+    """Let the indexes of metadata forget threads, unless the index of threads has them."""
+    yield from forget_threads(settings.metadata_keys, thread_index_keys(settings.prefix)[0], thread_ids)
 
 
 def drop_ended(settings: CheckpointSettings, ended: Sequence[bytes]) -> Operation[None]:

@@ -21,11 +21,14 @@ from .keys import ItemKeys, namespace_index_keys
 from .namespaces import at_or_below
 from .plan import ItemSettings
 from .read import complete, look, read_rows, sweep
-from .records import TTL, decode_item
+from .records import TTL, VALUE, decode_item
 from .write import apply
 
 PAGE: Final = 100
 """Items read at once: their values may be large."""
+
+MOST_BYTES: Final = 4 << 20
+"""Bytes of values that a filter looks at in one step, about: the next step is as many items as have them."""
 
 FEW: Final = 16
 """Namespaces whose newest items are looked at in one step, at least."""
@@ -303,10 +306,14 @@ def newest(
     accepted: list[tuple[Item, Row]] = []
     listing = Newest(settings, settings.keys(prefix))
     is_first = True
+    most, last_size = CHUNK, 0
     while len(accepted) < limit:
         missing = offset + limit - len(accepted)
         # Without a filter some are left out only because they are gone, and then there may be many of these.
-        size = min(500, max(PAGE, 2 * missing) if filter or others else missing if is_first else 2 * missing + 10)
+        size = min(most, max(PAGE, 2 * missing) if filter or others else missing if is_first else 2 * missing + 10)
+        if filter and not is_first:
+            size = min(most, max(size, 2 * last_size))  # few match, so there may be many to look at
+        last_size = size
         page = yield from listing.page(size)
         is_first = False
         candidates = [ref for ref, _ in page.entries if ref not in others]
@@ -314,6 +321,9 @@ def newest(
         skipped = 0 if filter else min(offset, len(candidates))
         records = [settings.keys(namespace).record(key) for namespace, key in candidates]
         exist, rows = yield from look(settings, records[:skipped], records[skipped:])
+        if filter and rows:
+            read_bytes = sum(len(row[VALUE] or b"") for row in rows)
+            most = max(1, min(CHUNK, MOST_BYTES * len(rows) // max(read_bytes, 1)))
         gone = [ref for ref, there in zip(candidates, exist, strict=False) if not there]
         offset -= skipped - len(gone)
         for ref, row in zip(candidates[skipped:], rows, strict=True):

@@ -15,6 +15,7 @@ from .keys import ItemKeys
 READ_FIELDS: Final = ("item_key", "value", "created_at", "updated_at", "version", "expires_at", "ttl", "vectors", "pk")
 """The fields that are read of a record, in the order of ``FIELDS`` in ``common.lua``."""
 
+VALUE: Final = READ_FIELDS.index("value")
 STAMP: Final = READ_FIELDS.index("updated_at")
 TTL: Final = READ_FIELDS.index("ttl")
 VECTORS: Final = READ_FIELDS.index("vectors")
