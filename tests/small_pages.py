@@ -12,7 +12,8 @@ from statekeep.repositories.memory import checkpoints as memory_checkpoints
 from statekeep.repositories.memory import items as memory_items
 from statekeep.repositories.memory import logs as memory_logs
 from statekeep.repositories.valkey.checkpoints import delete as deletion
-from statekeep.repositories.valkey.checkpoints import listing, metadata_index, threads
+from statekeep.repositories.valkey.checkpoints import listing, threads
+from statekeep.repositories.valkey.checkpoints.metadata import choice, index
 from statekeep.repositories.valkey.items import listing as item_listing
 from statekeep.repositories.valkey.items import namespaces as item_namespaces
 from statekeep.repositories.valkey.items import ranges as item_ranges
@@ -31,9 +32,9 @@ SIZES = (
     (listing, "PAGE"),
     (listing, "SCAN"),
     (listing, "FIRST"),
-    (metadata_index, "SCAN"),
-    (metadata_index, "TAGS"),
-    (metadata_index, "SETTLED"),
+    (choice, "SCAN"),
+    (index, "TAGS"),
+    (index, "SETTLED"),
     (threads, "SCAN"),
     (threads, "THREADS"),
     (item_listing, "PAGE"),

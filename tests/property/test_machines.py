@@ -66,6 +66,15 @@ def test_a_backend_without_an_index_and_the_oracle_agree(request: pytest.Fixture
     check(evolve(KINDS["items"], options={}), ITEM_BACKENDS["valkey-py"], "valkey-py, no index", "blocking", request)
 
 
+@pytest.mark.parametrize(("name", "face"), [("valkey-py", "blocking"), ("glide-cluster", "async")])
+def test_backends_that_index_metadata_and_the_oracle_agree(
+    name: str, face: Face, request: pytest.FixtureRequest
+) -> None:
+    one = evolve(KINDS["checkpoints"], options={"index_metadata": ["step", "run_id", "no such key"]})
+    with small_pages() if face == "async" else nullcontext():
+        check(one, BACKENDS[name], f"{name}, indexed", face, request)
+
+
 # Reading a cache entry never starts its time anew.
 EXPIRING = [
     (kind, refresh_on_read) for kind in KINDS for refresh_on_read in (False, True)[: 1 if kind == "cache" else 2]

@@ -21,7 +21,7 @@ from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.repositories.valkey.checkpoints import delete as deletion
 from statekeep.repositories.valkey.checkpoints import put
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, thread_index_keys
-from statekeep.repositories.valkey.checkpoints.metadata_index import MetadataKeys
+from statekeep.repositories.valkey.checkpoints.metadata.tags import MetadataKeys
 from statekeep.repositories.valkey.requests import Call, Reply, Request
 from statekeep.testing.servers import ValkeyServer
 from tests.small_pieces import small_pieces

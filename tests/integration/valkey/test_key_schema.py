@@ -18,7 +18,7 @@ from statekeep.contrib.redis_om.schema import RECORD_TYPES, RecordType
 from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems, ValkeyLogs
 from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
-from statekeep.repositories.valkey.checkpoints.metadata_index import MetadataKeys
+from statekeep.repositories.valkey.checkpoints.metadata.tags import MetadataKeys
 from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
 from statekeep.repositories.valkey.items.search.index import create_command, definition_key
 from statekeep.repositories.valkey.keys import encode_namespace, ordered

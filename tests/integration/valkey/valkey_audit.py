@@ -11,7 +11,7 @@ from attrs import define, field
 
 from statekeep.domain import tagged_json
 from statekeep.repositories.valkey.checkpoints.keys import NamespaceKeys, namespace_keys, run_key, thread_index_keys
-from statekeep.repositories.valkey.checkpoints.metadata_index import TAG_SIZE, MetadataKeys, tag_of
+from statekeep.repositories.valkey.checkpoints.metadata.tags import TAG_SIZE, MetadataKeys, tag_of
 from statekeep.repositories.valkey.keys import decode_part, encode_part
 
 Hash = Mapping[str, bytes]

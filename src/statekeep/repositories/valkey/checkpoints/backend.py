@@ -22,7 +22,7 @@ from ...validation import count
 from ..backend import ValkeyBackend
 from ..client.factory import Client
 from . import ancestors, copy, delete, get, keys, listing, put, reindex, threads
-from .metadata_index import metadata_keys
+from .metadata.tags import metadata_keys
 from .piecewise import PIECEWISE
 from .recent_ids import RecentIds
 from .settings import CheckpointSettings

@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from ....domain import CheckpointQuery, CorruptRecord, SavedCheckpoint, Thread, tagged_json
+from ....domain.lineage import run_of
 from ...operation import Operation, Page
 from ..chunks import Row, chunks
 from ..codecs import belongs
@@ -20,7 +21,9 @@ from ..requests import Call, Commands, Reply
 from ..scripts import script
 from .get import Ref, read, read_fields, records_keys
 from .keys import run_key, thread_index_keys
-from .metadata_index import ALL, Chosen, Settled, choose, settle, tags_of
+from .metadata.choice import ALL, Chosen, choose
+from .metadata.index import Settled, settle
+from .metadata.tags import tags_of
 from .settings import CheckpointSettings
 from .threads import SCAN, least_age, list_namespaces, list_threads, score_of, threads_in
 
@@ -58,7 +61,7 @@ class Round:
 
 @frozen
 class Looked:
-    """What a filtered listing found in a thread, see :class:`Cursor`."""
+    """The checkpoints of a thread that a filtered listing found, see :class:`Cursor`."""
 
     thread_id: str
     bounds: Mapping[str, str]
@@ -163,9 +166,8 @@ def _more_threads(settings: CheckpointSettings, cursor: Cursor) -> Operation[Cur
 
 def _choose_index(settings: CheckpointSettings, metadata: Mapping[str, Any]) -> Operation[Chosen]:
     """Find out how to come by the threads that match."""
-    run_id = metadata.get("run_id")
-    # Any other one may be equal to a run's id, or not be in the index.
-    run_index = run_key(settings.prefix, run_id) if type(run_id) is str and run_id else None
+    run_id = run_of(metadata)
+    run_index = run_key(settings.prefix, run_id) if run_id else None
     by_time = thread_index_keys(settings.prefix)[0]
     return choose(settings.metadata_keys, by_time, metadata, run_index)
 
@@ -279,9 +281,12 @@ def _fits(query: CheckpointQuery, key: str, row: Row) -> bool:
 
 def _decoded(metadata: bytes, key: str) -> dict[str, Any]:
     try:
-        return tagged_json.loads(metadata.decode())
-    except (ValueError, AttributeError, RecursionError) as error:
+        decoded = tagged_json.loads(metadata.decode())
+        if not isinstance(decoded, dict):
+            raise ValueError("it is no object")
+    except (ValueError, RecursionError) as error:
         raise CorruptRecord(f"metadata is damaged: {error}", key=key) from error
+    return decoded
 
 
 # -- many threads
@@ -322,7 +327,7 @@ def _look(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) 
 def _newest_ids(
     settings: CheckpointSettings, thread_ids: Sequence[str], namespace: str | None, top: str
 ) -> Operation[dict[str, dict[str, Sequence[bytes]]]]:
-    """Read the newest ids of threads' namespaces, or of one of each, up to :data:`FIRST`."""
+    """Read the newest ids of all namespaces of threads, or of one of each."""
     found: dict[str, dict[str, Sequence[bytes]]] = {thread_id: {} for thread_id in thread_ids}
     others = [(thread_id, namespace or "") for thread_id in thread_ids]
     if namespace is None:

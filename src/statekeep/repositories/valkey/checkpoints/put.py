@@ -21,7 +21,7 @@ from ..scripts import script
 from .get import add_run, refresh
 from .indexes import rebuild_head
 from .keys import NamespaceKeys, run_key, thread_index_keys
-from .metadata_index import tags_of
+from .metadata.tags import tags_of
 from .recent_ids import LastPut, encode_following, last_put
 from .records import SENT_FIELDS, encode_channels, encode_checkpoint, encode_write, member
 from .settings import CheckpointSettings
@@ -223,7 +223,7 @@ def _put_anywhere(
             if times is not None and None not in times:  # the thread was not updated after all
                 yield Call(
                     script("checkpoints/touch_thread"),
-                    [*thread_index_keys(settings.prefix), *settings.metadata_written],
+                    (*thread_index_keys(settings.prefix), *settings.metadata_written),
                     [checkpoint.thread_id, ttl, *times, *sent.tags],
                 )
             raise
@@ -254,7 +254,7 @@ def _touch(settings: CheckpointSettings, thread_id: str, run_id: str, tags: Sequ
     """
     reply = yield Call(
         script("checkpoints/touch_thread"),
-        [*thread_index_keys(settings.prefix), *settings.metadata_written],
+        (*thread_index_keys(settings.prefix), *settings.metadata_written),
         [thread_id, str(settings.ttl_ms), *tags],
     )
     if run_id:

@@ -17,7 +17,8 @@ from ..scripts import script
 from .get import read_fields
 from .indexes import adopt_checkpoints, adopt_writes
 from .keys import NamespaceKeys, thread_index_keys
-from .metadata_index import Settled, add_tags, settle, tags_of, tags_of_threads
+from .metadata.index import Settled, add_tags, settle, tags_of_threads
+from .metadata.tags import tags_of
 from .settings import CheckpointSettings
 from .threads import SCAN, forget_metadata, least_age, list_namespaces
 
@@ -108,7 +109,7 @@ def _adopt_writes(keys: NamespaceKeys, suffixes: Collection[str]) -> Operation[N
 
 
 def index_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]:
-    """Make the indexes of metadata know what checkpoints of a thread have, and no more.
+    """Make the indexes of metadata know what a thread has, and no more.
 
     In a cluster nothing is taken from them if the thread was put to within a minute: they hear of a put before it is
     done.
@@ -136,7 +137,10 @@ def index_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None
 
 
 def _tags(settings: CheckpointSettings, thread_id: str) -> Operation[list[set[str]] | None]:
-    """Return the tags of a thread's checkpoints for each index; ``None`` if one is damaged."""
+    """Return the tags that a thread has for each index.
+
+    It is ``None`` if a checkpoint is damaged.
+    """
     found: list[set[str]] = [set() for _ in settings.metadata_keys]
     for namespace in (yield from list_namespaces(settings, thread_id)):
         keys = settings.keys(thread_id, namespace)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ...records.known_values import KnownValues
 from .keys import NamespaceKeys, namespace_keys
-from .metadata_index import MetadataKeys
+from .metadata.tags import MetadataKeys
 from .recent_ids import EarlyWrites, LastPuts, RecentIds
 
 

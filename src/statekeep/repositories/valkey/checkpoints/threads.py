@@ -15,7 +15,8 @@ from ..keys import decode_text
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import run_key, thread_index_keys, thread_key
-from .metadata_index import Source, forget_threads
+from .metadata.choice import Source
+from .metadata.index import forget_threads
 from .settings import CheckpointSettings
 
 SCAN = 1000
@@ -32,7 +33,7 @@ GRACE_US = 60_000_000
 
 
 def least_age(settings: CheckpointSettings) -> int:
-    """Return for how many microseconds a thread is left alone before its metadata is taken from indexes.
+    """Return the microseconds before indexes of metadata are mended by a thread.
 
     In a cluster, they hear of a put before it is done.
     """
@@ -115,7 +116,9 @@ def _threads_with_prefix(
 
 
 def _members(key: str, low: Arg, high: Arg, cut: int) -> Callable[[], Operation[Sequence[bytes]]]:
-    """Return a reader of the names of threads in an index, some with each call, none at the end.
+    """Return a reader of the names of threads in an index.
+
+    Each call reads some, and none at the end.
 
     Args:
         key: of the index, whose members have the score 0.
@@ -142,7 +145,7 @@ def _latest(
     after: Thread | None,
     count: int,
 ) -> Operation[tuple[list[Thread], list[str]]]:
-    """Return those of some threads that were updated last, and those that are in no index of threads.
+    """Return the last updated of some threads, and those that no index has.
 
     However many there are, no more than ``count`` and one page are in memory, and of the others as many.
     """
@@ -165,7 +168,7 @@ def _latest(
 
 
 def threads_in(settings: CheckpointSettings, source: Source, after: Thread | None) -> Operation[Page[Thread]]:
-    """Read one page of the threads that an index names, the most recently updated first."""
+    """Read one page of the threads that an index names, the last updated first."""
     readers = [_members(*some) for some in source.ranges]
     if source.run:
         readers.append(_members_of_set(source.run))
@@ -185,7 +188,8 @@ def _members_of_set(key: str) -> Callable[[], Operation[Sequence[bytes]]]:
         if is_read:
             return ()
         is_read = True
-        return (yield Call(script("read"), [key], ["SMEMBERS"]))
+        names: Sequence[bytes] = yield Call(script("read"), [key], ["SMEMBERS"])
+        return names
 
     return following
 
@@ -216,7 +220,7 @@ def drop_threads(settings: CheckpointSettings, threads: Sequence[Thread], age_us
 
 
 def forget_metadata(settings: CheckpointSettings, thread_ids: Sequence[str]) -> Operation[None]:
-    """Let the indexes of metadata forget threads, unless the index of threads has them."""
+    """Let the indexes of metadata forget threads that are gone."""
     yield from forget_threads(settings.metadata_keys, thread_index_keys(settings.prefix)[0], thread_ids)
 
 
