@@ -168,11 +168,11 @@ def test_a_filter_without_an_index_walks_in_pages(asking: Asking, prefix: str) -
     fill(repository)
     asking.clear()
     assert names_of(repository.list(metadata={"user": "user 7"})) == [("t7", "002"), ("t7", "001")]
-    # Three pages of 100 threads, for each two requests that list them, and steps of 16, 32, 64 and up to 128 threads,
+    # Three pages of 100 threads, for each two requests that list them, and steps of 16, 32, 64 and up to 125 threads,
     # for each at most two; and the reads of what was found.
     assert len(asking.requests) <= 3 * 2 + 2 * (3 + 1 + 3) + 2
-    # Of 128 threads it is metadata and primary key of up to two checkpoints each; of 100, names and times.
-    assert asking.most <= 128 * 2 * 2
+    # Of 125 threads it is metadata and primary key of up to two checkpoints each; of 100, names and times.
+    assert asking.most <= 125 * 2 * 2
 
 
 def test_a_walk_stops_when_the_limit_is_reached(asking: Asking, prefix: str) -> None:

@@ -36,8 +36,11 @@ FIRST = 100
 FEW_THREADS = 16
 """Threads of which checkpoints are looked at together at first: the first may be all that is asked for."""
 
-MANY_THREADS = 128
+MANY_THREADS = 125
 """The same, later on."""
+
+FILTERED_PAGES = 5
+"""Pages of threads that a filtered listing reads together behind the first."""
 
 
 @frozen
@@ -131,7 +134,7 @@ def list_checkpoints(
         elif cursor.queue or (query.thread_id is not None and not cursor.thread_id):
             cursor = yield from _begin_thread(settings, query, cursor)
         elif not cursor.last_thread:
-            cursor = yield from _more_threads(settings, cursor)
+            cursor = yield from _more_threads(settings, query, cursor)
         else:
             break
     return Page(())
@@ -144,12 +147,14 @@ def _unless_ended(cursor: Cursor) -> Cursor | None:
     return None if ended else cursor
 
 
-def _more_threads(settings: CheckpointSettings, cursor: Cursor) -> Operation[Cursor]:
+def _more_threads(settings: CheckpointSettings, query: CheckpointQuery, cursor: Cursor) -> Operation[Cursor]:
     """Refill the queue of threads."""
     if cursor.chosen.source is not None:
         page = yield from threads_in(settings, cursor.chosen.source, cursor.after)
     else:
-        page = yield from list_threads(settings, "", cursor.after, None)
+        # Of those that a filter leaves out nothing is read but metadata.
+        pages = FILTERED_PAGES if query.metadata and cursor.after else 1
+        page = yield from list_threads(settings, "", cursor.after, None, pages=pages)
     if cursor.round is None and page.cursor is None:
         return evolve(cursor, queue=page.items, last_thread=True)
     this = cursor.round or Round(set(), page.items[0].updated_at)

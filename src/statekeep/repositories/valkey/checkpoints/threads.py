@@ -51,16 +51,16 @@ def list_namespaces(settings: CheckpointSettings, thread_id: str) -> Operation[l
 
 
 def list_threads(
-    settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None
+    settings: CheckpointSettings, prefix: str, after: Thread | None, limit: int | None, *, pages: int = 1
 ) -> Operation[Page[Thread]]:
-    """Read one page of threads, the most recently updated first."""
+    """Read one page of threads, the most recently updated first; or several together."""
     if limit == 0:
         return Page(())
     while True:
         if prefix:
             candidates, last = yield from _threads_with_prefix(settings, prefix, after, limit)
         else:
-            candidates, last = yield from _recent_threads(settings, after, limit)
+            candidates, last = yield from _recent_threads(settings, after, pages * THREADS if limit is None else min(limit, THREADS))
         alive = yield from _alive(settings, candidates)
         if alive or last:
             return Page(alive, None if last or not candidates else candidates[-1])
@@ -83,19 +83,20 @@ def score_of(thread: Thread) -> int:
 
 
 def _recent_threads(
-    settings: CheckpointSettings, after: Thread | None, limit: int | None
+    settings: CheckpointSettings, after: Thread | None, size: int
 ) -> Operation[tuple[list[Thread], bool]]:
-    size = THREADS if limit is None else min(limit, THREADS)
     top = "+inf" if after is None else str(score_of(after))
     offset, found = 0, list[Thread]()
+    # One more shows whether there are more; before it comes the last one, if nobody was as late as that.
+    count = size + 1 if after is None else size + 2
     while True:
-        arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(size + 1)]
+        arguments = ["ZREVRANGEBYSCORE", top, "-inf", "WITHSCORES", "LIMIT", str(offset), str(count)]
         reply = yield Call(script("read"), thread_index_keys(settings.prefix)[:1], arguments)
         threads = [_thread(settings, name, score) for name, score in chunks(reply, 2)]
         found += [thread for thread in threads if after is None or _order(thread) < _order(after)]
         if len(found) > size:
             return found[:size], False
-        if len(threads) <= size:
+        if len(threads) < count:
             return found, True
         offset += len(threads)
 
