@@ -1,14 +1,14 @@
 #!lua
 -- use: number
 -- Find threads of which an index of metadata may lack something: they were updated at another time than it says. Only
--- those are looked at that were updated since somebody looked last, and, as clocks go wrong, in the five seconds before.
+-- those are looked at that were updated since somebody looked last, and, as clocks go wrong, in the second before.
 -- KEYS: thread-index by time, metadata-index whole, rest, until, by value
 -- ARGV: name, where to begin, '' for where somebody ended, how many threads, tag
 -- Returns where to go on, '' for nowhere; how many threads the index names for the tag; how many it lacks.
 local by_time, whole, rest, until_, by_value = unpack(KEYS)
 local from, count = ARGV[2], tonumber(ARGV[3])
 local reached = tonumber(call('ZSCORE', until_, ARGV[1]) or nil)
-if from == '' then from = reached and number(reached - 5000000) or '-inf' end
+if from == '' then from = reached and number(reached - 1000000) or '-inf' end
 local found = call('ZRANGEBYSCORE', by_time, from, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
 local threads, known = {}, {}
 for i = 1, #found, 2 do threads[#threads + 1] = found[i] end

@@ -60,7 +60,9 @@ def list_threads(
         if prefix:
             candidates, last = yield from _threads_with_prefix(settings, prefix, after, limit)
         else:
-            candidates, last = yield from _recent_threads(settings, after, pages * THREADS if limit is None else min(limit, THREADS))
+            candidates, last = yield from _recent_threads(
+                settings, after, pages * THREADS if limit is None else min(limit, THREADS)
+            )
         alive = yield from _alive(settings, candidates)
         if alive or last:
             return Page(alive, None if last or not candidates else candidates[-1])

@@ -158,17 +158,18 @@ end
 
 -- The items of namespaces whose keys follow each other from one of KEYS on, `size` for each, the last put first: at most
 -- `wanted` that were put at `latest` or before. Returns the numbers of namespaces whose order lacks some of their items,
--- and the number of the namespace, the key and the time of each item.
+-- the number of the namespace, the key and the time of each item, and the numbers of namespaces that have none of these.
 -- use: drop_ended
 local function merged(start, size, latest, wanted, now)
-  local lacking, heads = {}, {}
+  local lacking, heads, empty = {}, {}, {}
   for first = start, #KEYS, size do
     local recency, index = KEYS[first], KEYS[first + 2]
     drop_ended(recency, KEYS[first + 1], index, size == 4 and KEYS[first + 3], now)
     if call('ZCARD', index) > call('ZCARD', recency) then lacking[#lacking + 1] = (first - start) / size end
     local count = size == #KEYS - start + 1 and wanted or 1
     local head = call('ZREVRANGEBYSCORE', recency, latest, '-inf', 'WITHSCORES', 'LIMIT', 0, count)
-    if head[1] then heads[#heads + 1] = {tonumber(head[2]), first, head} end
+    if head[1] then heads[#heads + 1] = {tonumber(head[2]), first, head}
+    else empty[#empty + 1] = (first - start) / size end
   end
   local reply = {}
   if size == #KEYS - start + 1 then
@@ -177,7 +178,7 @@ local function merged(start, size, latest, wanted, now)
       local at = (i - 1) / 2 * 3
       reply[at + 1], reply[at + 2], reply[at + 3] = 0, list[i], list[i + 1]
     end
-    return {lacking, reply}
+    return {lacking, reply, empty}
   end
   local function is_newer(one, other) return one[1] > other[1] end
   table.sort(heads, is_newer)
@@ -193,7 +194,7 @@ local function merged(start, size, latest, wanted, now)
     local entry = found[i]
     reply[3 * i - 2], reply[3 * i - 1], reply[3 * i] = entry[2], entry[3], entry[4]
   end
-  return {lacking, reply}
+  return {lacking, reply, empty}
 end
 
 -- The items of a namespace whose vectors changed last, each with a number that grows. A process that keeps the vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from math import inf
 from typing import Any, Final
 
 from attrs import frozen
@@ -13,7 +14,7 @@ from ....domain.items import Namespace
 from ....domain.json_values import JsonValue
 from ...item_backend import Get
 from ...operation import Operation
-from ..chunks import CHUNK, Row, chunks
+from ..chunks import CHUNK, Row
 from ..keys import decode_text, namespace_of_ordered
 from ..requests import Call, Commands
 from ..scripts import script
@@ -65,8 +66,8 @@ Entry = tuple[Ref, int]
 """An item, and the time of its last put in microseconds."""
 
 
-Read = tuple[list[Entry], list[ItemKeys]]
-"""Items of namespaces, and those of these whose order lacks some."""
+Read = tuple[list[Entry], list[ItemKeys], list[ItemKeys]]
+"""Items of namespaces, those of these whose order lacks some, and those without any."""
 
 
 @frozen
@@ -82,11 +83,13 @@ class Spaces:
     """The namespaces to read in a listing by time.
 
     Attributes:
-        keys: of those that were put to last.
-        bound: no item of the others was put later, in microseconds; ``None``: there are no others.
+        names: of those that were put to last, as the index has them, in this order.
+        times: no item of each of them was put later, in microseconds.
+        bound: no item of the others was put later; ``None``: there are no others.
     """
 
-    keys: Sequence[ItemKeys]
+    names: Sequence[bytes]
+    times: Sequence[float]
     bound: float | None
 
 
@@ -124,7 +127,8 @@ class Newest:
             entries = yield from self._begin(size)
         while entries is None:
             assert self._spaces is not None
-            found, bound = (yield from self._merged(self._spaces.keys, wanted)), self._spaces.bound
+            bound = self._spaces.bound
+            found = yield from self._merged(self._spaces, wanted)
             certain = found if bound is None else [entry for entry in found if entry[1] > bound]
             if bound is None or len(certain) >= wanted:
                 entries = certain
@@ -153,13 +157,14 @@ class Newest:
         else:
             self._spaces, read = yield from self._below(guess, size)
         spaces = self._spaces
-        if spaces.bound is None and spaces.keys:
-            self.settings.below.note(self.keys, spaces.keys if len(spaces.keys) <= FEW else [])
-        if not spaces.keys:
+        if not spaces.names:
             return []
+        if spaces.bound is None:
+            few = spaces.names if len(spaces.names) <= FEW else ()
+            self.settings.below.note(self.keys, [self._keys_of(name) for name in few])
         if read is None:
             return None
-        entries, lacking = read
+        entries, lacking, _ = read
         for keys in lacking:
             yield from complete(self.settings, keys)
         return None if lacking else _latest(entries, size)
@@ -182,7 +187,8 @@ class Newest:
         )
         pairs = _pairs(found)
         bound = float(pairs[self._size][1]) if len(pairs) > self._size else None
-        spaces = Spaces([self._keys_of(name) for name, _ in pairs[: self._size]], bound)
+        pairs = pairs[: self._size]
+        spaces = Spaces([name for name, _ in pairs], [float(time) for _, time in pairs], bound)
         return spaces, _read(guess, *more) if is_read else None
 
     def _expected_in_cluster(self, guess: Sequence[ItemKeys], size: int) -> Operation[tuple[Spaces, Read | None]]:
@@ -197,8 +203,8 @@ class Newest:
         )
         if len(names) > self._size:
             return (yield from self._below([], 0))
-        spaces = Spaces([self._keys_of(name) for name in names], None)
-        if {keys.namespace for keys in spaces.keys} != {keys.namespace for keys in guess}:
+        spaces = Spaces(names, [inf] * len(names), None)
+        if {self._keys_of(name).namespace for name in names} != {keys.namespace for keys in guess}:
             return spaces, None
         return spaces, _read_in_cluster(guess, replies)
 
@@ -206,19 +212,31 @@ class Newest:
         names = namespace_index_keys(self.settings.prefix)[0]
         return self.settings.keys(namespace_of_ordered(decode_text(name, names)))
 
-    def _merged(self, spaces: Sequence[ItemKeys], wanted: int) -> Operation[list[Entry]]:
-        """Read the newest items of namespaces from the position on."""
+    def _merged(self, spaces: Spaces, wanted: int) -> Operation[list[Entry]]:
+        """Read the newest items of namespaces from the position on.
+
+        Those that have none there are read no more, and those not yet that can have none among them.
+        """
         latest = "+inf" if self._reached is None else str(self._reached.time)
         read = self._in_cluster if self.settings.cluster else self._on_one_server
         entries: list[Entry] = []
-        for chunk in chunks(spaces, CHUNK):
-            found, lacking = yield from read(chunk, latest, wanted)
+        kept: list[int] = []
+        for first in range(0, len(spaces.names), CHUNK):
+            if len(entries) >= wanted and entries[-1][1] > spaces.times[first]:
+                kept += range(first, len(spaces.names))
+                break
+            chunk = [self._keys_of(name) for name in spaces.names[first : first + CHUNK]]
+            found, lacking, empty = yield from read(chunk, latest, wanted)
             if lacking:
                 for keys in lacking:
                     yield from complete(self.settings, keys)
-                found, _ = yield from read(chunk, latest, wanted)
-            entries += found
-        return _latest(entries, wanted)
+                found, _, empty = yield from read(chunk, latest, wanted)
+            entries = _latest([*entries, *found], wanted)
+            exhausted = {keys.namespace for keys in empty}
+            kept += [first + at for at, keys in enumerate(chunk) if keys.namespace not in exhausted]
+        if len(kept) < len(spaces.names):
+            self._spaces = Spaces([spaces.names[at] for at in kept], [spaces.times[at] for at in kept], spaces.bound)
+        return entries
 
     def _on_one_server(self, spaces: Sequence[ItemKeys], latest: str, wanted: int) -> Operation[Read]:
         names = [key for keys in spaces for key in self.settings.indexes(keys)]
@@ -232,25 +250,25 @@ class Newest:
         replies = yield Commands(
             [command for keys in spaces for command in _reads(keys, latest, 1 if is_much else wanted)]
         )
-        found, lacking = _read_in_cluster(spaces, replies)
+        found, lacking, empty = _read_in_cluster(spaces, replies)
         if is_much:
             # Each of those before it has an item that is no older than its newest.
             heads = [self.settings.keys(namespace) for (namespace, _), _ in _latest(found, wanted)]
             replies = yield Commands([_newest_of(keys, latest, wanted - rank) for rank, keys in enumerate(heads)])
             found = [entry for keys, reply in zip(heads, replies, strict=True) for entry in _entries(keys, reply)]
-        return found, lacking
+        return found, lacking, empty
 
 
 def _latest(entries: Sequence[Entry], count: int) -> list[Entry]:
     return sorted(entries, key=lambda entry: -entry[1])[:count]
 
 
-def _read(spaces: Sequence[ItemKeys], lacking: Sequence[int], flat: Sequence[Any]) -> Read:
+def _read(spaces: Sequence[ItemKeys], lacking: Sequence[int], flat: Sequence[Any], empty: Sequence[int]) -> Read:
     found = [
         (_ref(spaces[at], key), _us(time, spaces[at].recency))
         for at, key, time in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     ]
-    return found, [spaces[at] for at in lacking]
+    return found, [spaces[at] for at in lacking], [spaces[at] for at in empty]
 
 
 def _reads(keys: ItemKeys, latest: str, count: int) -> list[list[str]]:
@@ -261,7 +279,8 @@ def _reads(keys: ItemKeys, latest: str, count: int) -> list[list[str]]:
 def _read_in_cluster(spaces: Sequence[ItemKeys], replies: Sequence[Any]) -> Read:
     found = [entry for keys, reply in zip(spaces, replies[::3], strict=True) for entry in _entries(keys, reply)]
     sizes = zip(spaces, replies[1::3], replies[2::3], strict=True)
-    return found, [keys for keys, items, ordered in sizes if items > ordered]
+    empty = [keys for keys, reply in zip(spaces, replies[::3], strict=True) if not reply]
+    return found, [keys for keys, items, ordered in sizes if items > ordered], empty
 
 
 def _entries(keys: ItemKeys, reply: Sequence[Any]) -> list[Entry]:
