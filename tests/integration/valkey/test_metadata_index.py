@@ -492,7 +492,7 @@ def test_a_checkpoint_that_is_refreshed_stays_in_the_index(asking: Asking, prefi
 
 
 def test_threads_that_are_put_to_meanwhile_are_not_forgotten(asking: Asking, prefix: str) -> None:
-    """A put comes between any two requests of a deletion."""
+    """A put comes between any two requests of a deletion, and is found after each that follows."""
     client = asking.raw
     for turn in range(1, 100):
         name = f"{prefix}-{turn}"
@@ -502,18 +502,20 @@ def test_threads_that_are_put_to_meanwhile_are_not_forgotten(asking: Asking, pre
         age(client, name, "user")
         operation = repository.backend.prune(["t"], PrunePolicy(keep=1))
         request = next(operation)
-        made_requests = 0
+        count = 0
         with suppress(StopIteration):
             while True:
-                request = operation.send(repository.backend.execute(request))
-                made_requests += 1
-                if made_requests == turn:
+                reply = repository.backend.execute(request)
+                count += 1
+                if count == turn:
                     repository.put(made("t", 3, user="eve"))
-        if made_requests < turn:
+                if count >= turn:
+                    assert names_of(repository.list(metadata={"user": "eve"})) == [("t", "003")]
+                request = operation.send(reply)
+        if count < turn:
             assert turn > 5
             return
-        found = {saved.checkpoint_id for saved in repository.list(metadata={"user": "eve"})}
-        assert found == {"003"}
+        assert names_of(repository.list(metadata={"user": "eve"})) == [("t", "003")]
 
 
 # -- values
