@@ -1,16 +1,19 @@
-"""Bytes as values of items, which are JSON."""
+"""Bytes as values of items."""
 
 from __future__ import annotations
 
-import pybase64
+from typing import Final
 
-from ..domain import CorruptRecord, Item
+from ..domain import CorruptRecord, Item, Payload
 from ..domain.shown import shown
 
+ENCODING: Final = "bytes"
+"""The encoding of payloads whose bytes are somebody else's business."""
 
-def packed(data: bytes | bytearray | memoryview) -> str:
+
+def packed(data: bytes | bytearray | memoryview) -> Payload:
     """Return a value that stands for bytes."""
-    return pybase64.b64encode_as_string(data)
+    return Payload(encoding=ENCODING, data=bytes(data))
 
 
 def unpacked(item: Item) -> bytes:
@@ -19,7 +22,6 @@ def unpacked(item: Item) -> bytes:
     Raises:
         CorruptRecord: it stands for none.
     """
-    try:
-        return pybase64.b64decode(item.value, validate=True)
-    except (TypeError, ValueError) as error:
-        raise CorruptRecord(f"{shown(item.value)} stands for no bytes: {error}", key=item.key) from error
+    if isinstance(item.value, Payload) and item.value.encoding == ENCODING:
+        return item.value.data
+    raise CorruptRecord(f"{shown(item.value)} stands for no bytes", key=item.key)

@@ -7,7 +7,7 @@ from typing import Any, Self, Unpack
 
 from langchain_core.stores import ByteStore
 
-from ...domain import DEFAULT, DeleteItem, GetItem, InvalidInput, Item, PutItem
+from ...domain import DEFAULT, DeleteItem, GetItem, InvalidInput, Item, Payload, PutItem
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ...repositories.connect import connect
@@ -152,13 +152,12 @@ class StatekeepByteStore(Connected, ByteStore):
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
         """Iterate over the keys in the order of their code points.
 
-        It reads the bytes, too, 100 in two round trips.
+        One round trip for 500 keys.
 
         Args:
             prefix: what they begin with; ``None`` for all.
         """
-        for item in self._items.list(self._namespace, prefix=_prefix(prefix), refresh=False):
-            yield item.key
+        yield from self._items.keys(self._namespace, prefix=_prefix(prefix))
 
     async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
         """As :meth:`yield_keys`.
@@ -166,8 +165,8 @@ class StatekeepByteStore(Connected, ByteStore):
         Args:
             prefix: as for that.
         """
-        async for item in self._aitems.list(self._namespace, prefix=_prefix(prefix), refresh=False):
-            yield item.key
+        async for key in self._aitems.keys(self._namespace, prefix=_prefix(prefix)):
+            yield key
 
     def _gets(self, keys: Sequence[str]) -> list[GetItem]:
         return [GetItem(namespace=self._namespace, key=key) for key in _keys(keys)]
@@ -195,7 +194,7 @@ def _prefix(prefix: str | None) -> str:
     return "" if prefix is None else text("prefix", prefix, empty=True, is_id=False)
 
 
-def _pair(pair: Any) -> tuple[str, str]:
+def _pair(pair: Any) -> tuple[str, Payload]:
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], bytes | bytearray | memoryview):
         raise InvalidInput(
             f"key_value_pairs must be pairs of a text and bytes, got {shown(pair)}", field="key_value_pairs"

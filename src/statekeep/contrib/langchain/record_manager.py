@@ -168,7 +168,8 @@ class StatekeepRecordManager(Connected, RecordManager):
     ) -> list[str]:
         """Return the keys of records: two round trips for 100.
 
-        Those that do not fit count, too.
+        With ``before`` the oldest come first, with ``after`` alone the newest, and none that is too new or too old is
+        read. Those of other sources are.
 
         Args:
             before: only of those that were updated before this time.
@@ -178,7 +179,9 @@ class StatekeepRecordManager(Connected, RecordManager):
         """
         wanted = _Wanted(before, after, group_ids)
         found: list[str] = []
-        for item in self._items.list(self._namespace, refresh=False):
+        for item in self._items.list(self._namespace, order="updated", reverse=wanted.newest_first, refresh=False):
+            if wanted.ends_at(item):
+                break
             if wanted(item):
                 found.append(item.key)
                 if len(found) == limit:
@@ -203,7 +206,10 @@ class StatekeepRecordManager(Connected, RecordManager):
         """
         wanted = _Wanted(before, after, group_ids)
         found: list[str] = []
-        async for item in self._aitems.list(self._namespace, refresh=False):
+        items = self._aitems.list(self._namespace, order="updated", reverse=wanted.newest_first, refresh=False)
+        async for item in items:
+            if wanted.ends_at(item):
+                break
             if wanted(item):
                 found.append(item.key)
                 if len(found) == limit:
@@ -249,15 +255,29 @@ class StatekeepRecordManager(Connected, RecordManager):
 
 
 class _Wanted:
-    """Whether a record is asked for."""
+    """Whether a record is asked for.
+
+    Attributes:
+        newest_first: whether those are found soonest that were updated last.
+    """
 
     def __init__(self, before: float | None, after: float | None, group_ids: Sequence[str] | None) -> None:
         self._before, self._after = before, after
         self._group_ids = set(group_ids or ())
+        self.newest_first = bool(after) and not before
+
+    def ends_at(self, item: Item) -> bool:
+        """Return whether no record from here on is asked for."""
+        return self._is_old(item) if self.newest_first else self._is_new(item)
+
+    def _is_old(self, item: Item) -> bool:
+        return bool(self._after and item.updated_at.timestamp() <= self._after)
+
+    def _is_new(self, item: Item) -> bool:
+        return bool(self._before and item.updated_at.timestamp() >= self._before)
 
     def __call__(self, item: Item) -> bool:
-        time = item.updated_at.timestamp()
-        if (self._before and time >= self._before) or (self._after and time <= self._after):
+        if self._is_old(item) or self._is_new(item):
             return False
         return not self._group_ids or item.value["group_id"] in self._group_ids
 

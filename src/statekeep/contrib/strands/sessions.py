@@ -8,7 +8,18 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
-from ...domain import ANY, DEFAULT, Conflict, GetItem, InvalidInput, Item, PutItem, StatekeepError
+from ...domain import (
+    ANY,
+    DEFAULT,
+    Conflict,
+    GetItem,
+    InvalidInput,
+    Item,
+    ListItems,
+    Payload,
+    PutItem,
+    StatekeepError,
+)
 from ...domain.items import Expected, Namespace
 from ...domain.model import Ttl
 from ...domain.shown import shown
@@ -114,7 +125,7 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
         return repository
 
     def create_session(self, session: Session, **_: Any) -> Session:
-        """Store a session, and remove what is left of one that ended: three round trips.
+        """Store a session, and remove what is left of one that ended: one round trip.
 
         Args:
             session: the session.
@@ -124,9 +135,11 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
         """
         place, what = self._place(session.session_id), f"session {shown(session.session_id)}"
         with _session_errors(what):
-            (created,) = self._items.batch([self._put(place, SESSION, session.to_dict(), None)])
+            created, some = self._items.batch(
+                [self._put(place, SESSION, session.to_dict(), None), ListItems(namespace=place, limit=2, refresh=False)]
+            )
             # It expired, its deletion was cut off, or somebody wrote who did not know of that yet.
-            for item in self._items.list(place, refresh=False):
+            for item in self._items.list(place, refresh=False) if len(some) > 1 else ():
                 if item.updated_at < created.updated_at:
                     self._remove(item)
         return session
@@ -237,8 +250,6 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
     ) -> list[SessionMessage]:
         """Return messages of an agent by id: two round trips for 100.
 
-        Those that are left out at the beginning count, too.
-
         Args:
             session_id: names the session.
             agent_id: names the agent.
@@ -251,13 +262,11 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
         from strands.types.session import SessionMessage
 
         place, prefix = self._place(session_id), _messages(agent_id)
-        first = count("offset", offset)
-        end = None if limit is None else first + count("limit", limit)
         with _session_errors(f"messages of agent {shown(agent_id)}"):
-            items = list(self._items.list(place, prefix=prefix, limit=end, refresh=False))
+            items = list(self._items.list(place, prefix=prefix, limit=limit, offset=offset, refresh=False))
         if not items and self.read_agent(session_id, agent_id) is None:
             raise SessionException(f"agent {shown(agent_id)} does not exist in session {shown(session_id)}")
-        return [_made(SessionMessage.from_dict, item) for item in items[first:]]
+        return [_made(SessionMessage.from_dict, item) for item in items]
 
     def create_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **_: Any) -> None:
         """Store the state of a graph or swarm, in place of what is there: one round trip.
@@ -303,7 +312,7 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
             if error.field != "value":
                 raise
             # The SDK's files hold what Python's json writes, such as NaN and keys that are numbers.
-            return PutItem(namespace=place, key=key, value=_as_text(value, error), **options)
+            return PutItem(namespace=place, key=key, value=_as_payload(value, error), **options)
 
     def _read(self, session_id: str, key: str, make: Callable[[Any], T]) -> T | None:
         place = self._place(session_id)
@@ -392,14 +401,14 @@ def _message(agent_id: str, message_id: int) -> str:
     return f"{_messages(agent_id)}{number:0{DIGITS}}"
 
 
-def _as_text(value: Mapping[str, Any], error: InvalidInput) -> str:
-    """Return JSON text, which may have what values of items may not.
+def _as_payload(value: Mapping[str, Any], error: InvalidInput) -> Payload:
+    """Return JSON as a payload, which may have what JSON values may not.
 
     Raises:
         InvalidInput: as ``error`` says, if Python's json cannot write it either.
     """
     try:
-        return json.dumps(value)
+        return Payload(encoding="json", data=json.dumps(value).encode())
     except (TypeError, ValueError, RecursionError):
         raise error from None
 
@@ -407,7 +416,7 @@ def _as_text(value: Mapping[str, Any], error: InvalidInput) -> str:
 def _made(make: Callable[[Any], T], item: Item) -> T:
     """Return what the value of an item stands for."""
     try:
-        return make(json.loads(item.value) if isinstance(item.value, str) else item.value)
+        return make(json.loads(item.value.data) if isinstance(item.value, Payload) else item.value)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         place = f"{shown(item.key)} of session {shown(item.namespace[-1])}"
         raise SessionException(f"{place} is damaged: {error}") from error

@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -187,8 +187,8 @@ class StatekeepStorage:
     async def list(self, query: str = "") -> builtins.list[str]:
         """Return the keys that begin with a text, in the order of their code points.
 
-        It reads the values, too, 100 in two round trips. A text with less than two whole folders in it needs one more,
-        to find them, and two for each that it may mean.
+        A text with two whole folders in it, such as ``session/ada/``, takes one round trip for 500 keys. One with less
+        takes one more, to find its folders, and then as much for each of them.
 
         Args:
             query: what the keys begin with; ``""`` for all.
@@ -196,13 +196,13 @@ class StatekeepStorage:
         Raises:
             StorageError: the text is wrong, or the service does not answer.
         """
-        return sorted(await self._found(_path(query, "query"), lambda key, item: key))
+        return sorted(await self._found(_path(query, "query"), self._keys_in))
 
     async def search(self, query: str) -> builtins.list[StorageSearchResult]:
         """Search the stored bytes as UTF-8 text; the best come first.
 
-        Of a part, as of :meth:`namespace`, only that is searched. By keywords, it reads as :meth:`list` does; with a
-        search strategy that has the say.
+        Of a part, as of :meth:`namespace`, only that is searched. By keywords, all of it is read, 100 values in two
+        round trips; with a search strategy that has the say.
 
         Args:
             query: text; with a search strategy, what that takes.
@@ -253,23 +253,29 @@ class StatekeepStorage:
         *folders, name = f"{self._prefix}{key}".split("/", FOLDERS)
         return (*self._root, *folders), name
 
-    async def _found(self, query: str, chosen: Callable[[str, Item], T]) -> builtins.list[T]:
-        """Return what is chosen of each key that begins with ``query``, and of its item.
-
-        The key is as this part of the storage names it.
-        """
+    async def _found(
+        self, query: str, listed: Callable[[Namespace, str], Awaitable[builtins.list[T]]]
+    ) -> builtins.list[T]:
+        """Return what is listed in the folders of what begins with ``query``."""
         with _storage_errors():
             spaces = await self._spaces(f"{self._prefix}{query}")
             found: builtins.list[T] = []
             for first in range(0, len(spaces), AT_ONCE):
-                some = spaces[first : first + AT_ONCE]
-                for listed in await asyncio.gather(*(self._listed(*space, chosen) for space in some)):
-                    found += listed
+                for some in await asyncio.gather(*(listed(*space) for space in spaces[first : first + AT_ONCE])):
+                    found += some
             return found
 
-    async def _listed(self, folders: Namespace, prefix: str, chosen: Callable[[str, Item], T]) -> builtins.list[T]:
+    async def _keys_in(self, folders: Namespace, prefix: str) -> builtins.list[str]:
+        keys = self._items.keys((*self._root, *folders), prefix=prefix)
+        return [self._name(folders, key) async for key in keys]
+
+    async def _items_in(self, folders: Namespace, prefix: str) -> builtins.list[tuple[str, Item]]:
         items = self._items.list((*self._root, *folders), prefix=prefix, refresh=False)
-        return [chosen("/".join((*folders, item.key)).removeprefix(self._prefix), item) async for item in items]
+        return [(self._name(folders, item.key), item) async for item in items]
+
+    def _name(self, folders: Namespace, key: str) -> str:
+        """Return the name of a key in this part of the storage."""
+        return "/".join((*folders, key)).removeprefix(self._prefix)
 
     async def _spaces(self, path: str) -> builtins.list[tuple[Namespace, str]]:
         """Return the folders of what begins with ``path``, and the rest of it in each."""
@@ -312,7 +318,7 @@ class _Read:
         self._items: dict[str, Item] = {}
 
     async def list(self, query: str) -> builtins.list[str]:
-        self._items = dict(await self._storage._found(query, lambda key, item: (key, item)))
+        self._items = dict(await self._storage._found(query, self._storage._items_in))
         return sorted(self._items)
 
     async def read(self, key: str) -> bytes:
