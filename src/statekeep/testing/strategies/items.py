@@ -242,8 +242,15 @@ def operations(
         ...         assert len(keep.items.batch(operations)) == len(operations)
         >>> test()
     """
+    return _batches(namespaces, expected)
+
+
+@st.composite
+def _batches(
+    draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace] | None, expected: st.SearchStrategy[Any] | None
+) -> list[GetItem | PutItem | DeleteItem | ListItems]:
     writes = puts(namespaces, expected) | deletes(namespaces, expected)
-    return st.lists(gets(namespaces) | writes | listings(namespaces), max_size=5)
+    return draw(st.lists(gets(namespaces) | writes | listings(namespaces), max_size=5))
 
 
 def namespace_paths() -> st.SearchStrategy[Namespace]:
