@@ -13,12 +13,12 @@ from attrs import frozen
 from rich.console import Console
 
 from benchmarks.agent import agent, run
-from benchmarks.contenders import CACHES, IN_MEMORY, SAVERS, STORES, VALKEY_PY, Contender, Servers
+from benchmarks.contenders import CACHES, IN_MEMORY, INDEXED, SAVERS, STORES, VALKEY_PY, Contender, Servers
 from benchmarks.report import Environment, Report, Table
 from benchmarks.running import Script, Stopwatch, Suite, compare, drive
 from benchmarks.savers import threads, traffic
 from benchmarks.scripts import Shape, conversation, fan_out
-from benchmarks.stores import cluster, entries, items
+from benchmarks.stores import cluster, entries, items, many
 from statekeep.testing.servers import ValkeyServer
 
 
@@ -67,13 +67,18 @@ def test_an_agent_runs_and_its_round_trips_are_counted(suite: Suite) -> None:
 def test_what_costs_no_time_to_measure(suite: Suite) -> None:
     suite.only = ("valkey-py",)
     threads(suite)
+    many(suite)
     cluster(suite)
     assert suite.failures == suite.report.left_out == []
     assert suite.report.tables["threads"].cells.keys() >= {
         "memory of a thread, bytes",
         "list(10) of all threads",
+        "list by a step that one of all threads has",
+        "list of all",
         "put",
     }
+    assert all(VALKEY_PY + INDEXED in row for row in suite.report.tables["threads"].cells.values())
+    assert suite.report.tables["many"].cells.keys() >= {"list_namespaces, all", "search below, one matches"}
     assert suite.report.tables["cluster"].median("put", VALKEY_PY)
 
 
