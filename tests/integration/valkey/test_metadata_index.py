@@ -343,6 +343,18 @@ def test_reindex_fills_an_index(asking: Asking, prefix: str) -> None:
     assert names_of(repository.list(metadata={"user": "eve"})) == [("t", "003")]
 
 
+def test_records_that_others_stored_are_found_after_reindex(asking: Asking, prefix: str) -> None:
+    repository = repository_of(asking, prefix, "user")
+    repository.put(made("t", 1, user="ada"))
+    start = f"{prefix}:checkpoint:{{t}}::"
+    record = asking.raw.hgetall(f"{start}001")
+    record |= {b"pk": b"{t}::002", b"checkpoint_id": b"002", b"metadata": b'{"user":"eve"}'}
+    asking.raw.hset(f"{start}002", mapping=record)
+    assert list(repository.list(metadata={"user": "eve"})) == []
+    assert repository.reindex("t") == 2
+    assert names_of(repository.list(metadata={"user": "eve"})) == [("t", "002")]
+
+
 def test_a_put_that_is_under_way_in_a_cluster_is_not_overlooked(valkey_cluster: ValkeyCluster, prefix: str) -> None:
     """The indexes hear of it before it is done; what comes in between must not forget it."""
     with valkey_cluster.client() as client:
@@ -390,6 +402,23 @@ def test_conditional_puts_are_indexed(asking: Asking, prefix: str) -> None:
     repository.put(made("t", 2, user="bob", team=1, run_id="r"), expected_head="001")
     assert entries(asking.raw, prefix, "user") == {entry("t", "ada"), entry("t", "bob")}
     assert entries(asking.raw, prefix, "team") == {entry("t", 1)}
+
+
+def test_filters_and_deletions_work_on_a_full_server(prefix: str) -> None:
+    with ValkeyServer(maxmemory_policy="noeviction") as server, server.client() as client:
+        old, repository = repository_of(client_for(client), prefix), repository_of(client_for(client), prefix, "user")
+        for number in range(130):
+            old.put(made(f"t{number}", user=number))
+        repository.put(made("t7", 2, user="ada"))
+        client.config_set("maxmemory", "1")
+        assert names_of(repository.list(metadata={"user": 7})) == [("t7", "001")]
+        assert names_of(repository.list(metadata={"user": "ada"})) == [("t7", "002")]
+        repository.prune(["t7"], keep=1)
+        assert list(repository.list(metadata={"user": 7})) == []
+        repository.delete_thread("t7")
+        assert list(repository.list(metadata={"user": "ada"})) == []
+        assert repository.reindex("t8") == 1
+        assert names_of(repository.list(metadata={"user": 8})) == [("t8", "001")]
 
 
 # -- what goes

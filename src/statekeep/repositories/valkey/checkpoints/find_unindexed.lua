@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- use: number
 -- Find threads of which an index of metadata may lack something: they were updated at another time than it says. Only
 -- those are looked at that were updated since somebody looked last, and, as clocks go wrong, in the second before.

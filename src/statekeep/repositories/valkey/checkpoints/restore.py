@@ -17,7 +17,7 @@ from ..scripts import script
 from .get import read_fields
 from .indexes import adopt_checkpoints, adopt_writes
 from .keys import NamespaceKeys, thread_index_keys
-from .metadata.index import Settled, add_tags, settle, tags_of_threads
+from .metadata.index import ANY_TIME, Settled, settle, tags_of_threads
 from .metadata.tags import tags_of
 from .settings import CheckpointSettings
 from .threads import SCAN, forget_metadata, least_age, list_namespaces
@@ -129,7 +129,7 @@ def index_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None
             [(_, known)] = yield from tags_of_threads(keys, [thread_id], size=MOST_TAGS)
             new, gone = sorted(tags.difference(known)), sorted(set(known) - tags)
             for chunk in chunks(new):
-                yield from add_tags(keys, thread_id, chunk)
+                yield from settle(keys, by_time, [Settled(thread_id, ANY_TIME, found=chunk)], 0)
             for chunk in list(chunks(gone)) or [()]:
                 yield from settle(keys, by_time, [Settled(thread_id, seen, gone=chunk)], least_age(settings))
         if (yield Call(script("read"), [by_time], ["ZSCORE", thread_id])) == seen:

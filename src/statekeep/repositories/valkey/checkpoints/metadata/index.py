@@ -20,13 +20,17 @@ SETTLED: Final = 100
 """Threads that a script settles at most."""
 
 
+ANY_TIME: Final = "*"
+
+
 @frozen
 class Settled:
     """The values of a thread that an index is to know.
 
     Attributes:
         thread_id: the thread.
-        seen: the time of its last update when it was looked at; empty: it was not in the index of threads.
+        seen: the time of its last update when it was looked at; empty: it was not in the index of threads;
+            :data:`ANY_TIME`: the same whenever that was, and there may be others.
         found: tags of values that it has.
         gone: tags of values that it has not.
     """
@@ -56,17 +60,6 @@ def settle(keys: MetadataKeys, by_time: str, threads: Iterable[Settled], least_a
             [by_time, keys.by_value, keys.by_thread, keys.whole, keys.rest],
             arguments,
         )
-
-
-def add_tags(keys: MetadataKeys, thread_id: str, tags: Sequence[str]) -> Operation[None]:
-    """Let an index name a thread for some tags."""
-    beginning = _beginning(thread_id)
-    yield Commands(
-        [
-            ["ZADD", keys.by_value, *(word for tag in tags for word in ("0", f"{tag}{thread_id}"))],
-            ["ZADD", keys.by_thread, *(word for tag in tags for word in ("0", f"{beginning}{tag}"))],
-        ]
-    )
 
 
 def _beginning(thread_id: str) -> str:
