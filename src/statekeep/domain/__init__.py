@@ -43,6 +43,7 @@ if _TYPE_CHECKING:
     )
     from .ids import new_checkpoint_id
     from .items import (
+        CheckItem,
         DeleteItem,
         GetItem,
         Item,
@@ -67,6 +68,7 @@ else:
             "CacheEntry": ".cache",
             "Channel": ".checkpoints",
             "ChannelHistory": ".checkpoints",
+            "CheckItem": ".items",
             "Checkpoint": ".checkpoints",
             "CheckpointQuery": ".checkpoints",
             "ClientClosed": ".errors",
@@ -123,6 +125,7 @@ __all__ = [
     "CacheEntry",
     "Channel",
     "ChannelHistory",
+    "CheckItem",
     "Checkpoint",
     "CheckpointQuery",
     "ClientClosed",

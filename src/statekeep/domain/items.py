@@ -215,6 +215,41 @@ class DeleteItem(Model):
         return _expected_there(value, info)
 
 
+class CheckItem(Model):
+    """Expect something of an item and leave it alone, as a part of a batch.
+
+    If it does not hold, nothing of the batch is done and :class:`~statekeep.Conflict` is raised. Its own result is
+    ``None``.
+
+    Attributes:
+        namespace: of the item.
+        key: of the item.
+        expected: the version that must be stored, or the :class:`Item` that was read; ``None``: there must be none.
+
+    Example:
+        >>> import statekeep
+        >>> from statekeep import CheckItem, PutItem
+        >>> items = statekeep.connect("memory:").items
+        >>> order = items.put(("shop",), "order", "open")
+        >>> _, line = items.batch([CheckItem(namespace=("shop",), key="order", expected=order),
+        ...                        PutItem(namespace=("shop",), key="line 1", value="tea")])
+        >>> line.value, items.get(("shop",), "order").version
+        ('tea', 1)
+    """
+
+    namespace: Namespace
+    key: Text
+    expected: Any
+
+    @field_validator("expected")
+    @classmethod
+    def _is_expectation(cls, value: Any, info: ValidationInfo) -> Expected:
+        expected = _expected_there(value, info)
+        if value is ANY:
+            raise InvalidInput("expected must not be ANY: there would be nothing to check", field="expected")
+        return expected
+
+
 MOST_LISTED: Final = 1000
 """How many items the listings of a batch may return together: it is one atomic unit."""
 
@@ -246,6 +281,10 @@ class ListItems(Model):
         if value != "key" and info.data.get("after") is not None:
             raise InvalidInput('after is a key, so it goes with order="key" alone', field="after")
         return value
+
+
+ItemOperation = GetItem | PutItem | DeleteItem | CheckItem | ListItems
+"""A part of a batch."""
 
 
 class NamespaceMatch(Model):

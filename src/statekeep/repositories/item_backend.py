@@ -21,6 +21,7 @@ from .operation import Operation, Page
 __all__ = [
     "MOST_EXPECTED",
     "Action",
+    "Check",
     "Delete",
     "EmbeddingItemBackend",
     "Get",
@@ -76,7 +77,20 @@ class Delete:
     expected: Expected = ANY
 
 
-ItemAction = Get | Put | Delete
+@frozen
+class Check:
+    """Expect something of an item, and leave it alone; the result is ``None``.
+
+    Attributes:
+        expected: as of :class:`Put`, but never ``ANY``.
+    """
+
+    namespace: Namespace
+    key: str
+    expected: Expected
+
+
+ItemAction = Get | Put | Delete | Check
 """About one item."""
 
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import ANY, DEFAULT, DeleteItem, GetItem, InvalidInput, Item, ListItems, PutItem
-from ..domain.items import MOST_LISTED, Expected, ItemValue, Namespace, checked_expected, item_value
+from ..domain import (
+    ANY,
+    DEFAULT,
+    CheckItem,
+    DeleteItem,
+    GetItem,
+    InvalidInput,
+    Item,
+    ListItems,
+    PutItem,
+)
+from ..domain.items import MOST_LISTED, Expected, ItemOperation, ItemValue, Namespace, checked_expected, item_value
 from ..domain.json_values import steps
 from ..domain.model import Ttl
 from .embedding import Draft, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, aiterating, awaiting, blocking, iterating
-from .item_backend import MOST_EXPECTED, Action, Delete, Get, ItemBackend, Put
+from .item_backend import MOST_EXPECTED, Action, Check, Delete, Get, ItemBackend, Put
 from .listings.items import ItemListings, listing_of
 from .operation import Operation, named
 from .typed.of import AsyncOfItems, OfItems
@@ -122,7 +132,7 @@ class _Operations(ItemListings):
         place = labels("namespace", namespace), text("key", key, empty=True)
         return named("delete", self._one(Delete(*place, checked_expected(expected, *place))))
 
-    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems]) -> Operation[list[Any]]:
+    def _batch(self, operations: Sequence[ItemOperation]) -> Operation[list[Any]]:
         """Do several operations in order, in one round trip where the backend can.
 
         Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
@@ -134,7 +144,8 @@ class _Operations(ItemListings):
                 together.
 
         Returns:
-            What ``get``, ``put`` and ``delete`` return, and a list of items for each ``ListItems``, in the same order.
+            What ``get``, ``put`` and ``delete`` return, ``None`` for a :class:`~statekeep.CheckItem`, and a list of
+            items for a :class:`~statekeep.ListItems`, in the same order.
 
         Raises:
             Conflict: an expectation does not hold. Nothing was written.
@@ -154,7 +165,7 @@ class _Operations(ItemListings):
         # Not any iterable: checking a generator would use it up, and nothing would be done.
         if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
             raise InvalidInput(
-                "operations must be a sequence of GetItem, PutItem, DeleteItem and ListItems, got "
+                "operations must be a sequence of GetItem, PutItem, DeleteItem, CheckItem and ListItems, got "
                 f"{type(operations).__name__}",
                 field="operations",
             )
@@ -169,9 +180,10 @@ class _Operations(ItemListings):
                 namespaces.add(listing.namespace)
                 listed += operation.limit
                 continue
-            if not isinstance(operation, GetItem | PutItem | DeleteItem):
+            if not isinstance(operation, GetItem | PutItem | DeleteItem | CheckItem):
+                what = type(operation).__name__
                 raise InvalidInput(
-                    f"operations must be GetItem, PutItem, DeleteItem or ListItems, got {type(operation).__name__}",
+                    f"operations must be GetItem, PutItem, DeleteItem, CheckItem or ListItems, got {what}",
                     field="operations",
                 )
             namespace, key = namespace_and_key(operation.namespace, operation.key)
@@ -185,6 +197,8 @@ class _Operations(ItemListings):
                     actions.append(self._draft(put, operation.index))
                 case DeleteItem():
                     actions.append(Delete(namespace, key, operation.expected))
+                case CheckItem():
+                    actions.append(Check(namespace, key, operation.expected))
             is_expecting = is_expecting or operation.expected is not ANY
         if listed > MOST_LISTED:
             raise InvalidInput(

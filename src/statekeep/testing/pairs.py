@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 from attrs import define, field, frozen
 
 from ..domain import CacheEntry, GetItem, Item, Log, LogEntry, SavedCheckpoint, SearchItem, Thread
-from ..domain.items import DeleteItem, ListItems, Namespace, PutItem
+from ..domain.items import CheckItem, DeleteItem, ListItems, Namespace, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
 __all__ = ["paired"]
@@ -71,7 +71,7 @@ class _Replay:
         if isinstance(value, Item):
             born = self.births.get((value.namespace, value.key, value.created_at), value.created_at)
             return value.model_copy(update={"key": self.keys.get(value.key, value.key), "created_at": born})
-        if isinstance(value, (GetItem, PutItem, DeleteItem)):
+        if isinstance(value, (GetItem, PutItem, DeleteItem, CheckItem)):
             changes = {"key": self.keys.get(value.key, value.key)}
             if not isinstance(value, GetItem):
                 changes["expected"] = self.translated(value.expected)

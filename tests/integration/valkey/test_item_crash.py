@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
-from statekeep import Conflict, DeleteItem, GetItem, Item, ItemRepository, PutItem
+from statekeep import CheckItem, Conflict, DeleteItem, GetItem, Item, ItemRepository, PutItem
 from statekeep.repositories.item_backend import Delete, Get, Put
 from statekeep.repositories.operation import Operation
 from statekeep.repositories.valkey import ValkeyItems
@@ -81,6 +81,14 @@ OPERATIONS: dict[str, Callable[[ItemRepository], Any]] = {
             GetItem(namespace=SPACE, key="lasting"),
             PutItem(namespace=("a",), key="other", value=1),
             PutItem(namespace=(), key="root", value=texts(1)),
+        ]
+    ),
+    "checked batch": lambda items: items.batch(
+        [
+            PutItem(namespace=SPACE, key="new", value=texts(6), ttl=TTL),
+            CheckItem(namespace=SPACE, key="old", expected=1),
+            DeleteItem(namespace=SPACE, key="lasting"),
+            CheckItem(namespace=SPACE, key="lasting", expected=None),
         ]
     ),
     "get and put": lambda items: items.batch(

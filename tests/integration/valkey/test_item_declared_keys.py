@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from statekeep import Conflict, DeleteItem, GetItem, ItemRepository, ListItems, PutItem
+from statekeep import CheckItem, Conflict, DeleteItem, GetItem, ItemRepository, ListItems, PutItem
 from statekeep.repositories.valkey import ValkeyItems, requests
 from statekeep.repositories.valkey.items.keys import item_keys
 from statekeep.repositories.valkey.requests import Call
@@ -66,6 +66,11 @@ def test_scripts_of_items_touch_only_declared_keys(
             for query in ({"prefix": "k "}, {"limit": 2}, {"order": "updated"}, {"order": "updated", "prefix": "k"}):
                 items.batch([PutItem(namespace=space, key="k 9", value=texts(2)), ListItems(**here, **query)])
             assert len(list(items.keys(space))) == len(list(items.list(space, order="updated", refresh=False)))
+            read = items.get(space, "k 9")
+            assert read is not None
+            check = CheckItem(namespace=space, key="k 9", expected=read)
+            items.batch([check, PutItem(namespace=space, key="k 3", value=1), GetItem(namespace=space, key="k 9")])
+            items.batch([check, GetItem(namespace=space, key="k 9"), GetItem(namespace=space, key="k 2")])
             items.append(space, [1, texts(6), texts(1)])
             items.append(space, [2])
             plain.append(space, [3])

@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 import pytest
 import valkey
 
-from statekeep import DeleteItem, GetItem, ItemRepository, ListItems, NamespaceMatch, PutItem, VectorIndex
+from statekeep import (
+    CheckItem,
+    DeleteItem,
+    GetItem,
+    ItemRepository,
+    ListItems,
+    NamespaceMatch,
+    PutItem,
+    VectorIndex,
+)
 from statekeep.repositories.items import AsyncItemRepository
 from statekeep.repositories.valkey import ValkeyItems, client_for
 from statekeep.repositories.valkey.items.keys import clock_key
@@ -107,6 +116,10 @@ async def test_one_item(turns: Turns, space: tuple[str, ...]) -> None:
     assert read is not None
     assert read.expires_at
     assert count == 1
+    check = CheckItem(namespace=space, key="k", expected=read)
+    count, [_, other] = await turns.of(turns.items.batch([check, PutItem(namespace=space, key="other", value=1)]))
+    assert (count, other.version) == (1, 1)
+    assert await turns.of(turns.items.batch([check, GetItem(namespace=space, key="other")])) == (1, [None, other])
     assert await turns.of(turns.items.delete(space, "k", expected=2)) == (1, True)
     assert await turns.of(turns.items.delete(space, "k")) == (1, False)
 

@@ -10,6 +10,7 @@ import pytest
 from statekeep.domain import (
     ANY,
     DEFAULT,
+    CheckItem,
     DeleteItem,
     GetItem,
     InvalidInput,
@@ -82,6 +83,8 @@ def test_operations() -> None:
     listing = ListItems(namespace=["n"])
     assert (listing.namespace, listing.prefix, listing.after, listing.limit) == (("n",), "", None, 100)
     assert (listing.reverse, listing.order, listing.refresh) == (False, "key", None)
+    assert CheckItem(namespace=("n",), key="k", expected=None).expected is None
+    assert CheckItem(namespace=("a",), key="k", expected=item()).expected == item()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,11 @@ def test_operations() -> None:
         (PutItem, {"value": 1, "expected": item(), "key": 1}, "key", "string"),
         (DeleteItem, {"expected": item()}, "expected", "an item of the same namespace and key"),
         (DeleteItem, {"value": 1}, "value", "Extra inputs"),
+        (CheckItem, {}, "expected", "Field required"),
+        (CheckItem, {"expected": ANY}, "expected", "must not be ANY"),
+        (CheckItem, {"expected": True}, "expected", "must be a version"),
+        (CheckItem, {"expected": item(), "key": "other"}, "expected", "an item of the same namespace and key"),
+        (CheckItem, {"expected": ANY, "key": 1}, "key", "string"),
         (GetItem, {"refresh": "perhaps"}, "refresh", "boolean"),
         (ListItems, {"limit": -1}, "limit", "greater than or equal to 0"),
         (ListItems, {"limit": 1001}, "limit", "less than or equal to 1000"),

@@ -22,6 +22,7 @@ from ...domain.shown import once_made
 from ...domain.vector_index import NO_INDEX
 from ..item_backend import (
     Action,
+    Check,
     Delete,
     Get,
     ItemAction,
@@ -264,7 +265,7 @@ class MemoryItems(AtOnce):
         if isinstance(action, Put):
             record = self._put(action, stored, now)
             return record.item(place), record
-        return stored is not None, None
+        return (None, stored) if isinstance(action, Check) else (stored is not None, None)
 
     def _put(self, put: Put, stored: _Record | None, now: dt.datetime) -> _Record:
         ttl = self.ttl if put.ttl is DEFAULT else put.ttl
@@ -437,7 +438,7 @@ def _is_within(query: ItemRange, key: str) -> bool:
     return key.startswith(query.prefix) and (after is None or (key < after if query.reverse else key > after))
 
 
-def _check(action: Put | Delete, stored: _Record | None) -> None:
+def _check(action: Put | Delete | Check, stored: _Record | None) -> None:
     expected = action.expected
     actual = None if stored is None else stored.version
     if isinstance(expected, Item):

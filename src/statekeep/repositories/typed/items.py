@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
-from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, InvalidInput, Item, ListItems, PutItem, TypedItem
+from ...domain import ANY, DEFAULT, Conflict, InvalidInput, Item, PutItem, TypedItem
+from ...domain.items import ItemOperation
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ..faces import aiterating, awaiting, blocking, iterating
@@ -158,14 +159,15 @@ class _Operations(TypedReads[T]):
         """
         return named("pop", self._popped())
 
-    def _batch(self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems]) -> Operation[list[Any]]:
+    def _batch(self, operations: Sequence[ItemOperation]) -> Operation[list[Any]]:
         """Do several operations in order, as :meth:`ItemRepository.batch` does.
 
         Args:
             operations: all of them on this namespace. :meth:`prepare_put` makes a ``PutItem`` of a typed value.
 
         Returns:
-            What ``get``, ``put`` and ``delete`` return, and a list of items for each ``ListItems``, in the same order.
+            What ``get``, ``put`` and ``delete`` return, ``None`` for a :class:`~statekeep.CheckItem`, and a list of
+            items for a :class:`~statekeep.ListItems`, in the same order.
 
         Raises:
             Conflict: an expectation does not hold. Nothing was written.

@@ -40,6 +40,7 @@ import pytest
 
 from ...domain import (
     ANY,
+    CheckItem,
     Conflict,
     DeleteItem,
     GetItem,
@@ -934,11 +935,92 @@ class ItemContract:
         assert (caught.value.expected, caught.value.actual) == (None, 1)
         assert await keep.list_namespaces() == []
 
+    async def test_a_check_writes_nothing(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        item = await keep.put(n, "k", 1, ttl=3000)
+        for expected in (1, item):
+            check = CheckItem(namespace=n, key="k", expected=expected)
+            assert await keep.batch([check]) == [None]
+            assert await keep.batch([check, GetItem(namespace=n, key="k"), check]) == [None, item, None]
+        assert await keep.batch([CheckItem(namespace=("m",), key="k", expected=None)]) == [None]
+        assert await listed(keep.list(n)) == [item]
+        assert await keep.list_namespaces() == [n]
+
+    async def test_a_check_of_what_is_not_there(self, keep: AsyncItemRepository) -> None:
+        n = ("n",)
+        gone = await keep.put(n, "k", 1)
+        await keep.delete(n, "k")
+        item = await keep.put(n, "k", 2)
+        for key, expected, actual in (("k", gone, 1), ("k", 2, 1), ("k", None, 1), ("other", 1, None)):
+            with pytest.raises(Conflict) as caught:
+                await keep.batch([CheckItem(namespace=n, key=key, expected=expected)])
+            error = caught.value
+            wanted = expected.version if isinstance(expected, Item) else expected
+            assert (error.key, error.expected, error.actual, error.operation) == (key, wanted, actual, "batch")
+        assert await listed(keep.list(n)) == [item]
+
+    async def test_checks_are_about_what_is_before_them(self, keep: AsyncItemRepository) -> None:
+        place: dict[str, Any] = {"namespace": ("n",), "key": "k"}
+        put, delete = PutItem(**place, value="a"), DeleteItem(**place)
+        none, first, second = (CheckItem(**place, expected=expected) for expected in (None, 1, 2))
+        results = await keep.batch([none, put, first, put, second, GetItem(**place), delete, none, put, first])
+        assert [item.version for item in results if isinstance(item, Item)] == [1, 2, 2, 1]
+        assert results[::2] == [None, None, None, True, results[8]]
+        for wrong in ([put, first], [delete, second], [put, put, none]):
+            with pytest.raises(Conflict):
+                await keep.batch(wrong)
+        assert await listed(keep.list(("n",))) == [results[8]]
+
+    @pytest.mark.parametrize("position", range(3))
+    async def test_a_batch_whose_check_fails_writes_nothing(self, keep: AsyncItemRepository, position: int) -> None:
+        self.needs_atomic_batches()
+        n = ("n",)
+        before = [await keep.put(n, "goes", 1, ttl=3000), await keep.put(n, "stays", 2)]
+        operations = [PutItem(namespace=n, key="new", value=3), DeleteItem(namespace=n, key="goes")]
+        for key, expected in (("stays", 2), ("stays", None), ("stays", before[0].model_copy(update={"key": "stays"}))):
+            check = CheckItem(namespace=n, key=key, expected=expected)
+            with pytest.raises(Conflict) as caught:
+                await keep.batch([*operations[:position], check, *operations[position:]])
+            assert (caught.value.key, caught.value.actual) == ("stays", 1)
+            assert await listed(keep.list(n)) == before
+        check = CheckItem(namespace=n, key="stays", expected=before[1])
+        results = await keep.batch([*operations[:position], check, *operations[position:]])
+        assert results.pop(position) is None
+        assert results[1] is True
+        assert await listed(keep.list(n)) == [results[0], before[1]]
+
+    def test_checked_by_eight_threads(self, repository: ItemRepository) -> None:
+        """An item is put as long as another one is there, and never again."""
+        self.needs_atomic_batches()
+        n = ("n",)
+        gate = repository.put(n, "gate", "open")
+
+        def write(number: int) -> int:
+            check = CheckItem(namespace=n, key="gate", expected=gate)
+            for count in range(40):
+                if (number, count) == (0, 10):
+                    assert repository.delete(n, "gate")
+                    left = len(list(repository.list(n)))
+                    assert len(list(repository.list(n))) == left
+                try:
+                    repository.batch([PutItem(namespace=n, key=f"{number} {count}", value=1), check])
+                except Conflict:
+                    return count
+            return 40
+
+        with ThreadPoolExecutor(8) as pool:
+            counts = list(pool.map(write, range(8)))
+        assert counts[0] == 10
+        assert len(list(repository.list(n))) == sum(counts)
+
     async def test_how_many_may_have_expectations(self, keep: AsyncItemRepository) -> None:
         self.needs_atomic_batches()
         puts = [PutItem(namespace=("n",), key=f"{number:03}", value=number, expected=None) for number in range(501)]
         await refused("operations", lambda: keep.batch(puts))
         await refused("operations", lambda: keep.batch([puts[0], GetItem(namespace=("m",), key="k")]))
+        check = CheckItem(namespace=("n",), key="k", expected=None)
+        await refused("operations", lambda: keep.batch([check, PutItem(namespace=("m",), key="k", value=1)]))
+        await refused("operations", lambda: keep.batch([check] * 501))
         assert await keep.list_namespaces() == []
         assert len(await keep.batch(puts[:500])) == 500
         with pytest.raises(Conflict):
@@ -959,6 +1041,9 @@ class ItemContract:
         if self.differences.batches_are_not_atomic:
             calls.append(lambda: keep.batch(puts))
             calls.append(lambda: keep.batch([puts[0], DeleteItem(namespace=n, key="l")]))
+            check = CheckItem(namespace=n, key="l", expected=None)
+            calls.append(lambda: keep.batch([check, PutItem(namespace=n, key="k", value=2)]))
+            calls.append(lambda: keep.batch([check, CheckItem(namespace=n, key="k", expected=1)]))
         for call in calls:
             with pytest.raises(Unsupported):
                 await call()
@@ -1769,6 +1854,10 @@ class ItemContract:
         async def delete() -> None:
             DeleteItem(namespace=n, key="k", expected=bad)
 
+        async def check() -> None:
+            CheckItem(namespace=n, key="k", expected=bad)
+
+        await refused("expected", check)
         await refused("expected", lambda: keep.put(n, "k", 1, expected=bad))
         await refused("expected", lambda: keep.delete(n, "k", expected=bad))
         await refused("expected", put)

@@ -33,6 +33,7 @@ from ...domain import (
     Unsupported,
     VectorIndex,
 )
+from ...domain.items import ItemOperation
 from ...repositories.item_backend import ItemBackend
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
@@ -50,10 +51,6 @@ MakeItemBackend = Callable[[], AbstractContextManager[ItemBackend] | AbstractAsy
 
 INDEX: Final = VectorIndex(dims=DIMS, embed=letter_counts, fields=("text", "parts[*]"), index_type="flat")
 """The index that a backend must have been made with, or none."""
-
-
-Part = GetItem | PutItem | DeleteItem | ListItems
-"""A part of a batch."""
 
 
 def _places() -> st.SearchStrategy[dict[str, Any]]:
@@ -96,7 +93,7 @@ class ItemMachine(ListingMachine):
             assert one.namespace != other.namespace or one.updated_at < other.updated_at
         self.updated_at = max([self.updated_at, *(item.updated_at for item in puts)])
 
-    def do(self, act: Callable[[], list[Any]], operations: Sequence[Part]) -> None:
+    def do(self, act: Callable[[], list[Any]], operations: Sequence[ItemOperation]) -> None:
         """Do the same to both."""
         self.oracle.expire()
         seen: list[Any] = []
@@ -114,9 +111,9 @@ class ItemMachine(ListingMachine):
         self.check_times([item for item, done in zip(seen, operations, strict=False) if isinstance(done, PutItem)])
         self.read += [item for part in seen for item in _listed(part) if isinstance(item, Item)]
 
-    def is_refused(self, operations: Sequence[Part]) -> bool:
+    def is_refused(self, operations: Sequence[ItemOperation]) -> bool:
         """Return whether a batch expects, and is more than is done as one."""
-        writes = [one for one in operations if isinstance(one, PutItem | DeleteItem)]
+        writes = [one for one in operations if not isinstance(one, GetItem | ListItems)]
         if not self.differences.batches_are_not_atomic or not any(one.expected is not ANY for one in writes):
             return False
         places = {(one.namespace, one.key) for one in writes}
@@ -158,7 +155,7 @@ class ItemMachine(ListingMachine):
         item = data.draw(st.sampled_from(self.read[-20:]))
         place = {"namespace": item.namespace, "key": item.key}
         if renew:
-            again: list[Part] = [DeleteItem(**place)]
+            again: list[ItemOperation] = [DeleteItem(**place)]
             again += [PutItem(**place, value=version) for version in range(item.version)]
             self.do(lambda: self.repository.batch(again), again)
         written = put.model_copy(update=place | {"expected": item})
@@ -183,7 +180,7 @@ class ItemMachine(ListingMachine):
         self.do(lambda: [self.repository.delete(**place, expected=expected)], [DeleteItem(**place, expected=expected)])
 
     @rule(operations=some.operations(expected=st.just(ANY)))
-    def batch(self, operations: list[Part]) -> None:
+    def batch(self, operations: list[ItemOperation]) -> None:
         self.do(lambda: self.repository.batch(operations), operations)
 
     @rule(data=st.data(), namespace=some.item_namespaces())
@@ -350,10 +347,7 @@ class ItemMachine(ListingMachine):
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def at_once(self, data: st.DataObject, namespace: Labels) -> None:
-        """Change and read one namespace in several threads.
-
-        With puts, deletions, reads, batches, appends and pops.
-        """
+        """Change and read one namespace in several threads, also by batches, appends and pops."""
         here = st.just(namespace)
         single = some.puts(here) | some.deletes(here) | some.gets(here)
         several = some.operations(here).map(_by_key)
@@ -379,7 +373,7 @@ class ItemMachine(ListingMachine):
         """Return the fields that do not depend on the order of calls at once."""
         return {name: getattr(item, name) for name in ("namespace", "key", "value", "version")}
 
-    def _batch_call(self, operations: Sequence[Part]) -> Call:
+    def _batch_call(self, operations: Sequence[ItemOperation]) -> Call:
         return Call(
             lambda: self.repository.batch(operations),
             lambda oracle, seen: [self._told(item) for item in oracle.do(operations, seen or ())],
@@ -419,13 +413,13 @@ class ItemMachine(ListingMachine):
             )
 
 
-def _of_one_key(operations: list[Part]) -> list[Part]:
+def _of_one_key(operations: list[ItemOperation]) -> list[ItemOperation]:
     """Have a batch be about its first item alone."""
     single = [one for one in operations if not isinstance(one, ListItems)]
     return [one.model_copy(update={"key": single[0].key}) for one in single]
 
 
-def _by_key(operations: list[Part]) -> list[Part]:
+def _by_key(operations: list[ItemOperation]) -> list[ItemOperation]:
     """Have its listings be in the order of keys: that of puts at once is not known."""
     return [one.model_copy(update={"order": "key"}) if isinstance(one, ListItems) else one for one in operations]
 

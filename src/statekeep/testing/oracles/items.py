@@ -14,7 +14,20 @@ from typing import Any
 
 from attrs import define, field
 
-from ...domain import ANY, DEFAULT, Conflict, DeleteItem, GetItem, Item, ListItems, NamespaceMatch, Payload, PutItem
+from ...domain import (
+    ANY,
+    DEFAULT,
+    CheckItem,
+    Conflict,
+    DeleteItem,
+    GetItem,
+    Item,
+    ListItems,
+    NamespaceMatch,
+    Payload,
+    PutItem,
+)
+from ...domain.items import ItemOperation
 from ..embedding import letter_counts
 
 __all__ = ["ItemOracle"]
@@ -79,9 +92,7 @@ class ItemOracle:
 
     # -- writing
 
-    def do(
-        self, operations: Sequence[GetItem | PutItem | DeleteItem | ListItems], seen: Sequence[Any] = ()
-    ) -> list[Any]:
+    def do(self, operations: Sequence[ItemOperation], seen: Sequence[Any] = ()) -> list[Any]:
         """Do these, or none of them.
 
         Args:
@@ -95,7 +106,7 @@ class ItemOracle:
             self.items = before
             raise
 
-    def _do(self, operation: GetItem | PutItem | DeleteItem | ListItems, answer: Any) -> Any:
+    def _do(self, operation: ItemOperation, answer: Any) -> Any:
         if isinstance(operation, ListItems):
             fields = ("prefix", "after", "limit", "reverse", "order", "refresh")
             found = self.list(operation.namespace, **{name: getattr(operation, name) for name in fields})
@@ -113,6 +124,8 @@ class ItemOracle:
             holds = expected is ANY or expected == version
         if not holds:
             raise Conflict("", actual=version, key=operation.key)
+        if isinstance(operation, CheckItem):
+            return None
         if isinstance(operation, DeleteItem):
             return self.items.pop(place, None) is not None
         return copy.copy(self._put(operation, kept, answer.updated_at if isinstance(answer, Item) else None))

@@ -42,6 +42,7 @@ from .checkpoints import (
 from .items import (
     TEXTS,
     TTLS,
+    checks,
     deletes,
     expectations,
     filters,
@@ -80,6 +81,7 @@ __all__ = [
     "channels",
     "checkpoint_ids",
     "checkpoints",
+    "checks",
     "deletes",
     "disguised",
     "exact_values",

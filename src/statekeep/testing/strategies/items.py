@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ...domain import (
     ANY,
     DEFAULT,
+    CheckItem,
     DeleteItem,
     GetItem,
     Item,
@@ -21,7 +22,7 @@ from ...domain import (
     SearchItem,
     VectorIndex,
 )
-from ...domain.items import Namespace
+from ...domain.items import ItemOperation, Namespace
 from ..embedding import DIMS, letter_counts
 from .checkpoints import moments, payloads
 from .texts import HOSTILE_TEXTS, disguised, disguised_labels, few, member
@@ -203,6 +204,16 @@ def deletes(
     return st.builds(DeleteItem, **place, expected=expectations() if expected is None else expected)
 
 
+def checks(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStrategy[CheckItem]:
+    """Return conditions on items, as parts of a batch.
+
+    Args:
+        namespaces: where; :func:`item_namespaces` if there is none.
+    """
+    place = _place() if namespaces is None else _place() | {"namespace": namespaces}
+    return st.builds(CheckItem, **place, expected=st.sampled_from([None, None, 1, 2]))
+
+
 def listings(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStrategy[ListItems]:
     """Return listings that are parts of a batch.
 
@@ -228,10 +239,10 @@ def _listings(draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace]) -> List
 
 def operations(
     namespaces: st.SearchStrategy[Namespace] | None = None, expected: st.SearchStrategy[Any] | None = None
-) -> st.SearchStrategy[list[GetItem | PutItem | DeleteItem | ListItems]]:
+) -> st.SearchStrategy[list[ItemOperation]]:
     """Return batches; those with expectations must be of one namespace.
 
-    The arguments are those of :func:`puts`.
+    The arguments are those of :func:`puts`. If ``expected`` is given, there are no :func:`checks`.
 
     Example:
         >>> from hypothesis import given, strategies as st
@@ -248,9 +259,10 @@ def operations(
 @st.composite
 def _batches(
     draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace] | None, expected: st.SearchStrategy[Any] | None
-) -> list[GetItem | PutItem | DeleteItem | ListItems]:
+) -> list[ItemOperation]:
     writes = puts(namespaces, expected) | deletes(namespaces, expected)
-    return draw(st.lists(gets(namespaces) | writes | listings(namespaces), max_size=5))
+    parts = gets(namespaces) | writes | listings(namespaces)
+    return draw(st.lists(parts if expected is not None else parts | checks(namespaces), max_size=5))
 
 
 def namespace_paths() -> st.SearchStrategy[Namespace]:

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from ....domain import ANY, DEFAULT, Item, Payload
 from ....domain.json_values import dumps
-from ...item_backend import Delete, Get, ItemAction, Put, conflict
+from ...item_backend import Check, Delete, Get, ItemAction, Put, conflict
 from .records import Version, time_at
 from .settings import Settings
 
@@ -78,6 +78,9 @@ def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now:
             results[step.position] = there
             continue
         _check(action, there)
+        if isinstance(action, Check):
+            results[step.position] = None
+            continue
         if isinstance(action, Delete):
             results[step.position] = there is not None
             if there is not None:
@@ -138,7 +141,7 @@ def _nonce() -> str:
     return secrets.token_hex(8)
 
 
-def _check(action: Put | Delete, there: Version | None) -> None:
+def _check(action: Put | Delete | Check, there: Version | None) -> None:
     expected = action.expected
     actual = None if there is None else there.number
     created_at = None if there is None else time_at(there.created)

@@ -202,7 +202,7 @@ def apply_all(settings: Settings, actions: Sequence[Action]) -> Operation[list[A
     """Do actions: those between two listings side by side.
 
     Raises:
-        Unsupported: there are expectations, and a listing is before a write; or as :func:`.write.apply`.
+        Unsupported: there are expectations, and a listing is before a check or a write; or as :func:`.write.apply`.
     """
     runs: list[list[ItemAction]] = [[]]
     for action in actions:
@@ -213,7 +213,8 @@ def apply_all(settings: Settings, actions: Sequence[Action]) -> Operation[list[A
     writes = [[action for action in run if not isinstance(action, Get)] for run in runs]
     if any(writes[1:]) and any(action.expected is not ANY for run in writes for action in run):
         raise Unsupported(
-            "AgentCore Memory cannot list and then write as one unit: leave out expected, or list behind all writes"
+            "AgentCore Memory cannot list and then check or write as one unit: leave out expected, or list behind all "
+            "checks and writes"
         )
     check(actions)
     queries = [action.query for action in actions if isinstance(action, Listing)]

@@ -16,7 +16,7 @@ from attrs import define, evolve, field
 from ....domain import ANY, Conflict, Payload, Throttled, Unsupported
 from ....domain.ids import new_moment
 from ...aws import AwsCall
-from ...item_backend import Action, Delete, Get, ItemAction, Put
+from ...item_backend import Action, Check, Delete, Get, ItemAction, Put
 from ...operation import Operation
 from ...records.framing import Record
 from ...records.names import digest
@@ -66,6 +66,10 @@ class _Work:
         return any(isinstance(step.action, Delete) for step in self.steps)
 
     @property
+    def checks(self) -> bool:
+        return any(isinstance(step.action, Check) for step in self.steps)
+
+    @property
     def expects(self) -> bool:
         return any(not isinstance(step.action, Get) and step.action.expected is not ANY for step in self.steps)
 
@@ -81,7 +85,8 @@ def apply(settings: Settings, actions: Sequence[ItemAction]) -> Operation[list[A
 
     Raises:
         Conflict: an expectation does not hold. Nothing was written.
-        Unsupported: there are expectations, and more than one item is written, or client tokens are not honoured.
+        Unsupported: there are expectations, and they and the writes are about more than one item, or client tokens
+            are not honoured.
         Throttled: others write to the same item all the time.
         InvalidInput: the texts of an item would become too many memory records.
     """
@@ -116,19 +121,16 @@ def _shown(result: Version | bool | None) -> Any:
 
 
 def _check_expectations(settings: Settings, works: Iterable[_Work]) -> Operation[None]:
-    written, is_expecting = 0, False
-    for work in works:
-        writes = [step.action for step in work.steps if not isinstance(step.action, Get)]
-        written += bool(writes)
-        is_expecting = is_expecting or any(action.expected is not ANY for action in writes)
-    if not is_expecting:
+    involved = [work for work in works if work.puts or work.deletes or work.checks]
+    if not any(work.expects for work in involved):
         return
-    if written > 1:
+    if len(involved) > 1:
         raise Unsupported(
-            "AgentCore Memory cannot write several items as one: pass expected with one item at a time, or write them "
-            "without"
+            "AgentCore Memory cannot check and write several items as one: pass expected with one item at a time, or "
+            "write them without"
         )
-    yield from _check_tokens(settings)
+    if involved[0].puts or involved[0].deletes:
+        yield from _check_tokens(settings)
 
 
 def _check_tokens(settings: Settings) -> Operation[None]:

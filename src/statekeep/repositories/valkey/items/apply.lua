@@ -2,7 +2,7 @@
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
 -- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers, note_change
 -- use: in_time, is_left
--- Read, put, delete and refresh items, one after the other, all or none.
+-- Read, list, put, delete, refresh and check items, one after the other, all or none.
 -- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
 --   names: the first of the three indexes of namespaces and the clock, if they are in this slot
 --   lease: else, what was announced: {until when, in microseconds, by when all ends, in milliseconds, 0 for never, a time
@@ -10,9 +10,9 @@
 --   spaces: {name, first of the keys, which are recency, expiry, index, state, sequence, and vectors and their
 --     changes if there is a collection; records = the records that are declared, by key, if one of the actions is a list}
 --   actions: {kind = list, space, count, reverse, and for the order of keys: bounds = the first of both, or for that of
---     puts: prefix} and {kind = get | put | delete | refresh, space, record, key, documents = how many keys of vectors that there are
---     or may be follow that of the record, or absent, expected = version, 0 for none, absent for any, created = what the
---     expected item has as created_at, or absent,
+--     puts: prefix} and {kind = get | put | delete | refresh | check, space, record, key, documents = how many keys of
+--     vectors that there are or may be follow that of the record, or absent, expected = version, 0 for none, absent for
+--     any, created = what the expected item has as created_at, or absent,
 --     known = true if vectors of the former value that have no keys here may be left to the caller,
 --     and for put: value; of an item that ends: life = milliseconds, ttl = as text;
 --     of one with vectors: count, data = the first of them, tags = the first of namespaces and attributes}
@@ -181,24 +181,26 @@ local versions, births, unknown, missing = {}, {}, {}, {}
 for number_, action in ipairs(plan.actions) do
   local record, space = KEYS[action.record], plan.spaces[action.space]
   local vectors
-  if action.kind == 'put' or action.kind == 'delete' then
+  if action.kind == 'put' or action.kind == 'delete' or action.kind == 'check' then
     local head = head_of(record)
     if versions[record] == nil then versions[record], births[record] = head.version, head.created_at or '' end
     local there = versions[record] and (version_of(versions[record]) or 0) or 0
     if action.expected and (action.expected ~= there or (action.created or births[record]) ~= births[record]) then
       return {'conflict', number_, there, births[record]}
     end
-    versions[record] = action.kind == 'put' and there + 1
-    if there == 0 or action.kind == 'delete' then births[record] = '' end
-    vectors = head.vectors
     local last = sane((tonumber(head.updated_at or nil) or -1) * 1000000)
+    if action.kind ~= 'check' then
+      versions[record] = action.kind == 'put' and there + 1
+      if there == 0 or action.kind == 'delete' then births[record] = '' end
+      vectors = head.vectors
+    end
     if action.kind == 'put' then
       space.puts = space.puts + 1
       local life = action.life or 0
       space.life = life > 0 and space.life ~= 0 and math.max(space.life or 0, life) or 0
       if last then us = math.max(us, math.floor(last + 0.5) + 1) end
       if space.last then us = math.max(us, space.last + 1) end
-    elseif last then
+    elseif action.kind == 'delete' and last then
       -- Whatever is put under this key later is later.
       space.gone = math.max(space.gone or 0, math.floor(last + 0.5))
     end
@@ -432,6 +434,8 @@ for number_, action in ipairs(plan.actions) do
     replies[#replies + 1] = put(space, action)
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
+  elseif action.kind == 'check' then
+    replies[#replies + 1] = 0
   elseif action.kind == 'list' then
     -- The index may be gone by now, and refused to a script while its slot moves.
     local is_gone = (space.is_reduced or #space.ended > 0) and not is_left(space.index)

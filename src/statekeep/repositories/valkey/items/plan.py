@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import ANY, Ttl
-from ...item_backend import Action, Get, ItemRange, Listing, Put
+from ...item_backend import Action, Check, Delete, Get, ItemRange, Listing, Put
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import new_call, once
@@ -23,6 +23,8 @@ from .keys import Below, ItemKeys, Listed, bounds, item_keys
 from .leases import Lease, Leases, announce, index_keys
 from .search.query import attribute_tags, namespace_tags
 from .vectors import is_zero
+
+_KINDS: Final[Mapping[type[Action], str]] = {Put: "put", Delete: "delete", Check: "check"}
 
 SPARE: Final = 4
 """Vectors for which keys are declared at least, to remove those of a former value."""
@@ -175,7 +177,7 @@ class Plan:
                 entry["created"] = encode_time(action.expected.created_at) if created is None else created
             elif action.expected is not ANY:
                 entry["expected"] = action.expected or 0
-            entry["kind"] = "put" if isinstance(action, Put) else "delete"
+            entry["kind"] = _KINDS[type(action)]
             if isinstance(action, Put):
                 self._fill(entry, action)
         self.actions.append(entry)
@@ -259,7 +261,8 @@ class Plan:
             {"append", "pop"} & more.keys()
             or "delete" in kinds
             or ("put" in kinds and len(kinds) > 1)
-            or any("expected" in action for action in self.actions)
+            or kinds >= {"check", "refresh"}
+            or any("expected" in action for action in self.actions if action["kind"] == "put")
         ):
             kept_under = self.settings.call_key(first)
             plan["call"] = position(kept_under)
@@ -323,7 +326,8 @@ def _plan_of(
         if isinstance(action, Listing):
             continue
         item = (action.namespace, action.key)
-        documents[item] = max(documents.get(item, SPARE), count, there)
+        least = 0 if isinstance(action, Check) else SPARE
+        documents[item] = max(documents.get(item, least), least, count, there)
     for position, action in enumerate(actions):
         is_known = former is not None and former.get(position, 0) is None
         count = 0 if isinstance(action, Listing) else documents[action.namespace, action.key]

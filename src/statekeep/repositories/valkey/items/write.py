@@ -8,7 +8,7 @@ from typing import Any, Final
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import Namespace
 from ....domain.model import ANY
-from ...item_backend import Action, Delete, Get, ItemRange, Listing, Put, conflict
+from ...item_backend import Action, Check, Delete, Get, ItemRange, Listing, Put, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import once
@@ -165,7 +165,7 @@ def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
 
     Version 0 is none.
     """
-    if not isinstance(action, Put | Delete) or action.expected is ANY:
+    if not isinstance(action, Put | Delete | Check) or action.expected is ANY:
         return True
     if isinstance(action.expected, Item):
         return version == action.expected.version and moment_of(created_at) == action.expected.created_at
@@ -175,7 +175,7 @@ def is_expected(action: Action, version: int, created_at: bytes | None) -> bool:
 def conflict_of(actions: Sequence[Action], reply: Sequence[Any]) -> Conflict:
     """Return the error about the expectation that a reply says does not hold."""
     action = actions[int(reply[1]) - 1]
-    assert isinstance(action, Put | Delete)
+    assert isinstance(action, Put | Delete | Check)
     return conflict(action, int(reply[2]) or None, moment_of(reply[3]))
 
 
@@ -193,6 +193,8 @@ def results_of(settings: ItemSettings, actions: Sequence[Action], replies: Seque
             results.append(bool(reply[0]))
             if reply[1]:
                 yield from erase_vectors(keys, action.key, reply[1])
+        elif isinstance(action, Check):
+            results.append(None)
         elif isinstance(action, Listing):
             later = _written(actions[position + 1 :], action.namespace)
             results.append((yield from _listed(settings, action.query, reply, later)))
