@@ -34,6 +34,10 @@ class Backend(Generic[BackendT]):
 
     make: Callable[..., BackendT]
 
+    def with_options(self, **options: Any) -> Backend[BackendT]:
+        """The same with some options besides."""
+        return Backend(lambda request, prefix, **more: self.make(request, prefix, **options | more))
+
     @contextmanager
     def open(self, request: pytest.FixtureRequest, prefix: str, **options: Any) -> Iterator[BackendT]:
         backend = self.make(request, prefix, **options)

@@ -19,6 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from statekeep.repositories.valkey.embedded import EmbeddedServer
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.faces import operations_of
+from statekeep.testing.machines.items import INDEX
 from statekeep.testing.tally import tally, uncounted
 from tests.backends import BACKENDS, ITEM_BACKENDS, Backend, embedded
 from tests.small_pages import small_pages
@@ -73,6 +74,15 @@ def test_backends_that_index_metadata_and_the_oracle_agree(
     one = evolve(KINDS["checkpoints"], options={"index_metadata": ["step", "run_id", "no such key"]})
     with small_pages() if face == "async" else nullcontext():
         check(one, BACKENDS[name], f"{name}, indexed", face, request)
+
+
+@pytest.mark.parametrize("name", ITEM_BACKENDS)
+def test_backends_with_units_and_the_oracle_agree(name: str, request: pytest.FixtureRequest) -> None:
+    unit = 0 if name == "valkey-py-cluster" else 1
+    one = evolve(KINDS["items"], options={"index": INDEX, "unit": unit})
+    check(
+        one, ITEM_BACKENDS[name], f"{name}, unit={unit}", "async" if name.startswith("glide") else "blocking", request
+    )
 
 
 # Reading a cache entry never starts its time anew.

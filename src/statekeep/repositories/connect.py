@@ -9,7 +9,7 @@ from typing import Any, Final, Unpack
 
 from attrs import evolve, frozen
 
-from ..domain import InvalidInput, Serializer, VectorIndex
+from ..domain import InvalidInput, Serializer, Unsupported, VectorIndex
 from ..domain.model import plain_text
 from .connection import AsyncConnection, Backends, Connection
 from .encrypted_metadata import Encrypt, encrypting
@@ -18,7 +18,7 @@ from .memory_url import check_memory_url
 from .options import ConnectOptions, ValkeyOptions
 from .process.notices import aws_logger, notice
 from .records.known_values import BYTES as VALUE_CACHE
-from .validation import count, indexed_names
+from .validation import count, indexed_names, unit_or_none
 
 PREFIX: Final = "statekeep"
 
@@ -32,6 +32,7 @@ class _Request:
     ttl: float | None
     refresh_on_read: bool
     index: VectorIndex | Any
+    unit: int | None
     value_cache: int
     index_metadata: Collection[str]
     clock: Callable[[], float] | None
@@ -45,7 +46,7 @@ def _open_memory(request: _Request) -> Backends:
     life: Any = {"ttl": request.ttl, "clock": request.clock or time.time}
     return Backends(
         MemoryCheckpoints(**life, refresh_on_read=request.refresh_on_read),
-        MemoryItems(**life, refresh_on_read=request.refresh_on_read, index=request.index),
+        MemoryItems(**life, refresh_on_read=request.refresh_on_read, index=request.index, unit=request.unit),
         MemoryCacheEntries(**life),
         MemoryLogs(**life, refresh_on_read=request.refresh_on_read),
     )
@@ -65,7 +66,9 @@ def _open_valkey(request: _Request) -> Backends:
                 value_cache=request.value_cache,
                 index_metadata=request.index_metadata,
             ),
-            ValkeyItems(client, **life, refresh_on_read=request.refresh_on_read, index=request.index),
+            ValkeyItems(
+                client, **life, refresh_on_read=request.refresh_on_read, index=request.index, unit=request.unit
+            ),
             ValkeyCacheEntries(client, **life),
             ValkeyLogs(client, **life, refresh_on_read=request.refresh_on_read),
         )
@@ -77,6 +80,8 @@ def _open_valkey(request: _Request) -> Backends:
 def _open_agentcore(request: _Request) -> Backends:
     from .agentcore.url import open_both
 
+    if request.unit is not None:
+        raise Unsupported("AgentCore Memory cannot write several items as one, so it has no unit of namespaces")
     options = _aws_options(request, "agentcore://", {"prefix": _OF_NO_USE, "index_metadata": _OF_NO_USE})
     if isinstance(request.index, VectorIndex):
         _without_effect("agentcore://", "embed of index", "the service embeds by itself; the fields count")
@@ -95,6 +100,7 @@ def _open_bedrock_sessions(request: _Request) -> Backends:
         "ttl": "a session lives for 30 days",
         "refresh_on_read": _OF_NO_USE,
         "index": _OF_NO_USE,
+        "unit": "it has no items",
         "value_cache": _OF_NO_USE,
         "index_metadata": _OF_NO_USE,
     }
@@ -140,6 +146,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "ttl": None,
     "refresh_on_read": False,
     "index": None,
+    "unit": None,
     "value_cache": VALUE_CACHE,
     "index_metadata": (),
 }
@@ -184,6 +191,7 @@ def _open(
     ttl: float | None,
     refresh_on_read: bool,
     index: VectorIndex | Mapping[str, Any] | None,
+    unit: int | None,
     value_cache: int,
     index_metadata: Collection[str],
     clock: Callable[[], float] | None,
@@ -202,8 +210,8 @@ def _open(
     if opener is not _open_agentcore or (isinstance(index, Mapping) and "embed" in index):
         index = VectorIndex.of(index)
     count("value_cache", value_cache)
-    names = indexed_names(index_metadata)
-    request = _Request(url, prefix, ttl, refresh_on_read, index, value_cache, names, clock, options)
+    names, unit = indexed_names(index_metadata), unit_or_none(unit)
+    request = _Request(url, prefix, ttl, refresh_on_read, index, unit, value_cache, names, clock, options)
     return opener(request)
 
 
@@ -224,6 +232,7 @@ def connect(
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
+    unit: int | None = None,
     value_cache: int = VALUE_CACHE,
     index_metadata: Collection[str] = (),
     clock: Callable[[], float] | None = None,
@@ -249,6 +258,9 @@ def connect(
         refresh_on_read: start the TTL of a checkpoint, item or log anew when it is read.
         index: make items findable by meaning: a :class:`~statekeep.VectorIndex`, or its options as a mapping. With
             ``agentcore://`` the service embeds: ``{"fields": [...]}`` is enough.
+        unit: of items, in Valkey and in memory: namespaces that begin with the same so many labels are one unit. A
+            ``batch`` with expectations may be about all of them, and they share a slot of a cluster. All programs that
+            share a prefix must pass the same. ``None``: each namespace is a unit by itself.
         value_cache: bytes of long values of channels that this process keeps, so that a put on Valkey or AgentCore
             stores and sends what is new in them; 0 stores and sends them whole.
         index_metadata: names in metadata by whose values ``checkpoints.list`` finds few of many threads fast, on
@@ -268,6 +280,7 @@ def connect(
 
     Raises:
         InvalidInput: the URL or an option is wrong.
+        Unsupported: ``unit`` with ``agentcore://``.
         MissingDependency: the driver, or numpy for ``index``, is not installed.
 
     Example:
@@ -275,7 +288,7 @@ def connect(
         ...     list(keep.checkpoints.list())
         []
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, index_metadata, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, unit, value_cache, index_metadata, clock, options)
     keep = Connection(_encrypting(backends, encrypt_metadata, metadata_serializer))
     if check:
         with closing_on_error(keep.close):
@@ -290,6 +303,7 @@ def aconnect(
     ttl: float | None = None,
     refresh_on_read: bool = False,
     index: VectorIndex | Mapping[str, Any] | None = None,
+    unit: int | None = None,
     value_cache: int = VALUE_CACHE,
     index_metadata: Collection[str] = (),
     clock: Callable[[], float] | None = None,
@@ -312,5 +326,5 @@ def aconnect(
         >>> asyncio.run(main())
         None
     """
-    backends = _open(url, prefix, ttl, refresh_on_read, index, value_cache, index_metadata, clock, options)
+    backends = _open(url, prefix, ttl, refresh_on_read, index, unit, value_cache, index_metadata, clock, options)
     return AsyncConnection(_encrypting(backends, encrypt_metadata, metadata_serializer), check=check)

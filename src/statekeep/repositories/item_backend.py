@@ -194,6 +194,15 @@ class NamespaceQuery:
     offset: int
 
 
+def unit_of(backend: ItemBackend) -> int | None:
+    """Return how many labels at the beginning of namespaces say which unit they are in; ``None`` for all labels.
+
+    A backend need not have the attribute: then each namespace is a unit by itself.
+    """
+    unit: int | None = getattr(backend, "unit", None)
+    return unit
+
+
 class ItemBackend(Backend, Protocol):
     """The contract of a backend.
 
@@ -209,10 +218,11 @@ class ItemBackend(Backend, Protocol):
     def apply(self, actions: Sequence[Action]) -> Operation[builtins.list[Any]]:
         """Do these one after the other: ``get``, ``put``, ``delete`` and ``batch``.
 
-        Those of one namespace are one atomic unit, or several if they are more than 500. If an expectation does not
-        hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees to it that all are
-        of one namespace then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there after the
-        actions before it, and so is a listing. Those of one call list at most
+        Those of one namespace are one atomic unit, or several if they are more than 500. If the backend has an
+        attribute ``unit``, an integer, so are those of all namespaces that begin with the same so many labels. If an
+        expectation does not hold, nothing at all is written and :class:`~statekeep.Conflict` is raised; the caller sees
+        to it that all are of one unit then, and at most :data:`MOST_EXPECTED`. An expectation is about what is there
+        after the actions before it, and so is a listing. Those of one call list at most
         :data:`~statekeep.domain.items.MOST_LISTED` items together.
         """
         ...

@@ -21,7 +21,7 @@ from ..domain.json_values import steps
 from ..domain.model import Ttl
 from .embedding import Draft, Embedder, EmbeddingExecutor, draft_of, with_vectors
 from .faces import Awaiting, Blocking, aiterating, awaiting, blocking, iterating
-from .item_backend import MOST_EXPECTED, Action, Check, Delete, Get, ItemBackend, Put
+from .item_backend import MOST_EXPECTED, Action, Check, Delete, Get, ItemBackend, Listing, Put, unit_of
 from .listings.items import ItemListings, listing_of
 from .operation import Operation, named
 from .typed.of import AsyncOfItems, OfItems
@@ -36,6 +36,7 @@ class _Operations(ItemListings):
     def __init__(self, backend: ItemBackend) -> None:
         super().__init__(backend)
         index = backend.index
+        self._unit = unit_of(backend)
         self._embeds = index is not None
         self._backend_embeds = index is None and getattr(backend, "embeds", False)
         paths = getattr(backend, "text_paths", ()) if index is None else index.fields
@@ -135,9 +136,10 @@ class _Operations(ItemListings):
     def _batch(self, operations: Sequence[ItemOperation]) -> Operation[list[Any]]:
         """Do several operations in order, in one round trip where the backend can.
 
-        Up to 500 operations on one namespace are one atomic unit; more go in several. With expectations, all must be of
-        one namespace, and if one does not hold none is done. A listing shows what is there after the operations before
-        it. On Valkey it takes one round trip more, but for one that finds the keys that it found the last time.
+        Up to 500 operations on one namespace are one atomic unit; more go in several. If the repository has a ``unit``,
+        so are those on all namespaces that begin with the same so many labels. With expectations, all must be of one
+        unit, and if one does not hold none is done. A listing shows what is there after the operations before it. On
+        Valkey it takes one round trip more, but for one that finds the keys that it found the last time.
 
         Args:
             operations: at most 500 if one of them has an expectation. Their listings return at most 1000 items
@@ -162,60 +164,10 @@ class _Operations(ItemListings):
             >>> read.value, listed == [stored], deleted
             ([1], True, True)
         """
-        # Not any iterable: checking a generator would use it up, and nothing would be done.
-        if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
-            raise InvalidInput(
-                "operations must be a sequence of GetItem, PutItem, DeleteItem, CheckItem and ListItems, got "
-                f"{type(operations).__name__}",
-                field="operations",
-            )
-        actions: list[Action | Draft] = []
-        is_expecting = False
-        namespaces: set[Namespace] = set()
-        listed = 0
-        for operation in operations:
-            if isinstance(operation, ListItems):
-                listing = listing_of(operation)
-                actions.append(listing)
-                namespaces.add(listing.namespace)
-                listed += operation.limit
-                continue
-            if not isinstance(operation, GetItem | PutItem | DeleteItem | CheckItem):
-                what = type(operation).__name__
-                raise InvalidInput(
-                    f"operations must be GetItem, PutItem, DeleteItem, CheckItem or ListItems, got {what}",
-                    field="operations",
-                )
-            namespace, key = namespace_and_key(operation.namespace, operation.key)
-            namespaces.add(namespace)
-            match operation:
-                case GetItem():
-                    actions.append(Get(namespace, key, operation.refresh))
-                    continue
-                case PutItem():
-                    put = Put(namespace, key, operation.value, ttl_or_default(operation.ttl), operation.expected)
-                    actions.append(self._draft(put, operation.index))
-                case DeleteItem():
-                    actions.append(Delete(namespace, key, operation.expected))
-                case CheckItem():
-                    actions.append(Check(namespace, key, operation.expected))
-            is_expecting = is_expecting or operation.expected is not ANY
-        if listed > MOST_LISTED:
-            raise InvalidInput(
-                f"operations: the limits of all listings must be at most {MOST_LISTED} together, got {listed}",
-                field="operations",
-            )
-        if is_expecting:
-            if len(namespaces) > 1:
-                raise InvalidInput(
-                    "operations with expected must all be of one namespace: only then can all or none be done",
-                    field="operations",
-                )
-            if len(operations) > MOST_EXPECTED:
-                raise InvalidInput(
-                    f"operations with expected must be at most {MOST_EXPECTED}, got {len(operations)}",
-                    field="operations",
-                )
+        actions = [
+            self._draft(action, index) if isinstance(action, Put) else action
+            for action, index in _batched(operations, self._unit)
+        ]
         return named("batch", self._apply(actions))
 
     def _append(
@@ -343,3 +295,61 @@ class AsyncItemRepository(_Operations, Awaiting[ItemBackend], AsyncOfItems):
     clear = awaiting(_Operations._clear)
     setup = awaiting(_Operations._setup)
     reindex = awaiting(_Operations._reindex)
+
+
+def _batched(operations: Sequence[ItemOperation], unit: int | None) -> list[tuple[Action, Sequence[str] | bool | None]]:
+    """Return the actions of a batch, each with the ``index`` of its operation.
+
+    Args:
+        operations: as users pass them.
+        unit: see :func:`unit_of`.
+
+    Raises:
+        InvalidInput: it is none, it lists too much, or what is expected cannot be kept.
+    """
+    # Not any iterable: checking a generator would use it up, and nothing would be done.
+    if isinstance(operations, str | bytes) or not isinstance(operations, Sequence):
+        what = type(operations).__name__
+        raise InvalidInput(
+            f"operations must be a sequence of GetItem, PutItem, DeleteItem, CheckItem and ListItems, got {what}",
+            field="operations",
+        )
+    actions = [_action(operation) for operation in operations]
+    listed = sum(operation.limit for operation in operations if isinstance(operation, ListItems))
+    if listed > MOST_LISTED:
+        raise InvalidInput(
+            f"operations: the limits of all listings must be at most {MOST_LISTED} together, got {listed}",
+            field="operations",
+        )
+    if any(not isinstance(action, Get | Listing) and action.expected is not ANY for action, _ in actions):
+        if len({action.namespace[:unit] for action, _ in actions}) > 1:
+            of = "be of one namespace" if unit is None else f"begin with the same unit={unit} labels"
+            raise InvalidInput(
+                f"operations with expected must all {of}: only then can all or none be done", field="operations"
+            )
+        if len(operations) > MOST_EXPECTED:
+            raise InvalidInput(
+                f"operations with expected must be at most {MOST_EXPECTED}, got {len(operations)}", field="operations"
+            )
+    return actions
+
+
+def _action(operation: ItemOperation) -> tuple[Action, Sequence[str] | bool | None]:
+    if isinstance(operation, ListItems):
+        return listing_of(operation), None
+    if not isinstance(operation, GetItem | PutItem | DeleteItem | CheckItem):
+        what = type(operation).__name__
+        raise InvalidInput(
+            f"operations must be GetItem, PutItem, DeleteItem, CheckItem or ListItems, got {what}", field="operations"
+        )
+    place = namespace_and_key(operation.namespace, operation.key)
+    match operation:
+        case GetItem():
+            return Get(*place, operation.refresh), None
+        case PutItem():
+            put = Put(*place, operation.value, ttl_or_default(operation.ttl), operation.expected)
+            return put, operation.index
+        case DeleteItem():
+            return Delete(*place, operation.expected), None
+        case CheckItem():
+            return Check(*place, operation.expected), None

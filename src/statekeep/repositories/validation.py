@@ -104,6 +104,15 @@ def count(field: str, value: Any) -> int:
     return int.__int__(value)
 
 
+def unit_or_none(value: Any) -> int | None:
+    """Return the number of labels that say which unit a namespace is in; ``None`` for all.
+
+    Raises:
+        InvalidInput: it is neither an integer >= 0 nor ``None``.
+    """
+    return None if value is None else count("unit", value)
+
+
 LONGEST_WAIT: Final = 4_000_000
 """Seconds; 46 days. It has to fit into 32 bits of milliseconds, as some clients count."""
 

@@ -13,9 +13,15 @@ from typing import Any
 from attrs import define, field, frozen
 
 from statekeep.domain.items import Namespace
-from statekeep.repositories.valkey.items.keys import ItemKeys, clock_key, item_keys, namespace_index_keys
+from statekeep.repositories.valkey.items.keys import (
+    ItemKeys,
+    clock_key,
+    item_keys,
+    namespace_index_keys,
+    namespace_of_tag,
+    unit_keys,
+)
 from statekeep.repositories.valkey.items.plan import sequence_key
-from statekeep.repositories.valkey.keys import decode_namespace as decoded_namespace
 from statekeep.repositories.valkey.keys import decode_part, encode_part, namespace_of_ordered, ordered
 
 Hash = Mapping[str, bytes]
@@ -52,7 +58,13 @@ class ItemAudit:
 
 
 def audit_items(
-    client: Any, prefix: str, *, expired: bool = False, cut: bool = False, former: bool = False
+    client: Any,
+    prefix: str,
+    *,
+    expired: bool = False,
+    cut: bool = False,
+    former: bool = False,
+    unit: int | None = None,
 ) -> ItemAudit:
     """Check everything of items under ``prefix``.
 
@@ -62,8 +74,9 @@ def audit_items(
         expired: indexes may name what has ended.
         cut: operations were cut off: vectors may be left of former values, or longer.
         former: earlier versions put items: nobody may have written the state of their namespaces yet.
+        unit: that of the repositories.
     """
-    return _Auditor(client, prefix, expired, cut, former).run()
+    return _Auditor(client, prefix, expired, cut, former, unit).run()
 
 
 @frozen
@@ -78,12 +91,13 @@ class _Item:
 
 
 class _Auditor:
-    def __init__(self, client: Any, prefix: str, expired: bool, cut: bool, former: bool) -> None:
+    def __init__(self, client: Any, prefix: str, expired: bool, cut: bool, former: bool, unit: int | None) -> None:
         self.client = client
         self.prefix = prefix
         self.expired = expired
         self.cut = cut
         self.former = former
+        self.unit = unit
         self.found = ItemAudit()
         self.items: dict[Namespace, dict[str, _Item]] = defaultdict(dict)
         self.vectors: dict[tuple[str, Namespace], dict[str, str]] = defaultdict(dict)
@@ -97,9 +111,9 @@ class _Auditor:
         for key in sorted(self.keys):
             self._look(key)
         for namespace in self.spaces | set(self.items):
-            self._namespace(item_keys(self.prefix, namespace))
+            self._namespace(item_keys(self.prefix, namespace, self.unit))
         for (collection, namespace), members in self.vectors.items():
-            self._collection(collection, item_keys(self.prefix, namespace), members)
+            self._collection(collection, item_keys(self.prefix, namespace, self.unit), members)
         self._names()
         return self.found
 
@@ -111,27 +125,32 @@ class _Auditor:
             return
         if model in FORMER:
             return
+        if key == unit_keys(self.prefix, self.unit)[1]:
+            if self.unit is None or self.client.get(key) != str(self.unit).encode():
+                self.say(f"{key} says {self.client.get(key)!r}, not {self.unit}")
+            return
         if model not in KEPT and (model != "item-state" or self.client.pttl(key) < 0):
             self.found.left.add(key)
         collection = ""
         if model in COLLECTED:
             collection, _, rest = rest.partition(":")
         tag, _, rest = rest.partition("}")
-        if model == "item-namespace-index" and tag == "{.":
+        if key in namespace_index_keys(self.prefix, self.unit):
             return
+        labels, _, rest = rest.partition(":")
         if model not in PLACED | COLLECTED or not tag.startswith("{"):
             self.say(f"nobody knows the key {key}")
             return
-        namespace = decoded_namespace(tag[1:])
+        namespace = namespace_of_tag(tag[1:], labels)
         if model not in {*KEPT, "item-vector"}:
             self.spaces.add(namespace)
         if model == "item":
-            self._item(key, item_keys(self.prefix, namespace), decode_part(rest.removeprefix(":")))
+            self._item(key, item_keys(self.prefix, namespace, self.unit), decode_part(rest))
         elif model in KEPT:
             if not 0 < self.client.pttl(key) <= KEPT[model]:
                 self.say(f"{key} is kept for {self.client.pttl(key)} ms")
         elif model == "item-vector":
-            self.vectors[decode_part(collection), namespace][rest.removeprefix(":")] = key
+            self.vectors[decode_part(collection), namespace][rest] = key
         elif model in {"item-vector-index", "item-vector-changes"}:
             self.vectors.setdefault((decode_part(collection), namespace), {})
 
@@ -277,7 +296,7 @@ class _Auditor:
     # -- namespaces
 
     def _names(self) -> None:
-        names, times, ends = (self._scores(key) for key in namespace_index_keys(self.prefix))
+        names, times, ends = (self._scores(key) for key in namespace_index_keys(self.prefix, self.unit))
         alive = {ordered(namespace): list(items.values()) for namespace, items in self.items.items() if items}
         if set(names) != set(times):
             self.say(f"the indexes of namespaces differ: {set(names) ^ set(times)}")

@@ -14,10 +14,21 @@ from statekeep.testing.contracts.items import ItemContract
 from statekeep.testing.contracts.vector_search import AIndexed, Indexed, VectorSearchContract
 from tests.backends import ITEM_BACKENDS, Backend
 
+UNITS = {
+    f"{name}, unit={unit}": ITEM_BACKENDS[name].with_options(unit=unit)
+    for name, unit in (("memory", 1), ("glide", 2), ("valkey-py", 1), ("glide-cluster", 1), ("valkey-py-cluster", 2))
+}
+UNITS["glide-cluster, unit=0"] = ITEM_BACKENDS["glide-cluster"].with_options(unit=0)
+
 
 @pytest.fixture(params=ITEM_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend[ItemBackend]:
     return ITEM_BACKENDS[request.param]
+
+
+@pytest.fixture(params=UNITS)
+def with_units(request: pytest.FixtureRequest) -> Backend[ItemBackend]:
+    return UNITS[request.param]
 
 
 @pytest.mark.usefixtures("backend")  # the faces are got by name, so pytest does not see that they ask for it
@@ -34,6 +45,23 @@ class TestItemContract(ItemContract):
         self, backend: Backend[ItemBackend], request: pytest.FixtureRequest, prefix: str
     ) -> AsyncIterator[AsyncItemRepository]:
         async with backend.aopen(request, prefix) as opened:
+            yield AsyncItemRepository(opened)
+
+
+@pytest.mark.usefixtures("with_units")
+class TestItemContractWithUnits(ItemContract):
+    @pytest.fixture
+    def repository(
+        self, with_units: Backend[ItemBackend], request: pytest.FixtureRequest, prefix: str
+    ) -> Iterator[ItemRepository]:
+        with with_units.open(request, prefix) as opened:
+            yield ItemRepository(opened)
+
+    @pytest.fixture
+    async def arepository(
+        self, with_units: Backend[ItemBackend], request: pytest.FixtureRequest, prefix: str
+    ) -> AsyncIterator[AsyncItemRepository]:
+        async with with_units.aopen(request, prefix) as opened:
             yield AsyncItemRepository(opened)
 
 

@@ -19,7 +19,7 @@ from statekeep.repositories.valkey import ValkeyCacheEntries, ValkeyItems, Valke
 from statekeep.repositories.valkey.cache.keys import index_keys, keys_of
 from statekeep.repositories.valkey.checkpoints.keys import namespace_keys, run_key, thread_index_keys, thread_key
 from statekeep.repositories.valkey.checkpoints.metadata.tags import MetadataKeys
-from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys
+from statekeep.repositories.valkey.items.keys import clock_key, item_keys, namespace_index_keys, unit_keys
 from statekeep.repositories.valkey.items.search.index import create_command, definition_key
 from statekeep.repositories.valkey.keys import encode_namespace, ordered
 from statekeep.repositories.valkey.logs.keys import log_keys
@@ -93,6 +93,8 @@ def test_keys_of_items() -> None:
         keys.state,
         clock_key("statekeep"),
         *namespace_index_keys("statekeep"),
+        *namespace_index_keys("statekeep", 1),
+        unit_keys("statekeep", 1)[1],
         "statekeep:item-call:{N}:CALL",
         definition_key("statekeep", "COLL"),
     }
@@ -131,6 +133,15 @@ def test_namespaces_of_items() -> None:
     text = section("Keys of items")
     for words in (r"is `\x01\x01`", r"and `\x01` is `\x01\x02`", r"between `users\x00` and `users\x01`"):
         assert words in " ".join(text.split())
+
+
+def test_units_of_items() -> None:
+    keys = item_keys("statekeep", ("users", "ada", "notes"), 1)
+    text = section("Units of several namespaces")
+    assert f"`{keys.record('K')}`" in text
+    assert item_keys("statekeep", ("users", "ada"), 0).record("K") == "statekeep:item:{.}.users.ada:K"
+    assert "`{.}.users.ada`" in text
+    assert item_keys("statekeep", ("users",), 2).tag == "{users}"
 
 
 def test_vectors_of_items() -> None:

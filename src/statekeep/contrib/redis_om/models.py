@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from ...domain import Checkpoint, MissingDependency, Payload, PendingWrite
-from ...repositories.validation import text, texts
+from ...repositories.validation import text, texts, unit_or_none
 from ...repositories.valkey.cache.keys import keys_of
 from ...repositories.valkey.checkpoints.keys import namespace_keys
 from ...repositories.valkey.checkpoints.records import member
@@ -102,11 +102,16 @@ def pending_write_pk(thread_id: str, checkpoint_id: str, task_id: str, idx: int,
     return f"{place}:{member(checkpoint_id, write).rpartition(':')[0]}"
 
 
-def item_pk(namespace: Sequence[str], key: str) -> str:
+def item_pk(namespace: Sequence[str], key: str, *, unit: int | None = None) -> str:
     """Return the primary key of an item's record.
 
+    Args:
+        namespace: its labels.
+        key: its key.
+        unit: that of the repository.
+
     Raises:
-        InvalidInput: a label is not text, or empty; ``key`` is not text.
+        InvalidInput: a label is not text, or empty; ``key`` is not text; ``unit`` is wrong.
 
     Example:
         >>> import redis, statekeep
@@ -120,8 +125,10 @@ def item_pk(namespace: Sequence[str], key: str) -> str:
         ...     database.close()
         >>> item_pk(("users", "ada"), "theme"), changed.value, changed.version
         ('{users.ada}:theme', {'dark': False}, 2)
+        >>> item_pk(("users", "ada"), "theme", unit=1)
+        '{users}.ada:theme'
     """
-    return item_keys("", tuple(texts("namespace", namespace))).pk(text("key", key, empty=True))
+    return item_keys("", tuple(texts("namespace", namespace)), unit_or_none(unit)).pk(text("key", key, empty=True))
 
 
 def cache_entry_pk(namespace: Sequence[str], key: str) -> str:

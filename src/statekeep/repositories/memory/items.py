@@ -35,6 +35,7 @@ from ..item_backend import (
 )
 from ..operation import Page
 from ..records.json_text import stored_value
+from ..validation import unit_or_none
 from .at_once import AtOnce, at_once
 from .ends import EPOCH, MICROSECOND, end_of
 
@@ -148,9 +149,11 @@ class MemoryItems(AtOnce):
         refresh_on_read: whether reading an item starts its TTL anew where the caller does not say.
         clock: returns the time in seconds since the epoch.
         index: the options of vector search, which compares every vector with the query; ``None`` for none.
+        unit: a batch with expectations may be about all namespaces that begin with the same so many labels; ``None``:
+            about one. Here all could be one unit, but a program that is tested in memory runs on a cluster, too.
 
     Raises:
-        InvalidInput: ``ttl`` is no number of seconds greater than 0.
+        InvalidInput: ``ttl`` is no number of seconds greater than 0, or ``unit`` is wrong.
 
     Example:
         >>> from statekeep.repositories.items import ItemRepository
@@ -168,8 +171,10 @@ class MemoryItems(AtOnce):
         refresh_on_read: bool = False,
         clock: Callable[[], float] = time.time,
         index: VectorIndex | None = None,
+        unit: int | None = None,
     ) -> None:
         super().__init__(ttl, clock)
+        self.unit = unit_or_none(unit)
         self.refresh_on_read = refresh_on_read
         self.index = index
         self._namespaces: dict[Namespace, _Namespace] = {}

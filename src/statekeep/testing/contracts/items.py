@@ -56,6 +56,7 @@ from ...domain import (
 from ...domain.items import Namespace
 from ...domain.json_values import DEEPEST
 from ...domain.model import LONGEST_ID, MOST_LABELS
+from ...repositories.item_backend import unit_of
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ..comparison import canonical
 from ..differences import NONE, Differences
@@ -1012,6 +1013,98 @@ class ItemContract:
             counts = list(pool.map(write, range(8)))
         assert counts[0] == 10
         assert len(list(repository.list(n))) == sum(counts)
+
+    # -- units of several namespaces
+
+    def unit_spaces(self, keep: AsyncItemRepository | ItemRepository) -> tuple[Namespace, Namespace, Namespace]:
+        """Return two namespaces of one unit, and one of another."""
+        unit = unit_of(keep.backend)
+        if unit is None:
+            pytest.skip("each namespace is a unit by itself")
+        one: Namespace = tuple(f"l.{place}" for place in range(unit))
+        return one, (*one, "below", "{x}"), (*one[:-1], "other", "below")
+
+    async def test_a_batch_over_a_unit(self, keep: AsyncItemRepository) -> None:
+        one, two, _ = self.unit_spaces(keep)
+        put = PutItem(namespace=one, key="k", value="a", expected=None)
+        results = await keep.batch([put, PutItem(namespace=two, key="k", value="b", ttl=3000, expected=None)])
+        assert [(item.namespace, item.value) for item in results] == [(one, "a"), (two, "b")]
+        assert await keep.batch([GetItem(namespace=two, key="k"), GetItem(namespace=one, key="k")]) == results[::-1]
+        assert await keep.list_namespaces() == [one, two]
+        assert {item.namespace for item in await keep.search(one)} == {one, two}
+        assert [item.namespace for item in await keep.search(two)] == [two]
+        _, gone, moved = await keep.batch(
+            [
+                CheckItem(namespace=one, key="k", expected=results[0]),
+                DeleteItem(namespace=two, key="k", expected=results[1]),
+                PutItem(namespace=(*two, "new"), key="k", value="b"),
+            ]
+        )
+        assert gone is True
+        assert [item.namespace for item in await keep.search(one)] == [(*two, "new"), one]
+        assert await keep.reindex((*two, "new")) == 1
+        assert await listed(keep.list((*two, "new"))) == [moved]
+        assert await keep.clear(one, below=True) == 2
+        assert await keep.list_namespaces() == []
+
+    async def test_a_conflict_leaves_a_whole_unit_as_it_was(self, keep: AsyncItemRepository) -> None:
+        one, two, _ = self.unit_spaces(keep)
+        before = await keep.put(one, "k", 1)
+        writes = [PutItem(namespace=two, key="k", value=2), DeleteItem(namespace=one, key="k")]
+        for wrong in (
+            CheckItem(namespace=one, key="other", expected=1),
+            CheckItem(namespace=two, key="k", expected=7),
+            PutItem(namespace=(*two, "new"), key="k", value=1, expected=1),
+        ):
+            for operations in ([*writes, wrong], [wrong, *writes]):
+                with pytest.raises(Conflict) as caught:
+                    await keep.batch(operations)
+                assert caught.value.key == wrong.key
+                assert await keep.list_namespaces() == [one]
+                assert await listed(keep.list(one)) == [before]
+                assert await listed(keep.list(two)) == []
+
+    async def test_expectations_over_two_units(self, keep: AsyncItemRepository) -> None:
+        one, two, other = self.unit_spaces(keep)
+        if not unit_of(keep.backend):
+            pytest.skip("all namespaces are one unit")
+        for places in ([two, other], [one, ()], [one[:-1], two]):
+            puts = [PutItem(namespace=place, key="k", value=1, expected=None) for place in places]
+            await refused("operations", lambda puts=puts: keep.batch(puts))  # type: ignore[misc]
+            check = CheckItem(namespace=places[0], key="k", expected=None)
+            await refused("operations", lambda both=[check, *puts[1:]]: keep.batch(both))  # type: ignore[misc]
+        assert await keep.list_namespaces() == []
+        puts = [PutItem(namespace=place, key="k", value=1) for place in (one[:-1], one, two, other)]
+        assert len(await keep.batch(puts)) == 4
+        assert await keep.list_namespaces() == sorted({one[:-1], one, two, other})
+
+    def test_a_sum_over_a_unit(self, repository: ItemRepository) -> None:
+        """Threads move numbers between namespaces: none gets lost, and none is there twice."""
+        spaces = self.unit_spaces(repository)[:2]
+        start = [repository.put(space, "k", 100) for space in spaces]
+
+        def move(number: int) -> None:
+            for count in range(1, 6):
+                while True:
+                    now = repository.batch([GetItem(namespace=space, key="k") for space in spaces])
+                    changes = (number + count, -number - count)
+                    puts = [
+                        PutItem(namespace=item.namespace, key="k", value=item.value + change, expected=item)
+                        for item, change in zip(now, changes, strict=True)
+                    ]
+                    try:
+                        repository.batch(puts)
+                    except Conflict:
+                        continue
+                    break
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(move, range(4)))
+        moved = sum(number + count for number in range(4) for count in range(1, 6))
+        found = [repository.get(space, "k") for space in spaces]
+        assert [item and item.value for item in found] == [100 + moved, 100 - moved]
+        assert [item and item.version for item in found] == [21, 21]
+        assert [item and item.created_at for item in found] == [item.created_at for item in start]
 
     async def test_how_many_may_have_expectations(self, keep: AsyncItemRepository) -> None:
         self.needs_atomic_batches()

@@ -34,7 +34,7 @@ from ...domain import (
     VectorIndex,
 )
 from ...domain.items import ItemOperation
-from ...repositories.item_backend import ItemBackend
+from ...repositories.item_backend import ItemBackend, unit_of
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from .. import strategies as some
 from ..comparison import Call, Expiry, expected_form, outcome
@@ -184,8 +184,8 @@ class ItemMachine(ListingMachine):
         self.do(lambda: self.repository.batch(operations), operations)
 
     @rule(data=st.data(), namespace=some.item_namespaces())
-    def batch_of_one_namespace(self, data: st.DataObject, namespace: Labels) -> None:
-        operations = data.draw(some.operations(st.just(namespace)))
+    def batch_of_one_unit(self, data: st.DataObject, namespace: Labels) -> None:
+        operations = data.draw(some.operations(some.unit_of(namespace, unit_of(self.repository.backend))))
         self.do(lambda: self.repository.batch(operations), operations)
 
     @precondition(lambda self: self.can("append"))

@@ -166,6 +166,25 @@ def indexed() -> st.SearchStrategy[Any]:
     return st.sampled_from([None, None, False, ["title"]])
 
 
+def unit_of(namespace: Namespace, unit: int | None) -> st.SearchStrategy[Namespace]:
+    """Return namespaces that are one unit with this one.
+
+    Args:
+        namespace: one of them.
+        unit: how many labels they have in common; ``None`` for all.
+
+    Example:
+        >>> from hypothesis import given
+        >>> @given(unit_of(("a", "b"), 1))
+        ... def test(namespace):
+        ...     assert namespace[:1] == ("a",)
+        >>> test()
+    """
+    if unit is None or len(namespace) < unit:
+        return st.just(namespace)
+    return st.just(namespace) | item_namespaces().map(lambda others: namespace[:unit] + others)
+
+
 def gets(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.SearchStrategy[GetItem]:
     """Return reads of items.
 

@@ -46,6 +46,10 @@ class IndexNotHere(StatekeepError):
     """The server has search indexes in another database only."""
 
 
+class OtherUnit(StatekeepError):
+    """Items are in units of other numbers of labels than this program takes them to be in."""
+
+
 class TooFewReplicas(Unavailable):
     """The server takes no writes: too few replicas, or an embedded one's disk is full."""
 
@@ -100,6 +104,7 @@ UNKNOWN_COMMAND: Final = ErrorRule(Unsupported, "the server does not know a comm
 NO_INDEX: Final = ErrorRule(IndexMissing, "the server has no such search index", advice="call setup()")
 INDEX_NOT_HERE: Final = ErrorRule(IndexNotHere, "the server makes search indexes in database 0 only")
 INDEX_EXISTS: Final = ErrorRule(IndexExists, "the server has such a search index already")
+OTHER_UNIT: Final = ErrorRule(OtherUnit, "items are in other units")
 SCRIPT_FAILED: Final = ErrorRule(StatekeepError, "a script failed on the server")
 UNEXPECTED: Final = ErrorRule(StatekeepError, "the server or its client reports an error")
 
@@ -185,6 +190,7 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
         ((r"\bindex:? .* already exists", r"\bindex:? already exists", r"\bsearch_index_exists\b"), INDEX_EXISTS),
         ((r"\bcannot:? create index on db != 0",), INDEX_NOT_HERE),
         ((r"\bwrongtype\b",), WRONG_TYPE),
+        ((r"\botherunit\b",), OTHER_UNIT),
         (
             (
                 r"\bnoauth\b",

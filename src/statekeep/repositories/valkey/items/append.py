@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ....domain import Item
@@ -12,7 +12,7 @@ from ...operation import Operation
 from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, clock_key
+from .keys import ItemKeys
 from .leases import Lease
 from .plan import SPARE, ItemSettings, plan_of, sequence_key
 from .records import decode_item
@@ -36,13 +36,14 @@ def append(
     """
     keys = settings.keys(namespace)
     base = last.get(namespace)
-    lease = yield from leased(settings, puts)
+    leases = yield from leased(settings, puts)
     while True:
         if base is None:
-            clock = [] if settings.is_split(namespace) else [clock_key(settings.prefix)]
-            floor = "0" if lease is None else str(lease.floor)
-            base = int((yield Call(script("items/begin"), [keys.sequence, keys.state, *clock], [floor])))
-        number, reply = yield from _append(settings, keys, base, puts, lease)
+            clock = [] if settings.is_split(namespace) else [*settings.index_keys[3:], settings.namespace_index[0]]
+            floor = str(leases[namespace].floor) if namespace in leases else "0"
+            args = [floor, settings.unit.text]
+            base = int((yield Call(script("items/begin"), [keys.sequence, keys.state, *clock], args)))
+        number, reply = yield from _append(settings, keys, base, puts, leases)
         if reply is None:
             base = number
             continue
@@ -56,7 +57,7 @@ def append(
 
 
 def _append(
-    settings: ItemSettings, keys: ItemKeys, base: int, puts: Sequence[Put], lease: Lease | None
+    settings: ItemSettings, keys: ItemKeys, base: int, puts: Sequence[Put], leases: Mapping[Namespace, Lease]
 ) -> Operation[tuple[int, Sequence[Any] | None]]:
     """Try once; return the number before the first value, and the replies.
 
@@ -65,7 +66,7 @@ def _append(
     plan = plan_of(settings, puts)
     documents = max(SPARE, *(len(put.vectors) for put in puts))
     more = plan.declare(keys.namespace, base, len(puts) + WINDOW, documents)
-    reply = yield from plan.run(lease=lease, append=more)
+    reply = yield from plan.run(leases, append=more)
     return int(reply[1]), None if reply[0] == b"append" else reply[2:]
 
 

@@ -1,14 +1,16 @@
 #!lua
 -- use: now_us, number, encoded, seconds, store, ttl_of, hold, lengthen, ended_in, drop, enter, forget_namespaces
 -- use: enter_namespace, sane, advance, last_gone, last_appended, vectors_in, version_of, is_time, covers, note_change
--- use: in_time, is_left
+-- use: in_time, is_left, other_unit
 -- Read, list, put, delete, refresh and check items, one after the other, all or none.
 -- The plan was made by the text before this: plan.lua, put.lua or delete.lua. Numbers in it are positions in KEYS or ARGV.
---   names: the first of the three indexes of namespaces and the clock, if they are in this slot
---   lease: else, what was announced: {until when, in microseconds, by when all ends, in milliseconds, 0 for never, a time
---     before which nothing is put}; absent if nothing was
+--   names: the first of the three indexes of namespaces, the clock, the index by name of other units and the key that says
+--     what a unit is, if they are in this slot
+--   unit: the number of labels that are one, '' or absent for none
 --   spaces: {name, first of the keys, which are recency, expiry, index, state, sequence, and vectors and their
---     changes if there is a collection; records = the records that are declared, by key, if one of the actions is a list}
+--     changes if there is a collection; announced = what was announced if the indexes are elsewhere: {until when, in
+--     microseconds, by when all ends, in milliseconds, 0 for never, a time before which nothing is put}, or absent;
+--     records = the records that are declared, by key, if one of the actions is a list}
 --   actions: {kind = list, space, count, reverse, and for the order of keys: bounds = the first of both, or for that of
 --     puts: prefix} and {kind = get | put | delete | refresh | check, space, record, key, documents = how many keys of
 --     vectors that there are or may be follow that of the record, or absent, expected = version, 0 for none, absent for
@@ -28,12 +30,12 @@
 -- and a reply for each action, or 'conflict', its number, the version that is there (0 for none), and the
 -- created_at of what is there ('' if an action before this one puts it), or 'append' and the number of the last key, if
 -- the next are not all declared, or 'vectors' and for each action that
--- there are not enough documents for its number and what its record says, or 'announce', until when items would be put,
--- and how long they live, if the index of namespaces has to be told first, or 'list' and the numbers of listings, each with
--- the keys of records that it lacks, or 'far' and the number of one that would look at too many entries, or 'lacks' and that of one whose order of puts lacks some
--- items. The reply for a
--- listing is (key, row)*. A pop returns 'done', the number of
--- the action, the row that was read, and the reply, or 'pop' if no action is about the last item.
+-- there are not enough documents for its number and what its record says, or 'announce' and for each space that the index
+-- of namespaces has to be told of first its number, until when items would be put, and how long they live, or 'list' and
+-- the numbers of listings, each with the keys of records that it lacks, or 'far' and the number of one that would look at
+-- too many entries, or 'lacks' and that of one whose order of puts lacks some items. The reply for a listing is
+-- (key, row)*. A pop returns 'done', the number of the action, the row that was read, and the reply, or 'pop' if no action
+-- is about the last item.
 local answered = plan.call and call('GET', KEYS[plan.call])
 if answered then return cmsgpack.unpack(answered) end
 local function answer(reply)
@@ -45,8 +47,9 @@ local now = math.floor(present / 1000)
 if plan.call and (now > plan['until'] or now + 4 * plan.kept < plan['until']) then return {'late', number(now)} end
 
 -- All that could fail for a key of another type does so before anything is written.
-local names, times, ends, clock
+local names, times, ends, clock, others, marker, unit
 if plan.names then
+  others, marker, unit = KEYS[plan.names + 4], KEYS[plan.names + 5], plan.unit or ''
   names, times, ends, clock = KEYS[plan.names], KEYS[plan.names + 1], KEYS[plan.names + 2], KEYS[plan.names + 3]
   call('ZCARD', names)
   call('ZCARD', times)
@@ -69,6 +72,8 @@ for _, space in ipairs(plan.spaces) do
   space.last, space.lease = sane(tonumber(state[1] or nil)), sane(tonumber(state[4] or nil))
   space.most = sane(tonumber(state[3] or nil))
   space.is_new = not state[1]
+  local refused = names and space.is_new and other_unit(names, others, marker, unit)
+  if refused then return refused end
   -- Of what has no state yet, nothing is known.
   space.is_mortal = space.is_new or state[2]
   space.ended = space.is_mortal and ended_in(space.expiry, now) or {}
@@ -150,7 +155,7 @@ end
 -- A time that something was put at in a namespace of which nothing is left.
 local function floor_of(space)
   if not space.is_new then return 0 end
-  if not names then return plan.lease and plan.lease[3] or 0 end
+  if not names then return space.announced and space.announced[3] or 0 end
   return math.max(last_gone(clock), sane(tonumber(call('ZSCORE', times, ARGV[space.name]) or nil)) or 0)
 end
 
@@ -244,24 +249,36 @@ if #unknown > 0 then return {'vectors', unpack(unknown)} end
 if #missing > 0 then return {'list', unpack(missing)} end
 
 -- Nothing is written that the index of namespaces does not know of.
+local puts, unannounced = 0, {}
 for _, space in ipairs(plan.spaces) do
   local life = space.puts > 0 and space.life or space.renewed
   if space.renewed and life > 0 then life = math.max(life, space.renewed) end
   space.life = life
   if space.puts > 0 then us = math.max(us, floor_of(space) + 1) end
+  puts = puts + space.puts
+end
+for number_, space in ipairs(plan.spaces) do
+  local life = space.life
   if not names and life then
-    local lease, runs = plan.lease or {0, 0}, space.lease and space.lease >= present
-    local last, item_ends = us + space.puts, life > 0 and now + life or 0
+    local lease, runs = space.announced or {0, 0}, space.lease and space.lease >= present
+    local last, item_ends = us + puts, life > 0 and now + life or 0
     if not (covers(space.most, item_ends) and (space.puts == 0 or (runs and last <= space.lease))) then
       if present > lease[1] or last > lease[1] or not covers(lease[2], item_ends) then
-        return {'announce', number(last), number(life)}
+        for _, word in ipairs({number_, last, life}) do unannounced[#unannounced + 1] = number(word) end
+      else
+        if runs then
+          lease[1] = math.max(lease[1], space.lease)
+          if space.most then lease[2] = (lease[2] == 0 or space.most == 0) and 0 or math.max(lease[2], space.most) end
+        end
+        space.told = lease
       end
-      if runs then
-        lease[1] = math.max(lease[1], space.lease)
-        if space.most then lease[2] = (lease[2] == 0 or space.most == 0) and 0 or math.max(lease[2], space.most) end
-      end
-      space.told = lease
     end
+  end
+end
+if #unannounced > 0 then return {'announce', unpack(unannounced)} end
+if names and unit ~= '' and puts > 0 then
+  for _, space in ipairs(plan.spaces) do
+    if space.is_new then call('SET', marker, unit) end
   end
 end
 
@@ -327,7 +344,8 @@ local function put(space, action)
     more[#more + 1] = plan.collection .. ':' .. number(count)
   end
   local at = item_ends > 0 and number(item_ends)
-  local pk, namespace = string.match(record, '^[^{]*({(.*)}:.*)$')
+  local pk, first, rest = string.match(record, '^[^{]*({(.*)}([^:]*):.*)$')
+  local namespace = first == '.' and rest ~= '' and string.sub(rest, 2) or first .. rest
   store(record, at, 'pk', pk, 'namespace', namespace, 'item_key', key, 'value', ARGV[action.value],
     'created_at', created, 'updated_at', stamp, 'version', number(version), unpack(more))
   changed(record)

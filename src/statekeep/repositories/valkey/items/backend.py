@@ -13,16 +13,20 @@ from ....domain.model import SHORT
 from ....domain.shown import shown
 from ....domain.vector_index import NO_INDEX, SearchStatus
 from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
-from ...operation import Operation, Page
+from ...operation import Operation, Page, arun, named, run
 from ...process.notices import notice, valkey_logger
+from ...validation import unit_or_none
 from ..backend import ValkeyBackend
 from ..calls import kept_ms
+from ..client.errors import OtherUnit
 from ..client.factory import Client
+from ..requests import Divided, Reply, Request
 from . import append, keys, namespaces, ranges, reindex, write
 from .piecewise import PIECEWISE
 from .plan import ItemSettings
 from .search import index as search_index
 from .search import nearest
+from .unit import Unit
 
 if TYPE_CHECKING:
     from ...records.known_vectors import KnownVectors
@@ -40,6 +44,8 @@ class ValkeyItems(ValkeyBackend):
         ttl: seconds that an item lives after it was put, fractions allowed; ``None`` for ever.
         refresh_on_read: reading an item starts its TTL anew.
         index: the options of vector search; ``None``: there is none.
+        unit: namespaces that begin with the same so many labels are one unit: they share a slot of a cluster, and a
+            batch with expectations may be about all of them. One with fewer labels is by itself. ``None``: so is each.
 
     Raises:
         InvalidInput: an argument is wrong.
@@ -59,6 +65,8 @@ class ValkeyItems(ValkeyBackend):
         "item-vector-index": b"zset",
         "item-vector-changes": b"list",
         "item-namespace-index": b"zset",
+        "item-unit-namespace-index": b"zset",
+        "item-unit": b"string",
         "item-vector-definition": b"string",
     }
     piecewise = PIECEWISE
@@ -71,21 +79,43 @@ class ValkeyItems(ValkeyBackend):
         ttl: float | None = None,
         refresh_on_read: bool = False,
         index: VectorIndex | None = None,
+        unit: int | None = None,
     ) -> None:
         super().__init__(client, prefix, ttl)
         self.refresh_on_read = bool(refresh_on_read)
         self.index = index
-        self._settings = ItemSettings(prefix, self.ttl, self.refresh_on_read, client.cluster, index, kept_ms(client))
+        self.unit = unit_or_none(unit)
+        self._unit = Unit(self.unit)
+        self._settings = ItemSettings(
+            prefix, self.ttl, self.refresh_on_read, client.cluster, index, kept_ms(client), self._unit
+        )
         self._last: dict[Namespace, int] = {}
         # Whether an item is known here that ends. As long as there is none, a read that would refresh is a plain one.
         self._any_ends = self.ttl is not None
         self._module = search_index.NO_MODULE
         self._known_vectors: KnownVectors | None = None
 
+    def execute(self, request: Request) -> Reply:
+        """Answer one request, and see at first whether the database has items in other units."""
+        if self._unit.is_certain:
+            return super().execute(request)
+        return run(named("", self._unit.compared(self.prefix, request)), super().execute)
+
+    async def aexecute(self, request: Request) -> Reply:
+        """Answer one request as :meth:`execute` does, without blocking the event loop."""
+        if self._unit.is_certain:
+            return await super().aexecute(request)
+        return await arun(named("", self._unit.compared(self.prefix, request)), super().aexecute)
+
+    def _after(self, request: Request, failed: Divided | StatekeepError) -> Operation[Reply]:
+        if isinstance(failed, OtherUnit):
+            failed = self._unit.refused(failed)
+        return (yield from super()._after(request, failed))
+
     def apply(self, actions: Sequence[Action]) -> Operation[list[Any]]:
         """Do plain reads in one round trip, else a script call.
 
-        In a cluster there are some per namespace.
+        In a cluster there are some per unit.
         """
         gets = [action for action in actions if isinstance(action, Get)]
         if len(gets) == len(actions):
@@ -97,13 +127,18 @@ class ValkeyItems(ValkeyBackend):
         else:
             puts = (action for action in actions if isinstance(action, Put))
             self._any_ends = self._any_ends or any(self._settings.life(put.ttl) is not None for put in puts)
-        return (yield from write.apply(self._settings, actions))
+        results = yield from write.apply(self._settings, actions)
+        # What was put is in the index now, so no other unit can be.
+        self._unit.is_certain = self._unit.is_certain or any(isinstance(action, Put) for action in actions)
+        return results
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:
         """Append in one script call, or two for the first time in a namespace."""
         if len(self._last) >= REMEMBERED or sum(map(len, namespace)) > SHORT:
             self._last.clear()
-        return (yield from append.append(self._settings, self._last, namespace, puts))
+        keys = yield from append.append(self._settings, self._last, namespace, puts)
+        self._unit.is_certain = True
+        return keys
 
     def pop(self, namespace: Namespace) -> Operation[Item | None]:
         """Pop by one command and one script call."""

@@ -1,9 +1,13 @@
 #!lua flags=allow-oom
--- use: now_us, merged
+-- use: now_us, merged, other_unit
 -- The namespaces at or below one that were put to last. If they are those that were expected, also their newest items.
--- KEYS: namespace-index by name and by time, (recency expiry index [vectors])* of those expected, if all are in this slot
--- ARGV: from, to, name, how many namespaces, how many items, how many keys are of one namespace, name of those expected*
+-- KEYS: namespace-index by name and by time, namespace-index by name of other units, unit, (recency expiry index
+-- [vectors])* of those expected, if all are in this slot
+-- ARGV: from, to, name, how many namespaces, how many items, how many keys are of one namespace, unit or '', name of
+-- those expected*
 -- Returns (name, time)*, the newest first; 1 and what `merged` does if the items come, too, and else 0.
+local refused = other_unit(KEYS[1], KEYS[3], KEYS[4], ARGV[7])
+if refused then return refused end
 local low, high, prefix, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local list, found = call('ZRANGEBYLEX', KEYS[1], low, high, 'LIMIT', 0, 1000), {}
 -- If there are many, they are likely to be among the newest of all.
@@ -35,8 +39,8 @@ for i = 1, math.min(most, #spaces) do
   found[2 * i - 1] = spaces[i][1]
   found[2 * i] = spaces[i][2]
 end
-local guess, is_guessed = {}, KEYS[3] and #ARGV - 6 == #spaces
-for i = 7, #ARGV do guess[ARGV[i]] = true end
+local guess, is_guessed = {}, KEYS[5] and #ARGV - 7 == #spaces
+for i = 8, #ARGV do guess[ARGV[i]] = true end
 for _, space in ipairs(spaces) do is_guessed = is_guessed and guess[space[1]] end
 if not is_guessed or #spaces >= most then return {found, 0} end
-return {found, 1, unpack(merged(3, tonumber(ARGV[6]), '+inf', tonumber(ARGV[5]), math.floor(now_us() / 1000)))}
+return {found, 1, unpack(merged(5, tonumber(ARGV[6]), '+inf', tonumber(ARGV[5]), math.floor(now_us() / 1000)))}

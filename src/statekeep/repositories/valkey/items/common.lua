@@ -126,6 +126,20 @@ local function enter_namespace(names, times, ends, clock, name, us, most, now)
   elseif is_new or call('ZSCORE', ends, name) then call('ZADD', ends, 'GT', number(most), name) end
 end
 
+-- An error, if items are in the units of another program, which has other keys for them: `unit` is the number of labels
+-- that are one, '' for none. `others` is the index by name of namespaces in units if this program has none, and the other
+-- way round; `marker` is the key that says what the unit is, which counts as long as there are namespaces.
+local function other_unit(names, others, marker, unit)
+  local stored
+  if call('ZCARD', others) > 0 then
+    stored = unit ~= '' and 'none' or string.match(call('GET', marker) or '', '^%d+$') or '?'
+  elseif unit ~= '' then
+    local there = call('GET', marker)
+    if there and there ~= unit and call('ZCARD', names) > 0 then stored = string.match(there, '^%d+$') or '?' end
+  end
+  return stored and redis.error_reply('OTHERUNIT ' .. stored)
+end
+
 -- The number of the last value that was appended, if it is one: others may have stored anything.
 local function last_appended(sequence)
   local found = tonumber(call('GET', sequence) or nil)

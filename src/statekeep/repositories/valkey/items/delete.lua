@@ -1,7 +1,8 @@
 -- One item is deleted as most are: nothing ends in its namespace, it has no vectors, and it is not the last one. All else
 -- is done by the script behind this, which it makes a plan for.
--- KEYS: recency expiry index state sequence record call, and namespace-index x3 and clock if they are in this slot
--- ARGV: name of the namespace, key, until when it is done in ms, how much longer the answer is kept
+-- KEYS: recency expiry index state sequence record call, and namespace-index x3, clock and the keys of units if they are in
+--   this slot
+-- ARGV: name of the namespace, key, until when it is done in ms, how much longer the answer is kept, unit or ''
 local plan
 do
   local answered = call('GET', KEYS[7])
@@ -24,7 +25,7 @@ do
     end
   end
   plan = {
-    spaces = {{name = 1, first = 1}}, names = KEYS[8] and 8, call = 7, ['until'] = latest, kept = kept,
+    spaces = {{name = 1, first = 1}}, names = KEYS[8] and 8, unit = ARGV[5], call = 7, ['until'] = latest, kept = kept,
     actions = {{kind = 'delete', space = 1, record = 6, key = ARGV[2]}},
   }
 end

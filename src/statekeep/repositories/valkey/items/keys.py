@@ -1,7 +1,8 @@
 """Key names of items. ``docs/key-schema.md`` describes them for people.
 
 ``{N1.N2}`` is a literal hash tag of the encoded labels, so everything of a namespace lives in one slot. No label is
-empty, so the empty namespace may be ``{.}``.
+empty, so the empty namespace may be ``{.}``. With units of ``n`` labels the tag has the first ``n``, and the others
+stand behind it: ``{N1}.N2``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ class ItemKeys:
 
     prefix: str
     namespace: Namespace
+    unit: int | None = None
+    """How many labels are in the hash tag; ``None`` for all."""
     encoded: str = field(init=False)
+    tag: str = field(init=False)
+    """The labels as keys have them: with the hash tag."""
     index: str = field(init=False)
     """The index of its items, by key."""
     recency: str = field(init=False)
@@ -42,9 +47,11 @@ class ItemKeys:
 
     def __attrs_post_init__(self) -> None:
         encoded = encode_namespace(self.namespace)
-        tag = f"{{{encoded}}}"
+        rest = () if self.unit is None else self.namespace[self.unit :]
+        tag = f"{{{encode_namespace(self.namespace[: self.unit])}}}" + "".join(f".{encode_part(one)}" for one in rest)
         for name, value in (
             ("encoded", encoded),
+            ("tag", tag),
             ("index", f"{self.prefix}:item-index:{tag}"),
             ("recency", f"{self.prefix}:item-recent:{tag}"),
             ("expiry", f"{self.prefix}:item-ends:{tag}"),
@@ -62,6 +69,8 @@ class ItemKeys:
     @property
     def former(self) -> list[str]:
         """Indexes of it and of all above, of earlier versions: with the items below."""
+        if self.unit is not None:
+            return []  # earlier versions had no units
         return [
             f"{self.prefix}:{kind}:{{{encode_namespace(self.namespace[:depth])}}}"
             for depth in range(len(self.namespace) + 1)
@@ -70,28 +79,28 @@ class ItemKeys:
 
     def pk(self, key: str) -> str:
         """Return the primary key of an item: ``{N1.N2}:K``."""
-        return f"{{{self.encoded}}}:{encode_part(key)}"
+        return f"{self.tag}:{encode_part(key)}"
 
     def record(self, key: str) -> str:
         """Return the key of an item's record."""
-        return f"{self.prefix}:item:{{{self.encoded}}}:{encode_part(key)}"
+        return f"{self.prefix}:item:{self.tag}:{encode_part(key)}"
 
     def vectors(self, collection: str) -> str:
         """Return the key of the index of a collection's vectors."""
-        return f"{self.prefix}:item-vector-index:{encode_part(collection)}:{{{self.encoded}}}"
+        return f"{self.prefix}:item-vector-index:{encode_part(collection)}:{self.tag}"
 
     def changes(self, collection: str) -> str:
         """Return the key of the list of items whose vectors were put last."""
-        return f"{self.prefix}:item-vector-changes:{encode_part(collection)}:{{{self.encoded}}}"
+        return f"{self.prefix}:item-vector-changes:{encode_part(collection)}:{self.tag}"
 
     def vector(self, collection: str, member: str) -> str:
         """Return the key of a vector by its member of that index, ``K:I``."""
-        return f"{self.prefix}:item-vector:{encode_part(collection)}:{{{self.encoded}}}:{member}"
+        return f"{self.prefix}:item-vector:{encode_part(collection)}:{self.tag}:{member}"
 
 
-def item_keys(prefix: str, namespace: Namespace) -> ItemKeys:
+def item_keys(prefix: str, namespace: Namespace, unit: int | None = None) -> ItemKeys:
     """Return the keys of a namespace, from memory if it is in use."""
-    return (_item_keys if sum(map(len, namespace)) <= SHORT else ItemKeys)(prefix, namespace)
+    return (_item_keys if sum(map(len, namespace)) <= SHORT else ItemKeys)(prefix, namespace, unit)
 
 
 _item_keys = lru_cache(maxsize=4096)(ItemKeys)
@@ -178,16 +187,36 @@ def clock_key(prefix: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def namespace_index_keys(prefix: str) -> tuple[str, ...]:
+def namespace_index_keys(prefix: str, unit: int | None = None) -> tuple[str, ...]:
     """Return the indexes of namespaces: by name, by last put and by end.
+
+    They are in the slot of ``()``. Namespaces in units have some of their own.
+    """
+    kind = "item-namespace-index" if unit is None else "item-unit-namespace-index"
+    return tuple(f"{prefix}:{kind}:{{.}}:{order}" for order in ("name", "time", "end"))
+
+
+@lru_cache(maxsize=16)
+def unit_keys(prefix: str, unit: int | None = None) -> tuple[str, str]:
+    """Return the index by name of the namespaces that are not in such units, and the key that says what a unit is.
 
     They are in the slot of ``()``.
     """
-    return tuple(f"{prefix}:item-namespace-index:{{.}}:{order}" for order in ("name", "time", "end"))
+    return namespace_index_keys(prefix, 0 if unit is None else None)[0], f"{prefix}:item-unit:{{.}}"
+
+
+def namespace_of_tag(unit: str, rest: str) -> Namespace:
+    """Return a namespace by the labels in the hash tag, and those behind it with a ``.`` before each.
+
+    >>> namespace_of_tag("users", ".ada"), namespace_of_tag(".", ".users"), namespace_of_tag(".", "")
+    (('users', 'ada'), ('users',), ())
+    """
+    return decode_namespace(rest[1:] if unit == "." and rest else unit + rest)
 
 
 _PLACE: Final = re.compile(
-    r"(?!item-namespace-index:)item(-[a-z-]+)?:([^:{]*:)?\{(?P<namespace>[^{}]*)\}(:(?P<key>[^:]*))?"
+    r"(?!item-(unit-)?namespace-index:|item-unit:)item(-[a-z-]+)?:([^:{]*:)?"
+    r"\{(?P<unit>[^{}]*)\}(?P<rest>\.[^:{}]+)?(:(?P<key>[^:]*))?"
 )
 
 
@@ -196,9 +225,11 @@ def place_of(name: str) -> Mapping[str, object]:
 
     >>> place_of("item:{users.ada}:theme")
     {'namespace': ('users', 'ada'), 'key': 'theme'}
+    >>> place_of("item-index:{users}.ada")
+    {'namespace': ('users', 'ada')}
     """
     found = _PLACE.match(name)
     if found is None:
         return {}
-    place: dict[str, object] = {"namespace": decode_namespace(found["namespace"])}
+    place: dict[str, object] = {"namespace": namespace_of_tag(found["unit"], found["rest"] or "")}
     return place if found["key"] is None else {**place, "key": decode_part(found["key"])}

@@ -6,9 +6,9 @@ which refuses what was not announced: an item that is there is always found from
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
@@ -19,6 +19,9 @@ from ...validation import ms_of
 from ..requests import Call
 from ..scripts import script
 from .keys import ItemKeys, clock_key, namespace_index_keys
+
+if TYPE_CHECKING:
+    from .plan import ItemSettings
 
 SECONDS: Final = 60.0
 """How long a lease lasts: ``GRACE`` of ``common.lua``."""
@@ -62,28 +65,45 @@ class Leases:
         self._ends[namespace] = end
 
 
-def index_keys(prefix: str) -> list[str]:
+def index_keys(prefix: str, unit: int | None = None) -> list[str]:
     """Return the index of namespaces, and the clock."""
-    return [*namespace_index_keys(prefix), clock_key(prefix)]
+    return [*namespace_index_keys(prefix, unit), clock_key(prefix)]
 
 
-def announce(
-    prefix: str, leases: Leases, keys: ItemKeys, lives: Iterable[int], least: int = 0, seconds: float = SECONDS
-) -> Operation[Lease]:
-    """Tell the index of namespaces that items are put to one for a while.
+@frozen
+class Announcement:
+    """Puts that the index of namespaces is told of.
 
-    Args:
-        prefix: of all keys.
-        leases: where to note it.
+    Attributes:
         keys: of the namespace.
         lives: milliseconds that the items live, 0 for ever.
         least: a time in microseconds that must be in the lease.
-        seconds: how long it lasts.
     """
-    lives = [*lives]
-    life = 0 if 0 in lives else max(lives, default=0)
+
+    keys: ItemKeys
+    lives: Sequence[int]
+    least: int = 0
+
+
+def announce(
+    settings: ItemSettings, announcements: Sequence[Announcement], seconds: float = SECONDS
+) -> Operation[dict[Namespace, Lease]]:
+    """Tell the index of namespaces that items are put to some for a while.
+
+    Args:
+        settings: of the repository.
+        announcements: one for each namespace.
+        seconds: how long the leases last.
+    """
     began = monotonic()
-    args = [keys.ordered, str(least), str(life), str(ms_of(seconds))]
-    reply = yield Call(script("items/announce"), index_keys(prefix), args)
-    leases.note(keys.namespace, began + seconds)
-    return Lease(*map(int, reply))
+    args = [settings.unit.text, str(ms_of(seconds))]
+    for one in announcements:
+        life = 0 if 0 in one.lives else max(one.lives, default=0)
+        args += [one.keys.ordered, str(one.least), str(life)]
+    reply = yield Call(script("items/announce"), settings.index_keys, args)
+    settings.unit.is_certain = True
+    leases: dict[Namespace, Lease] = {}
+    for one, until, most, floor in zip(announcements, reply[::3], reply[1::3], reply[2::3], strict=True):
+        leases[one.keys.namespace] = Lease(int(until), int(most), int(floor))
+        settings.leases.note(one.keys.namespace, began + seconds)
+    return leases

@@ -18,7 +18,7 @@ from ..chunks import CHUNK, Row
 from ..keys import decode_text, namespace_of_ordered
 from ..requests import Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys
+from .keys import ItemKeys
 from .namespaces import at_or_below
 from .plan import ItemSettings
 from .read import complete, look, read_rows, sweep
@@ -174,14 +174,15 @@ class Newest:
 
         If they are ``guess``, ``size`` of their items come with it.
         """
-        names, times, _ = namespace_index_keys(self.settings.prefix)
+        names, times, _ = self.settings.namespace_index
         keys = [key for each in guess for key in self.settings.indexes(each)]
         found, is_read, *more = yield Call(
             script("items/below"),
-            [names, times, *keys],
+            [names, times, *self.settings.unit_keys, *keys],
             [
                 *at_or_below(self.keys.namespace),
                 *(self.keys.ordered, str(self._size + 1), str(size), str(len(self.settings.indexes(self.keys)))),
+                self.settings.unit.text,
                 *(each.ordered for each in guess),
             ],
         )
@@ -194,7 +195,7 @@ class Newest:
     def _expected_in_cluster(self, guess: Sequence[ItemKeys], size: int) -> Operation[tuple[Spaces, Read | None]]:
         """Do as :meth:`_below`, for a few namespaces."""
         low, high = at_or_below(self.keys.namespace)
-        by_name = namespace_index_keys(self.settings.prefix)[0]
+        by_name = self.settings.namespace_index[0]
         names, *replies = yield Commands(
             [
                 ["ZRANGEBYLEX", by_name, low, high, "LIMIT", "0", str(self._size + 1)],
@@ -209,7 +210,7 @@ class Newest:
         return spaces, _read_in_cluster(guess, replies)
 
     def _keys_of(self, name: bytes) -> ItemKeys:
-        names = namespace_index_keys(self.settings.prefix)[0]
+        names = self.settings.namespace_index[0]
         return self.settings.keys(namespace_of_ordered(decode_text(name, names)))
 
     def _merged(self, spaces: Spaces, wanted: int) -> Operation[list[Entry]]:

@@ -17,8 +17,7 @@ from ..chunks import CHUNK, chunks
 from ..keys import decode_text, namespace_of_ordered, ordered
 from ..requests import Arg, Call, Commands
 from ..scripts import script
-from .keys import ItemKeys, namespace_index_keys
-from .leases import index_keys
+from .keys import ItemKeys
 from .plan import ItemSettings
 from .read import complete
 from .write import apply
@@ -53,11 +52,12 @@ def names(
     They begin behind ``after``, and if ``beyond``, behind all that are below that, too. There are at most ``size``.
     """
     most = NAMES if size is None else min(size, NAMES)
-    key = namespace_index_keys(settings.prefix)[0]
+    key = settings.namespace_index[0]
     low, high = at_or_below(prefix)
     if after is not None:
         low = f"({ordered(after)}" + "\1" * beyond
-    now, *listed = yield Call(script("items/names"), [key], [low, high, str(most)])
+    args = [low, high, str(most), settings.unit.text]
+    now, *listed = yield Call(script("items/names"), [key, *settings.unit_keys], args)
     return Names(int(now), [namespace_of_ordered(decode_text(name, key)) for name in listed], len(listed) < most)
 
 
@@ -135,7 +135,7 @@ def _alive(settings: ItemSettings, namespaces: Sequence[Namespace], now: int) ->
             left = yield from _count(settings, keys)
         (alive if left else empty).append(keys.namespace)
     if empty:
-        yield Call(script("items/forget"), index_keys(settings.prefix), [ordered(name) for name in empty])
+        yield Call(script("items/forget"), settings.index_keys[:4], [ordered(name) for name in empty])
         # What is left of them has no end if something in them once had none.
         yield Commands([["PEXPIRE", settings.keys(name).state, str(KEPT), "NX"] for name in empty])
     return alive

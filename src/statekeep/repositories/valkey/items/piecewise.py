@@ -68,6 +68,13 @@ def _latest(flat: Sequence[bytes], times: Sequence[float]) -> bytes:
     return flat[2 * times.index(max(times)) + 1] if times else b""
 
 
+def _names(keys: Keys, args: Args) -> Operation[Reply]:
+    low, high, most, _ = args
+    now = yield from server_ms(keys[0])
+    (listed,) = yield Commands([["ZRANGEBYLEX", keys[0], low, high, "LIMIT", "0", most]])
+    return [now, *listed]
+
+
 def _count(keys: Keys, args: Args) -> Operation[Reply]:
     (left,) = yield Commands([["ZCARD", keys[2]]])
     return [0, left]
@@ -94,7 +101,7 @@ def _read(keys: Keys, args: Args, plan: Mapping[str, Any]) -> Operation[Reply]:
         (row,) = yield hmget_all([keys[action["record"] - 1]], READ_FIELDS)
         waits = (yield from _refresh_item(keys, args, plan, action, row)) if action["kind"] == "refresh" else 0
         if waits > 1:
-            return [b"announce", 0, waits]
+            return [b"announce", action["space"], 0, waits]
         reply.append([row, waits])
     return reply
 
@@ -156,7 +163,7 @@ def _refresh_item(
         yield Commands([["ZADD", keys[at + 2], "XX", "GT", str(ends), args[space["name"] - 1]]])
     else:
         (most,) = yield Commands([["HGET", state, "most"]])
-        if not any(_covers(told, ends) for told in (most, *plan.get("lease", [])[1:2])):
+        if not any(_covers(told, ends) for told in (most, *space.get("announced", [])[1:2])):
             return ms
     # The index that has to know the end comes before the keys that live until then.
     yield Commands([["ZADD", expiry, "XX", "GT", str(ends), action["key"]]])
@@ -187,6 +194,7 @@ def _later(keys: Keys, args: Args) -> Operation[Reply]:
 PIECEWISE: Final[Mapping[str, Piecewise]] = {
     "apply": _apply,
     "below": _below,
+    "names": _names,
     "count": _count,
     "live": _live,
     "by_time": _by_time,

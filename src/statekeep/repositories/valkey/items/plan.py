@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -19,9 +20,10 @@ from ..codecs import encode_time, encode_value
 from ..keys import encode_part
 from ..requests import Arg, Call
 from ..scripts import script
-from .keys import Below, ItemKeys, Listed, bounds, item_keys
-from .leases import Lease, Leases, announce, index_keys
+from .keys import Below, ItemKeys, Listed, bounds, item_keys, namespace_index_keys, unit_keys
+from .leases import Announcement, Lease, Leases, announce, index_keys
 from .search.query import attribute_tags, namespace_tags
+from .unit import Unit
 from .vectors import is_zero
 
 _KINDS: Final[Mapping[type[Action], str]] = {Put: "put", Delete: "delete", Check: "check"}
@@ -41,6 +43,7 @@ class ItemSettings:
     index: VectorIndex | None
     kept: int
     """Milliseconds in which a call is done that must not be done twice. The answer is kept for as many more."""
+    unit: Unit = field(factory=Unit)
     leases: Leases = field(factory=Leases, eq=False, repr=False)
     below: Below = field(factory=Below, eq=False, repr=False)
     listed: Listed = field(factory=Listed, eq=False, repr=False)
@@ -52,7 +55,22 @@ class ItemSettings:
 
     def keys(self, namespace: Namespace) -> ItemKeys:
         """Return the keys of a namespace."""
-        return item_keys(self.prefix, namespace)
+        return item_keys(self.prefix, namespace, self.unit.labels)
+
+    @property
+    def namespace_index(self) -> tuple[str, ...]:
+        """The indexes of namespaces: by name, by last put and by end."""
+        return namespace_index_keys(self.prefix, self.unit.labels)
+
+    @property
+    def unit_keys(self) -> tuple[str, str]:
+        """The keys that tell of other units."""
+        return unit_keys(self.prefix, self.unit.labels)
+
+    @property
+    def index_keys(self) -> list[str]:
+        """The indexes of namespaces, the clock, and the keys that tell of other units."""
+        return [*index_keys(self.prefix, self.unit.labels), *self.unit_keys]
 
     def indexes(self, keys: ItemKeys) -> Sequence[str]:
         """Return the indexes of a namespace: recency, expiry, keys, and vectors if any."""
@@ -66,11 +84,11 @@ class ItemSettings:
 
     def call_key(self, keys: ItemKeys) -> str:
         """Return a new key for the answer to a call that must not be done twice."""
-        return f"{self.prefix}:item-call:{{{keys.encoded}}}:{new_call()}"
+        return f"{self.prefix}:item-call:{keys.tag}:{new_call()}"
 
     def is_split(self, namespace: Namespace) -> bool:
         """Return whether the index of namespaces is in another slot."""
-        return self.cluster and namespace != ()
+        return self.cluster and self.unit.of(namespace) != ()
 
     def life(self, ttl: Ttl) -> float | None:
         """Return the seconds that a put item lives."""
@@ -223,7 +241,7 @@ class Plan:
         records = [self._record(keys, sequence_key(number), documents) for number in numbers]
         return {"base": str(base), "records": records, "documents": 0 if self.settings.index is None else documents}
 
-    def run(self, *, lease: Lease | None = None, **more: Any) -> Operation[Sequence[Any]]:
+    def run(self, leases: Mapping[Namespace, Lease] = MappingProxyType({}), **more: Any) -> Operation[Sequence[Any]]:
         """Call the script, with ``more`` entries of the plan.
 
         It is called again if the server's clock is another than ours, and if the index of namespaces has to be told
@@ -234,18 +252,25 @@ class Plan:
         server that was halted in between.
 
         Args:
-            lease: what the index of namespaces was told, if it was.
+            leases: what the index of namespaces was told, if it was.
             more: of the plan.
         """
+        told = dict(leases)
         while True:
-            reply = yield from once(lambda until: self._call(until, lease, more), self.settings.kept)  # noqa: B023
+            reply = yield from once(lambda until: self._call(until, told, more), self.settings.kept)  # noqa: B023
             if reply[0] != b"announce":
                 return reply
-            (namespace,) = self._spaces
-            keys, least, lives = self.settings.keys(namespace), int(reply[1]), [int(reply[2])]
-            lease = yield from announce(self.settings.prefix, self.settings.leases, keys, lives, least)
+            told |= yield from announce(self.settings, self._announcements(reply[1:]))
 
-    def _call(self, until: int, lease: Lease | None, more: Mapping[str, Any]) -> tuple[Call, str]:
+    def _announcements(self, reply: Sequence[Any]) -> list[Announcement]:
+        """Return what the script says that the index of namespaces has to be told first."""
+        namespaces = list(self._spaces)
+        return [
+            Announcement(self.settings.keys(namespaces[int(space) - 1]), [int(life)], int(least))
+            for space, least, life in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+        ]
+
+    def _call(self, until: int, leases: Mapping[Namespace, Lease], more: Mapping[str, Any]) -> tuple[Call, str]:
         """Return the call, and the key under which its answer is kept, if it is."""
         keys, kept_under = [*self.keys], ""
 
@@ -270,9 +295,12 @@ class Plan:
         if self.settings.collection is not None:
             plan["collection"] = self.settings.collection
         if not self.settings.is_split(first.namespace):
-            plan["names"] = position(*index_keys(self.settings.prefix))
-        elif lease is not None:
-            plan["lease"] = [lease.until, lease.most, lease.floor]
+            plan["names"] = position(*self.settings.index_keys)
+            if self.settings.unit.labels is not None:
+                plan["unit"] = self.settings.unit.text
+        for namespace, lease in leases.items():
+            space = self.spaces[self._spaces[namespace] - 1]
+            space["announced"] = [lease.until, lease.most, lease.floor]
         call = Call(
             script("items/apply", first="plan", when_full="put" not in kinds), keys, [to_json(plan), *self.args]
         )

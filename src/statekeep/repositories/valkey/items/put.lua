@@ -1,8 +1,8 @@
 -- One item is put as most are: it does not end, nor does anything else in its namespace, it has no vectors, and the index
 -- of namespaces was told. All else is done by the script behind this, which it makes a plan for.
--- KEYS: recency expiry index state sequence record, and namespace-index x3 and clock if they are in this slot
+-- KEYS: recency expiry index state sequence record, and namespace-index x3, clock and the keys of units if they are in this slot
 -- ARGV: name of the namespace, the same as in keys, primary key, key, value, milliseconds that it lives or '', the same as
---   a number of seconds, and what was announced, see there
+--   a number of seconds, unit or '', and what was announced, see there
 local plan
 do
   local state = call('HMGET', KEYS[4], 'last', 'ends', 'most', 'lease')
@@ -46,8 +46,8 @@ do
   end
   local life = tonumber(ARGV[6])
   plan = {
-    spaces = {{name = 1, first = 1}}, names = KEYS[7] and 7,
+    spaces = {{name = 1, first = 1}}, names = KEYS[7] and 7, unit = ARGV[8],
     actions = {{kind = 'put', space = 1, record = 6, key = ARGV[4], value = 5, life = life, ttl = life and ARGV[7]}},
   }
-  if ARGV[8] then plan.lease = {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])} end
+  if ARGV[9] then plan.spaces[1].announced = {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])} end
 end

@@ -35,11 +35,11 @@ def look(
     """Ask which of some records exist, and read others: one round trip.
 
     In a cluster they are in many slots, so it is a pipeline. On one server a script reads them, which takes far less of
-    the client; but for one record a command is as good.
+    the client; but for one record a command is as good, and the unit can be compared with commands at the same time.
     """
     if not skipped and not records:
         return [], []
-    if settings.cluster or len(skipped) + len(records) == 1:
+    if settings.cluster or len(skipped) + len(records) == 1 or not settings.unit.is_certain:
         commands = [["EXISTS", record] for record in skipped] + [hmget(record) for record in records]
         replies = yield Commands(commands)
         return [bool(reply) for reply in replies[: len(skipped)]], replies[len(skipped) :]

@@ -9,7 +9,7 @@ from ..keys import decode_part, decode_text, escape_glob, is_part
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
 from .keys import ItemKeys
-from .leases import SECONDS, announce
+from .leases import SECONDS, Announcement, announce
 from .plan import ItemSettings
 from .read import adopt, sweep
 from .vectors import document, erase_documents
@@ -31,7 +31,7 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     seconds = SECONDS if settings.is_split(namespace) else 0.0
     if found:
         # Before its own indexes, so that it is missing in none. Of when all of it ends nothing is known.
-        yield from announce(settings.prefix, settings.leases, keys, [0], seconds=seconds)
+        yield from announce(settings, [Announcement(keys, [0])], seconds)
     for chunk in chunks(found):
         count += yield from adopt(settings, keys, chunk)
     for chunk in chunks((yield from _all(keys.index))):
@@ -40,8 +40,9 @@ def reindex(settings: ItemSettings, namespace: Namespace) -> Operation[int]:
     if newest:
         # The index says that nothing was put later, also if the server's clock was set back since.
         least = int(float(newest[1]))
-        yield from announce(settings.prefix, settings.leases, keys, [0], least, seconds)
-    yield Commands([["UNLINK", key] for key in keys.former])
+        yield from announce(settings, [Announcement(keys, [0], least)], seconds)
+    if keys.former:
+        yield Commands([["UNLINK", key] for key in keys.former])
     if settings.index is not None:
         yield from _drop_vectors(keys, settings.index.collection_name)
     return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from ....domain import Conflict, CorruptRecord, Item
@@ -18,7 +18,7 @@ from ..keys import decode_text
 from ..requests import Arg, Call, Commands
 from ..scripts import script
 from .keys import ItemKeys
-from .leases import Lease, announce, index_keys
+from .leases import Announcement, Lease, announce
 from .listed import ListedKeys, too_far
 from .plan import ItemSettings, Plan, Stored, plan_of
 from .read import complete, read_rows
@@ -30,7 +30,7 @@ SLACK_MS: Final = 60_000
 
 
 def apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[Any]]:
-    """Do actions in order; those of one namespace in calls of at most 500."""
+    """Do actions in order; those of one unit in calls of at most 500."""
     groups = _groups(settings, actions)
     if len(groups) == 1:
         return (yield from _apply(settings, actions))
@@ -45,10 +45,10 @@ def _groups(settings: ItemSettings, actions: Sequence[Action]) -> list[Sequence[
     """Group the positions of actions by the calls they go into."""
     if not settings.cluster:
         return list(chunks(range(len(actions)), CHUNK))
-    by_namespace: dict[Namespace, list[int]] = {}
+    by_unit: dict[Namespace, list[int]] = {}
     for position, action in enumerate(actions):
-        by_namespace.setdefault(action.namespace, []).append(position)
-    return [chunk for positions in by_namespace.values() for chunk in chunks(positions, CHUNK)]
+        by_unit.setdefault(settings.unit.of(action.namespace), []).append(position)
+    return [chunk for positions in by_unit.values() for chunk in chunks(positions, CHUNK)]
 
 
 def read(settings: ItemSettings, gets: Sequence[Get]) -> Operation[tuple[list[Item | None], bool]]:
@@ -86,19 +86,19 @@ def put_alone(settings: ItemSettings, put: Put) -> Operation[Sequence[Any]]:
     """Put one item without vectors, whatever is there: without a plan."""
     keys = settings.keys(put.namespace)
     life = settings.life(put.ttl)
-    lease = yield from leased(settings, [put])
+    leases = yield from leased(settings, [put])
     names = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence, keys.record(put.key)]
     if not settings.is_split(put.namespace):
-        names += index_keys(settings.prefix)
+        names += settings.index_keys
     args: list[Arg] = [keys.ordered, keys.encoded, keys.pk(put.key), put.key, encode_value(put.value)]
     args += ["", ""] if life is None else [str(ms_of(life)), repr(life)]
+    args.append(settings.unit.text)
     while True:
-        told = [] if lease is None else [str(lease.until), str(lease.most), str(lease.floor)]
+        told = [str(each) for lease in leases.values() for each in (lease.until, lease.most, lease.floor)]
         reply: Sequence[Any] = yield Call(script("items/apply", first="put"), names, [*args, *told])
         if reply[0] != b"announce":
             return reply
-        least, lives = int(reply[1]), [int(reply[2])]
-        lease = yield from announce(settings.prefix, settings.leases, keys, lives, least)
+        leases = yield from announce(settings, [Announcement(keys, [int(reply[3])], int(reply[2]))])
 
 
 def delete_alone(settings: ItemSettings, deletion: Delete) -> Operation[Sequence[Any]]:
@@ -107,26 +107,30 @@ def delete_alone(settings: ItemSettings, deletion: Delete) -> Operation[Sequence
     names = [keys.recency, keys.expiry, keys.index, keys.state, keys.sequence, keys.record(deletion.key)]
     names.append(settings.call_key(keys))
     if not settings.is_split(deletion.namespace):
-        names += index_keys(settings.prefix)
+        names += settings.index_keys
 
     def call(until: int) -> tuple[Call, str]:
-        args: list[Arg] = [keys.ordered, deletion.key, str(until), str(settings.kept)]
+        args: list[Arg] = [keys.ordered, deletion.key, str(until), str(settings.kept), settings.unit.text]
         return Call(script("items/apply", first="delete", when_full=True), names, args), ""
 
     return (yield from once(call, settings.kept))
 
 
-def leased(settings: ItemSettings, actions: Sequence[Action]) -> Operation[Lease | None]:
-    """Announce puts, unless a lease may be running, or none is needed."""
-    namespace = actions[0].namespace
-    lives = [ms_of(settings.life(action.ttl)) for action in actions if isinstance(action, Put)]
-    if not lives or not settings.is_split(namespace) or settings.leases.is_running(namespace):
-        return None
-    return (yield from announce(settings.prefix, settings.leases, settings.keys(namespace), lives))
+def leased(settings: ItemSettings, actions: Sequence[Action]) -> Operation[Mapping[Namespace, Lease]]:
+    """Announce puts of one unit, but where a lease may be running, or none is needed."""
+    if not settings.is_split(actions[0].namespace):
+        return {}
+    lives: dict[Namespace, list[int]] = {}
+    for action in actions:
+        if isinstance(action, Put) and not settings.leases.is_running(action.namespace):
+            lives.setdefault(action.namespace, []).append(ms_of(settings.life(action.ttl)))
+    if not lives:
+        return {}
+    return (yield from announce(settings, [Announcement(settings.keys(name), its) for name, its in lives.items()]))
 
 
 def call(
-    settings: ItemSettings, actions: Sequence[Action], lease: Lease | None = None, **more: Any
+    settings: ItemSettings, actions: Sequence[Action], leases: Mapping[Namespace, Lease] | None = None, **more: Any
 ) -> Operation[Sequence[Any]]:
     """Run the script; again with more keys if there are more vectors than expected."""
     former: dict[int, int | None] = {}
@@ -134,7 +138,7 @@ def call(
     listed = ListedKeys(settings, actions)
     while True:
         plan = plan_of(settings, actions, former, created, listed.by_namespace)
-        reply: Sequence[Any] = yield from plan.run(lease=lease, **more)
+        reply: Sequence[Any] = yield from plan.run(leases or {}, **more)
         if reply[0] == b"list":
             yield from listed.learn(reply[1:])
             continue

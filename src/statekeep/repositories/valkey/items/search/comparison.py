@@ -19,7 +19,7 @@ from ....operation import Operation
 from ...chunks import chunks
 from ...keys import decode_text, is_part, namespace_of_ordered
 from ...requests import Arg, Commands, Reply
-from ..keys import ItemKeys, namespace_index_keys
+from ..keys import ItemKeys
 from ..listing import FEW
 from ..namespaces import NAMES, at_or_below, names
 from ..plan import ItemSettings
@@ -89,7 +89,7 @@ class Comparison:
         """Read the vectors at or below a namespace, as far as they are not known."""
         own = self.settings.keys(prefix)
         guess = self.settings.below.guess(own)
-        index, (low, high) = namespace_index_keys(self.settings.prefix)[0], at_or_below(prefix)
+        index, (low, high) = self.settings.namespace_index[0], at_or_below(prefix)
         listing: list[Arg] = ["ZRANGEBYLEX", index, low, high, "LIMIT", "0", str(NAMES)]
         listed, *replies = yield Commands([listing, *self._counts_and_changes(guess)])
         spaces = [self.settings.keys(namespace_of_ordered(decode_text(name, index))) for name in listed]

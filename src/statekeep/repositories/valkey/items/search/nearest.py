@@ -269,7 +269,7 @@ def _with_module(hits: Hits, query: bytes, there: search_index.Index) -> Operati
 
 def _candidate(hits: Hits, key: str, score: float) -> list[Candidate]:
     """Return the candidate of a key, or none: tags may say too much."""
-    vector = search_query.parse_key(hits.settings.prefix, hits.index.collection_name, key)
+    vector = search_query.parse_key(hits.settings.prefix, hits.index.collection_name, key, hits.settings.unit.labels)
     if vector.namespace[: len(hits.search.prefix)] != hits.search.prefix:
         return []
     return [Candidate((vector.namespace, vector.key), vector.ordinal, score)]

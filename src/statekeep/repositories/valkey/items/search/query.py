@@ -18,9 +18,8 @@ from .....domain.items import Namespace
 from .....domain.json_values import JsonValue
 from .....domain.shown import shown
 from ... import keys
-from ...keys import decode_namespace
 from ...requests import Arg, Ask, Reply
-from ..keys import item_keys
+from ..keys import item_keys, namespace_of_tag
 
 MOST_NEIGHBOURS: Final = 10_000
 """Vectors that a search may ask for, unless the server is configured otherwise."""
@@ -84,7 +83,9 @@ def start(prefix: str, collection: str) -> str:
     return f"{prefix}:item-vector:{keys.encode_part(collection)}:"
 
 
-_VECTOR_KEY: Final = re.compile(r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}:([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII)
+_VECTOR_KEY: Final = re.compile(
+    r"\{(\.|[^{}:.]+(?:\.[^{}:.]+)*)\}((?:\.[^{}:.]+)*):([^{}:.]*):(0|[1-9][0-9]{0,8})", re.ASCII
+)
 
 
 @frozen
@@ -96,7 +97,7 @@ class VectorKey:
     ordinal: int
 
 
-def parse_key(prefix: str, collection: str, key: str) -> VectorKey:
+def parse_key(prefix: str, collection: str, key: str, unit: int | None = None) -> VectorKey:
     """Read the key of a vector.
 
     Raises:
@@ -109,10 +110,10 @@ def parse_key(prefix: str, collection: str, key: str) -> VectorKey:
     beginning = start(prefix, collection)
     match = _VECTOR_KEY.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
     if match is not None:
-        tag, item, ordinal = match.groups()
-        parsed = VectorKey(decode_namespace(tag), keys.decode_part(item), int(ordinal))
+        tag, rest, item, ordinal = match.groups()
+        parsed = VectorKey(namespace_of_tag(tag, rest), keys.decode_part(item), int(ordinal))
         member = f"{keys.encode_part(parsed.key)}:{ordinal}"
-        if item_keys(prefix, parsed.namespace).vector(collection, member) == key:
+        if item_keys(prefix, parsed.namespace, unit).vector(collection, member) == key:
             return parsed
     raise CorruptRecord("this is no key of an item's vector", key=key)
 
