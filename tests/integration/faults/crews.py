@@ -36,7 +36,8 @@ PATIENCE = 60.0
 def keeps_of(client: Client, face: Face, prefix: str = "k") -> Keeps:
     """Repositories over a client of Valkey; each has a prefix of its own, which begins with ``prefix``."""
     checkpoints = ValkeyCheckpoints(client, prefix=f"{prefix}-checkpoints", index_metadata=["step", "run_id"])
-    items, cache = ValkeyItems(client, prefix=f"{prefix}-items"), ValkeyCacheEntries(client, prefix=f"{prefix}-cache")
+    items = ValkeyItems(client, prefix=f"{prefix}-items", unit=1)
+    cache = ValkeyCacheEntries(client, prefix=f"{prefix}-cache")
     if face == "async":
         return Keeps(AsyncCheckpointRepository(checkpoints), AsyncItemRepository(items), AsyncCacheRepository(cache))
     return Keeps(
@@ -53,7 +54,7 @@ def audit_all(client: Any, tally: Tally, prefix: str = "k") -> None:
         prefix: as for :func:`keeps_of`.
     """
     found = audit(client, f"{prefix}-checkpoints").problems
-    found += audit_items(client, f"{prefix}-items", cut=True).problems
+    found += audit_items(client, f"{prefix}-items", cut=True, unit=1).problems
     found += problems(client, f"{prefix}-cache")
     tally.violations += [f"audit: {line}" for line in found]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from statekeep.domain import Unavailable
+from statekeep.domain import PutItem, Unavailable
 from statekeep.repositories.cache import AsyncCacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository
 from statekeep.repositories.items import AsyncItemRepository
@@ -24,7 +24,7 @@ Method = Callable[..., Any]
 def in_memory() -> Keeps:
     return Keeps(
         AsyncCheckpointRepository(MemoryCheckpoints()),
-        AsyncItemRepository(MemoryItems()),
+        AsyncItemRepository(MemoryItems(unit=1)),
         AsyncCacheRepository(MemoryCacheEntries()),
     )
 
@@ -68,6 +68,16 @@ def _halves(method: Method, calls: int) -> Method:
         await method(thread_id, checkpoint_id, writes[: len(writes) // 2], **options)
 
     return half
+
+
+def _does_the_first(method: Method, calls: int) -> Method:
+    async def batch(operations: Any) -> Any:
+        if not any(isinstance(operation, PutItem) for operation in operations):
+            return await method(operations)
+        await method(operations[:1])
+        return None
+
+    return batch
 
 
 def _empties(method: Method, calls: int) -> Method:
@@ -114,7 +124,7 @@ METHODS = {
 def test_what_was_not_acknowledged_may_be_or_not() -> None:
     keeps = in_memory()
     for repository, methods in METHODS.items():
-        for name in methods:
+        for name in (*methods, *(["batch"] if repository == "items" else [])):
             spoil(getattr(keeps, repository), name, _fails)
     tally = played(keeps)
     assert tally.violations == []
@@ -127,6 +137,7 @@ def test_what_was_not_acknowledged_may_be_or_not() -> None:
         *((repository, name, _forgets) for repository, methods in METHODS.items() for name in methods),
         ("checkpoints", "put_writes", _halves),
         ("checkpoints", "prune", _empties),
+        ("items", "batch", _does_the_first),
         ("items", "append", _repeats),
         ("items", "pop", _repeats),
     ],

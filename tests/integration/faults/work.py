@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from statekeep import Channel, Checkpoint, Payload, PendingWrite, SavedCheckpoint
+from statekeep import Channel, CheckItem, Checkpoint, GetItem, Payload, PendingWrite, PutItem, SavedCheckpoint
 from statekeep.domain import StatekeepError, Unavailable
 from statekeep.repositories.cache import AsyncCacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository
@@ -95,7 +95,7 @@ def actions(seed: str, parts: Sequence[Part]) -> Iterator[Action]:
     if "checkpoints" in parts:
         kinds += ["put"] * 4 + ["writes"] * 3 + ["special"] * 2 + ["read thread"] * 2 + ["delete thread", "prune"]
     if "items" in parts:
-        kinds += ["put item"] * 3 + ["delete item"] + ["append"] * 2 + ["pop", "read items"]
+        kinds += ["put item"] * 3 + ["delete item"] + ["append"] * 2 + ["pop", "read items"] + ["put pair"] * 2
     if "cache" in parts:
         kinds += ["set"] * 2 + ["forget", "read cache"]
     number = 0
@@ -128,6 +128,16 @@ class Writer:
 
     def __attrs_post_init__(self) -> None:
         self._source = actions(self.seed, self.parts)
+
+    @property
+    def _pair(self) -> list[tuple[str, ...]]:
+        """Two namespaces of one unit, whose items are always put together."""
+        return [(self.name, "one"), (self.name, "two", "of them")]
+
+    @property
+    def _never(self) -> CheckItem:
+        """A condition that always holds, so that a batch is one unit."""
+        return CheckItem(namespace=(self.name,), key="never", expected=None)
 
     def next_action(self) -> Action:
         """The next operation."""
@@ -207,6 +217,8 @@ class Writer:
                 return [Effect.to(key, number)]
             case "delete item":
                 return [Effect.to(key, None)]
+            case "put pair":
+                return [Effect.to((name, "pair"), number)]
             case "append":
                 return [Effect(log, lambda state: (*(state or ()), number, -number))]
             case "pop":
@@ -244,6 +256,9 @@ class Writer:
                     await keeps.items.delete((name, "items"), KEYS[action.target])
                 case "append":
                     await keeps.items.append((name, "log"), [number, -number])
+                case "put pair":
+                    puts = [PutItem(namespace=space, key="k", value=number) for space in self._pair]
+                    await keeps.items.batch([puts[0], self._never, puts[1]])
                 case "pop":
                     await keeps.items.pop((name, "log"))
                 case "read items":
@@ -282,6 +297,10 @@ class Writer:
             found["item", key] = None if item is None else item.value
             if listed.get(key) != found["item", key]:
                 self.tally.violations.append(f"{self.name}: item {key} is {item!r:.200}, listed as {listed.get(key)}")
+        # With a condition they are read as one, too: an operation that was given up may be under way.
+        _, *pair = await items.batch([self._never, *(GetItem(namespace=space, key="k") for space in self._pair)])
+        values = [None if item is None else item.value for item in pair]
+        found["pair", None] = values[0] if values[0] == values[1] else f"damaged: {values}"
         log = [item.value async for item in items.list((self.name, "log"))]
         found["log", None] = tuple(log) or None
         return found
@@ -305,8 +324,8 @@ class Writer:
         """Rebuild the indexes of everything."""
         await keeps.checkpoints.reindex(self.name)
         if keeps.items is not None:
-            for kind in ("items", "log"):
-                await keeps.items.reindex((self.name, kind))
+            for space in ((self.name, "items"), (self.name, "log"), *self._pair):
+                await keeps.items.reindex(space)
         if keeps.cache is not None:
             await keeps.cache.reindex()
 

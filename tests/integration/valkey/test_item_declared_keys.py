@@ -34,13 +34,13 @@ def server() -> Iterator[ValkeyServer]:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-@pytest.mark.parametrize("ttl", [None, 1000.0])
+@pytest.mark.parametrize(("ttl", "unit"), [(None, None), (1000.0, None), (1000.0, 1), (None, 0)])
 def test_scripts_of_items_touch_only_declared_keys(
-    server: ValkeyServer, prefix: str, cluster: bool, ttl: float | None
+    server: ValkeyServer, prefix: str, cluster: bool, ttl: float | None, unit: int | None
 ) -> None:
     with checker(server, cluster) as client, server.client() as admin:
-        backend = ValkeyItems(client, prefix=prefix, ttl=ttl, refresh_on_read=True, index=INDEX)
-        plain = ItemRepository(ValkeyItems(client, prefix=prefix, ttl=ttl))
+        backend = ValkeyItems(client, prefix=prefix, ttl=ttl, refresh_on_read=True, index=INDEX, unit=unit)
+        plain = ItemRepository(ValkeyItems(client, prefix=prefix, ttl=ttl, unit=unit))
         items = ItemRepository(backend)
         spaces = [NAMES[:depth] for depth in range(4)]
         for space in spaces:
@@ -80,13 +80,16 @@ def test_scripts_of_items_touch_only_declared_keys(
             plain.put(space, "k 9", 1)
             assert plain.delete(space, "k 3")
             # Removed by others.
-            admin.delete(item_keys(prefix, space).record("k 2"))
+            admin.delete(item_keys(prefix, space, unit).record("k 2"))
             assert len(list(items.list(space))) == 6
             assert items.reindex(space) == 6
+        if unit is not None:
+            below = [PutItem(namespace=(*space, "below"), key="k", value=1) for space in spaces[unit:]]
+            items.batch([CheckItem(namespace=spaces[unit], key="no", expected=None), *below])
         assert len(items.search(NAMES[:1], limit=100, offset=2)) >= 10
         assert len(items.search((), query="aaa", limit=100, filter={"texts": {"$ne": None}})) >= 4
         # As an earlier version left it.
-        keys = item_keys(prefix, NAMES[:1])
+        keys = item_keys(prefix, NAMES[:1], unit)
         admin.delete(keys.recency, keys.expiry, keys.state)
         assert len(items.search(NAMES[:1], limit=100)) >= 10
         assert admin.zcard(keys.recency) == admin.zcard(keys.index)
@@ -101,7 +104,7 @@ def test_scripts_of_items_touch_only_declared_keys(
             items.clear(space, below=True)
         assert items.list_namespaces() == []
         # Run while the slot is on its way to another node.
-        client.execute(Call(script("items/renew"), [item_keys(prefix, NAMES).record("k")], ["1.0", "1000"]))
+        client.execute(Call(script("items/renew"), [item_keys(prefix, NAMES, unit).record("k")], ["1.0", "1000"]))
         expected = SCRIPTS - STARTS - (ON_ONE_SERVER if cluster else IN_A_CLUSTER)
         assert expected - client.scripts == set()
 

@@ -137,7 +137,7 @@ local function other_unit(names, others, marker, unit)
     local there = call('GET', marker)
     if there and there ~= unit and call('ZCARD', names) > 0 then stored = string.match(there, '^%d+$') or '?' end
   end
-  return stored and redis.error_reply('OTHERUNIT ' .. stored)
+  return stored and {err = 'OTHERUNIT ' .. stored}
 end
 
 -- The number of the last value that was appended, if it is one: others may have stored anything.
