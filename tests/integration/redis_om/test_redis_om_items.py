@@ -657,3 +657,23 @@ def test_value_is_text(fresh: World) -> None:
     record = Record.get(item_pk(ADA, "k"))
     assert record.value == '{"name":"Zoë","n":[1,1.0,null]}'
     assert json.loads(record.value) == {"name": "Zoë", "n": [1, 1.0, None]}
+
+
+# -- units of several namespaces --------------------------------------------------------------------------------------
+
+
+def test_records_of_units(fresh: World) -> None:
+    """redis-om reads and writes them under their keys, which have fewer labels in the braces."""
+    keep, Record = fresh.items(unit=1), fresh.model(Item)
+    item = keep.put(ADA, "a:b", {"n": 1})
+    pk = item_pk(ADA, "a:b", unit=1)
+    assert pk == "{users}.ada:a%3Ab"
+    assert values_of(Record.get(pk)) == expected_record(item) | {"pk": pk}
+    Record.get(pk).update(value='{"n":2}', version=2)
+    changed = keep.get(ADA, "a:b")
+    assert changed is not None
+    assert (changed.value, changed.version) == ({"n": 2}, 2)
+    new = made(ADA, "new")
+    Record(**expected_record(new) | {"pk": item_pk(ADA, "new", unit=1)}).save()
+    assert keep.reindex(ADA) == 2
+    assert keys_of(keep) == ["a:b", "new"]

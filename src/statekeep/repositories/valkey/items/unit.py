@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from attrs import define
 
@@ -69,9 +69,9 @@ class Unit:
 
     def _compare(self, unit: bytes | None, here: int, there: int) -> None:
         if there:
-            raise self._refusal("none" if self.labels is not None else (unit or b"?").decode(errors="replace"))
+            raise self._refusal("none" if self.labels is not None else _number(unit))
         if here and self.labels is not None and unit not in (None, self.text.encode()):
-            raise self._refusal(str(unit.decode(errors="replace")) if unit else "?")
+            raise self._refusal(_number(unit))
         self.is_compared = True
         self.is_certain = bool(here)
 
@@ -83,9 +83,14 @@ class Unit:
         return refusal
 
     def _refusal(self, stored: str) -> InvalidInput:
-        there: Any = {"none": "without a unit", "?": "with another one"}.get(stored.lower(), f"with unit={stored}")
+        there = {"none": "without a unit", "?": "with another one"}.get(stored.lower(), f"with unit={stored}")
         return InvalidInput(
             f"unit is {self.labels}, but items under this prefix were put {there}, so they have other keys; pass what "
             "they were put with, or another prefix",
             field="unit",
         )
+
+
+def _number(unit: bytes | None) -> str:
+    """Return what is stored as a unit, if it is a number: others may have written anything."""
+    return unit.decode() if unit and unit.isdigit() and len(unit) < 10 else "?"
