@@ -16,9 +16,9 @@ from tests.backends import ITEM_BACKENDS, Backend
 
 UNITS = {
     f"{name}, unit={unit}": ITEM_BACKENDS[name].with_options(unit=unit)
-    for name, unit in (("memory", 1), ("glide", 2), ("valkey-py", 1), ("glide-cluster", 1), ("valkey-py-cluster", 2))
+    for name, unit in (("memory", 1), ("valkey-py", 2), ("glide-cluster", 1))
 }
-UNITS["glide-cluster, unit=0"] = ITEM_BACKENDS["glide-cluster"].with_options(unit=0)
+"""The machines act on the others, and on units of no labels."""
 
 
 @pytest.fixture(params=ITEM_BACKENDS)

@@ -78,6 +78,7 @@ def sent(unit: Unit, request: Request, probe: Sequence[Any]) -> list[Request]:
     found: list[Request] = []
     operation = unit.compared("app", request)
     reply: Any = None
+    answer: Any = None
     try:
         while True:
             found.append(operation.send(reply))

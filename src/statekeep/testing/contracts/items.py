@@ -53,7 +53,7 @@ from ...domain import (
     SearchStatus,
     Unsupported,
 )
-from ...domain.items import Namespace
+from ...domain.items import ItemOperation, Namespace
 from ...domain.json_values import DEEPEST
 from ...domain.model import LONGEST_ID, MOST_LABELS
 from ...repositories.item_backend import unit_of
@@ -967,9 +967,10 @@ class ItemContract:
         results = await keep.batch([none, put, first, put, second, GetItem(**place), delete, none, put, first])
         assert [item.version for item in results if isinstance(item, Item)] == [1, 2, 2, 1]
         assert results[::2] == [None, None, None, True, results[8]]
-        for wrong in ([put, first], [delete, second], [put, put, none]):
+        wrong: list[list[ItemOperation]] = [[put, first], [delete, second], [put, put, none]]
+        for operations in wrong:
             with pytest.raises(Conflict):
-                await keep.batch(wrong)
+                await keep.batch(operations)
         assert await listed(keep.list(("n",))) == [results[8]]
 
     @pytest.mark.parametrize("position", range(3))
@@ -977,7 +978,10 @@ class ItemContract:
         self.needs_atomic_batches()
         n = ("n",)
         before = [await keep.put(n, "goes", 1, ttl=3000), await keep.put(n, "stays", 2)]
-        operations = [PutItem(namespace=n, key="new", value=3), DeleteItem(namespace=n, key="goes")]
+        operations: list[ItemOperation] = [
+            PutItem(namespace=n, key="new", value=3),
+            DeleteItem(namespace=n, key="goes"),
+        ]
         for key, expected in (("stays", 2), ("stays", None), ("stays", before[0].model_copy(update={"key": "stays"}))):
             check = CheckItem(namespace=n, key=key, expected=expected)
             with pytest.raises(Conflict) as caught:
@@ -1050,7 +1054,7 @@ class ItemContract:
     async def test_a_conflict_leaves_a_whole_unit_as_it_was(self, keep: AsyncItemRepository) -> None:
         one, two, _ = self.unit_spaces(keep)
         before = await keep.put(one, "k", 1)
-        writes = [PutItem(namespace=two, key="k", value=2), DeleteItem(namespace=one, key="k")]
+        writes: list[ItemOperation] = [PutItem(namespace=two, key="k", value=2), DeleteItem(namespace=one, key="k")]
         for wrong in (
             CheckItem(namespace=one, key="other", expected=1),
             CheckItem(namespace=two, key="k", expected=7),
@@ -1110,9 +1114,10 @@ class ItemContract:
         self.needs_atomic_batches()
         puts = [PutItem(namespace=("n",), key=f"{number:03}", value=number, expected=None) for number in range(501)]
         await refused("operations", lambda: keep.batch(puts))
-        await refused("operations", lambda: keep.batch([puts[0], GetItem(namespace=("m",), key="k")]))
         check = CheckItem(namespace=("n",), key="k", expected=None)
-        await refused("operations", lambda: keep.batch([check, PutItem(namespace=("m",), key="k", value=1)]))
+        if unit_of(keep.backend) != 0:
+            await refused("operations", lambda: keep.batch([puts[0], GetItem(namespace=("m",), key="k")]))
+            await refused("operations", lambda: keep.batch([check, PutItem(namespace=("m",), key="k", value=1)]))
         await refused("operations", lambda: keep.batch([check] * 501))
         assert await keep.list_namespaces() == []
         assert len(await keep.batch(puts[:500])) == 500
