@@ -195,9 +195,9 @@ class NamespaceQuery:
 
 
 def unit_of(backend: ItemBackend) -> int | None:
-    """Return how many labels at the beginning of namespaces say which unit they are in; ``None`` for all labels.
+    """Return how many first labels of a namespace say which unit it is in.
 
-    A backend need not have the attribute: then each namespace is a unit by itself.
+    ``None`` stands for all. A backend need not have the attribute: then each namespace is a unit by itself.
     """
     unit: int | None = getattr(backend, "unit", None)
     return unit

@@ -105,7 +105,9 @@ def count(field: str, value: Any) -> int:
 
 
 def unit_or_none(value: Any) -> int | None:
-    """Return the number of labels that say which unit a namespace is in; ``None`` for all.
+    """Return the number of labels that say which unit a namespace is in.
+
+    ``None`` stands for all.
 
     Raises:
         InvalidInput: it is neither an integer >= 0 nor ``None``.

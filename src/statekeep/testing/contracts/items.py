@@ -1083,7 +1083,7 @@ class ItemContract:
         assert await keep.list_namespaces() == sorted({one[:-1], one, two, other})
 
     def test_a_sum_over_a_unit(self, repository: ItemRepository) -> None:
-        """Threads move numbers between namespaces: none gets lost, and none is there twice."""
+        """Threads move numbers between namespaces, and none gets lost or doubled."""
         spaces = self.unit_spaces(repository)[:2]
         start = [repository.put(space, "k", 100) for space in spaces]
 

@@ -42,6 +42,7 @@ from ..differences import NONE, Differences
 from ..embedding import DIMS, letter_counts
 from ..faces import blocking
 from ..oracles.items import ItemOracle, Kept, Labels
+from ..strategies.items import namespaces_of_unit
 from .item_listings import ListingMachine
 
 __all__ = ["INDEX", "item_machine_for"]
@@ -185,7 +186,7 @@ class ItemMachine(ListingMachine):
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def batch_of_one_unit(self, data: st.DataObject, namespace: Labels) -> None:
-        operations = data.draw(some.operations(some.unit_of(namespace, unit_of(self.repository.backend))))
+        operations = data.draw(some.operations(namespaces_of_unit(namespace, unit_of(self.repository.backend))))
         self.do(lambda: self.repository.batch(operations), operations)
 
     @precondition(lambda self: self.can("append"))
@@ -347,7 +348,7 @@ class ItemMachine(ListingMachine):
 
     @rule(data=st.data(), namespace=some.item_namespaces())
     def at_once(self, data: st.DataObject, namespace: Labels) -> None:
-        """Change and read one namespace in several threads, also by batches, appends and pops."""
+        """Change and read one namespace in several threads, in all ways."""
         here = st.just(namespace)
         single = some.puts(here) | some.deletes(here) | some.gets(here)
         several = some.operations(here).map(_by_key)

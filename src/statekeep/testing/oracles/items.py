@@ -27,12 +27,13 @@ from ...domain import (
     Payload,
     PutItem,
 )
-from ...domain.items import ItemOperation
 from ..embedding import letter_counts
 
 __all__ = ["ItemOracle"]
 
 Labels = tuple[str, ...]
+
+ItemOperation = GetItem | PutItem | DeleteItem | CheckItem | ListItems
 
 
 @define

@@ -60,7 +60,6 @@ from .items import (
     puts,
     refreshes,
     search_items,
-    unit_of,
     vector_indexes,
 )
 from .logs import log_entries, log_names, log_values, logs
@@ -120,7 +119,6 @@ __all__ = [
     "thread_ids",
     "thread_prefixes",
     "threads",
-    "unit_of",
     "vector_indexes",
     "versions",
 ]

@@ -166,7 +166,7 @@ def indexed() -> st.SearchStrategy[Any]:
     return st.sampled_from([None, None, False, ["title"]])
 
 
-def unit_of(namespace: Namespace, unit: int | None) -> st.SearchStrategy[Namespace]:
+def namespaces_of_unit(namespace: Namespace, unit: int | None) -> st.SearchStrategy[Namespace]:
     """Return namespaces that are one unit with this one.
 
     Args:
@@ -175,7 +175,7 @@ def unit_of(namespace: Namespace, unit: int | None) -> st.SearchStrategy[Namespa
 
     Example:
         >>> from hypothesis import given
-        >>> @given(unit_of(("a", "b"), 1))
+        >>> @given(namespaces_of_unit(("a", "b"), 1))
         ... def test(namespace):
         ...     assert namespace[:1] == ("a",)
         >>> test()

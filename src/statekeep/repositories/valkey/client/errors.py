@@ -47,7 +47,7 @@ class IndexNotHere(StatekeepError):
 
 
 class OtherUnit(StatekeepError):
-    """Items are in units of other numbers of labels than this program takes them to be in."""
+    """Items are in other units of namespaces than this program assumes."""
 
 
 class TooFewReplicas(Unavailable):

@@ -96,7 +96,7 @@ class ValkeyItems(ValkeyBackend):
         self._known_vectors: KnownVectors | None = None
 
     def execute(self, request: Request) -> Reply:
-        """Answer one request, and see at first whether the database has items in other units."""
+        """Answer one request; the first ones also compare the unit."""
         if self._unit.is_certain:
             return super().execute(request)
         return run(named("", self._unit.compared(self.prefix, request)), super().execute)

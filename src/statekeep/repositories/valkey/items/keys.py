@@ -198,15 +198,20 @@ def namespace_index_keys(prefix: str, unit: int | None = None) -> tuple[str, ...
 
 @lru_cache(maxsize=16)
 def unit_keys(prefix: str, unit: int | None = None) -> tuple[str, str]:
-    """Return the index by name of the namespaces that are not in such units, and the key that says what a unit is.
+    """Return the keys that tell of other units.
 
-    They are in the slot of ``()``.
+    They are the index by name of the namespaces that are in units if these are not, or the other way round, and the key
+    that says how many labels a unit is. They are in the slot of ``()``.
     """
     return namespace_index_keys(prefix, 0 if unit is None else None)[0], f"{prefix}:item-unit:{{.}}"
 
 
 def namespace_of_tag(unit: str, rest: str) -> Namespace:
-    """Return a namespace by the labels in the hash tag, and those behind it with a ``.`` before each.
+    """Return a namespace by the two parts of its keys.
+
+    Args:
+        unit: the labels in the hash tag.
+        rest: those behind it, with a ``.`` before each.
 
     >>> namespace_of_tag("users", ".ada"), namespace_of_tag(".", ".users"), namespace_of_tag(".", "")
     (('users', 'ada'), ('users',), ())

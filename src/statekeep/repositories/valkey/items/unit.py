@@ -1,4 +1,4 @@
-"""Units of several namespaces, and whether the database has its items in those that this program takes them to be in.
+"""Units of several namespaces, and whether the database has the same.
 
 A program with another unit looks for items under other keys. So each compares the units: scripts that have the index of
 namespaces among their keys do whenever they come to a new namespace, and a few commands go along with the first others.
@@ -49,7 +49,17 @@ class Unit:
         return namespace[: self.labels]
 
     def compared(self, prefix: str, request: Request) -> Operation[Reply]:
-        """Answer a request, and see whether the database agrees: in the same round trip, if it can be."""
+        """Answer a request, and see whether the database agrees.
+
+        That takes a round trip of its own only if the request is no list of commands, nor compares by itself.
+
+        Args:
+            prefix: of all keys.
+            request: what to answer.
+
+        Raises:
+            InvalidInput: the database has items in other units.
+        """
         mine, (others, marker) = namespace_index_keys(prefix, self.labels)[0], unit_keys(prefix, self.labels)
         probe: list[Sequence[Arg]] = [["GET", marker], ["ZCARD", mine], ["ZCARD", others]]
         match request:
@@ -92,5 +102,5 @@ class Unit:
 
 
 def _number(unit: bytes | None) -> str:
-    """Return what is stored as a unit, if it is a number: others may have written anything."""
+    """Return what is stored as a unit; others may have written anything."""
     return unit.decode() if unit and unit.isdigit() and len(unit) < 10 else "?"
