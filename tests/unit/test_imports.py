@@ -210,14 +210,6 @@ BRIDGES = [
             for extra, package, imported, several in BRIDGES
             for made in several
         ),
-        *(
-            (
-                ["crewai"],
-                f"import statekeep.contrib.crewai as it; it.{name}(statekeep.connect('memory:'))",
-                "crewai is not installed; run: pip install 'statekeep[crewai]'",
-            )
-            for name in ("StatekeepFlowPersistence", "StatekeepProvider")
-        ),
         (
             ["langchain_core"],
             "import statekeep.contrib.langchain",

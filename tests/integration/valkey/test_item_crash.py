@@ -299,8 +299,9 @@ def evolve_lease(request: Request, us: int) -> Request:
         *args, until, most, floor = request.args
         return evolve(request, args=[*args, str(int(until) - us), str(int(most) and int(most) - us // 1000), floor])
     plan = json.loads(request.args[0])
-    until, most, floor = plan["lease"]
-    plan["lease"] = [until - us, most and most - us // 1000, floor]
+    for space in plan["spaces"]:
+        until, most, floor = space["announced"]
+        space["announced"] = [until - us, most and most - us // 1000, floor]
     return evolve(request, args=[json.dumps(plan), *request.args[1:]])
 
 

@@ -279,9 +279,9 @@ def operations(
 def _batches(
     draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace] | None, expected: st.SearchStrategy[Any] | None
 ) -> list[ItemOperation]:
-    writes = puts(namespaces, expected) | deletes(namespaces, expected)
-    parts = gets(namespaces) | writes | listings(namespaces)
-    return draw(st.lists(parts if expected is not None else parts | checks(namespaces), max_size=5))
+    single: st.SearchStrategy[ItemOperation]
+    single = gets(namespaces) | puts(namespaces, expected) | deletes(namespaces, expected) | listings(namespaces)
+    return draw(st.lists(single | checks(namespaces) if expected is None else single, max_size=5))
 
 
 def namespace_paths() -> st.SearchStrategy[Namespace]:
