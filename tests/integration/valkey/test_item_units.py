@@ -17,6 +17,7 @@ from statekeep import (
     InvalidInput,
     Item,
     ItemRepository,
+    ListItems,
     PutItem,
     Unavailable,
     connect,
@@ -124,6 +125,36 @@ def test_a_batch_over_a_unit_is_one_call(client: Any, prefix: str, cluster: bool
     check(client, prefix)
 
 
+def test_listings_of_a_unit_are_one_call(client: Any, prefix: str, cluster: bool) -> None:
+    items, watched = opened(client, prefix, cluster)
+    prepare(items)
+
+    def listed() -> list[Any]:
+        watched.requests.clear()
+        return items.batch(
+            [
+                CheckItem(namespace=SESSION, key="revision", expected=1),
+                ListItems(namespace=APP, refresh=False),
+                PutItem(namespace=USER, key="state", value=texts(5)),
+                ListItems(namespace=USER, order="updated", reverse=True, refresh=False),
+            ]
+        )
+
+    first = listed()
+    assert [[item.key for item in part] for part in (first[1], first[3])] == [["old", "state"], ["state"]]
+    assert first[3] == [first[2]]
+    # The keys of the listing are not known here yet.
+    assert len(watched.requests) == 2
+    second = listed()
+    assert (second[0], second[1], second[3]) == (None, first[1], [second[2]])
+    assert [tags(request) for request in watched.requests] == [{"app"} if cluster else {"app", "."}]
+    items.put(APP, "new", texts(1))
+    items.delete(APP, "old")
+    assert [item.key for item in listed()[1]] == ["new", "state"]
+    assert len(watched.requests) == 2
+    check(client, prefix)
+
+
 def test_another_process_finds_the_leases(client: Any, prefix: str) -> None:
     """It announces what it puts to, all in one round trip, as each process does for the first time."""
     first, _ = opened(client, prefix, cluster=True)
@@ -217,6 +248,8 @@ def test_a_slot_on_its_way(valkey_cluster: ValkeyCluster, prefix: str) -> None:
                 1,
                 1,
             ]
+            listings = [ListItems(namespace=APP), ListItems(namespace=USER, order="updated")]
+            assert items.batch(listings) == [[app], [user]]
             with pytest.raises(Unavailable):
                 items.batch(batch)
             migration.call_off()
@@ -240,6 +273,9 @@ FIRST: dict[str, Callable[[ItemRepository], Any]] = {
     "append": lambda items: items.append(USER, [1]),
     "pop": lambda items: items.pop(USER),
     "list": lambda items: list(items.list(USER)),
+    "list by time": lambda items: list(items.list(USER, order="updated")),
+    "list keys": lambda items: list(items.keys(USER)),
+    "list in a batch": lambda items: items.batch([ListItems(namespace=USER)]),
     "search": lambda items: items.search(USER),
     "search by meaning": lambda items: items.search(USER, query="a"),
     "list namespaces": lambda items: items.list_namespaces(),
@@ -248,8 +284,11 @@ FIRST: dict[str, Callable[[ItemRepository], Any]] = {
     "reindex": lambda items: items.reindex(USER),
 }
 
-EXPLICIT = {"delete", "delete several", "get and refresh", "get several and refresh", "check"}
+EXPLICIT = {"delete", "delete several", "get and refresh", "get several and refresh", "check", "list in a batch"}
 """What in a cluster sends nothing to the slot of the index, so that a process that begins with it asks there first."""
+
+ALONE = {"list by time", "list keys"}
+"""What sends nothing there on one server, either."""
 
 
 def keyspace(client: Any, prefix: str) -> dict[bytes, bytes]:
@@ -306,7 +345,7 @@ def test_the_comparison_takes_no_round_trip(
         again = items.get(USER, "state")
         assert again is None or isinstance(again, Item)
         assert watched.requests[1] == Commands(get.commands[:1])
-    explicit = cluster and name in EXPLICIT
+    explicit = name in ALONE or (cluster and name in EXPLICIT)
     assert counts[1] == counts[0] + explicit
 
 
