@@ -145,7 +145,7 @@ def test_what_was_not_acknowledged_may_be_or_not() -> None:
 def test_what_is_wrong_is_a_violation(repository: str, name: str, wrong: Any) -> None:
     keeps = in_memory()
     spoil(getattr(keeps, repository), name, wrong)
-    tally = played(keeps, steps=900)
+    tally = played(keeps, steps=1500)
     assert tally.violations
     with pytest.raises(AssertionError, match="FAULT_SEED=1"):
         tally.check()
