@@ -52,6 +52,7 @@ bench: $(BENCH)
 
 nightly: $(READY)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 --hypothesis-seed=$(SEED) tests/property tests/integration/faults
+	$(MAKE) --keep-going frameworks
 
 second-opinion: $(READY) $(MINISTACK)/bin/ministack
 	STATEKEEP_MINISTACK=$(abspath $(MINISTACK))/bin/ministack $(BIN)/python -m pytest tests/integration/bedrock/test_second_opinion.py \
