@@ -237,13 +237,21 @@ def test_the_last_writer_wins_and_states_are_whole(served: statekeep.Connection)
         assert persistences[0].load_state("busy") == states[number]
 
 
-def test_a_clock_that_is_behind_does_not_matter(served: statekeep.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_behind_does_not_matter(served: statekeep.Connection) -> None:
+    """What another host saved, whose clock is ahead, is followed by what is saved here."""
+    ahead = "f" + statekeep.new_checkpoint_id()[1:]
+    value = statekeep.Channel.of("1", statekeep.Payload(encoding="json", data=b"1"))
+    for flow_id in ("f", "g"):
+        served.checkpoints.put(
+            statekeep.Checkpoint(thread_id=f"crewai/flows/{flow_id}", checkpoint_id=ahead, channels={"n": value})
+        )
     StatekeepFlowPersistence(served).save_pending_feedback("f", context_of(), {"n": 1})
-    StatekeepFlowPersistence(served).save_state("g", "m", {"n": 1})
-    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
+    item = served.items.get(("crewai", "flows", "pending"), "f")
+    assert item is not None
+    served.items.put(item.namespace, "f", {**item.value, "checkpoint": ahead})
     later = StatekeepFlowPersistence(served)
     assert later.load_pending_feedback("f") is not None
-    assert later.load_state("g") is not None
+    assert later.load_state("g") == {"n": 1}
     for flow_id in ("f", "g"):
         later.save_state(flow_id, "m", {"n": 2})
         assert StatekeepFlowPersistence(served).load_state(flow_id) == {"n": 2}

@@ -210,8 +210,8 @@ class StatekeepHistoryProvider(ClosesOwnAsync, HistoryProvider):  # type: ignore
             await shielded(self._added(log, list(messages), values))
 
     async def _added(self, log: Namespace, messages: list[Message], values: list[Payload]) -> None:
-        # One more than there are new ones: of a longer history only the end counts.
-        there = self._messages(await self._logs.last(log, len(messages) + 1))
+        # Of a longer history only the end counts.
+        there = self._messages(await self._logs.last(log, len(messages)))
         new = len(filter_new_messages(there, messages))
         if new:
             length = await self._logs.append(log, values[-new:], ttl=self._ttl)
