@@ -325,6 +325,16 @@ def test_what_others_put_without_an_index_is_found(asking: Asking, prefix: str, 
     assert names_of(repository.list(metadata={"user": 7})) == [("other", "001"), *expected]
 
 
+def test_times_in_the_future_hide_nothing(asking: Asking, prefix: str) -> None:
+    repository = repository_of(asking, prefix, "user")
+    for number in range(3):
+        repository.put(made(f"t{number}", user=number))
+    asking.raw.zadd(thread_index_keys(prefix)[0], {"t0": 2e15})  # the clock was wrong
+    assert names_of(repository.list(metadata={"user": 0})) == [("t0", "001")]
+    others_of(asking, prefix).put(made("t1", 2, user=0))
+    assert names_of(repository.list(metadata={"user": 0})) == [("t0", "001"), ("t1", "002")]
+
+
 def test_reindex_fills_an_index(asking: Asking, prefix: str) -> None:
     client = asking.raw
     others_of(asking, prefix).put(made("t", 1, user="ada"))
