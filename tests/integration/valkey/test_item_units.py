@@ -93,8 +93,10 @@ def prepare(items: ItemRepository) -> None:
 def contents(items: ItemRepository) -> dict[Any, Any]:
     found = {(item.namespace, item.key): item.value for item in items.search((), limit=1000)}
     by_key = {(space, item.key): item.value for space in items.list_namespaces() for item in items.list(space)}
-    by_query = {(item.namespace, item.key): item.value for item in items.search((), query="aaa", limit=1000)}
-    assert found == by_key == by_query
+    ranked = items.search((), query="aaa", limit=1000)
+    assert found == by_key == {(item.namespace, item.key): item.value for item in ranked}
+    # What has texts is found by them, and only that.
+    assert all((item.score is not None) is isinstance(item.value, dict) for item in ranked)
     return found
 
 
