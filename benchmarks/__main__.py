@@ -39,6 +39,7 @@ WORKLOADS: dict[str, Callable[[Suite], None]] = {
     "many": stores.many,
     "cluster": stores.cluster,
     "meaning": stores.meaning,
+    "recall": stores.recall,
     "cache": stores.cache,
     "agentcore": agentcore.agentcore,
 }

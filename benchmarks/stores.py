@@ -212,6 +212,42 @@ def meaning(suite: Suite) -> None:
     suite.publish("meaning", table)
 
 
+def recall(suite: Suite) -> None:
+    """Search by meaning with the search module: how many of the nearest 10 its graph finds."""
+    table = Table(title="Search by meaning with the search module, HNSW", unit="what each row says", baseline=VALKEY_PY)
+    count, dims, queries = (2_000 if suite.quick else 20_000), 384, 200
+    source = np.random.default_rng(1)
+    # As embeddings of texts are: around some topics, and mostly in a few directions.
+    width = 1 / np.sqrt(1 + np.arange(dims))
+    topics = source.standard_normal((300, dims)) * width
+    every = topics[source.integers(0, 300, count + queries)]
+    every = every + 0.7 * width * source.standard_normal((count + queries, dims))
+    every /= np.linalg.norm(every, axis=1, keepdims=True)
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        return [every[int(one)].tolist() for one in texts]
+
+    index = {"dims": dims, "embed": embed, "fields": ["text"], "index_type": "hnsw", "hnsw_ef_runtime": 50}
+    for name, contender in suite.chosen(indexed(index)[:1]).items():
+        with ExitStack() as stack:
+            stack.enter_context(suite.trying(name, table.title))
+            servers = stack.enter_context(alone(suite.servers, "redis"))
+            subject = stack.enter_context(contender.open(servers.behind(valkey=servers.port("redis"))))
+            expect("hnsw" in str(subject.setup()), "the module is not in use")
+            for start in range(0, count, 200):
+                numbers = range(start, min(start + 200, count))
+                subject.batch([PutOp(("docs",), str(number), {"text": str(number)}) for number in numbers])
+            hits = 0
+            for number in range(queries):
+                nearest = np.argsort(every[:count] @ -every[count + number])[:10]
+                began = time.perf_counter()
+                found = subject.search(("docs",), query=str(count + number), limit=10)
+                table.add(f"{count:,} x {dims}: search, ms", name, (time.perf_counter() - began) * 1000)
+                hits += len({int(item.key) for item in found} & set(nearest.tolist()))
+            table.add(f"{count:,} x {dims}: found of the nearest 10, ef_runtime 50", name, hits / (10 * queries))
+    suite.publish("recall", table)
+
+
 def entries(thread_id: str) -> Script:
     """What nodes with a cache policy ask for: one entry, or thirty of a fan-out; each holds a message of 1 KB."""
     namespace = ("__pregel_ns_writes", thread_id, "model")

@@ -59,6 +59,7 @@ Growth of list(10), 10 to 10,000 steps, exponent | value < 0.05 | growth | list(
 Second search by meaning, no module, 10,000 x 384, ms | value <= 30 | meaning | 10,000 x 384: second search | {VALKEY_PY}
 Second search by meaning, no module, 10,000 x 1,536, ms | value <= 30 | meaning | 10,000 x 1,536: second search | {VALKEY_PY}
 Second search by meaning, no module, 50,000 x 384, ms | value <= 30 | meaning | 50,000 x 384: second search | {VALKEY_PY}
+Recall of the nearest 10 with the search module | value >= 0.95 | recall | 20,000 x 384: found of the nearest 10, ef_runtime 50 | {VALKEY_PY}
 """  # noqa: E501
 
 
