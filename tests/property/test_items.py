@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from statekeep.domain import ANY, Item, Payload, Unsupported
-from statekeep.repositories.item_backend import Delete, Listing, Put
+from statekeep.repositories.item_backend import Check, Delete, Get, Listing, Put
 from statekeep.repositories.memory import MemoryItems
 from statekeep.testing.comparison import Clock, Expiry
 from statekeep.testing.differences import Differences
@@ -43,6 +43,19 @@ class ComparesVersionsAlone(MemoryItems):
                 for action in actions
             ]
         )
+
+
+class LetsChecksPass(MemoryItems):
+    """Wrong: a check means nothing."""
+
+    def apply(self, actions: Any) -> Any:
+        checks = [isinstance(action, Check) for action in actions]
+        plain = [
+            Get(action.namespace, action.key, refresh=False) if is_check else action
+            for action, is_check in zip(actions, checks, strict=True)
+        ]
+        results = yield from super().apply(plain)
+        return [None if is_check else result for result, is_check in zip(results, checks, strict=True)]
 
 
 class KeepsVectors(MemoryItems):
@@ -118,6 +131,7 @@ class KeepsPayloadsAsText(MemoryItems):
 WRONG: list[type[MemoryItems]] = [
     TakesAnything,
     ComparesVersionsAlone,
+    LetsChecksPass,
     KeepsVectors,
     PrefixesOfText,
     SkipsTheLast,
