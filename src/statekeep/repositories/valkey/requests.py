@@ -60,9 +60,15 @@ class Commands:
 
     The second word of each command is its key; in a cluster the keys may be in different slots. The reply is
     the list of replies.
+
+    Attributes:
+        commands: name and arguments of each.
+        aside: how many of the last commands are not what the operation is about, so that an error is not about their
+            keys.
     """
 
     commands: Sequence[Sequence[Arg]]
+    aside: int = 0
 
 
 @frozen

@@ -54,7 +54,7 @@ def put(
     everywhere: Sequence[str] = thread_index_keys(settings.prefix)
     if run_id:
         everywhere = (*everywhere, run_key(settings.prefix, run_id))
-    tags = tags_of(settings.metadata_keys, checkpoint.metadata)
+    tags = tags_of(settings.metadata_keys, checkpoint.metadata) if settings.metadata_keys else []
     if tags:
         everywhere = (*everywhere, *settings.metadata_written)
     times: Any = None

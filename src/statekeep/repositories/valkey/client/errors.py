@@ -290,7 +290,7 @@ def _key(error: Exception, request: Request) -> str | None:
         key = error.key
     elif isinstance(request, Call) and request.keys:
         key = request.keys[0]
-    elif isinstance(request, Commands) and len(request.commands) == 1 and len(request.commands[0]) > 1:
+    elif isinstance(request, Commands) and len(request.commands) == 1 + request.aside and len(request.commands[0]) > 1:
         key = request.commands[0][1]
     elif isinstance(request, Ask):
         key = request.near or None

@@ -64,7 +64,7 @@ class Unit:
         probe: list[Sequence[Arg]] = [["GET", marker], ["ZCARD", mine], ["ZCARD", others]]
         match request:
             case Commands(commands) if commands:
-                *replies, unit, here, there = yield Commands([*commands, *probe])
+                *replies, unit, here, there = yield Commands([*commands, *probe], aside=len(probe))
                 self._compare(unit, here, there)
                 return replies
             case Call(keys=keys) if marker in keys:
