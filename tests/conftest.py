@@ -115,6 +115,9 @@ _LEFT_OUT = {
     "valkey-py": "async",
     "glide-cluster": "async",
     "valkey-py-cluster": "",
+    "memory, unit=1": "blocking",
+    "valkey-py, unit=2": "async",
+    "glide-cluster, unit=1": "async",
 }
 
 

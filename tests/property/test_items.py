@@ -18,6 +18,8 @@ from statekeep.testing.differences import Differences
 from statekeep.testing.machines.items import INDEX, item_machine_for
 from statekeep.testing.tally import uncounted
 
+from .kinds import QUICK
+
 TTL = 1005.0
 
 
@@ -144,7 +146,11 @@ WRONG: list[type[MemoryItems]] = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+# These take the longest to find.
+SUBTLE = [SkipsNothing, NamesMore, ListsBeforeItWrites]
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in WRONG if not (QUICK and wrong in SUBTLE)])
 def test_the_machine_finds_wrong_backends(wrong: type[MemoryItems]) -> None:
     clock = Clock()
     machine = item_machine_for(

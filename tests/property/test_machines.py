@@ -76,7 +76,7 @@ def test_backends_that_index_metadata_and_the_oracle_agree(
         check(one, BACKENDS[name], f"{name}, indexed", face, request)
 
 
-@pytest.mark.parametrize("name", ITEM_BACKENDS)
+@pytest.mark.parametrize("name", ["valkey-py", "glide-cluster"] if QUICK else ITEM_BACKENDS)
 def test_backends_with_units_and_the_oracle_agree(name: str, request: pytest.FixtureRequest) -> None:
     unit = 0 if name == "valkey-py-cluster" else 1
     one = evolve(KINDS["items"], options={"index": INDEX, "unit": unit})
