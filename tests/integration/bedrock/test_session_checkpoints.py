@@ -476,7 +476,7 @@ def test_a_full_session(caplog: pytest.LogCaptureFixture) -> None:
         assert found is not None
         assert len(found.pending_writes) == 10
         new = backend(keep).continue_thread(thread)
-        keep.put_writes(new, made[-1].checkpoint_id, [write("x", "task 14")])
+        keep.put_writes(new, made[-1].checkpoint_id, [write("x", "another task")])
         found = keep.get(new)
         assert found is not None
         assert len(found.pending_writes) == 11
