@@ -43,6 +43,7 @@ from tests.integration.valkey.counting_proxy import CountingProxy
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:.*aiosqlite.*:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),  # of its database's threads
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
