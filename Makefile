@@ -9,6 +9,8 @@ BENCH  := $(VENV)/.bench
 MINISTACK := $(VENV)/ministack
 # Each framework has an environment of its own: they bring much, and may not go together.
 FRAMEWORKS := agent-framework burr crewai google-adk langchain llama-index openai-agents pydantic-ai strands
+# Suites of tests that frameworks have for what implements their interfaces.
+SUITE_OF_langchain := langchain-tests>=1.1
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
@@ -76,7 +78,7 @@ $(MINISTACK)/bin/ministack: | $(READY)
 
 $(VENV)/%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)/$*
-	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[valkey,testing,$*]' 'anyio>=4.9' 'blockbuster>=1.5.25'
+	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[valkey,testing,$*]' 'anyio>=4.9' 'blockbuster>=1.5.25' $(SUITE_OF_$*:%='%')
 	@touch $@
 
 $(BENCH): $(READY)
