@@ -18,6 +18,7 @@ from ..repositories.faces import closing_on_error
 from ..repositories.logs import AsyncLogRepository
 from ..repositories.options import ConnectOptions
 from ..repositories.validation import count, labels, text, ttl_or_default
+from .owned import ClosesOwnAsync
 from .shielding import shielded
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["StatekeepSession"]
 
 
-class StatekeepSession:
+class StatekeepSession(ClosesOwnAsync):
     """The history of a conversation, for ``Runner.run(..., session=)``.
 
     It implements the protocol ``agents.memory.Session``. Use it in asyncio code, also in several tasks and processes at
@@ -82,7 +83,6 @@ class StatekeepSession:
             )
         self._serializer = serializer
         self._logs = _logs(keep)
-        self._own: AsyncConnection | None = None
 
     @classmethod
     def from_url(
@@ -186,20 +186,6 @@ class StatekeepSession:
                 field="serializer",
             )
         return load(self._serializer, value)
-
-    async def close(self) -> None:
-        """Close the connection that :meth:`from_url` opened. Idempotent.
-
-        One that you passed stays open.
-        """
-        if self._own is not None:
-            await self._own.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.session_id!r}, {self._logs!r})"

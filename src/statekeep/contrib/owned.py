@@ -13,7 +13,7 @@ class ClosesOwn:
     _own: Connection | None = None
 
     def close(self) -> None:
-        """Close the connection that ``from_url`` opened. Idempotent.
+        """Close the connection that this opened itself. Idempotent.
 
         One that you passed stays open.
         """
@@ -33,7 +33,7 @@ class ClosesOwnAsync:
     _own: AsyncConnection | None = None
 
     async def close(self) -> None:
-        """Close the connection that ``from_url`` opened. Idempotent.
+        """Close the connection that this opened itself. Idempotent.
 
         One that you passed stays open.
         """

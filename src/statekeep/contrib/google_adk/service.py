@@ -17,6 +17,7 @@ from ...repositories.faces import closing_on_error
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.validation import labels
 from ..backends import item_backend
+from ..owned import ClosesOwnAsync
 from .framework import check_installed
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ REMEMBERED = 256
 """Things of a kind that a service remembers, such as sessions."""
 
 
-class Service:
+class Service(ClosesOwnAsync):
     """A service over items.
 
     Args:
@@ -49,7 +50,6 @@ class Service:
     ) -> None:
         check_installed()
         self._namespace = labels("namespace", namespace)
-        self._own: AsyncConnection | None = None
         if (keep is None) == (uri is None):
             raise InvalidInput("give either keep or uri", field="keep")
         if uri is None:
@@ -92,20 +92,6 @@ class Service:
             InvalidInput: a name is empty, too long, or no text.
         """
         return labels("app_name", (*self._namespace, *more))
-
-    async def close(self) -> None:
-        """Close the connection that was opened with ``uri``. Idempotent.
-
-        One that you passed stays open.
-        """
-        if self._own is not None:
-            await self._own.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._items!r}, {shown(self._namespace, 200)})"

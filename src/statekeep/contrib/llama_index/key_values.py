@@ -9,7 +9,6 @@ from ...domain import DEFAULT, InvalidInput, Item, PutItem
 from ...domain.items import Namespace
 from ...domain.model import Ttl
 from ...repositories.connect import connect
-from ...repositories.connection import Connection
 from ...repositories.faces import closing_on_error
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.options import ConnectOptions
@@ -49,8 +48,6 @@ class StatekeepKVStore(ClosesOwn, BaseKVStore):  # type: ignore[misc]
         {'kind': 'Earl Grey'}
     """
 
-    _own: Connection | None
-
     def __init__(
         self, keep: KeepsItems, *, namespace: Sequence[str] = ("llama-index", "values"), ttl: Ttl = DEFAULT
     ) -> None:
@@ -59,7 +56,6 @@ class StatekeepKVStore(ClosesOwn, BaseKVStore):  # type: ignore[misc]
         self._items, self._aitems = ItemRepository(backend), AsyncItemRepository(backend)
         self._root = labels("namespace", namespace)
         self._ttl = ttl_or_default(ttl)
-        self._own = None
 
     @classmethod
     def from_url(

@@ -15,6 +15,7 @@ from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import labels, text, ttl_or_default
 from ..backends import item_backend
+from ..owned import ClosesOwnAsync
 from ..shielding import shielded
 from .deleting import delete
 from .framework import ConversationEntry, ConversationRecord, ConversationStore, check_installed
@@ -23,7 +24,7 @@ from .saving import Save, save
 from .table import Table, list_prefix, record_key, utc
 
 
-class StatekeepConversationStore(ConversationStore):  # type: ignore[misc]
+class StatekeepConversationStore(ClosesOwnAsync, ConversationStore):  # type: ignore[misc]
     """Conversations, for ``load``, ``save``, ``fork`` and ``branch`` of Pydantic AI.
 
     It implements ``pydantic_ai.conversation_store.ConversationStore``. Use it in asyncio code, also in several tasks
@@ -70,7 +71,6 @@ class StatekeepConversationStore(ConversationStore):  # type: ignore[misc]
         where = labels("namespace", namespace)
         life = ttl_or_default(ttl)
         self._table = Table(AsyncItemRepository(backend), where, _ttl_of(backend) if life is DEFAULT else life)
-        self._own: AsyncConnection | None = None
 
     @classmethod
     def from_url(
@@ -230,20 +230,6 @@ class StatekeepConversationStore(ConversationStore):  # type: ignore[misc]
             history.append(entry.entry(name))
             name = entry.stored.parent
         return history[::-1]
-
-    async def close(self) -> None:
-        """Close the connection that :meth:`from_url` opened. Idempotent.
-
-        One that you passed stays open.
-        """
-        if self._own is not None:
-            await self._own.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._table.items!r}, {shown(self._table.namespace, 200)})"

@@ -24,12 +24,12 @@ from ...domain.items import Expected, Namespace
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ...repositories.connect import connect
-from ...repositories.connection import Connection
 from ...repositories.faces import closing_on_error
 from ...repositories.items import ItemRepository
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import count, labels, text, ttl_or_default
 from ..backends import KeepsItems, item_backend
+from ..owned import ClosesOwn
 from .framework import SessionException, SessionRepository, check_installed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ RENEWAL: Final = 10
 """After this part of the TTL, a tenth, the next write begins it anew for the whole session."""
 
 
-class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
+class StatekeepSessionRepository(ClosesOwn, SessionRepository):  # type: ignore[misc]
     """Sessions with their agents and messages, for ``RepositorySessionManager``.
 
     It implements ``strands.session.SessionRepository``, with ``delete_session`` and the state of multi-agents. Use one
@@ -88,7 +88,6 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
         self._items = ItemRepository(item_backend(keep))
         self._root = labels("namespace", namespace)
         self._ttl = ttl_or_default(ttl)
-        self._own: Connection | None = None
 
     @classmethod
     def from_url(
@@ -356,20 +355,6 @@ class StatekeepSessionRepository(SessionRepository):  # type: ignore[misc]
             self._items.delete(item.namespace, item.key, expected=item)
         except Conflict:
             pass  # it is somebody else's by now
-
-    def close(self) -> None:
-        """Close the connection that :meth:`from_url` opened. Idempotent.
-
-        One that you passed stays open.
-        """
-        if self._own is not None:
-            self._own.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._items!r})"

@@ -15,12 +15,12 @@ from ...domain.items import Namespace
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ...repositories.connect import aconnect
-from ...repositories.connection import AsyncConnection
 from ...repositories.faces import closing_on_error
 from ...repositories.items import AsyncItemRepository
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import labels, ttl_or_default
 from ..backends import KeepsItems, item_backend
+from ..owned import ClosesOwnAsync
 from ..packing import packed, unpacked
 from ..shielding import shielded
 from .framework import StorageError, check_installed
@@ -37,7 +37,7 @@ AT_ONCE: Final = 16
 """Namespaces that are listed side by side."""
 
 
-class StatekeepStorage:
+class StatekeepStorage(ClosesOwnAsync):
     """Bytes under keys, for all in the SDK that takes a ``storage``.
 
     It implements the protocol ``strands.storage.Storage``: pass it to ``SnapshotSessionManager``, ``FileMemoryStore``
@@ -90,7 +90,6 @@ class StatekeepStorage:
             )
         self._strategy = search_strategy
         self._prefix = ""
-        self._own: AsyncConnection | None = None
 
     @classmethod
     def from_url(
@@ -291,20 +290,6 @@ class StatekeepStorage:
                 if "/".join((*below, "")).startswith(path):
                     spaces.append((below, ""))
         return spaces
-
-    async def close(self) -> None:
-        """Close the connection that :meth:`from_url` opened. Idempotent.
-
-        One that you passed stays open.
-        """
-        if self._own is not None:
-            await self._own.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._items!r}, {self._prefix!r})"
