@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,25 +186,14 @@ def in_a_process(function: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-async def keep(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str
-) -> AsyncIterator[statekeep.AsyncConnection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    async with statekeep.aconnect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
+@pytest.fixture
+def keep(akeep: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return akeep
 
 
 @pytest.fixture
-async def served(valkey_server: ValkeyServer, prefix: str) -> AsyncIterator[statekeep.AsyncConnection]:
-    async with statekeep.aconnect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
+def served(aserved: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return aserved
 
 
 def checkpoint_of(number: int = 0, **fields: Any) -> WorkflowCheckpoint:

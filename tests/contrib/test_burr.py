@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -100,34 +100,6 @@ def count_on(url: str, prefix: str, app_id: str) -> None:
         app.step()
         app.step()
         print(json.dumps([app.sequence_id, app.state["n"], app.state["seen"]]))
-
-
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-def keep(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    with statekeep.connect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def served(valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-async def akeep(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str
-) -> AsyncIterator[statekeep.AsyncConnection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    async with statekeep.aconnect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
 
 
 # -- the page about it

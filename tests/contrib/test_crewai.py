@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -76,25 +76,6 @@ def flow_of(persistence: Any, **options: Any) -> Flow[Letter]:
             return f"published {self.state.topic}: {self.state.answer}"
 
     return Writing(persistence=persistence, suppress_flow_events=True, **options)
-
-
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-def keep(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    with statekeep.connect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def served(valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
 
 
 def resume(url: str, prefix: str, flow_id: str, answer: str) -> None:

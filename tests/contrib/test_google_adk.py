@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,25 +152,14 @@ def converse(uri: str, name: str, text: str) -> None:
     asyncio.run(main())
 
 
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-async def keep(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str
-) -> AsyncIterator[statekeep.AsyncConnection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    async with statekeep.aconnect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
+@pytest.fixture
+def keep(akeep: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return akeep
 
 
 @pytest.fixture
-async def served(valkey_server: ValkeyServer, prefix: str) -> AsyncIterator[statekeep.AsyncConnection]:
-    async with statekeep.aconnect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
+def served(aserved: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return aserved
 
 
 async def keys(keep: statekeep.AsyncConnection, prefix: str = "") -> list[str]:

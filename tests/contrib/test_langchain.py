@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,25 +66,6 @@ pytestmark = pytest.mark.anyio
 PAGE = ROOT / "docs" / "frameworks" / "langchain.md"
 
 SCRIPT = "from tests.contrib.test_langchain import converse; converse(*__import__('sys').argv[1:])"
-
-
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-def keep(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    with statekeep.connect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def served(valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
 
 
 # -- LangChain's own suites

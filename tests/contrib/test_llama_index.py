@@ -88,25 +88,6 @@ def _leave_nothing_open() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-def keep(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    with statekeep.connect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def served(valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def framework_s_own() -> SQLAlchemyChatStore:
     return SQLAlchemyChatStore(table_name="chats", async_database_uri="sqlite+aiosqlite:///:memory:")

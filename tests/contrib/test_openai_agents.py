@@ -7,7 +7,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -95,25 +95,14 @@ def converse(url: str, session_id: str, text: str) -> None:
     asyncio.run(main())
 
 
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-async def keep(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str
-) -> AsyncIterator[statekeep.AsyncConnection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    async with statekeep.aconnect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
+@pytest.fixture
+def keep(akeep: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return akeep
 
 
 @pytest.fixture
-async def served(valkey_server: ValkeyServer, prefix: str) -> AsyncIterator[statekeep.AsyncConnection]:
-    async with statekeep.aconnect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
+def served(aserved: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return aserved
 
 
 # -- the page about it

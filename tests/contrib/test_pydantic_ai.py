@@ -9,7 +9,7 @@ import math
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -125,25 +125,14 @@ def converse(url: str, name: str, text: str) -> None:
     asyncio.run(main())
 
 
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-async def keep(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str
-) -> AsyncIterator[statekeep.AsyncConnection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    async with statekeep.aconnect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
+@pytest.fixture
+def keep(akeep: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return akeep
 
 
 @pytest.fixture
-async def served(valkey_server: ValkeyServer, prefix: str) -> AsyncIterator[statekeep.AsyncConnection]:
-    async with statekeep.aconnect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
+def served(aserved: statekeep.AsyncConnection) -> statekeep.AsyncConnection:
+    return aserved
 
 
 async def keys(keep: statekeep.AsyncConnection, prefix: str = "") -> list[str]:

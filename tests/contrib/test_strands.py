@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,25 +127,6 @@ def manager_of(kind: str, session_id: str, keep: Any) -> Any:
     if kind == "storage":
         return SnapshotSessionManager(session_id, storage=StatekeepStorage(keep))
     return RepositorySessionManager(session_id, StatekeepSessionRepository(keep))
-
-
-@pytest.fixture(params=["memory", "glide", "valkey-py"])
-def keep(request: pytest.FixtureRequest, valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    options: Any = {} if request.param == "memory" else {"client": request.param, "prefix": prefix}
-    with statekeep.connect("memory:" if request.param == "memory" else valkey_server.url, **options) as keep:
-        yield keep
-
-
-@pytest.fixture
-def served(valkey_server: ValkeyServer, prefix: str) -> Iterator[statekeep.Connection]:
-    with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
-        yield keep
-
-
-@pytest.fixture
-def proxy(valkey_server: ValkeyServer) -> Iterator[CountingProxy]:
-    with CountingProxy(valkey_server.port) as proxy:
-        yield proxy
 
 
 # -- the page about it
