@@ -1,4 +1,4 @@
-"""The data plane of Amazon Bedrock AgentCore Memory, emulated."""
+"""Amazon Bedrock AgentCore Memory, emulated: the data plane, and a glance at the control plane."""
 
 from .rules import AgentCoreRules
 from .service import MEMORY_ID, AgentCore, memory_arn
