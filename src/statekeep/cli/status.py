@@ -39,7 +39,7 @@ def line_of(error: Exception) -> str:
 
     >>> from statekeep import Unavailable
     >>> line_of(Unavailable("no answer of db:6379", operation="get"))
-    'no answer of db:6379 (operation=get)'
+    "no answer of db:6379 (operation='get')"
     >>> line_of(KeyError("x"))
     "a fault of Statekeep: KeyError: 'x'; run it again with --debug, and report what it says"
     """

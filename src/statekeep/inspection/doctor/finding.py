@@ -8,7 +8,7 @@ from typing import Final, Literal
 from ...domain import StatekeepError
 from ...domain.model import Model
 from ...repositories.operation import Operation
-from ..servers import Server, is_silent
+from ..valkey.servers import Server, is_silent
 
 State = Literal["ok", "unknown", "warning", "problem"]
 """``unknown``: the service does not say, or the user may not ask. A ``problem`` loses data, or keeps operations from

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ...domain.items import Namespace
 from ...domain.model import Model, Text
-from ..keyspace import Kind
+from ..valkey.keyspace import Kind
 
 Scope = Literal["whole", "sample", "partial"]
 """``whole``: all was looked at. ``sample``: a part was, and sums are estimates. ``partial``: the survey was stopped."""

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import define, field
 
 from ...domain.items import Namespace
-from ..keyspace import KINDS, Kind
+from ..valkey.keyspace import KINDS, Kind
 from .models import KindStats, NamespaceStats, Scope, Stats, ThreadStats
 from .tally import Tally
 

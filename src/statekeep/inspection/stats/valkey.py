@@ -8,8 +8,8 @@ from typing import Final
 from ...domain import StatekeepError
 from ...repositories.operation import Operation
 from ...repositories.valkey.requests import Ask, Commands
-from ..keyspace import COUNT, Key, key_of, page
-from ..servers import Server, is_silent, servers
+from ..valkey.keyspace import COUNT, Key, key_of, page
+from ..valkey.servers import Server, is_silent, servers
 from .sums import Sums
 
 SAMPLES: Final = "100"

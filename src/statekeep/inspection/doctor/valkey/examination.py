@@ -16,7 +16,7 @@ from ....repositories.valkey.items.backend import ValkeyItems
 from ....repositories.valkey.items.keys import unit_keys
 from ....repositories.valkey.items.unit import Unit
 from ....repositories.valkey.requests import Ask, Commands
-from ...servers import Server, is_silent, servers
+from ...valkey.servers import Server, is_silent, servers
 from .. import general
 from ..finding import Finding, guarded, worst
 from . import records, rights, search, settings

@@ -14,8 +14,8 @@ from ....domain.shown import shown
 from ....repositories.operation import Operation
 from ....repositories.valkey.keys import decode_namespace, decode_part, encode_part, ordered
 from ....repositories.valkey.requests import Arg, Commands, Reply
-from ...keyspace import FORMER, TYPES, Key, key_of, page
-from ...servers import Server
+from ...valkey.keyspace import FORMER, TYPES, Key, key_of, page
+from ...valkey.servers import Server
 from ..finding import Finding, ok
 
 MOST: Final = 500

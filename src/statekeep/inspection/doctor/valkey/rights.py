@@ -12,7 +12,7 @@ from typing import Final
 from ....domain import AccessDenied, ClientClosed, StatekeepError, Throttled, Unavailable, Unsupported
 from ....repositories.operation import Operation
 from ....repositories.valkey.requests import Ask, Call, Script
-from ...servers import Server, is_silent
+from ...valkey.servers import Server, is_silent
 from ..finding import Finding, ok
 
 KEY: Final = "$1"

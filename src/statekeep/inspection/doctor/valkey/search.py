@@ -7,7 +7,7 @@ from ....repositories.operation import Operation
 from ....repositories.valkey.items.search.index import LIST_SEARCH, ready
 from ....repositories.valkey.items.search.query import index_name
 from ....repositories.valkey.requests import Ask
-from ...servers import Server
+from ...valkey.servers import Server
 from ..finding import Finding, guarded, ok
 from .rights import for_search
 

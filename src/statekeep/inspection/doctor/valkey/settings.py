@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ...servers import Server
+from ...valkey.servers import Server
 from ..finding import Finding, State, ok, worst
 
 Info = Mapping[str, str]
@@ -302,7 +302,7 @@ def covered(servers: Sequence[Server]) -> Finding:
     Args:
         servers: the primaries.
     """
-    from ...servers import SLOTS
+    from ...valkey.servers import SLOTS
 
     slots = sum(server.slots for server in servers)
     if slots < SLOTS:

@@ -9,9 +9,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from ..domain import AccessDenied, StatekeepError, Unsupported
-from ..repositories.operation import Operation
-from ..repositories.valkey.requests import Ask, Reply
+from ...domain import AccessDenied, StatekeepError, Unsupported
+from ...repositories.operation import Operation
+from ...repositories.valkey.requests import Ask, Reply
 
 SLOTS: Final = 16_384
 """Slots of a cluster."""

@@ -9,14 +9,14 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from ..domain import CorruptRecord
-from ..repositories.operation import Operation
-from ..repositories.valkey.cache import backend as cache
-from ..repositories.valkey.checkpoints import backend as checkpoints
-from ..repositories.valkey.items import backend as items
-from ..repositories.valkey.keys import escape_glob
-from ..repositories.valkey.logs import backend as logs
-from ..repositories.valkey.requests import Arg, Ask
+from ...domain import CorruptRecord
+from ...repositories.operation import Operation
+from ...repositories.valkey.cache import backend as cache
+from ...repositories.valkey.checkpoints import backend as checkpoints
+from ...repositories.valkey.items import backend as items
+from ...repositories.valkey.keys import escape_glob
+from ...repositories.valkey.logs import backend as logs
+from ...repositories.valkey.requests import Arg, Ask
 from .servers import Server
 
 COUNT: Final = 1000
