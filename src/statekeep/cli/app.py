@@ -129,10 +129,11 @@ def _bound(command: Callable[..., int | None], raw: bool) -> Callable[..., None]
     common = [] if raw else list(inspect.signature(_common, eval_str=True).parameters.values())[1:]
 
     def call(ctx: Any, **given: Any) -> None:
+        if raw:
+            given["arguments"] = [argument for argument in ctx.args if argument not in ("--json", "--debug")]
+            given |= {"json": "--json" in ctx.args, "debug": "--debug" in ctx.args}
         of_command = {name: given.pop(name) for name in list(given) if name in _NAMES}
         found = Common(**{_NAMES[name]: value for name, value in of_command.items()}).over(ctx.find_object(Common))
-        if raw:
-            given["arguments"] = list(ctx.args)
         raise typer.Exit(Run(found).call(command, **given))
 
     kept = [] if raw else [parameter.replace(kind=kinds) for parameter in own]

@@ -22,5 +22,14 @@ class Listed(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Listed]] = {
     # In the order of `statekeep --help`: to look, to change, to move, to operate.
+    "threads": Listed("threads:threads", "List threads, the most recently updated first."),
+    "show": Listed("show:show", "Show what happened in a thread, newest first, or one checkpoint with its values."),
+    "diff": Listed("show:diff", "Show which channels of two checkpoints differ, and how."),
+    "delete": Listed("deleting:delete", "Delete threads with all that they have."),
+    "prune": Listed("deleting:prune", "Delete old checkpoints of threads, and keep the newest."),
+    "reindex": Listed("reindexing:reindex", "Rebuild what is derived from records, such as indexes."),
+    "emulator": Listed(
+        "about:emulator", "Emulate Amazon Bedrock AgentCore Memory and sessions on this host.", raw=True
+    ),
     "version": Listed("about:version", "Show the versions of Statekeep and of the drivers."),
 }

@@ -1,12 +1,13 @@
-"""``version``: what is installed."""
+"""``version`` and ``emulator``: what is installed, and a stand-in for AWS."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
-from typing import Final
+from typing import Any, Final
 
+from ...domain.errors import MissingDependency
 from ...version import VERSION
 from ..run import Run
 
@@ -41,3 +42,19 @@ def version(run: Run) -> None:
         document,
         lambda: [f"statekeep {VERSION}", f"Python {document['python']}", *(f"{a} {b}" for a, b in packages.items())],
     )
+
+
+def emulator(run: Run, arguments: list[str]) -> None:
+    """Emulate Amazon Bedrock AgentCore Memory and sessions on this host.
+
+    It runs until it is interrupted, and keeps its data in memory: python -m statekeep.testing.aws.
+    """
+    try:
+        from ...testing.aws.__main__ import main
+    except ImportError as error:
+        raise MissingDependency((error.name or "hypothesis").partition(".")[0], "testing") from error
+
+    def tell(settings: dict[str, Any]) -> None:
+        run.output.document(settings)
+
+    main(arguments, program="statekeep emulator", tell=tell if run.output.as_json else None)
