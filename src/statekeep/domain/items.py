@@ -283,6 +283,18 @@ class ListItems(Model):
         return value
 
 
+class ItemsMeasure(Model):
+    """The size of a namespace of items.
+
+    Attributes:
+        items: how many there are, in this very namespace.
+        bytes: what their records take, as the service keeps them. See :meth:`ItemRepository.measure`.
+    """
+
+    items: Annotated[int, Strict(), Field(ge=0)]
+    bytes: Annotated[int, Strict(), Field(ge=0)]
+
+
 ItemOperation = GetItem | PutItem | DeleteItem | CheckItem | ListItems
 """A part of a batch."""
 

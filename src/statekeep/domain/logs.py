@@ -60,3 +60,15 @@ class Log(Model):
     name: Namespace
     count: Annotated[int, Strict(), Field(ge=1)]
     expires_at: AwareDatetime | None = None
+
+
+class LogMeasure(Model):
+    """The size of a log.
+
+    Attributes:
+        count: the number of its values; 0 if there is no such log.
+        bytes: what they take, as the service keeps them. See :meth:`LogRepository.measure`.
+    """
+
+    count: Annotated[int, Strict(), Field(ge=0)]
+    bytes: Annotated[int, Strict(), Field(ge=0)]

@@ -25,10 +25,10 @@ FILES: Final = {
         "records refresh settle_metadata steps touch_thread unindex_threads writes"
     ),
     "items": (
-        "adopt announce apply begin below by_time common count delete erase_vectors forget live names plan put "
-        "recent renew rows sizes sweep"
+        "adopt announce apply begin below by_time common count delete erase_vectors forget live measure names "
+        "plan put recent renew rows sizes sweep"
     ),
-    "logs": "append common forget pop read trim",
+    "logs": "append common forget measure pop read restore trim",
 }
 """Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from ....domain import Item
+from ....domain import Item, ItemsMeasure
 from ....domain.filters import matches
+from ....domain.items import Namespace
 from ...item_backend import ItemRange
 from ...operation import Operation, Page
 from ..chunks import CHUNK
@@ -131,3 +132,19 @@ def list_keys(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -
         if names or is_last:
             return Page(names, None if is_last or left == 0 else cursor)
     return Page([])
+
+
+def measure(settings: ItemSettings, namespace: Namespace) -> Operation[ItemsMeasure]:
+    """Count the items of a namespace, and the bytes of their records."""
+    keys = settings.keys(namespace)
+    query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
+    items = size = 0
+    cursor: Cursor | None = None
+    while True:
+        page = yield from list_keys(settings, query, cursor)
+        if page.items:
+            count, taken = yield Call(script("items/measure"), [keys.record(name) for name in page.items], [])
+            items, size = items + int(count), size + int(taken)
+        cursor = page.cursor
+        if cursor is None:
+            return ItemsMeasure(items=items, bytes=size)

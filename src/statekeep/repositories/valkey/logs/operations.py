@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
 
-from ....domain import ANY, DEFAULT, CorruptRecord, LogEntry
+from ....domain import ANY, DEFAULT, CorruptRecord, LogEntry, LogMeasure
 from ....domain.items import Namespace
 from ....domain.logs import LARGEST_POSITION, LogValue
 from ....domain.model import Ttl
@@ -19,7 +20,9 @@ from ..codecs import encode_value
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
 from .keys import LogKeys, log_keys
-from .records import decode_entries
+from .records import decode_entries, encode_entry
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 MOST: Final = 2**40
 """More values than a list can have. Lua writes greater numbers in a way that the server does not take."""
@@ -96,6 +99,25 @@ def trim(settings: LogSettings, log: Namespace, keep: int) -> Operation[int]:
     """Remove all values but the last ones; return how many."""
     _, removed = yield from _write(settings, "trim", settings.keys(log), [str(min(keep, MOST))])
     return int(removed)
+
+
+def restore(
+    settings: LogSettings, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None
+) -> Operation[None]:
+    """Store values with their positions in the place of all behind one."""
+    keys = settings.keys(log)
+    ends = 0 if expires_at is None else (expires_at - EPOCH) // dt.timedelta(milliseconds=1)
+    elements = [encode_entry(entry) for entry in entries]
+    args: list[Arg] = [str(ends), str(after), str(entries[-1].position), *elements]
+    (state,) = yield from _write(settings, "restore", keys, args)
+    if state == b"damaged":
+        raise CorruptRecord("an element of the log does not begin with a position and a space", key=keys.values)
+
+
+def measure(settings: LogSettings, log: Namespace) -> Operation[LogMeasure]:
+    """Count the values and their bytes."""
+    count, size = yield Call(script("logs/measure"), [settings.keys(log).values], [])
+    return LogMeasure(count=int(count), bytes=int(size))
 
 
 def count(settings: LogSettings, log: Namespace) -> Operation[int]:
