@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
-from ..domain.errors import InvalidInput
+from ..domain.errors import AccessDenied, InvalidInput
 from .output import Output
 from .printable import redacted
 from .progress import Progress, showing
@@ -74,7 +74,8 @@ class Run:
     def connect(self, url: str | None = None, **options: Any) -> Connection:
         """Open the connection of ``--url``, or of another URL.
 
-        Use it as a context manager. It raises here if the server does not answer.
+        Use it as a context manager. It raises here if the server does not answer. Items in Valkey that are in units are
+        found: the connection has their unit.
 
         Args:
             url: of another service.
@@ -92,7 +93,12 @@ class Run:
         self._urls.append(found)
         if self.common.key_prefix is not None:
             options.setdefault("prefix", self.common.key_prefix)
-        return connect(found, check=True, **options)
+        keep = connect(found, check=True, **options)
+        unit = None if "unit" in options else _unit_of(keep)
+        if unit is None:
+            return keep
+        with keep:  # until the other one is there: an embedded server goes with its last connection
+            return connect(found, check=True, unit=unit, **options)
 
     def progress(self, what: str, total: int | None = None) -> AbstractContextManager[Progress]:
         """Show how far a piece of work is, on stderr.
@@ -147,6 +153,19 @@ class Run:
         if self.common.debug:
             self.output.text("".join(traceback.format_exception(error)))
         self.output.note(line_of(error))
+
+
+def _unit_of(keep: Connection) -> int | None:
+    """Return the unit that stored items have; ``None`` also if the user may not see it."""
+    from ..inspection.valkey.collections import stored_unit
+
+    try:
+        return stored_unit(keep)
+    except AccessDenied:  # what needs the unit says so itself
+        return None
+    except BaseException:
+        keep.close()
+        raise
 
 
 class _Logs(logging.Handler):

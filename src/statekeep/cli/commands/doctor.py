@@ -27,7 +27,7 @@ def doctor(run: Run, write: Write = False) -> int:
     from ...inspection.doctor.general import libraries, unreachable
 
     try:
-        with run.connect(check=False) as keep, run.progress("Examining"):
+        with run.connect() as keep, run.progress("Examining"):
             findings = examine(keep, write=write)
     except InvalidInput as error:
         if error.field == "url":

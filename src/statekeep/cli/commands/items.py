@@ -15,12 +15,12 @@ from ..output import Column
 from ..printable import duration, size
 from ..run import Run
 from ..status import Status
+from ..vectors import Collection, Embed, index_of
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from ...domain import Item
-    from ...repositories.connection import Connection
 
 SHORT: Final = 60
 """Characters of a value in a table."""
@@ -42,17 +42,6 @@ Query = Annotated[
         help="Search at and below the namespace by meaning. In Valkey say --embed, too.",
     ),
 ]
-Embed = Annotated[
-    str | None,
-    typer.Option(
-        "--embed",
-        metavar="MODULE:NAME",
-        show_default=False,
-        help="What made the vectors: a function, or an object with embed_documents, of a module of yours, which is "
-        "imported.",
-    ),
-]
-Collection = Annotated[str, typer.Option("--collection", metavar="NAME", help="Collection of vectors.")]
 KeyStart = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only keys that begin with it.")]
 KeysOnly = Annotated[bool, typer.Option("--keys", help="Keys alone; no value is read.")]
 Below = Annotated[bool, typer.Option("--below", help="Items of the namespaces below, too, the newest first.")]
@@ -93,7 +82,7 @@ def items(
     conditions = _conditions(filter)
     options = _index(run, embed, collection, query)
     with run.connect(**options) as keep:
-        now = _now(keep)
+        now = keep.now()
         if keys:
             found = ({**named(labels), "key": key} for key in keep.items.keys(labels, prefix=prefix, limit=most))
             count = run.output.rows((Column("key"),), found)
@@ -157,40 +146,13 @@ def _index(run: Run, embed: str | None, collection: str, query: str | None) -> d
             "--filter finds",
             field="embed",
         )
-    from ...inspection.valkey.collections import stored_definition
-
     with run.connect() as keep:
-        definition = stored_definition(keep, collection)
-    if definition is None:
-        raise InvalidInput(f"there are no vectors in the collection {collection}", field="collection")
-    return {"index": {**definition, "embed": _imported(embed), "collection_name": collection}}
+        return {"index": index_of(keep, embed, collection)}
 
 
-def _imported(place: str) -> Any:
-    """Import what the user names."""
-    import importlib
-    import sys
-
-    module, colon, path = place.partition(":")
-    if not colon or not module or not path:
-        raise InvalidInput("--embed must be MODULE:NAME, such as my_agent.vectors:embed", field="embed")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a module of the present directory, as `python -m` finds it
-    try:
-        found: Any = importlib.import_module(module)
-        for name in path.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidInput(f"--embed {place}: {error}", field="embed") from error
-    return found
-
-
-def _now(keep: Connection) -> dt.datetime:
-    return keep.items.now()
-
-
-def _left(item: Item, now: dt.datetime) -> float | None:
-    return None if item.expires_at is None else max(0.0, (item.expires_at - now).total_seconds())
+def left(expires_at: dt.datetime | None, now: dt.datetime) -> float | None:
+    """Return the seconds until something ends; ``None`` if it never does."""
+    return None if expires_at is None else round(max(0.0, (expires_at - now).total_seconds()), 3)
 
 
 def _row(item: Item, now: dt.datetime) -> dict[str, Any]:
@@ -201,7 +163,7 @@ def _row(item: Item, now: dt.datetime) -> dict[str, Any]:
         "created_at": item.created_at,
         "updated_at": item.updated_at,
         "expires_at": item.expires_at,
-        "ttl_left": _left(item, now),
+        "ttl": left(item.expires_at, now),
         "bytes": bytes_of(item.value),
         "value": as_json(item.value),
     }
@@ -237,9 +199,9 @@ def short(value: Any) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
 
 
-def ttl_left(seconds: float | None) -> str:
-    """Return a TTL that is left for people."""
-    return "-" if seconds is None else duration(seconds)
+def ends_in(seconds: float | None) -> str:
+    """Return the seconds until something ends for people."""
+    return "never" if seconds is None else duration(seconds)
 
 
 COLUMNS: Final = (
@@ -247,7 +209,7 @@ COLUMNS: Final = (
     Column("key"),
     Column("version", right=True),
     Column("updated_at", "updated"),
-    Column("ttl_left", show=ttl_left, right=True),
+    Column("ttl", "ends in", ends_in, right=True),
     Column("bytes", show=size, right=True),
     Column("value", show=short),
 )
@@ -261,7 +223,7 @@ def item(run: Run, namespace: NamespaceText, key: KeyText, raw: Raw = False) -> 
         if found is None:
             run.output.note(f"there is no item {key!r} in {named(labels)['namespace']}")
             return Status.FOUND_NOTHING
-        row = _row(found, _now(keep))
+        row = _row(found, keep.now())
     if raw:
         row["value"] = raw_json(found.value)
 
@@ -278,18 +240,23 @@ def item(run: Run, namespace: NamespaceText, key: KeyText, raw: Raw = False) -> 
 def namespaces(
     run: Run, prefix: Start = None, depth: Depth = None, no_counts: NoCounts = False, limit: Limit = 100
 ) -> int:
-    """List the namespaces of items, with how many each has."""
+    """List the namespaces of items, with how many each has, and their bytes."""
     labels, most = decode_labels(prefix or "", "PREFIX"), limit_of(limit)
-    if depth is not None:
-        no_counts = True
+    is_counted = not no_counts and depth is None
+    columns = [Column("namespace")]
+    if is_counted:
+        columns += [Column("items", right=True), Column("bytes", show=size, right=True)]
     with run.connect() as keep:
-        found = keep.items.list_namespaces(prefix=labels, max_depth=depth, limit=most)
-        columns = (Column("namespace"),) if no_counts else (Column("namespace"), Column("items", right=True))
+        # A label * stands for any in a prefix.
+        listed = keep.items.list_namespaces(prefix=labels, max_depth=depth, limit=most)
+        found = [namespace for namespace in listed if namespace[: len(labels)] == labels]
 
         def rows() -> Iterator[dict[str, Any]]:
             for namespace in found:
-                counted = {} if no_counts else {"items": sum(1 for _ in keep.items.keys(namespace))}
-                yield {**named(namespace), **counted}
+                row = named(namespace)
+                if is_counted:
+                    row |= keep.items.measure(namespace).model_dump()
+                yield row
 
         count = run.output.rows(columns, rows())
     if not count:
