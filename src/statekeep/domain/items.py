@@ -288,11 +288,14 @@ class ItemsMeasure(Model):
 
     Attributes:
         items: how many there are, in this very namespace.
-        bytes: what their records take, as the service keeps them. See :meth:`ItemRepository.measure`.
+        bytes: of their records, without indexes and vectors.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of their values, without what the service needs to keep them.
     """
 
     items: Annotated[int, Strict(), Field(ge=0)]
     bytes: Annotated[int, Strict(), Field(ge=0)]
+    basis: Literal["memory", "lengths"]
 
 
 ItemOperation = GetItem | PutItem | DeleteItem | CheckItem | ListItems

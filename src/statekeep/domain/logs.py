@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field, Strict
 
@@ -67,8 +67,11 @@ class LogMeasure(Model):
 
     Attributes:
         count: the number of its values; 0 if there is no such log.
-        bytes: what they take, as the service keeps them. See :meth:`LogRepository.measure`.
+        bytes: of these values.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of the values, without what the service needs to keep them.
     """
 
     count: Annotated[int, Strict(), Field(ge=0)]
     bytes: Annotated[int, Strict(), Field(ge=0)]
+    basis: Literal["memory", "lengths"]

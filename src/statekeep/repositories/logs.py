@@ -344,7 +344,7 @@ class _Operations(Repository[LogBackend]):
             >>> logs.append(("chat", "ada"), ["hello", "how are you?"])
             2
             >>> logs.measure(("chat", "ada"))
-            LogMeasure(count=2, bytes=21)
+            LogMeasure(count=2, bytes=21, basis='lengths')
         """
         place = labels("log", log)
         measure = getattr(self.backend, "measure", None)
@@ -357,7 +357,7 @@ class _Operations(Repository[LogBackend]):
             found += len(entries)
             size += sum(stored_bytes(entry.value) for entry in entries)
             if len(entries) < PAGE:
-                return LogMeasure(count=found, bytes=size)
+                return LogMeasure(count=found, bytes=size, basis="lengths")
             position = entries[-1].position
 
     def _count(self, log: Sequence[str]) -> Operation[int]:

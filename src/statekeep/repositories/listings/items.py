@@ -237,7 +237,7 @@ class ItemListings(Repository[ItemBackend]):
             >>> items = statekeep.connect("memory:").items
             >>> item = items.put(("users", "ada"), "theme", "dark")
             >>> items.measure(("users", "ada"))
-            ItemsMeasure(items=1, bytes=6)
+            ItemsMeasure(items=1, bytes=6, basis='lengths')
         """
         place = labels("namespace", namespace)
         measure = getattr(self.backend, "measure", None)
@@ -253,7 +253,7 @@ class ItemListings(Repository[ItemBackend]):
             size += sum(stored_bytes(item.value) for item in page.items)
             cursor = page.cursor
             if cursor is None:
-                return ItemsMeasure(items=items, bytes=size)
+                return ItemsMeasure(items=items, bytes=size, basis="lengths")
 
     def _setup(self) -> Operation[SearchStatus]:
         """Prepare vector search: make the server's index if it can have one.

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Measure the records of items.
 -- KEYS: record*
--- Returns how many there are, and the bytes that they take. Where the server does not tell, it is those of their fields.
+-- Returns how many there are, the bytes that they take, and 1; where the server does not tell, those of their values, and
+-- 0.
 local count, bytes, tells = 0, 0, true
 for _, record in ipairs(KEYS) do
   if call('EXISTS', record) == 1 then
@@ -10,8 +11,8 @@ for _, record in ipairs(KEYS) do
     tells = type(used) == 'number'
     if tells then bytes = bytes + used
     else
-      for _, name in ipairs(FIELDS) do bytes = bytes + call('HSTRLEN', record, name) end
+      bytes = bytes + call('HSTRLEN', record, 'value')
     end
   end
 end
-return {count, bytes}
+return {count, bytes, tells and 1 or 0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from attrs import evolve, frozen
 
@@ -139,12 +139,14 @@ def measure(settings: ItemSettings, namespace: Namespace) -> Operation[ItemsMeas
     keys = settings.keys(namespace)
     query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
     items = size = 0
+    basis: Literal["memory", "lengths"] = "memory"
     cursor: Cursor | None = None
     while True:
         page = yield from list_keys(settings, query, cursor)
         if page.items:
-            count, taken = yield Call(script("items/measure"), [keys.record(name) for name in page.items], [])
+            count, taken, tells = yield Call(script("items/measure"), [keys.record(name) for name in page.items], [])
             items, size = items + int(count), size + int(taken)
+            basis = basis if tells else "lengths"
         cursor = page.cursor
         if cursor is None:
-            return ItemsMeasure(items=items, bytes=size)
+            return ItemsMeasure(items=items, bytes=size, basis=basis)

@@ -116,8 +116,8 @@ def restore(
 
 def measure(settings: LogSettings, log: Namespace) -> Operation[LogMeasure]:
     """Count the values and their bytes."""
-    count, size = yield Call(script("logs/measure"), [settings.keys(log).values], [])
-    return LogMeasure(count=int(count), bytes=int(size))
+    count, size, tells = yield Call(script("logs/measure"), [settings.keys(log).values], [])
+    return LogMeasure(count=int(count), bytes=int(size), basis="memory" if tells else "lengths")
 
 
 def count(settings: LogSettings, log: Namespace) -> Operation[int]:
