@@ -27,18 +27,14 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "diff": Listed("show:diff", "Show which channels of two checkpoints differ, and how."),
     "items": Listed("items:items", "List the items of a namespace, or search in it."),
     "item": Listed("items:item", "Show one item with its whole value."),
-    "namespaces": Listed(
-        "items:namespaces", "List the namespaces of items, with how many each has, and their bytes."
-    ),
+    "namespaces": Listed("items:namespaces", "List the namespaces of items, with how many each has, and their bytes."),
     "logs": Listed("logs:logs", "List logs with their values and bytes, or show the values of one."),
     "cache": Listed("cache:cache", "List namespaces of the cache with their entries and bytes, or clear them."),
     "delete": Listed("deleting:delete", "Delete threads with all that they have."),
     "prune": Listed("deleting:prune", "Delete old checkpoints of threads, and keep the newest."),
     "reindex": Listed("reindexing:reindex", "Rebuild what is derived from records, such as indexes."),
     "copy": Listed("copying:copy", "Copy threads, items and logs to another service."),
-    "stats": Listed(
-        "stats:stats", "Count records and bytes by kind, and name the largest threads and namespaces."
-    ),
+    "stats": Listed("stats:stats", "Count records and bytes by kind, and name the largest threads and namespaces."),
     "doctor": Listed("doctor:doctor", "Check the service, its settings and your permissions, and say what to do."),
     "emulator": Listed(
         "about:emulator", "Emulate Amazon Bedrock AgentCore Memory and sessions on this host.", raw=True

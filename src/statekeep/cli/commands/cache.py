@@ -41,7 +41,12 @@ Namespaces = Annotated[
 
 
 def cache(
-    run: Run, listed: Listed = None, clear: Clear = False, namespace: Namespaces = None, limit: Limit = 100, yes: Yes = False
+    run: Run,
+    listed: Listed = None,
+    clear: Clear = False,
+    namespace: Namespaces = None,
+    limit: Limit = 100,
+    yes: Yes = False,
 ) -> int:
     """List namespaces of the cache with their entries and bytes, or clear them.
 
@@ -95,10 +100,11 @@ def _list(run: Run, labels: tuple[str, ...], most: int | None) -> int:
 
 
 def _clear(run: Run, namespaces: list[tuple[str, ...]], yes: bool) -> int:
-    what = "in " + ", ".join(map(encode_labels, namespaces)) if namespaces else f"of {run.common.key_prefix or 'all'}"
+    places = "".join(f" in {encode_labels(namespace)}," for namespace in namespaces).rstrip(",")
+    places += f" of {run.common.key_prefix}" if run.common.key_prefix else ""
     with run.connect() as keep:
         clear = keep.cache.clear  # refuses what has no cache before anybody is asked
-        run.confirm(f"Delete all cache entries {what}?", yes)
+        run.confirm(f"Delete all cache entries{places}?", yes)
         count = clear(namespaces or None)
     run.output.document({"deleted": count}, lambda: [f"{count} cache entries deleted"])
     return Status.OK

@@ -40,8 +40,8 @@ def copy(
 ) -> int:
     """Copy threads, items and logs to another service.
 
-    Records of the target with the same ids are replaced, others stay. You may repeat it, also when it was stopped. Items
-    are put anew: with --embed they get vectors there. Cache entries are not copied.
+    Records of the target with the same ids are replaced, others stay. You may repeat it, also when it was stopped.
+    Items are put anew: with --embed they get vectors there. Cache entries are not copied.
     """
     from ...inspection.valkey.collections import stored_definition, stored_unit
     from ...repositories.copy import CopyProgress
@@ -59,8 +59,8 @@ def copy(
             options["index"] = index_of(one, embed, collection)
         elif stored_definition(one, collection) is not None:
             run.output.note(
-                "items of the source have vectors; without --embed they have none in the target, and are not found there "
-                "by meaning"
+                "items of the source have vectors; without --embed they have none in the target, and are not found "
+                "there by meaning"
             )
         with run.connect(target, **options) as other, run.progress("Copying") as progress:
 

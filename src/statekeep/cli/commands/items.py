@@ -66,7 +66,7 @@ def items(
     query: Query = None,
     embed: Embed = None,
     collection: Collection = "default",
-    filter: Filter = None,  # noqa: A002 - the name of the option
+    filter: Filter = None,
     prefix: KeyStart = "",
     keys: KeysOnly = False,
     below: Below = False,

@@ -31,7 +31,9 @@ ENTRIES: Final = (
 LogText = Annotated[
     str | None,
     typer.Argument(
-        metavar="[LOG]", show_default=False, help="Name of a log to show, such as chat/ada; without one, logs are listed."
+        metavar="[LOG]",
+        show_default=False,
+        help="Name of a log to show, such as chat/ada; without one, logs are listed.",
     ),
 ]
 LogStart = Annotated[

@@ -36,8 +36,8 @@ Largest = Annotated[int, typer.Option("--largest", metavar="N", help="Name so ma
 def stats(run: Run, sample: Sample = None, largest: Largest = 10) -> int:
     """Count records and bytes by kind, and name the largest threads and namespaces.
 
-    In Valkey these are bytes of the server's memory, by MEMORY USAGE of each key that SCAN finds. Elsewhere all is listed,
-    and the lengths of the values are added up. Ctrl-C shows what was found so far.
+    In Valkey these are bytes of the server's memory, by MEMORY USAGE of each key that SCAN finds. Elsewhere all is
+    listed, and the lengths of the values are added up. Ctrl-C shows what was found so far.
     """
     from ...inspection.stats import Survey
 

@@ -17,6 +17,7 @@ from ...repositories.aws.errors import AGENTCORE_CONTROL, IAM_PREFIXES
 from ...repositories.bedrock_sessions.backend import BedrockSessionCheckpoints
 from ...repositories.operation import Operation
 from . import general
+from .elsewhere import Elsewhere
 from .finding import Finding, guarded, ok
 
 SLOW: Final = 0.5
@@ -149,7 +150,6 @@ def _memory(
     client: AwsClient, checkpoints: AgentCoreCheckpoints, items: AgentCoreItems | None
 ) -> Operation[list[Finding]]:
     """Ask the control plane about the memory: one call, with a client of its own."""
-    yield from ()
     control = client.sibling(AGENTCORE_CONTROL)
     if control is None:
         return [
@@ -162,15 +162,13 @@ def _memory(
         ]
     memory_id = checkpoints.memory_id.rpartition("/")[2]
     try:
-        memory = control.execute(AwsCall("GetMemory", {"memoryId": memory_id}))["memory"]
+        reply = yield Elsewhere(control, AwsCall("GetMemory", {"memoryId": memory_id}))
     finally:
         control.close()
-    return [described(memory, checkpoints, items)]
+    return [described(reply["memory"], checkpoints, items)]
 
 
-def described(
-    memory: Mapping[str, Any], checkpoints: AgentCoreCheckpoints, items: AgentCoreItems | None
-) -> Finding:
+def described(memory: Mapping[str, Any], checkpoints: AgentCoreCheckpoints, items: AgentCoreItems | None) -> Finding:
     """Compare a memory with what a connection assumes of it.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ...domain import InvalidInput, StatekeepError
@@ -9,6 +10,7 @@ from ...repositories.connection import AsyncConnection, Backends, Connection
 from ...repositories.encrypted_metadata import EncryptedMetadata
 from ...repositories.operation import Operation, arun, named, run
 from . import general
+from .elsewhere import Elsewhere
 from .finding import Finding, guarded, ok
 
 
@@ -37,7 +39,14 @@ def examine(keep: Connection, *, write: bool = False) -> list[Finding]:
     if not isinstance(keep, Connection):
         raise InvalidInput(f"keep must be a Connection, got {type(keep).__name__}", field="keep")
     backends = keep.backends
-    return run(_examined(backends, write), backends.checkpoints.execute)
+    findings, operation = _begun(backends, write)
+
+    def execute(request: Any) -> Any:
+        if isinstance(request, Elsewhere):
+            return request.client.execute(request.request)
+        return backends.checkpoints.execute(request)
+
+    return findings + run(operation, execute)
 
 
 async def aexamine(keep: AsyncConnection, *, write: bool = False) -> list[Finding]:
@@ -61,20 +70,23 @@ async def aexamine(keep: AsyncConnection, *, write: bool = False) -> list[Findin
     if not isinstance(keep, AsyncConnection):
         raise InvalidInput(f"keep must be an AsyncConnection, got {type(keep).__name__}", field="keep")
     backends = keep.backends
-    return await arun(_examined(backends, write), backends.checkpoints.aexecute)
+    findings, operation = await asyncio.to_thread(_begun, backends, write)  # it reads files
+
+    async def execute(request: Any) -> Any:
+        if isinstance(request, Elsewhere):
+            return await request.client.aexecute(request.request)
+        return await backends.checkpoints.aexecute(request)
+
+    return findings + await arun(operation, execute)
 
 
-def _examined(backends: Backends, write: bool) -> Operation[list[Finding]]:
-    return named("examine", _all(backends, write))
-
-
-def _all(backends: Backends, write: bool) -> Operation[list[Finding]]:
+def _begun(backends: Backends, write: bool) -> tuple[list[Finding], Operation[list[Finding]]]:
+    """Return the findings about this machine, and the operation that makes the others."""
     checkpoints: Any = backends.checkpoints
     if isinstance(checkpoints, EncryptedMetadata):
         checkpoints = checkpoints.backend
     findings = general.libraries(getattr(getattr(checkpoints, "client", None), "library", None))
-    findings += yield from _of_service(checkpoints, backends, write)
-    return findings
+    return findings, named("examine", _of_service(checkpoints, backends, write))
 
 
 def _of_service(checkpoints: Any, backends: Backends, write: bool) -> Operation[list[Finding]]:
@@ -87,16 +99,16 @@ def _of_service(checkpoints: Any, backends: Backends, write: bool) -> Operation[
             from .valkey.examination import Subject, examined
 
             is_ours = bool(getattr(checkpoints.client, "is_embedded", False))
-            return (yield from examined(Subject(checkpoints, items, is_ours)))
+            return examined(Subject(checkpoints, items, is_ours))
         case "agentcore":
             from .aws import agentcore
 
-            return (yield from agentcore(checkpoints, items, write=write))
+            return agentcore(checkpoints, items, write=write)
         case "bedrock_sessions":
             from .aws import bedrock_sessions
 
-            return (yield from bedrock_sessions(checkpoints, write=write))
-    return (yield from _of_any(checkpoints, is_in_memory=kind.startswith("memory.")))
+            return bedrock_sessions(checkpoints, write=write)
+    return _of_any(checkpoints, is_in_memory=kind.startswith("memory."))
 
 
 _PACKAGE = f"{Connection.__module__.rpartition('.')[0]}."

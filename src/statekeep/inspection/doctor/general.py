@@ -119,9 +119,7 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms"
 
 
-def libraries(
-    client: str | None = None, installed: Callable[[str], str | None] | None = None
-) -> list[Finding]:
+def libraries(client: str | None = None, installed: Callable[[str], str | None] | None = None) -> list[Finding]:
     """Look at the versions of what is installed here.
 
     Args:

@@ -87,8 +87,7 @@ class Sums:
             bytes=sum(kind.bytes or 0 for kind in kinds) if self.has_bytes else None,
             kinds=kinds,
             threads=tuple(
-                ThreadStats(thread_id=name, keys=keys, bytes=size)
-                for name, keys, size in self.threads.largest(largest)
+                ThreadStats(thread_id=name, keys=keys, bytes=size) for name, keys, size in self.threads.largest(largest)
             ),
             namespaces=_named(self.namespaces, largest),
             cache_namespaces=_named(self.cache_namespaces, largest),
@@ -104,6 +103,4 @@ def _length(labels: Iterable[object]) -> int:
 
 
 def _named(tally: Tally[Namespace], largest: int) -> tuple[NamespaceStats, ...]:
-    return tuple(
-        NamespaceStats(namespace=name, keys=keys, bytes=size) for name, keys, size in tally.largest(largest)
-    )
+    return tuple(NamespaceStats(namespace=name, keys=keys, bytes=size) for name, keys, size in tally.largest(largest))

@@ -90,6 +90,7 @@ class Survey:
             return reply
 
         run(self._operation(), execute)
+        self._tell(progress)
         return self.so_far
 
     async def arun(self, progress: Progress | None = None) -> Stats:
@@ -108,6 +109,7 @@ class Survey:
             return reply
 
         await arun(self._operation(), execute)
+        self._tell(progress)
         return self.so_far
 
     def _tell(self, progress: Progress | None) -> None:

@@ -36,6 +36,8 @@ def survey(sums: Sums, prefix: str, cluster: bool, sample: int | None) -> Operat
         if counts is not None and share is not None and share >= counts[number]:
             share = counts[number] + COUNT  # it has no more than that: to the end
         yield from _server(sums, prefix, server, share)
+    if sample is None and sums.of_keys is not None:
+        sums.looked = sums.of_keys
     if sums.is_sample and sums.of_keys is not None:
         sums.is_sample = sums.looked < sums.of_keys
         sums.factor = max(1.0, sums.of_keys / sums.looked) if sums.looked else 1.0
@@ -44,10 +46,11 @@ def survey(sums: Sums, prefix: str, cluster: bool, sample: int | None) -> Operat
 
 def _counts(found: Sequence[Server]) -> Operation[list[int] | None]:
     """Return the number of keys of each server; ``None`` if the user may not ask."""
-    counts = []
+    counts: list[int] = []
     try:
         for server in found:
-            counts.append(int((yield Ask(["DBSIZE"], near=server.near))))
+            size = yield Ask(["DBSIZE"], near=server.near)
+            counts.append(int(size))
     except StatekeepError as error:
         if not is_silent(error):
             raise
@@ -62,9 +65,10 @@ def _server(sums: Sums, prefix: str, server: Server, most: int | None) -> Operat
         keys = [key for name in names if (key := key_of(prefix, name)) is not None]
         sizes = yield from _sizes(sums, keys)
         # Whoever stops the survey here has the sums of whole pages.
-        looked += COUNT if most is None else len(names)
-        sums.looked += COUNT if most is None else len(names)
-        if sums.of_keys is not None and most is None:
+        looked += len(names)
+        # With a pattern, the server does not say how many keys it looked at: about as many as it was asked for.
+        sums.looked += len(names) if most is not None or sums.of_keys is None else COUNT
+        if sums.of_keys is not None:
             sums.looked = min(sums.looked, sums.of_keys)
         for key, size in zip(keys, sizes, strict=True):
             if size is not None:

@@ -12,11 +12,13 @@ local function try(words)
   end
   local reply = redis.pcall(unpack(command))
   if type(reply) ~= 'table' or not reply['err'] then return true end
-  local text = reply['err']
-  if string.find(text, 'NOPERM') or string.find(string.lower(text), 'unknown') or string.find(text, 'not allowed') then
-    refused[#refused + 1] = words[1]
-    refused[#refused + 1] = text
-    return false
+  local text = string.lower(reply['err'])
+  for _, sign in ipairs({'noperm', 'acl failure', 'permission', 'unknown', 'not allowed'}) do
+    if string.find(text, sign, 1, true) then
+      refused[#refused + 1] = words[1]
+      refused[#refused + 1] = reply['err']
+      return false
+    end
   end
   return true
 end

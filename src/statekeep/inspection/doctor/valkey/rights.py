@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -83,10 +82,8 @@ SEARCHING: Final[Mapping[str, Sequence[str]]] = {
 """Commands of the search module. FT.CREATE lacks its arguments here, so that it makes nothing."""
 
 
-@cache
-def _script() -> Script:
-    source = files(__package__).joinpath("rights.lua").read_text("utf-8")
-    return Script("rights", "\n".join(line for line in source.splitlines() if not line.startswith("--")) + "\n")
+_LINES: Final = files(__package__).joinpath("rights.lua").read_text("utf-8").splitlines()
+SCRIPT: Final = Script("rights", "\n".join(line for line in _LINES if not line.startswith("--")) + "\n")
 
 
 def _commands(table: Mapping[str, Sequence[str]]) -> str:
@@ -100,7 +97,7 @@ def scripts(prefix: str) -> Operation[list[Finding]]:
         prefix: of all keys.
     """
     tag = f"{prefix}:doctor:{{{secrets.token_hex(8)}}}"
-    call = Call(_script(), [f"{tag}:1", f"{tag}:2"], [_commands(FINDING), _commands(MAKING)])
+    call = Call(SCRIPT, [f"{tag}:1", f"{tag}:2"], [_commands(FINDING), _commands(MAKING)])
     try:
         reply = yield call
     except StatekeepError as error:
@@ -196,5 +193,3 @@ def _tried(table: Mapping[str, Sequence[str]], near: str) -> Operation[dict[str,
 
 def _is_an_answer(error: StatekeepError) -> bool:
     return not isinstance(error, Unavailable | Throttled | ClientClosed)
-
-

@@ -241,7 +241,9 @@ def replicas(info: Info, is_ours: bool = False) -> Finding:
             found="The server has no replica: nobody takes over when its machine fails.",
             advice="Add a replica, or keep backups with statekeep export.",
         )
-    lagging = [name for name, value in info.items() if re.fullmatch(r"slave[0-9]+", name) and "state=online" not in value]
+    lagging = [
+        name for name, value in info.items() if re.fullmatch(r"slave[0-9]+", name) and "state=online" not in value
+    ]
     if lagging:
         return Finding(
             name="replicas",
@@ -257,7 +259,12 @@ def connections(info: Info) -> Finding:
     count, most = number(info, "connected_clients"), number(info, "maxclients")
     rejected = number(info, "rejected_connections") or 0
     if count is None:
-        return Finding(name="connections", state="unknown", found="The server does not say how many clients it has.")
+        return Finding(
+            name="connections",
+            state="unknown",
+            found="The server does not say how many clients it has.",
+            advice="Look into the service's console.",
+        )
     of = f" of {most}" if most else ""
     text = f"{count}{of} connections are open."
     if rejected or (most and count >= CROWDED * most):
