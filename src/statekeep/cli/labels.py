@@ -1,4 +1,4 @@
-"""Namespaces, and names of logs, on the command line: one notation to write and to print them.
+"""Namespaces, and names of logs, as the command line reads and prints them.
 
 Labels stand behind each other with a ``/`` between them: ``users/ada``. What means something to the notation or to a
 shell, and what cannot be seen, is percent-encoded as in URLs, so that what is printed can be pasted: the labels ``a/b``
@@ -102,7 +102,7 @@ def _of_json(text: str, name: str) -> tuple[str, ...]:
 
 
 def named(labels: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a row that name a namespace: in the notation, and as a list.
+    """Return the values of a row that name a namespace, as text and as a list.
 
     >>> named(("users", "ada"))
     {'namespace': 'users/ada', 'labels': ['users', 'ada']}

@@ -156,7 +156,7 @@ class Run:
 
 
 def _unit_of(keep: Connection) -> int | None:
-    """Return the unit that stored items have; ``None`` also if the user may not see it."""
+    """Return the unit that stored items have; ``None`` if the user may not see it."""
     from ..inspection.valkey.collections import stored_unit
 
     try:

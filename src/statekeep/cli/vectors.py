@@ -1,4 +1,4 @@
-"""What makes vectors of texts, named on the command line."""
+"""Makers of vectors, named on the command line."""
 
 from __future__ import annotations
 

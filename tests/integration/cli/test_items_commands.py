@@ -136,7 +136,7 @@ def test_namespaces(keep: statekeep.Connection) -> None:
         "users/ada",
         "users/bob",
     ]
-    assert [line for line in ran("namespaces", "--depth", "1").out.splitlines()] == ["/", "users"]
+    assert ran("namespaces", "--depth", "1").out.splitlines() == ["/", "users"]
     assert ran("namespaces", "users/ada", "--no-counts", "--json").rows == [
         {"namespace": "users/ada", "labels": ["users", "ada"]}
     ]

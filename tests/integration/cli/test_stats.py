@@ -182,8 +182,8 @@ def test_a_large_value_and_hostile_names(valkey_server: ValkeyServer, prefix: st
     ended = ran(*arguments)
     assert ended.status == 0
     assert "\x1b" not in ended.out
-    assert ["red \\x1b[31m\\n"] == [line[0] for line in ended.lines if line[0].startswith("red")]
-    assert "%24%28rm%20%2Drf%20%7E%29/a%2Fb" in ended.out or "%24%28rm%20-rf%20%7E%29/a%2Fb" in ended.out
+    assert [line[0] for line in ended.lines if line[0].startswith("red")] == ["red \\x1b[31m\\n"]
+    assert "%24%28rm%20-rf%20%7E%29/a%2Fb" in ended.out
     document = ran(*arguments, "--json").document
     assert document["threads"][0]["thread_id"] == "red \x1b[31m\n"
     assert document["threads"][0]["bytes"] > LARGE
@@ -251,9 +251,9 @@ def test_a_stopped_survey_may_run_again(valkey_server: ValkeyServer, prefix: str
         survey = Survey(keep)
         with pytest.raises(RuntimeError):
             survey.run(_stop)
-        assert survey.so_far.scope == "partial"
+        scopes = [survey.so_far.scope]
         assert survey.run() == survey.so_far
-        assert survey.so_far.scope == "whole"
+        assert [*scopes, survey.so_far.scope] == ["partial", "whole"]
     assert survey_of_valkey.SAMPLES == "100"
 
 

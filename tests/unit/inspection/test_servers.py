@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -78,14 +79,14 @@ GOOD = {
 }
 
 
-def checked(given: dict[str, str] | None = None, **changes: str | None) -> dict[str, Finding]:
-    info = {name: text for name, text in (GOOD | changes).items() if text is not None}
+def checked(changes: Mapping[str, str | None], given: Mapping[str, str] | None = None) -> dict[str, Finding]:
+    info = {name: text for name, text in (GOOD | dict(changes)).items() if text is not None}
     settings_of = {"save": "", "appendfsync": "everysec"} if given is None else given
     return {finding.name: finding for finding in settings.checked([(Server(), info)], [settings_of], False)}
 
 
 def test_a_good_server() -> None:
-    assert {finding.state for finding in checked().values()} == {"ok"}
+    assert {finding.state for finding in checked({}).values()} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -116,16 +117,18 @@ def test_a_good_server() -> None:
     ],
 )
 def test_findings_about_a_server(name: str, state: str, changes: dict[str, str | None]) -> None:
-    found = checked(**changes)
+    found = checked(changes)
     assert found[name].state == state
     assert bool(found[name].advice) == (state != "ok")
     assert {finding.state for other, finding in found.items() if other != name} == {"ok"}
 
 
 def test_persistence_by_settings() -> None:
-    assert checked({"save": "3600 1", "appendfsync": "everysec"}, aof_enabled="0")["persistence"].state == "warning"
-    assert "snapshots" in checked({"save": "3600 1"}, aof_enabled="0")["persistence"].found
-    assert checked({"appendfsync": "no"})["persistence"].state == "warning"
+    assert (
+        checked({"aof_enabled": "0"}, {"save": "3600 1", "appendfsync": "everysec"})["persistence"].state == "warning"
+    )
+    assert "snapshots" in checked({"aof_enabled": "0"}, {"save": "3600 1"})["persistence"].found
+    assert checked({}, {"appendfsync": "no"})["persistence"].state == "warning"
     found = settings.persistence(GOOD | {"aof_enabled": "0"}, None)
     assert found.state == "unknown"
     assert settings.persistence(GOOD | {"aof_enabled": "0"}, None, is_ours=True).state == "ok"

@@ -170,7 +170,7 @@ def _row(item: Item, now: dt.datetime) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value of an item or a log as JSON; a payload decoded, as far as that executes nothing."""
+    """Return a value of an item or a log as JSON, payloads decoded."""
     from ...domain import Payload
     from ...inspection import as_tree, decode
 
@@ -178,7 +178,7 @@ def as_json(value: Any) -> Any:
 
 
 def raw_json(value: Any) -> Any:
-    """Return a value of an item or a log as it is stored; a payload as its bytes in base64."""
+    """Return a value of an item or a log as it is stored, payloads in base64."""
     from ...domain import Payload
     from ...inspection import decode_raw
 

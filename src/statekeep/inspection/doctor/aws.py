@@ -38,7 +38,7 @@ _SESSION: Final = str(uuid.UUID(int=0))
 
 @define
 class Tried:
-    """What came of calls.
+    """The outcome of calls.
 
     Attributes:
         allowed: actions that the credentials permit.
@@ -51,7 +51,7 @@ class Tried:
     retries: int = 0
 
     def call(self, call: AwsCall) -> Operation[Any]:
-        """Make a call, and note whether it is permitted; one that is refused returns ``None``."""
+        """Make a call, and note whether it is permitted; ``None`` if it is not."""
         try:
             reply = yield call
         except AccessDenied as error:

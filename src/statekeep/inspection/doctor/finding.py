@@ -43,7 +43,9 @@ def ok(name: str, found: str) -> Finding:
 
 
 def worst(name: str, findings: Sequence[tuple[Server, Finding]]) -> Finding:
-    """Return one finding for several servers: that of the worst, with the names of those that are like it.
+    """Return one finding for several servers: that of the worst.
+
+    Where servers differ, it names those that are meant.
 
     Args:
         name: of the check.

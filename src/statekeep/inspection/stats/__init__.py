@@ -1,4 +1,4 @@
-"""Statistics: bytes by kind of record, and the largest threads, namespaces and logs."""
+"""Statistics: bytes by kind of record, and the largest threads and namespaces."""
 
 from .models import KindStats, NamespaceStats, Scope, Stats, ThreadStats
 from .survey import Survey

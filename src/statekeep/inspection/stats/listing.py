@@ -1,4 +1,6 @@
-"""A survey of any service, by listing all records and adding up the lengths of their values.
+"""A survey of any service, by listing all records.
+
+The lengths of their values are added up.
 
 Where there is no way to look into the service, as with AWS, it is the only way; it reads everything.
 """
@@ -6,6 +8,7 @@ Where there is no way to look into the service, as with AWS, it is the only way;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -107,7 +110,7 @@ def _items(sums: Sums, backend: Any, sample: int | None) -> Operation[None]:
         sums.is_sample, found = True, found[:sample]
     for namespace in found:
         query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
-        yield from _pages(sums, backend, lambda cursor, query=query: backend.list(query, cursor), _count_item)
+        yield from _pages(sums, backend, partial(backend.list, query), _count_item)
 
 
 def _count_item(sums: Sums, item: Item) -> None:
@@ -150,7 +153,7 @@ def _cache(sums: Sums, backend: Any, sample: int | None) -> Operation[None]:
     def count(sums: Sums, entry: Any) -> None:
         sums.add("cache entries", {"namespace": entry.namespace}, len(entry.payload.data), of_cache=True)
 
-    yield from _pages(sums, backend, lambda cursor: backend.list(None, cursor), count)
+    yield from _pages(sums, backend, partial(backend.list, None), count)
 
 
 def _pages(

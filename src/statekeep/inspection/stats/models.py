@@ -41,7 +41,7 @@ class ThreadStats(Model):
 
 
 class NamespaceStats(Model):
-    """One of the largest namespaces of items or of cache entries, or one of the largest logs.
+    """A large namespace of items or of cache entries, or a large log.
 
     Attributes:
         namespace: its labels.

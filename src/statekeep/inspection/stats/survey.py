@@ -1,4 +1,4 @@
-"""Surveys: how much is kept, of which kind, and which threads and namespaces are the largest."""
+"""Surveys: how much is kept, of which kind, and by whom."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Survey:
     USAGE: about 2 round trips for a thousand keys, and no command that keeps the server from others. Elsewhere all
     records are listed, and the lengths of their values are added up; AWS charges for these calls.
 
-    In memory is what sums take: 65,536 threads, and as many namespaces, logs and namespaces of the cache, however many
+    In memory is what sums take: 131,072 threads, and as many namespaces, logs and namespaces of the cache, however many
     there are.
 
     Args:
@@ -66,7 +66,7 @@ class Survey:
 
     @property
     def so_far(self) -> Stats:
-        """The sums so far; ``partial`` as long as the survey goes on, or when it was stopped."""
+        """The sums so far; ``partial`` until the survey has come to its end."""
         return self._sums.stats(self._largest)
 
     def run(self, progress: Progress | None = None) -> Stats:

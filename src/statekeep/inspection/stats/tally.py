@@ -1,4 +1,4 @@
-"""Sums by name in bounded memory: the largest are kept, whatever there is of others."""
+"""Sums by name in bounded memory: the largest are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 NameT = TypeVar("NameT", bound=Hashable)
 
-MOST: Final = 65_536
+MOST: Final = 131_072
 """Names that are kept. When there are more, the smaller half is forgotten."""
 
 MOST_BYTES: Final = 32 * 1024 * 1024

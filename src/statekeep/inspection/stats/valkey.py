@@ -1,4 +1,4 @@
-"""A survey of Valkey: by SCAN, and MEMORY USAGE of each key, a thousand of them in two round trips."""
+"""A survey of Valkey: by SCAN, and MEMORY USAGE of each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other programs settled about items: the unit of their namespaces, and collections of vectors."""
+"""Things that programs settled about items: units, and collections of vectors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _unit(prefix: str) -> Operation[int | None]:
 
 
 def stored_definition(keep: Connection, collection: str) -> dict[str, Any] | None:
-    """Return the options that the vectors of a collection were made with: one round trip.
+    """Return the options that a collection of vectors has: one round trip.
 
     Args:
         keep: a connection, to any service.

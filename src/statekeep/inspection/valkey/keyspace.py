@@ -109,7 +109,7 @@ class Key:
 
     @property
     def place(self) -> Mapping[str, object]:
-        """What it is about, as users name it; nothing if it is about all, or none of ours."""
+        """The place that it is about, as users name it; empty if it is about all."""
         find = _PLACES.get(self.label)
         with suppress(CorruptRecord):
             return find(self.rest) if find is not None else {}

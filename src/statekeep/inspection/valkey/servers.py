@@ -1,4 +1,4 @@
-"""The servers of Valkey that keep the records: one alone, or the primaries of a cluster."""
+"""The servers that keep the records: one alone, or the primaries of a cluster."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ def slot_of(text: str) -> int:
 
 
 def text_of_slot(ranges: Sequence[tuple[int, int]]) -> str:
-    """Return a text whose slot is in one of these ranges, from the first slot to the last of each.
+    """Return a text whose slot is in one of these ranges.
+
+    Args:
+        ranges: the first and the last slot of each.
 
     >>> 0 <= slot_of(text_of_slot([(0, 5)])) <= 5
     True
@@ -109,6 +112,6 @@ def text_of_slot(ranges: Sequence[tuple[int, int]]) -> str:
 
 
 def is_silent(error: StatekeepError) -> bool:
-    """Return whether an error means that the service does not say, or not to this user."""
+    """Return whether an error means that the service does not say."""
     # What a managed service answers to a command that it does not offer is often an error of no particular kind.
     return isinstance(error, AccessDenied | Unsupported) or type(error) is StatekeepError

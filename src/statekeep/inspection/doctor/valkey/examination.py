@@ -52,7 +52,9 @@ class Subject:
 
 
 def examined(subject: Subject) -> Operation[list[Finding]]:
-    """Check everything; about 25 round trips, and 4 for each further primary of a cluster.
+    """Check everything.
+
+    It takes about 25 round trips, and 4 for each further primary of a cluster.
 
     Args:
         subject: the connection.
@@ -92,7 +94,10 @@ def _told(found: Sequence[Server], is_ours: bool) -> Operation[list[Finding]]:
 
 
 def _settings(server: Server) -> Operation[Mapping[str, str] | None]:
-    """Return settings of a server; ``None`` where they are not to be seen, as in many managed services."""
+    """Return settings of a server; ``None`` where they are not to be seen.
+
+    Many managed services do not show them.
+    """
     try:
         return settings.settings_of((yield Ask(["CONFIG", "GET", *_SETTINGS], near=server.near)))
     except StatekeepError as error:
@@ -113,7 +118,7 @@ def _clocks(found: Sequence[Server]) -> Operation[list[Finding]]:
 
 
 def _unit(items: ValkeyItems) -> Operation[list[Finding]]:
-    """Compare the connection's unit of namespaces with that of the stored items: a round trip."""
+    """Compare the connection's unit with that of the stored items: a round trip."""
     probe: Any = Commands([("EXISTS", unit_keys(items.prefix, items.unit)[1])])
     try:
         yield from Unit(items.unit).compared(items.prefix, probe)

@@ -1,4 +1,4 @@
-"""A small sample of keys: are they ours, and do records and indexes know each other?"""
+"""A sample of keys: are they ours, and do records and indexes know each other?"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Link:
 
 
 def sample(prefix: str, servers: Sequence[Server]) -> Operation[list[Key]]:
-    """Read some keys: a round trip for each thousand of the server's keys, ten at most.
+    """Read some keys: a round trip for each thousand of a server's, ten at most.
 
     Args:
         prefix: of our keys.

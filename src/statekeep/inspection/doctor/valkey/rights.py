@@ -1,4 +1,4 @@
-"""Whether the user may run the commands that the operations need, tried where nothing can come of it."""
+"""Permission for the commands of operations, tried where nothing comes of it."""
 
 from __future__ import annotations
 

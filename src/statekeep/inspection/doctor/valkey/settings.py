@@ -1,4 +1,4 @@
-"""What a server of Valkey says of itself: ``INFO``, and ``CONFIG GET`` where that is permitted."""
+"""Checks of what a server says of itself: ``INFO``, and perhaps ``CONFIG GET``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amazon Bedrock AgentCore Memory, emulated: the data plane, and a glance at the control plane."""
+"""Amazon Bedrock AgentCore Memory, emulated."""
 
 from .rules import AgentCoreRules
 from .service import MEMORY_ID, AgentCore, memory_arn

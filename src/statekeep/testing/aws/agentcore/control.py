@@ -1,4 +1,4 @@
-"""AgentCore Memory's control plane, ``bedrock-agentcore-control``, as far as it describes memories."""
+"""AgentCore Memory's control plane, as far as it describes memories."""
 
 from __future__ import annotations
 
