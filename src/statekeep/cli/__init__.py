@@ -36,6 +36,7 @@ How to add a command
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -74,5 +75,33 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     from .app import group
 
+    if arguments is None:
+        _prepare_streams(is_quiet="--debug" not in sys.argv)
     group().main(args=None if arguments is None else list(arguments), prog_name="statekeep")
     raise AssertionError("the group exits")
+
+
+def _prepare_streams(is_quiet: bool) -> None:
+    """Let nothing but messages of this program be on standard error, and no character be an error.
+
+    The native part of glide writes there what the errors of Statekeep say, too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # in tests, they may be other objects
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        is_file = sys.stderr.fileno() == _STDERR
+    except (OSError, ValueError):
+        is_file = False
+    if not is_file or not is_quiet or sys.stderr is not sys.__stderr__:
+        return
+    kept = os.dup(_STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
+    encoding = sys.stderr.encoding
+    # The file is to live as long as the process.
+    sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+_STDERR = 2

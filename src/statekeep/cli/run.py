@@ -136,8 +136,8 @@ class Run:
             except Stopped:
                 self.output.note("nothing was changed")
                 return int(Status.FAILED)
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError:  # of standard output: those of connections are errors of Statekeep
+                return pipe_is_gone()
             except Exception as error:
                 self.failed(error)
                 return int(status_of(error))

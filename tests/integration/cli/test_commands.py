@@ -8,7 +8,9 @@ import time
 import pytest
 
 import statekeep
+from statekeep.testing.servers import ValkeyServer
 
+from ..agentcore.emulated import Worlds
 from .conftest import Place, put_chat
 
 
@@ -18,7 +20,7 @@ def test_threads_are_listed_newest_first_with_their_sizes(filled: Place) -> None
     chat, other = ended.json_lines
     assert (chat["thread_id"], other["thread_id"]) == ("chat", "other/1")
     assert (chat["checkpoints"], chat["pending_writes"], chat["namespaces"]) == (5, 1, 1)
-    assert (other["checkpoints"], other["pending_writes"]) == (1, 0)
+    assert (other["checkpoints"], other["pending_writes"]) == (1, 1)
     assert chat["bytes"] > other["bytes"] > 0
     assert [line[0] for line in filled.run("threads").lines] == ["chat", "other/1"]
 
@@ -213,24 +215,26 @@ def test_memory_is_an_empty_place(prefix: str) -> None:
     assert place.run("delete", "--all", "--yes").status == 1
 
 
-def test_bedrock_sessions_say_what_they_cannot_do(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, prefix: str
-) -> None:
-    request.getfixturevalue("worlds").set_environment(monkeypatch)
+def test_bedrock_sessions_say_what_they_cannot_do(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds.set_environment(monkeypatch)
+    session_id = worlds.client("plain", "bedrock-agent-runtime").create_session()["sessionId"]
     place = Place("bedrock-sessions://?region=us-west-2", "statekeep")
     with place.connect() as keep:
-        keep.checkpoints.put(statekeep.Checkpoint(thread_id=f"s-{prefix}", metadata={"step": 1}))
-    assert place.run("show", f"s-{prefix}", "--json").json_lines[0]["step"] == 1
-    ended = place.run("prune", f"s-{prefix}", "--keep", "1", "--older-than", "1h", "--yes")
-    assert ended.status in (0, 2)
-    assert "Traceback" not in ended.stderr
-    assert place.run("reindex", "--all-items").status == 2
-    assert place.run("delete", f"s-{prefix}", "--yes").status == 0
+        for step in range(2):
+            keep.checkpoints.put(statekeep.Checkpoint(thread_id=session_id, metadata={"step": step}))
+    assert [row["step"] for row in place.run("show", session_id, "--json").json_lines] == [1, 0]
+    assert session_id in [row["thread_id"] for row in place.run("threads", "--limit", "0", "--json").json_lines]
+    for arguments in [("prune", session_id, "--keep", "1", "--yes"), ("reindex", "--all-items")]:
+        ended = place.run(*arguments)
+        assert (ended.status, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended
+    assert place.run("delete", session_id, "--yes").status == 0
+    gone = place.run("show", session_id)
+    assert (gone.status, gone.stdout) == (2, "")  # the service lets nobody choose ids
+    assert "there is no session" in gone.stderr
 
 
-def test_a_foreign_database_is_left_alone(valkey_server: object, valkey: Place) -> None:
-    client = valkey_server.client()  # type: ignore[attr-defined]
-    with client:
+def test_a_foreign_database_is_left_alone(valkey_server: ValkeyServer, valkey: Place) -> None:
+    with valkey_server.client() as client:
         foreign = {f"session:{number}": "x" * 50 for number in range(5000)}
         client.mset(foreign)
         client.set(f"{valkey.key_prefix}:of somebody else", "x")
