@@ -39,6 +39,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -82,18 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _prepare_streams(is_quiet: bool) -> None:
-    """Let nothing but messages of this program be on standard error, and no character be an error.
+    """Keep standard error to messages of this program, and take any character.
 
     The native part of glide writes there what the errors of Statekeep say, too.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # in tests, they may be other objects
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        is_file = sys.stderr.fileno() == _STDERR
-    except (OSError, ValueError):
-        is_file = False
-    if not is_file or not is_quiet or sys.stderr is not sys.__stderr__:
+    if sys.stderr is None or sys.stderr.fileno() != _STDERR or not is_quiet:
         return
     kept = os.dup(_STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -150,7 +150,7 @@ class Run:
 
 
 class _Logs(logging.Handler):
-    """Messages of Statekeep's loggers, on stderr: warnings, and everything with ``--debug``."""
+    """Warnings of Statekeep's loggers, on stderr; all messages with ``--debug``."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(logging.DEBUG if run.common.debug else logging.WARNING)
@@ -174,7 +174,7 @@ class _Logs(logging.Handler):
 
 
 def pipe_is_gone() -> int:
-    """Let nothing more be written to a pipe that nobody reads, and return the exit status."""
+    """Write no more to a pipe that nobody reads, and return the exit status."""
     # Python flushes standard output when it ends, and would complain of it.
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

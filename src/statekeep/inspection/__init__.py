@@ -1,6 +1,7 @@
-"""Look at what is kept: values decoded without executing anything, steps of threads, differences.
+"""Look at what is kept: values, steps of threads, and differences.
 
-The command line and user interfaces stand on this. Nothing here knows a terminal, a framework, or a service.
+Values are decoded without executing anything. The command line and user interfaces stand on this. Nothing here knows a
+terminal, a framework, or a service.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING

@@ -79,12 +79,13 @@ class Place:
 
 def program(arguments: Sequence[str], env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STATEKEEP_")}
-    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL} | dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    started: subprocess.Popen[bytes] = subprocess.Popen(
         [sys.executable, "-m", "statekeep", *arguments],
         env=environment | {"COLUMNS": "200", "PYTHONWARNINGS": "error"} | (env or {}),
-        **{"stdin": subprocess.DEVNULL} | streams | options,
+        **streams | options,
     )
+    return started
 
 
 @pytest.fixture(params=PLACES)

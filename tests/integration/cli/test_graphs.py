@@ -26,7 +26,7 @@ class State(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], add_messages]
 
 
-def logging(name: str) -> Callable[[Any], Any]:
+def logging(name: str) -> Any:
     return lambda state: {"log": [name]}
 
 
@@ -39,12 +39,12 @@ def fail(state: State) -> State:
 
 
 def a_line() -> Any:
-    builder = StateGraph(State).add_node("a", logging("a")).add_node("b", logging("b"))
+    builder: Any = StateGraph(State).add_node("a", logging("a")).add_node("b", logging("b"))
     return builder.add_edge(START, "a").add_edge("a", "b").add_edge("b", END)
 
 
 def a_diamond() -> Any:
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     for name in "abcd":
         builder.add_node(name, logging(name))
     builder.add_edge(START, "a").add_edge("a", "b").add_edge("a", "c").add_edge(["b", "c"], "d")
@@ -52,7 +52,7 @@ def a_diamond() -> Any:
 
 
 def a_fan_out() -> Any:
-    builder = StateGraph(State).add_node("plan", logging("plan")).add_node("work", logging("work"))
+    builder: Any = StateGraph(State).add_node("plan", logging("plan")).add_node("work", logging("work"))
     builder.add_node("end", logging("end"))
     builder.add_edge(START, "plan")
     builder.add_conditional_edges("plan", lambda state: [Send("work", {"n": n}) for n in range(3)], ["work"])
@@ -60,19 +60,21 @@ def a_fan_out() -> Any:
 
 
 def a_question() -> Any:
-    builder = StateGraph(State).add_node("ask", ask).add_node("beside", logging("beside")).add_node("b", logging("b"))
+    builder: Any = (
+        StateGraph(State).add_node("ask", ask).add_node("beside", logging("beside")).add_node("b", logging("b"))
+    )
     builder.add_edge(START, "ask").add_edge(START, "beside")
     return builder.add_edge("ask", "b").add_edge("b", END)
 
 
 def a_failure() -> Any:
-    builder = StateGraph(State).add_node("fail", fail).add_node("beside", logging("beside"))
+    builder: Any = StateGraph(State).add_node("fail", fail).add_node("beside", logging("beside"))
     return builder.add_edge(START, "fail").add_edge(START, "beside")
 
 
 def a_nested_graph() -> Any:
     inner = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END).compile()
-    builder = StateGraph(State).add_node("inner", inner).add_node("after", logging("after"))
+    builder: Any = StateGraph(State).add_node("inner", inner).add_node("after", logging("after"))
     return builder.add_edge(START, "inner").add_edge("inner", "after").add_edge("after", END)
 
 
@@ -80,7 +82,8 @@ def chat() -> Any:
     def answer(state: State) -> State:
         return {"messages": [AIMessage("yes", id="a1")]}
 
-    return StateGraph(State).add_node("answer", answer).add_edge(START, "answer").add_edge("answer", END)
+    builder: Any = StateGraph(State)
+    return builder.add_node("answer", answer).add_edge(START, "answer").add_edge("answer", END)
 
 
 GRAPHS = [a_line, a_diamond, a_fan_out, a_question, a_failure, a_nested_graph, chat]

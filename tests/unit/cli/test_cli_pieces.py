@@ -168,7 +168,10 @@ def printed(rows: list[dict[str, Any]], **options: Any) -> str:
 
 def test_lines_have_a_row_each_whatever_is_in_them() -> None:
     when = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
-    rows = [{"id": "a\tb\nc", "bytes": 1500, "when": when, "more": [1]}, {"id": True, "bytes": 1.5, "when": None}]
+    rows: list[dict[str, Any]] = [
+        {"id": "a\tb\nc", "bytes": 1500, "when": when, "more": [1]},
+        {"id": True, "bytes": 1.5, "when": None},
+    ]
     assert printed(rows) == "a\\tb\\nc\t1500\t2026-05-01T00:00:00.000+00:00\nyes\t1.5\t-\n"
     first, second = (json.loads(line) for line in printed(rows, as_json=True).splitlines())
     assert first == {"id": "a\tb\nc", "bytes": 1500, "when": "2026-05-01T00:00:00+00:00", "more": [1]}

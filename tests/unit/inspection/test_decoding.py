@@ -21,10 +21,10 @@ SCALARS = (
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats()
-    | st.text(st.characters(exclude_categories=("Cs",)))
+    | st.text(st.characters(exclude_categories=["Cs"]))
     | st.binary(max_size=300)
 )
-KEYS = st.text(st.characters(exclude_categories=("Cs",)))
+KEYS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=20) | st.dictionaries(KEYS, inner, max_size=20))
 
 
