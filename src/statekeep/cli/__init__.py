@@ -36,8 +36,10 @@ How to add a command
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -74,5 +76,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     from .app import group
 
+    if arguments is None:
+        _prepare_streams(is_quiet="--debug" not in sys.argv)
     group().main(args=None if arguments is None else list(arguments), prog_name="statekeep")
     raise AssertionError("the group exits")
+
+
+def _prepare_streams(is_quiet: bool) -> None:
+    """Keep standard error to messages of this program, and take any character.
+
+    The native part of glide writes there what the errors of Statekeep say, too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is None or sys.stderr.fileno() != _STDERR or not is_quiet:
+        return
+    kept = os.dup(_STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
+    encoding = sys.stderr.encoding
+    # The file is to live as long as the process.
+    sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+_STDERR = 2

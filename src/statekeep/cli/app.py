@@ -121,7 +121,10 @@ def made(name: str, listed: Listed) -> Any:
 
 
 def _bound(command: Callable[..., int | None], raw: bool) -> Callable[..., None]:
-    """Return a function for typer: the parameters of a command behind the run, and the common options."""
+    """Return a function for typer.
+
+    It has the parameters of a command that stand behind the run, and the common options.
+    """
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())[1:]
     kinds = inspect.Parameter.KEYWORD_ONLY

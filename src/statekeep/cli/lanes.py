@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Lanes:
-    """Draws a line of text for each step of a thread, newest first, as ``git log --graph`` does.
+    """The forks of a thread, as lines of text: one for each step, newest first.
 
     Each branch has a lane. It begins with the newest step of the branch, and joins another lane where both come from
     the same step.

@@ -76,7 +76,7 @@ def namespace_of(text: str) -> tuple[str, ...]:
         try:
             labels = json.loads(text)
         except ValueError:
-            labels = [None]
+            labels = [""]
     if not all(isinstance(label, str) and label for label in labels):
         raise InvalidInput(
             'a namespace must be labels such as users/ada, or JSON such as ["a/b", "c"]', field="namespace"
@@ -110,7 +110,7 @@ def limit_of(number: int) -> int | None:
 
 
 def duration_of(text: str, option: str) -> dt.timedelta:
-    """Return a length of time, as ``90s``, ``15m``, ``12h``, ``30d``, ``2w`` or ``1d12h``.
+    """Return a length of time: ``90s``, ``15m``, ``12h``, ``30d``, ``1d12h``.
 
     Args:
         text: what the user wrote.

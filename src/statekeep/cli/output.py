@@ -38,7 +38,9 @@ class Column:
 
 
 class Output:
-    """Where a command prints. What it prints does nothing to a terminal but to be shown.
+    """The place where a command prints.
+
+    What it prints does nothing to a terminal but to be shown.
 
     Args:
         as_json: print JSON.
@@ -62,7 +64,9 @@ class Output:
         self.is_terminal = not as_json and self.stdout.isatty()
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Row]) -> int:
-        """Print records: a table, or a line for each, with tabs between the columns; JSON lines with all of a row.
+        """Print records: as a table, lines with tabs, or JSON lines.
+
+        JSON has all of a row, tables and lines the columns.
 
         Each is printed as soon as it is there, but for a terminal, where some hundred share a table.
 

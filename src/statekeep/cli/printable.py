@@ -38,7 +38,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def json_printable(document: str) -> str:
-    r"""Return a JSON document with such characters as ``\uXXXX``, which mean the same there.
+    r"""Return a JSON document with such characters written as ``\uXXXX``.
 
     >>> json_printable('"\x9b31m"')
     '"\\u009b31m"'
@@ -107,7 +107,7 @@ def duration(span: dt.timedelta | float) -> str:
     """
     left = int(span.total_seconds() if isinstance(span, dt.timedelta) else span)
     sign, left = ("-", -left) if left < 0 else ("", left)
-    parts = []
+    parts: list[str] = []
     for unit, seconds in _UNITS:
         count, left = divmod(left, seconds)
         if count or (unit == "s" and not parts):

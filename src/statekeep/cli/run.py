@@ -142,8 +142,8 @@ class Run:
             except Stopped:
                 self.output.note("nothing was changed")
                 return int(Status.FAILED)
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError:  # of standard output: those of connections are errors of Statekeep
+                return pipe_is_gone()
             except Exception as error:
                 self.failed(error)
                 return int(status_of(error))
@@ -169,7 +169,7 @@ def _unit_of(keep: Connection) -> int | None:
 
 
 class _Logs(logging.Handler):
-    """Messages of Statekeep's loggers, on stderr: warnings, and everything with ``--debug``."""
+    """Warnings of Statekeep's loggers, on stderr; all messages with ``--debug``."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(logging.DEBUG if run.common.debug else logging.WARNING)
@@ -193,7 +193,7 @@ class _Logs(logging.Handler):
 
 
 def pipe_is_gone() -> int:
-    """Let nothing more be written to a pipe that nobody reads, and return the exit status."""
+    """Write no more to a pipe that nobody reads, and return the exit status."""
     # Python flushes standard output when it ends, and would complain of it.
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

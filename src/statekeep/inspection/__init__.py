@@ -1,7 +1,7 @@
-"""Look at what is kept: values decoded without executing anything, steps of threads, differences.
+"""Look at what is kept: values, steps of threads, and differences.
 
-The command line and user interfaces stand on this. Nothing here knows a terminal or a framework. ``doctor`` examines
-the service behind a connection, ``stats`` counts what it keeps.
+Values are decoded without executing anything. The command line and user interfaces stand on this. Nothing here knows a
+terminal or a framework. ``doctor`` examines the service behind a connection, ``stats`` counts what it keeps.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Stored values as JSON-like trees, without executing, importing or unpickling anything."""
+"""Stored values as JSON, without executing, importing or unpickling."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def as_tree(value: Any, limits: Limits = LIMITS) -> Any:
 
 
 class _Closed(Exception):
-    """What it is that is not opened."""
+    """A value that is not opened; the text says why."""
 
 
 def _closed(payload: Payload, problem: str) -> DecodedValue:
@@ -219,7 +219,10 @@ def _mapping(value: Mapping[Any, Any], cutter: Cutter, deeper: int, tagged: bool
 
 
 def _tagged(parts: Any, cutter: Cutter, deeper: int) -> Any:
-    """Return what exact JSON says by a tag; ``NotImplemented`` if it is no tag, or the JSON ended in it."""
+    """Return what exact JSON says by a tag.
+
+    ``NotImplemented`` if it is no tag, or the JSON ended in it.
+    """
     if not isinstance(parts, list) or len(parts) < 2:
         return NotImplemented
     kind, value, *more = parts

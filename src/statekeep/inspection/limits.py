@@ -17,7 +17,9 @@ TYPE: Final = "$type"
 
 
 class Limits(Model):
-    """How much of a value is shown. Where something is left out, a mark says so: ``{"$cut": "940 more items"}``.
+    """How much of a value is shown.
+
+    Where something is left out, a mark says so: ``{"$cut": "940 more items"}``.
 
     Example:
         >>> Limits(items=10).depth
@@ -82,7 +84,10 @@ class Cutter:
         return found | self.mark(f"{more:,} more keys") if more else found
 
     def fields(self, kind: str, fields: Any) -> dict[str, Any]:
-        """Return an object of a class: its fields beside the name of the class, if they are a mapping by names."""
+        """Return an object of a class.
+
+        Its fields stand beside the name of the class, if they are a mapping by names.
+        """
         if (
             isinstance(fields, dict)
             and (TYPE not in fields)

@@ -23,7 +23,7 @@ class Damaged(ValueError):
 
 
 class _Exhausted(Exception):
-    """What is left is not looked at."""
+    """Too much was looked at already."""
 
 
 _FIXED: Final[Mapping[int, tuple[str, int]]] = {
@@ -136,7 +136,10 @@ class _Reader:
         return self.cutter.mark(f"a text of {size:,} bytes", begins=begins[:most])
 
     def _several(self, count: int, read: Callable[[], Any], each: int) -> tuple[list[Any], int]:
-        """Read so many items, and pass over those that are not shown. Returns how many these are, too."""
+        """Read so many items, and pass over those that are not shown.
+
+        Returns how many these are, too.
+        """
         most = min(count, self.cutter.limits.items)
         items: list[Any] = []
         try:

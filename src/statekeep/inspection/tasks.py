@@ -1,4 +1,4 @@
-"""Tasks of a step, and the nodes that run in it, as far as a record tells without the graph."""
+"""Tasks of a step, and the nodes that run in it, without the graph."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class TaskRecord(Model):
 
 
 def is_internal(channel: str) -> bool:
-    """Return whether a channel is a framework's own, and no part of the state that a user defined.
+    """Return whether a channel is a framework's own.
+
+    Such a one is no part of the state that a user defined.
 
     Args:
         channel: its name.
@@ -79,7 +81,9 @@ def is_internal(channel: str) -> bool:
 
 
 def header_of(saved: SavedCheckpoint) -> Mapping[str, Any]:
-    """Return the header of a checkpoint that LangGraph put; an empty one if it is of somebody else.
+    """Return the header of a checkpoint that LangGraph put.
+
+    It is empty if the checkpoint is of somebody else.
 
     Args:
         saved: the checkpoint.
@@ -99,7 +103,7 @@ _WHOLE: Final = Limits(items=100_000, values=1_000_000)
 
 
 def next_nodes(saved: SavedCheckpoint) -> tuple[str, ...]:
-    """Return the nodes that run after a checkpoint, as its record tells without the graph.
+    """Return the nodes that run after a checkpoint, without the graph.
 
     They are known of graphs of LangGraph whose nodes are joined by edges: channels ``branch:to:NODE``, edges of several
     nodes, and Sends. In the order of their names, those of Sends first.
@@ -153,7 +157,10 @@ def _triggered(saved: SavedCheckpoint, seen: Mapping[str, Any]) -> set[str]:
 
 
 def _is_complete(name: str, seen: Any) -> bool:
-    """Return whether all nodes ran that an edge waits for. Some barriers store a flag beside their names."""
+    """Return whether all nodes ran that an edge waits for.
+
+    Some barriers store a flag beside their names.
+    """
     wanted = set(name.removeprefix("join:").rpartition(":")[0].split("+"))
     if isinstance(seen, list) and len(seen) == 2 and isinstance(seen[1], bool):
         if not seen[1]:
@@ -172,7 +179,7 @@ def _is_newer(version: Any, seen: Any) -> bool:
 
 
 def tasks_of(saved: SavedCheckpoint, limits: Limits = LIMITS) -> tuple[TaskRecord, ...]:
-    """Return the tasks that left pending writes at a checkpoint, in the order of their writes.
+    """Return the tasks that left pending writes, in the order of these.
 
     Args:
         saved: the checkpoint.

@@ -144,6 +144,6 @@ def _chosen(
     missing: list[str] = []
     while page := list(islice(wanted, TOGETHER)):
         measures = keep.checkpoints.measure(page)
-        for thread in page:
-            (there if thread in measures else missing).append(thread)
+        for thread_id in page:
+            (there if thread_id in measures else missing).append(thread_id)
     return there, missing
