@@ -29,12 +29,21 @@ class Column:
         title: what stands above it on a terminal; the name by default.
         show: makes text for people of the value, for terminals; as in lines by default.
         right: whether it stands on the right, as numbers do.
+        whole: whether it is kept on one line, as what one copies, unless it is long or the terminal narrow.
     """
 
     name: str
     title: str | None = None
     show: Callable[[Any], str] | None = None
     right: bool = False
+    whole: bool = False
+
+
+_WHOLE: Final = 36
+"""Characters of a UUID."""
+
+_WIDE: Final = 110
+"""Columns of a terminal in which one finds place beside others."""
 
 
 class Output:
@@ -135,15 +144,17 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for column in columns:
+        console = self._console()
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        cells = [[_shown(column, row.get(column.name)) for row in rows] for column in columns]
+        for column, texts in zip(columns, cells, strict=True):
             title = column.name.replace("_", " ") if column.title is None else column.title
-            table.add_column(
-                Text(title), justify="right" if column.right else "left", overflow="fold", no_wrap=column.right
-            )
-        for row in rows:
-            table.add_row(*(Text(_shown(column, row.get(column.name))) for column in columns))
-        self._console().print(table)
+            is_wide = console.width >= _WIDE and all(len(text) <= _WHOLE for text in texts)
+            fits = column.right or (column.whole and is_wide)
+            table.add_column(Text(title), justify="right" if column.right else "left", overflow="fold", no_wrap=fits)
+        for line in zip(*cells, strict=True):
+            table.add_row(*map(Text, line))
+        console.print(table)
         self.stdout.flush()
 
     def _write(self, line: str) -> None:

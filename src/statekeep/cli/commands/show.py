@@ -19,7 +19,7 @@ from ..run import Run
 from ..status import Status
 
 if TYPE_CHECKING:
-    from ...inspection import Limits, Step, TaskRecord
+    from ...inspection import Change, Differences, Limits, Step, TaskRecord
     from ...repositories.connection import Connection
 
 CheckpointId = Annotated[
@@ -137,7 +137,7 @@ def _steps(run: Run, keep: Connection, thread: str, namespace: str | None, limit
         Column("bytes_new", "new", size, right=True),
         Column("bytes_reused", "reused", size, right=True),
         Column("created_at", "age", lambda when: duration(now - when), right=True),
-        Column("checkpoint_id", "checkpoint"),
+        Column("checkpoint_id", "checkpoint", whole=True),
         Column("tasks"),
     ]
     found = keep.checkpoints.list(thread, namespace=namespace, limit=limit)
@@ -170,8 +170,16 @@ def _row(step: Step, lanes: Any) -> dict[str, Any]:
         "bytes_reused": step.bytes_reused,
         "created_at": step.created_at,
         "checkpoint_id": step.checkpoint_id,
-        "tasks": "; ".join(_told(task, step.is_waiting) for task in step.tasks) or "-",
+        "tasks": "; ".join(_told(task, step.is_waiting) for task in _of_interest(step)) or "-",
     }
+
+
+def _of_interest(step: Step) -> list[TaskRecord]:
+    """Return the tasks that are told of: where a step went on, one that is done is as any other."""
+    from ...inspection import TaskState
+
+    told = {TaskState.FAILED, TaskState.INTERRUPTED} | (set() if step.children else {TaskState.DONE})
+    return [task for task in step.tasks if task.state in told]
 
 
 def _told(task: TaskRecord, is_waiting: bool) -> str:
@@ -251,12 +259,17 @@ def _document(saved: SavedCheckpoint, raw: bool, limits: Limits) -> dict[str, An
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    from ...inspection import is_internal
+
     for name in ("thread_id", "namespace", "checkpoint_id", "parent_id"):
         yield f"{name:14} {document[name] or '-'}"
     yield f"{'created_at':14} {document['created_at'].isoformat()}"
     yield f"{'next':14} {', '.join(document['next']) or '-'}"
     yield f"{'metadata':14} {json.dumps(document['metadata'], ensure_ascii=False)}"
+    own = [name for name in document["channels"] if is_internal(name)]
     for name, channel in document["channels"].items():
+        if name in own:
+            continue
         yield ""
         yield f"channel {name}  (version {channel['version']}{_about(channel)})"
         yield from _indented(channel)
@@ -264,6 +277,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"pending write to {write['channel']}  (task {write['task_id']}{_about(write)})"
         yield from _indented(write)
+    if own:
+        yield ""
+        yield f"channels of the framework: {', '.join(own)}"
 
 
 def _about(value: Mapping[str, Any]) -> str:
@@ -286,17 +302,22 @@ def _indented(value: Mapping[str, Any]) -> Iterable[str]:
 # -- differences
 
 
-def _differences(found: Any) -> Iterator[str]:
+def _differences(found: Differences) -> Iterator[str]:
+    from ...inspection import is_internal
+
     if not found.channels and not found.metadata:
         yield "no differences"
+    own = [channel.name for channel in found.channels if is_internal(channel.name)]
     for channel in found.channels:
+        if channel.name in own:
+            continue
         before, after = channel.before, channel.after
         sizes = " -> ".join("-" if side is None else size(side.size) for side in (before, after))
         yield f"{channel.name}  {channel.kind}, {sizes}"
         if channel.is_equal:
             yield "  the same value under another version"
         for change in channel.changes:
-            yield f"  {change or 'changed'}"
+            yield f"  {change}"
             yield from _sides(change)
         if not channel.changes and not channel.is_equal:
             for sign, side in (("-", before), ("+", after)):
@@ -307,9 +328,11 @@ def _differences(found: Any) -> Iterator[str]:
     for change in found.metadata:
         yield f"metadata {change}"
         yield from _sides(change)
+    if own:
+        yield f"channels of the framework: {', '.join(own)}"
 
 
-def _sides(change: Any) -> Iterator[str]:
+def _sides(change: Change) -> Iterator[str]:
     for sign, side in (("-", change.before), ("+", change.after)):
         if side is not None:
             for item in islice(side, 5) if isinstance(side, list) else [side]:
@@ -319,4 +342,7 @@ def _sides(change: Any) -> Iterator[str]:
 
 
 def _one_line(value: Any) -> str:
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("content"), str):
+        name = f" (id {value['id']})" if value.get("id") else ""
+        value = f"{value['type']}{name}: {value['content']}"  # a message
     return _short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), WIDTH)
