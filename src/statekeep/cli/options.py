@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -42,56 +40,11 @@ CheckpointNamespace = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is deleted.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", help="At most so many; 0 for all.")]
-Namespace = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAMESPACE",
-        show_default=False,
-        help='Labels with slashes between them, as users/ada; or as JSON, as ["a/b", "c"].',
-    ),
-]
 Full = Annotated[bool, typer.Option("--full", help="Leave nothing of a value out, however large it is.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Values as they are stored: encoding and bytes in base64.")]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
-
-
-def namespace_of(text: str) -> tuple[str, ...]:
-    """Return the labels of a namespace of items, cache entries or logs.
-
-    Args:
-        text: with slashes between the labels, or a JSON list of them.
-
-    Raises:
-        InvalidInput: a label is empty, or what begins with ``[`` is no list of texts.
-
-    Example:
-        >>> namespace_of("users/ada"), namespace_of('["a/b", "c"]'), namespace_of("")
-        (('users', 'ada'), ('a/b', 'c'), ())
-    """
-    if not text.startswith("["):
-        labels = text.split("/") if text else []
-    else:
-        try:
-            labels = json.loads(text)
-        except ValueError:
-            labels = [""]
-    if not all(isinstance(label, str) and label for label in labels):
-        raise InvalidInput(
-            'a namespace must be labels such as users/ada, or JSON such as ["a/b", "c"]', field="namespace"
-        )
-    return tuple(labels)
-
-
-def namespace_text(labels: Sequence[str]) -> str:
-    """Return the text that :func:`namespace_of` makes these labels of.
-
-    >>> namespace_text(("users", "ada")), namespace_text(("a/b", "c"))
-    ('users/ada', '["a/b","c"]')
-    """
-    plain = all("/" not in label for label in labels) and not "/".join(labels).startswith("[")
-    return "/".join(labels) if plain else json.dumps(list(labels), ensure_ascii=False, separators=(",", ":"))
 
 
 def limit_of(number: int) -> int | None:

@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "show": Listed("show:show", "Show what happened in a thread, newest first, or one checkpoint with its values."),
     "diff": Listed("show:diff", "Show which channels of two checkpoints differ, and how."),
     "items": Listed("items:items", "List the items of a namespace, or search in it."),
-    "item": Listed("items:item", "Show one item with its whole value."),
+    "item": Listed("items:item", "Show one item with its value."),
     "namespaces": Listed("items:namespaces", "List the namespaces of items, with how many each has, and their bytes."),
     "logs": Listed("logs:logs", "List logs with their values and bytes, or show the values of one."),
     "cache": Listed("cache:cache", "List namespaces of the cache with their entries and bytes, or clear them."),

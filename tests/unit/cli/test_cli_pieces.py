@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statekeep.cli.app import application, made
+from statekeep.cli.labels import decode_labels, encode_labels
 from statekeep.cli.lanes import Lanes
-from statekeep.cli.options import duration_of, limit_of, namespace_of, namespace_text, since_of
+from statekeep.cli.options import duration_of, limit_of, since_of
 from statekeep.cli.output import Column, Output
 from statekeep.cli.printable import duration, json_printable, printable, redacted, size
 from statekeep.cli.registry import COMMANDS
@@ -74,13 +75,13 @@ def test_what_is_no_secret_stays() -> None:
 
 @given(st.lists(st.text(min_size=1), max_size=5))
 def test_namespaces_come_back_from_their_texts(labels: list[str]) -> None:
-    assert namespace_of(namespace_text(labels)) == tuple(labels)
+    assert decode_labels(encode_labels(labels)) == tuple(labels)
 
 
 @pytest.mark.parametrize("text", ["a//b", "/a", "a/", "[1]", '["a"', '[""]', "[null]"])
 def test_texts_that_are_no_namespace(text: str) -> None:
-    with pytest.raises(InvalidInput, match="namespace"):
-        namespace_of(text)
+    with pytest.raises(InvalidInput, match="NAMESPACE"):
+        decode_labels(text)
 
 
 @pytest.mark.parametrize("text", ["", "d", "1", "1 d", "-1d", "1d 2h", "1y", "1e3s", "9" * 30 + "w"])

@@ -14,7 +14,7 @@ from ..output import Column
 from ..printable import size
 from ..run import Run
 from ..status import Status
-from .items import as_json, ends_in, left, short
+from .items import as_json, ends_in, left, limits_of_rows, short
 
 NAMESPACES: Final = (
     Column("namespace"),
@@ -82,7 +82,7 @@ def _end(run: Run, count: int, nothing: str) -> int:
 
 def _list(run: Run, labels: tuple[str, ...], most: int | None) -> int:
     with run.connect() as keep:
-        now = keep.now()
+        now, limits = keep.now(), limits_of_rows(run)
         rows = (
             {
                 **named(entry.namespace),
@@ -91,7 +91,7 @@ def _list(run: Run, labels: tuple[str, ...], most: int | None) -> int:
                 "expires_at": entry.expires_at,
                 "ttl": left(entry.expires_at, now),
                 "bytes": len(entry.payload.data),
-                "value": as_json(entry.payload),
+                "value": as_json(entry.payload, limits),
             }
             for entry in _first(keep.cache.list(labels), most)
         )

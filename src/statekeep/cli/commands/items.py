@@ -10,17 +10,19 @@ import typer
 
 from ...domain.errors import InvalidInput
 from ..labels import NamespaceText, decode_labels, named
-from ..options import Limit, Raw, limit_of
+from ..options import Full, Limit, Raw, limit_of
 from ..output import Column
 from ..printable import duration, size
 from ..run import Run
 from ..status import Status
 from ..vectors import Collection, Embed, index_of
+from .show import limits_of
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from ...domain import Item
+    from ...inspection import Limits
 
 SHORT: Final = 60
 """Characters of a value in a table."""
@@ -75,21 +77,21 @@ def items(
 ) -> int:
     """List the items of a namespace, or search in it.
 
-    Values are shown as JSON; whole ones with --json. Nothing is executed, and no TTL begins anew.
+    Values are shown as JSON, and more of them with --json. Nothing is executed, and no TTL begins anew.
     """
     labels, most = decode_labels(namespace), limit_of(limit)
     _check(query, embed, filter, prefix, keys, below, newest)
     conditions = _conditions(filter)
     options = _index(run, embed, collection, query)
     with run.connect(**options) as keep:
-        now = keep.now()
+        now, limits = keep.now(), limits_of_rows(run)
         if keys:
             found = ({**named(labels), "key": key} for key in keep.items.keys(labels, prefix=prefix, limit=most))
             count = run.output.rows((Column("key"),), found)
         elif query is not None or below:
             some = keep.items.search(labels, query=query, filter=conditions, limit=most or FIRST)
             columns = COLUMNS if query is None else (*COLUMNS[:2], Column("score", right=True), *COLUMNS[2:])
-            count = run.output.rows(columns, ({**_row(item, now), "score": item.score} for item in some))
+            count = run.output.rows(columns, ({**_row(item, now, limits), "score": item.score} for item in some))
         else:
             listed = keep.items.list(
                 labels,
@@ -99,7 +101,7 @@ def items(
                 order="updated" if newest else "key",
                 reverse=newest,
             )
-            count = run.output.rows(COLUMNS[1:], (_row(item, now) for item in listed))
+            count = run.output.rows(COLUMNS[1:], (_row(item, now, limits) for item in listed))
     if not count:
         run.output.note(f"no items in {named(labels)['namespace']}")
         return Status.FOUND_NOTHING
@@ -155,7 +157,7 @@ def left(expires_at: dt.datetime | None, now: dt.datetime) -> float | None:
     return None if expires_at is None else round(max(0.0, (expires_at - now).total_seconds()), 3)
 
 
-def _row(item: Item, now: dt.datetime) -> dict[str, Any]:
+def _row(item: Item, now: dt.datetime, limits: Limits) -> dict[str, Any]:
     return {
         **named(item.namespace),
         "key": item.key,
@@ -165,16 +167,25 @@ def _row(item: Item, now: dt.datetime) -> dict[str, Any]:
         "expires_at": item.expires_at,
         "ttl": left(item.expires_at, now),
         "bytes": bytes_of(item.value),
-        "value": as_json(item.value),
+        "value": as_json(item.value, limits),
     }
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: Any, limits: Limits) -> Any:
     """Return a value of an item or a log as JSON, payloads decoded."""
     from ...domain import Payload
     from ...inspection import as_tree, decode
 
-    return decode(value).model_dump(exclude_none=True) if isinstance(value, Payload) else as_tree(value)
+    if isinstance(value, Payload):
+        return decode(value, limits).model_dump(exclude_none=True)
+    return as_tree(value, limits)
+
+
+def limits_of_rows(run: Run) -> Limits:
+    """Return how much of the values of a listing is shown."""
+    from ...inspection import Limits
+
+    return Limits() if run.output.as_json else Limits(items=SHORT, characters=SHORT, values=SHORT, bytes=100 * SHORT)
 
 
 def raw_json(value: Any) -> Any:
@@ -215,15 +226,15 @@ COLUMNS: Final = (
 )
 
 
-def item(run: Run, namespace: NamespaceText, key: KeyText, raw: Raw = False) -> int:
-    """Show one item with its whole value."""
+def item(run: Run, namespace: NamespaceText, key: KeyText, raw: Raw = False, full: Full = False) -> int:
+    """Show one item with its value."""
     labels = decode_labels(namespace)
     with run.connect() as keep:
         found = keep.items.get(labels, key)
         if found is None:
             run.output.note(f"there is no item {key!r} in {named(labels)['namespace']}")
             return Status.FOUND_NOTHING
-        row = _row(found, keep.now())
+        row = _row(found, keep.now(), limits_of(full, people=not run.output.as_json))
     if raw:
         row["value"] = raw_json(found.value)
 

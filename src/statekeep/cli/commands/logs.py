@@ -14,7 +14,7 @@ from ..output import Column
 from ..printable import size
 from ..run import Run
 from ..status import Status
-from .items import as_json, bytes_of, ends_in, left, raw_json, short
+from .items import as_json, bytes_of, ends_in, left, limits_of_rows, raw_json, short
 
 LOGS: Final = (
     Column("log"),
@@ -112,9 +112,13 @@ def _show(run: Run, log: tuple[str, ...], after: int | None, last: bool, raw: bo
                 behind = found[-1].position
                 left_over = None if left_over is None else left_over - len(found)
 
-        shape = raw_json if raw else as_json
+        limits = limits_of_rows(run)
         rows = (
-            {"position": entry.position, "bytes": bytes_of(entry.value), "value": shape(entry.value)}
+            {
+                "position": entry.position,
+                "bytes": bytes_of(entry.value),
+                "value": raw_json(entry.value) if raw else as_json(entry.value, limits),
+            }
             for entry in entries()
         )
         count = run.output.rows(ENTRIES, rows)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...domain.errors import InvalidInput
-from ..options import namespace_of, namespace_text
+from ..labels import decode_labels, encode_labels
 from ..output import Column
 from ..run import Run
 from ..status import Status
@@ -39,7 +39,7 @@ def reindex(
     """
     if not (threads or all_threads or items or all_items or cache):
         raise InvalidInput("say what: ids of threads, --all-threads, --items, --all-items or --cache", field="threads")
-    namespaces = [namespace_of(text) for text in items or []]
+    namespaces = [decode_labels(text, "--items") for text in items or []]
     columns = [Column("kind"), Column("name"), Column("records", right=True)]
     counts: list[int] = []
 
@@ -54,7 +54,7 @@ def reindex(
                 ("thread", name, partial(keep.checkpoints.reindex, name)) for name in dict.fromkeys(chosen)
             ]
             work += [
-                ("items", namespace_text(labels), partial(keep.items.reindex, labels))
+                ("items", encode_labels(labels), partial(keep.items.reindex, labels))
                 for labels in dict.fromkeys(namespaces)
             ]
             if cache:

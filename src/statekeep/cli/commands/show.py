@@ -69,7 +69,7 @@ def show(
         saved = keep.checkpoints.get(thread, namespace=namespace, checkpoint_id=checkpoint)
         if saved is None:
             return _missing(run, thread, namespace, checkpoint)
-        document = _document(saved, raw, _limits(full, people=not run.output.as_json))
+        document = _document(saved, raw, limits_of(full, people=not run.output.as_json))
     run.output.document(document, lambda: _lines(document))
     return Status.OK
 
@@ -206,7 +206,13 @@ def _short(value: Any, width: int = 60) -> str:
 # -- one checkpoint
 
 
-def _limits(full: bool, *, people: bool) -> Limits:
+def limits_of(full: bool, *, people: bool) -> Limits:
+    """Return how much of a value is shown.
+
+    Args:
+        full: all of it.
+        people: less than for a program.
+    """
     from ...inspection import Limits
 
     if full:
