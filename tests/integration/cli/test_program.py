@@ -13,14 +13,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import statekeep
 from statekeep.testing.servers import ValkeyServer
 
-from .conftest import SECONDS, Ended, Place, program, put_chat
+from .conftest import SECONDS, Ended, Place, all_on_terminal, program, put_chat, read
 
 SECRET = "s3cr3t-pass"
 HOSTILE = "chat \x1b]0;owned\x07\x1b[31m\x9b2J \u202egnp\u202c \u200b\r\nb\t漢字 🙂 é\u0301"
@@ -44,46 +43,6 @@ def on_terminal(
         os.write(leader, answer.encode())
     shown = read(leader)
     return process.wait(SECONDS), shown
-
-
-def read(leader: int) -> str:
-    """Return all that a terminal gets until the last program that holds it ends."""
-    shown = b""
-    while True:
-        assert select.select([leader], [], [], SECONDS)[0], shown
-        try:
-            more = os.read(leader, 65536)
-        except OSError:  # Linux says so when nobody holds the other end
-            more = b""
-        if not more:
-            os.close(leader)
-            return shown.decode()
-        shown += more
-
-
-EACH = """
-import json, sys
-from statekeep.cli import main
-for arguments in json.loads(sys.argv[1]):
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        print("status", ended.code)
-"""
-
-
-def all_on_terminal(place: Place, commands: Sequence[Sequence[str]]) -> tuple[list[int], str]:
-    """Run commands one after the other in one process, which is quicker."""
-    leader, follower = pty.openpty()
-    streams: Any = dict.fromkeys(("stdin", "stdout", "stderr"), follower)
-    environment = os.environ | place.environment | {"TERM": "xterm", "COLUMNS": "200", "NO_COLOR": "1"}
-    process = subprocess.Popen([sys.executable, "-c", EACH, json.dumps(commands)], env=environment, **streams)
-    os.close(follower)
-    shown = read(leader)
-    assert process.wait(SECONDS) == 0, shown
-    statuses = [int(status) for status in re.findall(r"^status (\d+)\r?$", shown, re.MULTILINE)]
-    assert len(statuses) == len(commands), shown
-    return statuses, shown
 
 
 @pytest.fixture
@@ -177,6 +136,12 @@ def test_help_imports_no_command_and_no_driver() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert "threads" in run.stdout
+
+
+def test_a_shell_completes_commands() -> None:
+    complete = {"_STATEKEEP_COMPLETE": "complete_bash", "COMP_WORDS": "statekeep th", "COMP_CWORD": "1"}
+    found = ended([], complete)
+    assert (found.status, found.stdout.split()) == (0, ["threads"])
 
 
 def test_hostile_texts_do_nothing_to_a_terminal(valkey: Place) -> None:
