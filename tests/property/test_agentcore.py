@@ -36,7 +36,8 @@ DECLARED = Differences(
 )
 """What this backend does not look for, as that would read a whole namespace at each put.
 
-The service cannot compare and set, and knows no end of single threads. And of pending writes the earliest by its stamp stays, which may arrive as the last.
+The service cannot compare and set, nor end a single thread. And of pending writes the earliest by its stamp stays, which
+may arrive as the last.
 """
 
 PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})

@@ -102,14 +102,13 @@ class NamedThreads:
         return (yield from self.backend.delete((yield from self.session(thread_id)), namespace, checkpoint_id))
 
     def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
-        sessions = []
         for thread_id in thread_ids:
-            sessions.append((yield from self.session(thread_id)))
-        found = yield from self.backend.measure(sessions)
+            yield from self.session(thread_id)
+        found = yield from self.backend.measure([self.sessions[name] for name in thread_ids])
         return {
-            name: found[session].model_copy(update={"thread_id": name})
-            for name, session in zip(thread_ids, sessions, strict=True)
-            if session in found
+            name: found[self.sessions[name]].model_copy(update={"thread_id": name})
+            for name in thread_ids
+            if self.sessions[name] in found
         }
 
     def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:

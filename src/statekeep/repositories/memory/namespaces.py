@@ -210,9 +210,7 @@ class Namespace:
             key = (write.task_id, write.idx)
             kept = stored.get(key) if write.idx >= 0 else None
             stored[key] = (
-                _Write(write, expires_at)
-                if kept is None
-                else evolve(kept, expires_at=max(kept.expires_at, expires_at))
+                _Write(write, expires_at) if kept is None else evolve(kept, expires_at=max(kept.expires_at, expires_at))
             )
         self._expires_next = min(self._expires_next, expires_at)
 

@@ -321,7 +321,9 @@ class CacheContract:
         await keep.set(entries)
         found = await listed(keep.list())
         assert [(entry.namespace, entry.key) for entry in found] == sorted(entries)
-        assert [one.namespace for one in await listed(keep.list_namespaces())] == [space for space, _ in sorted(entries)]
+        assert [one.namespace for one in await listed(keep.list_namespaces())] == [
+            space for space, _ in sorted(entries)
+        ]
 
     async def test_what_ends_first_is_listed_first(self, keep: AsyncCacheRepository) -> None:
         self.needs(keep, "list")

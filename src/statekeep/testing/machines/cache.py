@@ -120,9 +120,7 @@ class CacheMachine(ComparingMachine):
                     for one in self.repository.list(namespace)
                 ]
             ),
-            lambda: in_order(
-                [(place, one.payload, self.ends(one.ends)) for place, one in self.oracle.list(namespace)]
-            ),
+            lambda: in_order([(place, one.payload, self.ends(one.ends)) for place, one in self.oracle.list(namespace)]),
         )
 
     @precondition(lambda self: self.has("list_namespaces"))
@@ -131,7 +129,9 @@ class CacheMachine(ComparingMachine):
         self.oracle.expire()
         found = list(self.repository.list_namespaces())
         expected = self.oracle.namespaces()
-        assert [(one.namespace, one.entries) for one in found] == [(name, count) for name, (count, _) in expected.items()]
+        assert [(one.namespace, one.entries) for one in found] == [
+            (name, count) for name, (count, _) in expected.items()
+        ]
         assert all(one.bytes >= expected[one.namespace][1] for one in found)
 
     @precondition(lambda self: self.has("restore"))
@@ -144,7 +144,10 @@ class CacheMachine(ComparingMachine):
             ends = now + dt.timedelta(seconds=life if self.clock is not None or life < 0 else life + 3600)
             entries = [entry.model_copy(update={"expires_at": ends}) for entry in entries]
         kept = {
-            (entry.namespace, entry.key): (entry.payload, None if entry.expires_at is None else _whole(entry.expires_at))
+            (entry.namespace, entry.key): (
+                entry.payload,
+                None if entry.expires_at is None else _whole(entry.expires_at),
+            )
             for entry in entries
         }
         self.met |= kept.keys()

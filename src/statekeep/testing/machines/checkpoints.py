@@ -354,9 +354,7 @@ class CheckpointMachine(ComparingMachine):
         def expected() -> dict[str, Any]:
             measures = {plain_text(thread_id): self.oracle.measure(thread_id) for thread_id in thread_ids}
             return {
-                thread_id: form(*one)
-                for thread_id, one in measures.items()
-                if one is not None and (is_exact or one[0])
+                thread_id: form(*one) for thread_id, one in measures.items() if one is not None and (is_exact or one[0])
             }
 
         self.compare(found, expected)
