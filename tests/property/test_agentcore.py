@@ -36,7 +36,7 @@ DECLARED = Differences(
 )
 """What this backend does not look for, as that would read a whole namespace at each put.
 
-The service cannot compare and set, nor end a single thread. And of pending writes the earliest by its stamp stays, which
+The service cannot compare and set, nor end a thread. And of pending writes the earliest by its stamp stays, which
 may arrive as the last.
 """
 
