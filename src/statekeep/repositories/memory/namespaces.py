@@ -278,7 +278,7 @@ class Namespace:
         return max(self._ends(), default=-math.inf)
 
     def size(self) -> int:
-        """Return the bytes of what is kept; values that several checkpoints share count once."""
+        """Return the bytes of what is kept. Values that are shared count once."""
         values = {(key, value.payload) for key, value in self._values.items()}
         total = 0
         for record in self.records.values():

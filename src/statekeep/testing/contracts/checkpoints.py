@@ -1595,7 +1595,7 @@ class CheckpointContract:
         assert await keep.get("t") is None
 
     async def test_what_is_put_after_expire_ends_as_ever(self, keep: AsyncCheckpointRepository) -> None:
-        """What a later checkpoint needs stays, and what it does not need ends."""
+        """Keep what a later checkpoint needs, and end what it does not need."""
         self.needs(keep, "expire")
         kept, gone = Channel.of(1, payload("kept")), Channel.of(1, payload("gone"))
         await keep.put(checkpoint("1", channels={"kept": kept, "gone": gone}))

@@ -383,7 +383,7 @@ class Oracle:
             self._store((target_id, namespace), checkpoint_id, double)
 
     def measure(self, thread_id: str) -> tuple[int, int, int, float | None] | None:
-        """Return the numbers of checkpoints, pending writes and namespaces, and the last end, if any."""
+        """Return the numbers of checkpoints, writes and namespaces, and the last end."""
         kept = {place: stored for place, stored in self.checkpoints.items() if place[0] == thread_id and stored}
         written = {owner: mine for owner, mine in self.writes.items() if owner[0] == thread_id and mine}
         ends = [one.expires_at for stored in kept.values() for one in stored.values()]

@@ -76,7 +76,7 @@ def expire(settings: CheckpointSettings, thread_id: str, ttl: float | None) -> O
 def _end_namespaces(
     settings: CheckpointSettings, thread_id: str, names: Collection[str], end: _End, *, is_complete: bool = False
 ) -> Operation[bool]:
-    """Set when namespaces end; return whether the indexes know all that the thread has.
+    """Set when namespaces end; return whether the indexes know all of the thread.
 
     Args:
         settings: of the repository.
@@ -178,7 +178,7 @@ def _end_thread(settings: CheckpointSettings, thread_id: str, end: _End) -> Oper
 
 
 def _keep_runs(settings: CheckpointSettings, thread_id: str, end: _End) -> Operation[None]:
-    """Let the indexes of runs last as long as the thread; others may need them for longer."""
+    """Let the indexes of runs last as long as the thread, if not longer."""
     # Somewhat longer, as a put has it.
     needed = math.ceil(end.ttl_ms * 1.25)
     for chunk in chunks(sorted(end.runs)):
