@@ -1,6 +1,6 @@
-"""Compression of archives: a file is a row of frames, each of which is whole by itself.
+"""Compression of archives.
 
-A frame ends where a thread, a log or an item does, so that an export that was cut off goes on behind the last frame.
+A file is a row of frames, each of which is whole by itself. A frame ends where a thread, a log or an item does, so that an export that was cut off goes on behind the last frame.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ class Compressor(Protocol):
 
 
 class Decompressor(Protocol):
-    """Reads one frame.
+    """Reads one frame."""
 
-    Attributes:
-        eof: whether the frame is at its end.
-        unused_data: what came behind it.
-    """
+    @property
+    def eof(self) -> bool:
+        """Whether the frame is at its end."""
+        ...
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def unused_data(self) -> bytes:
+        """Bytes that came behind it."""
+        ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 

@@ -92,7 +92,10 @@ class Reader:
         return found
 
     def next(self) -> tuple[bytes, Line | None]:
-        """Return the next line, and what it says; ``None`` at the end. Raises as :meth:`batch`."""
+        """Return the next line, and what it says; ``None`` at the end.
+
+        Raises as :meth:`batch`.
+        """
         if self._lines is None:
             self._lines = self.source.lines()
         text = next(self._lines, None)
@@ -102,8 +105,9 @@ class Reader:
             if not self.is_at_end:
                 raise cut_off(self.source.number)
             return b"", None
+        one: Line
         if self.header is None:
-            self.header = one = _header(text)
+            one = self.header = _header(text)
         else:
             one = self._checked(text)
         self._digest.update(text)

@@ -80,7 +80,7 @@ def restore_all(
 
 @define
 class _State:
-    """What was read and is not stored yet: of one kind, and of one thread or log."""
+    """Lines that were read and are not stored yet: of one kind, and one thread or log."""
 
     parts: Mapping[str, Any]
     report: Report
@@ -364,11 +364,7 @@ class _Log:
         name = self.begin.name
         with at("log", name, _DONE):
             restore = self.target._restore  # noqa: SLF001 - the body of both faces
-            yield Step(
-                self.target, restore(name, entries, expires_at=self.begin.expires_at, after=self.after)
-            )
+            yield Step(self.target, restore(name, entries, expires_at=self.begin.expires_at, after=self.after))
         self.after = entries[-1].position
         self.report.add(name, logs=0 if self.is_counted else 1, entries=len(entries))
         self.is_counted = True
-
-

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "delete": Listed("deleting:delete", "Delete threads with all that they have."),
     "prune": Listed("deleting:prune", "Delete old checkpoints of threads, and keep the newest."),
     "reindex": Listed("reindexing:reindex", "Rebuild what is derived from records, such as indexes."),
+    "export": Listed("archiving:export", "Write all records into a file, as JSON lines that `statekeep import` reads."),
+    "import": Listed("archiving:restore", "Store what `statekeep export` wrote, exactly, in any service."),
     "copy": Listed("copying:copy", "Copy threads, items and logs to another service."),
     "stats": Listed("stats:stats", "Count records and bytes by kind, and name the largest threads and namespaces."),
     "doctor": Listed("doctor:doctor", "Check the service, its settings and your permissions, and say what to do."),

@@ -221,11 +221,11 @@ class _Operations(ItemListings):
         return (yield from self.backend.append(namespace, puts))
 
     def _restore(self, items: Sequence[Item], *, index: Sequence[str] | bool | None = None) -> Operation[int]:
-        """Store items exactly: with the versions and times that they had when they were read.
+        """Store items exactly: with the versions and times that they were read with.
 
         What is there under their keys is replaced. Puts after that go on: with the next version, and a later
-        ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository. Items of one
-        namespace are one atomic unit, or several if they are more than 500.
+        ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository.
+        Items of one namespace are one atomic unit, or several if they are more than 500.
 
         Args:
             items: as they were read, here or from another repository. Their times are from 1970 on and before 9999;

@@ -227,7 +227,7 @@ class ItemMachine(ListingMachine):
     @precondition(lambda self: self.can("restore"))
     @rule(items=st.lists(some.items(), min_size=1, max_size=3), lives=st.lists(_lives, min_size=3, max_size=3))
     def restore(self, items: list[Item], lives: list[float | None]) -> None:
-        """Put items with versions and times of long ago, no two of which were put at one time."""
+        """Put items with versions and times of long ago, no two at one time."""
         self.oracle.expire()
         restored = []
         for item, life in zip(items, lives, strict=False):
@@ -240,7 +240,7 @@ class ItemMachine(ListingMachine):
     def _end_in(self, seconds: float) -> dt.datetime:
         """Return a time, which is far away if only the backend knows what time it is."""
         if self.clock is None:
-            return FAR_AWAY if seconds > 0 else LONG_AGO
+            return FAR_AWAY if seconds > 0 else dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         return dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
 
     @rule(namespace=some.item_namespaces())
