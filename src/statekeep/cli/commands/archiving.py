@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ...domain.errors import InvalidInput
-from ..options import namespace_text
+from ..labels import encode_labels
 from ..printable import size
 from ..progress import Progress
 from ..run import Run
@@ -94,7 +94,7 @@ def restore(run: Run, file: File, kinds: Kinds = None, check: Check = False) -> 
 
 
 def _place(done: ArchiveProgress) -> str:
-    return namespace_text(done.place) if isinstance(done.place, tuple) else done.place or ""
+    return encode_labels(done.place) if isinstance(done.place, tuple) else done.place or ""
 
 
 def _threads(progress: Progress) -> Callable[[ArchiveProgress], None]:
