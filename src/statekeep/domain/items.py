@@ -283,6 +283,21 @@ class ListItems(Model):
         return value
 
 
+class ItemsMeasure(Model):
+    """The size of a namespace of items.
+
+    Attributes:
+        items: how many there are, in this very namespace.
+        bytes: of their records, without indexes and vectors.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of their values, without what the service needs to keep them.
+    """
+
+    items: Annotated[int, Strict(), Field(ge=0)]
+    bytes: Annotated[int, Strict(), Field(ge=0)]
+    basis: Literal["memory", "lengths"]
+
+
 ItemOperation = GetItem | PutItem | DeleteItem | CheckItem | ListItems
 """A part of a batch."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field, Strict
 
@@ -60,3 +60,18 @@ class Log(Model):
     name: Namespace
     count: Annotated[int, Strict(), Field(ge=1)]
     expires_at: AwareDatetime | None = None
+
+
+class LogMeasure(Model):
+    """The size of a log.
+
+    Attributes:
+        count: the number of its values; 0 if there is no such log.
+        bytes: of these values.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of the values, without what the service needs to keep them.
+    """
+
+    count: Annotated[int, Strict(), Field(ge=0)]
+    bytes: Annotated[int, Strict(), Field(ge=0)]
+    basis: Literal["memory", "lengths"]

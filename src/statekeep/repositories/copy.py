@@ -76,7 +76,7 @@ Progress = Callable[[CopyProgress], object]
 
 
 @frozen
-class _Step:
+class Step:
     """An operation of one of the two repositories."""
 
     repository: Any
@@ -166,16 +166,16 @@ def _copied_checkpoints(
     target: CheckpointRepository | AsyncCheckpointRepository,
     report: _Report,
 ) -> Operation[None]:
-    thread_ids = yield from _threads(source)
-    report.add(of_threads=len(thread_ids))
-    for thread_id in thread_ids:
+    found = yield from thread_ids(source)
+    report.add(of_threads=len(found))
+    for thread_id in found:
         with _at("thread", thread_id):
             report.add(place=thread_id)
             yield from _copied_thread(source, target, thread_id, report)
             report.add(threads=1)
 
 
-def _threads(source: Any) -> Operation[list[str]]:
+def thread_ids(source: Any) -> Operation[list[str]]:
     """Return the ids of all threads.
 
     The last updated one is the last, as in the target later.
@@ -186,12 +186,12 @@ def _threads(source: Any) -> Operation[list[str]]:
     seen: set[str] = set()
     until: dt.datetime | None = None
     while True:
-        page: Page[Thread] = yield _Step(source, source.backend.list_threads("", None, None))
+        page: Page[Thread] = yield Step(source, source.backend.list_threads("", None, None))
         newest = page.items[0].updated_at if page.items else None
         is_whole = page.cursor is None
         found = [thread.thread_id for thread in page.items]
         while page.cursor is not None and (until is None or not page.items or page.items[-1].updated_at > until):
-            page = yield _Step(source, source.backend.list_threads("", page.cursor, None))
+            page = yield Step(source, source.backend.list_threads("", page.cursor, None))
             found += [thread.thread_id for thread in page.items]
         rounds.append([thread_id for thread_id in dict.fromkeys(found) if thread_id not in seen])
         seen.update(found)
@@ -204,13 +204,13 @@ def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) ->
     """Put the oldest checkpoints first: a child refers to values of its parent."""
     known = _Known()
     query = CheckpointQuery(thread_id=thread_id)
-    page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, None))
+    page: Page[SavedCheckpoint] = yield Step(source, source.backend.list(query, None))
     if page.cursor is None:
         yield from _put(target, page.items, known, report)
         return
     ids = [saved.checkpoint_id for saved in page.items]
     while page.cursor is not None:
-        page = yield _Step(source, source.backend.list(query, page.cursor))
+        page = yield Step(source, source.backend.list(query, page.cursor))
         ids += [saved.checkpoint_id for saved in page.items]
     for before, last in _windows(ids):
         window = yield from _read(source, thread_id, before, last)
@@ -223,7 +223,7 @@ def _read(source: Any, thread_id: str, before: str | None, last: str) -> Operati
     query = CheckpointQuery(thread_id=thread_id, before=before)
     cursor: Any = None
     while True:
-        page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, cursor))
+        page: Page[SavedCheckpoint] = yield Step(source, source.backend.list(query, cursor))
         window += [saved for saved in page.items if saved.checkpoint_id >= last]
         cursor = page.cursor
         if cursor is None or (len(page.items) and page.items[-1].checkpoint_id < last):
@@ -233,10 +233,10 @@ def _read(source: Any, thread_id: str, before: str | None, last: str) -> Operati
 def _put(target: Any, newest_first: Sequence[SavedCheckpoint], known: _Known, report: _Report) -> Operation[None]:
     backend: CheckpointBackend = target.backend
     for saved in reversed(newest_first):
-        yield _Step(target, backend.put(known.lighter(saved), _supplier(saved)))
+        yield Step(target, backend.put(known.lighter(saved), _supplier(saved)))
         writes = saved.pending_writes
         if writes:
-            yield _Step(target, backend.put_writes(saved.thread_id, saved.namespace, saved.checkpoint_id, writes))
+            yield Step(target, backend.put_writes(saved.thread_id, saved.namespace, saved.checkpoint_id, writes))
         report.add(checkpoints=1, pending_writes=len(writes))
 
 
@@ -251,16 +251,16 @@ def _supplier(saved: SavedCheckpoint) -> Supply:
 
 def _copied_items(source: Any, target: Any, report: _Report) -> Operation[None]:
     every = NamespaceQuery((), None, None, 0)
-    namespaces: list[Namespace] = yield _Step(source, source.backend.list_namespaces(every))
+    namespaces: list[Namespace] = yield Step(source, source.backend.list_namespaces(every))
     report.add(of_namespaces=len(namespaces))
     for namespace in namespaces:
         with _at("namespace", namespace):
             report.add(place=namespace)
             query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
-            page: Page[Item] = yield _Step(source, source.backend.list(query, None))
+            page: Page[Item] = yield Step(source, source.backend.list(query, None))
             yield from _put_items(target, namespace, page.items, report)
             while page.cursor is not None:
-                page = yield _Step(source, source.backend.list(query, page.cursor))
+                page = yield Step(source, source.backend.list(query, page.cursor))
                 yield from _put_items(target, namespace, page.items, report)
             report.add(namespaces=1)
 
@@ -268,7 +268,7 @@ def _copied_items(source: Any, target: Any, report: _Report) -> Operation[None]:
 def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report: _Report) -> Operation[None]:
     """Put items that the target lacks: a repeated copy makes no new versions."""
     gets = [Get(namespace, item.key, refresh=False) for item in items]
-    there: list[Item | None] = yield _Step(target, target.backend.apply(gets))
+    there: list[Item | None] = yield Step(target, target.backend.apply(gets))
     now = dt.datetime.now(dt.UTC)
     puts = [
         PutItem(namespace=namespace, key=item.key, value=item.value, ttl=_left(item, now))
@@ -277,7 +277,7 @@ def _put_items(target: Any, namespace: Namespace, items: Sequence[Item], report:
     ]
     if puts:
         # By the repository, which makes the vectors.
-        yield _Step(target, target._batch(puts))  # noqa: SLF001 - the body of both faces' batch
+        yield Step(target, target._batch(puts))  # noqa: SLF001 - the body of both faces' batch
         report.add(items=len(puts))
 
 
@@ -300,7 +300,7 @@ def _end_alike(one: Item | Log, other: Item | Log) -> bool:
 
 def _copied_logs(source: Any, target: Any, report: _Report) -> Operation[None]:
     """Replace each log of the target that is another one."""
-    page: Page[Log] = yield _Step(source, source.backend.list((), None, None))
+    page: Page[Log] = yield Step(source, source.backend.list((), None, None))
     while True:
         for log in page.items:
             with _at("log", log.name):
@@ -308,22 +308,22 @@ def _copied_logs(source: Any, target: Any, report: _Report) -> Operation[None]:
                 yield from _copied_log(source, target, log, report)
         if page.cursor is None:
             return
-        page = yield _Step(source, source.backend.list((), None, page.cursor))
+        page = yield Step(source, source.backend.list((), None, page.cursor))
 
 
 def _copied_log(source: Any, target: Any, log: Log, report: _Report) -> Operation[None]:
     every = LogRange(log.name, refresh=False)
-    entries: list[LogEntry] = yield _Step(source, source.backend.read(every))
+    entries: list[LogEntry] = yield Step(source, source.backend.read(every))
     now = dt.datetime.now(dt.UTC)
     if not entries or (log.expires_at is not None and log.expires_at <= now):
         return
-    there: list[LogEntry] = yield _Step(target, target.backend.read(every))
-    is_there: Page[Log] = yield _Step(target, target.backend.list(log.name, 1, None))
+    there: list[LogEntry] = yield Step(target, target.backend.read(every))
+    is_there: Page[Log] = yield Step(target, target.backend.list(log.name, 1, None))
     if [_stored(entry.value) for entry in there] == [_stored(entry.value) for entry in entries]:
         if is_there.items and is_there.items[0].name == log.name and _end_alike(is_there.items[0], log):
             return
     values = [entry.value for entry in entries]
-    yield _Step(target, target.backend.replace(log.name, values, ANY, _left(log, now)))
+    yield Step(target, target.backend.replace(log.name, values, ANY, _left(log, now)))
     report.add(logs=1)
 
 
@@ -363,7 +363,7 @@ def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], .
 
 
 def _has_any_log(source: Any) -> Operation[bool]:
-    page: Page[Log] = yield _Step(source.logs, source.logs.backend.list((), 1, None))
+    page: Page[Log] = yield Step(source.logs, source.logs.backend.list((), 1, None))
     return bool(page.items)
 
 

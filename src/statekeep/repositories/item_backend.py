@@ -32,7 +32,11 @@ __all__ = [
     "Listing",
     "NamespaceQuery",
     "Put",
+    "Restore",
 ]
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""No time that is stored with an item is before it."""
 
 MOST_EXPECTED: Final = 500
 """How many operations a batch with expectations may have: it is one atomic unit."""
@@ -66,6 +70,27 @@ class Put:
     expected: Expected = ANY
     vectors: Sequence[bytes] = ()
     texts: Sequence[str] = ()
+
+
+@frozen
+class Restore(Put):
+    """Store an item with the version and the times that it had elsewhere.
+
+    It is not stored if its end has passed.
+
+    Attributes:
+        ttl: seconds for which a refresh has it live; ``None`` if it does not end.
+        expected: always ``ANY``.
+        version: 1 or more.
+        created_at: in UTC, as all times here.
+        updated_at: when it was put last.
+        expires_at: when it ends, in whole milliseconds; ``None`` for never.
+    """
+
+    version: int = 1
+    created_at: dt.datetime = EPOCH
+    updated_at: dt.datetime = EPOCH
+    expires_at: dt.datetime | None = None
 
 
 @frozen

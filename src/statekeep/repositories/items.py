@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..domain import (
@@ -15,6 +15,7 @@ from ..domain import (
     Item,
     ListItems,
     PutItem,
+    Unsupported,
 )
 from ..domain.items import MOST_LISTED, Expected, ItemOperation, ItemValue, Namespace, checked_expected, item_value
 from ..domain.json_values import steps
@@ -24,6 +25,7 @@ from .faces import Awaiting, Blocking, aiterating, awaiting, blocking, iterating
 from .item_backend import MOST_EXPECTED, Action, Check, Delete, Get, ItemBackend, Listing, Put, unit_of
 from .listings.items import ItemListings, listing_of
 from .operation import Operation, named
+from .records.restored import restores_of
 from .typed.of import AsyncOfItems, OfItems
 from .validation import boolean_or_none, labels, namespace_and_key, text, texts, ttl_or_default
 
@@ -218,6 +220,48 @@ class _Operations(ItemListings):
         puts = yield from with_vectors(drafts)
         return (yield from self.backend.append(namespace, puts))
 
+    def _restore(self, items: Sequence[Item], *, index: Sequence[str] | bool | None = None) -> Operation[int]:
+        """Store items exactly: with the versions and times that they were read with.
+
+        What is there under their keys is replaced. Puts after that go on: with the next version, and a later
+        ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository.
+        Items of one namespace are one atomic unit, or several if they are more than 500.
+
+        Args:
+            items: as they were read, here or from another repository. Their times are from 1970 on and before 9999;
+                ``expires_at`` is rounded up to the millisecond.
+            index: as for :meth:`put`, for all of them.
+
+        Returns:
+            How many were stored: all but those whose ``expires_at`` has passed, in whose place nothing changes. When a
+            refresh has one live on that ends, it is for the seconds from its ``updated_at`` to its ``expires_at``.
+
+        Raises:
+            InvalidInput: something is no item, or one has a version or times that no repository can keep.
+            Unsupported: the backend has no such operation.
+            EmbeddingFailed: as :meth:`put`.
+
+        Example:
+            >>> import statekeep
+            >>> old, new = statekeep.connect("memory:").items, statekeep.connect("memory:").items
+            >>> for theme in ["dark", "light"]:
+            ...     item = old.put(("settings",), "theme", theme)
+            >>> new.restore([item]), new.get(("settings",), "theme") == item
+            (1, True)
+            >>> new.put(("settings",), "theme", "dark").version
+            3
+        """
+        restore = getattr(self.backend, "restore", None)
+        if restore is None:
+            raise Unsupported(f"{type(self.backend).__name__} cannot restore items: it has no such operation")
+        drafts = [self._draft(put, index) for put in restores_of(items)]
+        return named("restore", self._restored(restore, drafts))
+
+    def _restored(
+        self, restore: Callable[[Sequence[Put]], Operation[int]], drafts: Sequence[Put | Draft]
+    ) -> Operation[int]:
+        return (yield from restore((yield from with_vectors(drafts)))) if drafts else 0
+
     def _pop(self, namespace: Sequence[str]) -> Operation[Item | None]:
         """Delete the item with the greatest key and return it; ``None`` if there is none.
 
@@ -251,6 +295,8 @@ class ItemRepository(_Operations, Blocking[ItemBackend], OfItems):
     delete = blocking(_Operations._delete)
     batch = blocking(_Operations._batch)
     append = blocking(_Operations._append)
+    restore = blocking(_Operations._restore)
+    measure = blocking(_Operations._measure)
     pop = blocking(_Operations._pop)
     list = iterating(_Operations._list)
     keys = iterating(_Operations._keys)
@@ -287,6 +333,8 @@ class AsyncItemRepository(_Operations, Awaiting[ItemBackend], AsyncOfItems):
     delete = awaiting(_Operations._delete)
     batch = awaiting(_Operations._batch)
     append = awaiting(_Operations._append)
+    restore = awaiting(_Operations._restore)
+    measure = awaiting(_Operations._measure)
     pop = awaiting(_Operations._pop)
     list = aiterating(_Operations._list)
     keys = aiterating(_Operations._keys)

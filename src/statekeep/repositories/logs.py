@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from ..domain import ANY, DEFAULT, Conflict, InvalidInput, Log, LogEntry
+from ..domain import ANY, DEFAULT, Conflict, InvalidInput, Log, LogEntry, LogMeasure, Unsupported
 from ..domain.items import Namespace, item_value
 from ..domain.logs import LARGEST_POSITION, LogValue
 from ..domain.model import Anything, Ttl
 from ..domain.shown import shown
 from .faces import Awaiting, Backend, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
 from .operation import Operation, Page, named
+from .records.restored import checked_end, entries_of, stored_bytes
 from .validation import boolean, boolean_or_none, count, labels, ttl_or_default
 
 __all__ = ["AsyncLogRepository", "LogBackend", "LogRange", "LogRepository"]
+
+PAGE: Final = 100
+"""Values read at once to measure a log."""
 
 ExpectedPosition = int | None | Anything
 """The position of the last value, ``None`` for an empty log, or :data:`~statekeep.ANY`."""
@@ -118,6 +123,10 @@ def _expected(expected: Any) -> ExpectedPosition:
         f"expected must be the position of the last value (LogEntry.position), None or ANY, got {shown(expected)}",
         field="expected",
     )
+
+
+def _nothing() -> Operation[None]:
+    yield from ()
 
 
 class _Operations(Repository[LogBackend]):
@@ -277,6 +286,80 @@ class _Operations(Repository[LogBackend]):
         place, found, seconds = labels("log", log), _values(values), ttl_or_default(ttl)
         return self.backend.replace(place, found, _expected(expected), seconds)
 
+    def _restore(
+        self,
+        log: Sequence[str],
+        entries: Sequence[LogEntry],
+        *,
+        expires_at: dt.datetime | None = None,
+        after: int = 0,
+    ) -> Operation[None]:
+        """Store values with the positions that they had when they were read.
+
+        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values that are appended later get positions
+        behind all that were restored. To restore a long log in parts, pass the last position of the part before as
+        ``after``.
+
+        Args:
+            log: its labels.
+            entries: as they were read, in their order. Without any nothing is done.
+            expires_at: when the log ends, with all its values; ``None`` for never. If that has passed, nothing is
+                done. A refresh has it live on for as long as it has left now.
+            after: a position; values up to it stay.
+
+        Raises:
+            InvalidInput: something is no entry, their positions do not grow, or ``expires_at`` is none that a
+                repository can keep. Nothing was written.
+            Unsupported: the backend has no such operation.
+
+        Example:
+            >>> import statekeep
+            >>> old, new = statekeep.connect("memory:").logs, statekeep.connect("memory:").logs
+            >>> old.append(("chat", "ada"), ["hello", "how are you?"])
+            2
+            >>> new.restore(("chat", "ada"), old.read(("chat", "ada")))
+            >>> new.read(("chat", "ada")) == old.read(("chat", "ada"))
+            True
+        """
+        place, behind = labels("log", log), count("after", after)
+        found, end = entries_of(entries, behind), checked_end("expires_at", expires_at)
+        restore = getattr(self.backend, "restore", None)
+        if restore is None:
+            raise Unsupported(f"{type(self.backend).__name__} cannot restore logs: it has no such operation")
+        return named("restore", restore(place, found, behind, end) if found else _nothing())
+
+    def _measure(self, log: Sequence[str]) -> Operation[LogMeasure]:
+        """Count the values of a log, and their bytes.
+
+        Valkey tells what the list takes in memory, in one round trip and by a sample of its values; where ``MEMORY
+        USAGE`` is forbidden, the length of the first ones tells that of all. Other backends read the log: it is the
+        bytes of its values.
+
+        Args:
+            log: its labels.
+
+        Example:
+            >>> import statekeep
+            >>> logs = statekeep.connect("memory:").logs
+            >>> logs.append(("chat", "ada"), ["hello", "how are you?"])
+            2
+            >>> logs.measure(("chat", "ada"))
+            LogMeasure(count=2, bytes=21, basis='lengths')
+        """
+        place = labels("log", log)
+        measure = getattr(self.backend, "measure", None)
+        return named("measure", self._measured(place) if measure is None else measure(place))
+
+    def _measured(self, log: Namespace) -> Operation[LogMeasure]:
+        found = size = position = 0
+        while True:
+            entries = yield from self.backend.read(LogRange(log, position, PAGE, False, refresh=False))
+            found += len(entries)
+            size += sum(stored_bytes(entry.value) for entry in entries)
+            if len(entries) < PAGE:
+                return LogMeasure(count=found, bytes=size, basis="lengths")
+            position = entries[-1].position
+
     def _count(self, log: Sequence[str]) -> Operation[int]:
         """Return the number of values of a log, 0 if there is no such log.
 
@@ -337,6 +420,8 @@ class LogRepository(_Operations, Blocking[LogBackend]):
     pop = blocking(_Operations._pop)
     trim = blocking(_Operations._trim)
     replace = blocking(_Operations._replace)
+    restore = blocking(_Operations._restore)
+    measure = blocking(_Operations._measure)
     count = blocking(_Operations._count)
     delete = blocking(_Operations._delete)
     list = iterating(_Operations._list)
@@ -366,6 +451,8 @@ class AsyncLogRepository(_Operations, Awaiting[LogBackend]):
     pop = awaiting(_Operations._pop)
     trim = awaiting(_Operations._trim)
     replace = awaiting(_Operations._replace)
+    restore = awaiting(_Operations._restore)
+    measure = awaiting(_Operations._measure)
     count = awaiting(_Operations._count)
     delete = awaiting(_Operations._delete)
     list = aiterating(_Operations._list)

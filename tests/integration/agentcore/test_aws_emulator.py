@@ -238,6 +238,19 @@ def test_paths_without_an_operation(memory: Memory) -> None:
     assert (status, headers["x-amzn-ErrorType"].partition(":")[0]) == (501, "NotEmulated")
 
 
+def test_the_control_plane_describes_memories(aws: AwsEmulator) -> None:
+    memory_id = aws.agentcore.create_memory(event_expiry_days=30)
+    control = aws.client("bedrock-agentcore-control")
+    found = control.get_memory(memoryId=memory_id)["memory"]
+    assert (found["id"], found["eventExpiryDuration"], found["status"]) == (memory_id, 30, "ACTIVE")
+    with pytest.raises(ClientError) as caught:
+        control.get_memory(memoryId="absent-0123456789")
+    assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
+    with pytest.raises(ClientError) as caught:
+        control.list_memories()
+    assert caught.value.response["Error"]["Code"] == "NotEmulated"
+
+
 def test_emulated_operations_are_the_models(aws: AwsEmulator) -> None:
     names = set(service_model("bedrock-agentcore").operation_names)
     assert set(aws.agentcore.operations) <= names

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from ...domain import ClientClosed, InvalidInput
@@ -95,6 +96,19 @@ class AwsClient:
         """The client's region; ``None`` as long as there is no client."""
         region: str | None = self._client and self._client.meta.region_name
         return region
+
+    def sibling(self, service: str) -> AwsClient | None:
+        """Return a client of another service, with the same settings; yours to close.
+
+        Args:
+            service: boto3's name of it.
+
+        Returns:
+            ``None`` over a client that the user made, whose settings nobody knows.
+        """
+        if not isinstance(self._remake, partial):
+            return None
+        return AwsClient(None, service, partial(self._remake.func, service))
 
     def after_fork(self) -> None:
         """Leave the client of the parent alone, and make another one when it is needed."""

@@ -24,9 +24,14 @@ from ...domain import (
 from .calls import AwsCall
 
 AGENTCORE: Final = "bedrock-agentcore"
+AGENTCORE_CONTROL: Final = "bedrock-agentcore-control"
 BEDROCK_SESSIONS: Final = "bedrock-agent-runtime"
 
-IAM_PREFIXES: Final[Mapping[str, str]] = {AGENTCORE: "bedrock-agentcore", BEDROCK_SESSIONS: "bedrock"}
+IAM_PREFIXES: Final[Mapping[str, str]] = {
+    AGENTCORE: "bedrock-agentcore",
+    AGENTCORE_CONTROL: "bedrock-agentcore",
+    BEDROCK_SESSIONS: "bedrock",
+}
 
 
 class NotFound(StatekeepError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ...domain import InvalidInput, Item, ListItems, NamespaceMatch, SearchItem
+from ...domain import InvalidInput, Item, ItemsMeasure, ListItems, NamespaceMatch, SearchItem
 from ...domain.filters import checked
 from ...domain.items import Namespace, Order
 from ...domain.shown import shown
@@ -16,7 +16,8 @@ from ...domain.vector_index import SearchStatus
 from ..embedding import Embed
 from ..faces import Pages, Repository
 from ..item_backend import ItemBackend, ItemRange, ItemSearch, Listing, NamespaceQuery, prepared
-from ..operation import Operation, named
+from ..operation import Operation, Page, named
+from ..records.restored import stored_bytes
 from ..validation import boolean, boolean_or_none, count, labels, text
 
 
@@ -220,6 +221,39 @@ class ItemListings(Repository[ItemBackend]):
             (2, [('users', 'bob')])
         """
         return self.backend.clear(labels("namespace", namespace), boolean("below", below))
+
+    def _measure(self, namespace: Sequence[str]) -> Operation[ItemsMeasure]:
+        """Count the items of a namespace, and the bytes of their records.
+
+        Valkey tells what the records take in memory, with two round trips for each 500 items; where ``MEMORY USAGE``
+        is forbidden, the bytes of their fields. Other backends read all items: it is the bytes of their values.
+        Indexes and vectors are not counted.
+
+        Args:
+            namespace: exactly this one, not those below.
+
+        Example:
+            >>> import statekeep
+            >>> items = statekeep.connect("memory:").items
+            >>> item = items.put(("users", "ada"), "theme", "dark")
+            >>> items.measure(("users", "ada"))
+            ItemsMeasure(items=1, bytes=6, basis='lengths')
+        """
+        place = labels("namespace", namespace)
+        measure = getattr(self.backend, "measure", None)
+        return named("measure", self._measured(place) if measure is None else measure(place))
+
+    def _measured(self, namespace: Namespace) -> Operation[ItemsMeasure]:
+        query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
+        items = size = 0
+        cursor: Any = None
+        while True:
+            page: Page[Item] = yield from self.backend.list(query, cursor)
+            items += len(page.items)
+            size += sum(stored_bytes(item.value) for item in page.items)
+            cursor = page.cursor
+            if cursor is None:
+                return ItemsMeasure(items=items, bytes=size, basis="lengths")
 
     def _setup(self) -> Operation[SearchStatus]:
         """Prepare vector search: make the server's index if it can have one.

@@ -31,6 +31,7 @@ from ..item_backend import (
     Listing,
     NamespaceQuery,
     Put,
+    Restore,
     conflict,
 )
 from ..operation import Page
@@ -126,13 +127,13 @@ class _Cursor:
     """The place where a listing goes on.
 
     Attributes:
-        after: the last key, or the time of the last put; ``None``: at the beginning.
+        after: the last key, or the time of its last put, and itself; ``None``: at the beginning.
         until: nothing that was put later is listed by time.
         skip: how many are to be left out.
         limit: at most so many.
     """
 
-    after: str | dt.datetime | None
+    after: str | tuple[dt.datetime, str] | None
     until: dt.datetime
     skip: int
     limit: int | None
@@ -252,7 +253,9 @@ class MemoryItems(AtOnce):
         records |= {key: record for (namespace, key), record in staged.items() if namespace == query.namespace}
         there = {key: record for key, record in records.items() if record is not None and _is_within(query, key)}
         by_time = query.order == "updated"
-        keys = sorted(there, key=lambda key: there[key].updated_at if by_time else key, reverse=query.reverse)
+        keys = sorted(there, reverse=query.reverse)
+        if by_time:
+            keys.sort(key=lambda key: (there[key].updated_at, key), reverse=query.reverse)
         found = {key: self._read((query.namespace, key), there[key], query.refresh, now) for key in keys[: query.limit]}
         staged.update({(query.namespace, key): record for key, record in found.items()})
         return [record.item((query.namespace, key)) for key, record in found.items()]
@@ -284,6 +287,25 @@ class MemoryItems(AtOnce):
             expires_at=end_of(ttl, now),
             vectors=tuple(put.vectors),
         )
+
+    @at_once
+    def restore(self, puts: Sequence[Restore]) -> int:
+        with self._lock:
+            now = self._now()
+            there = [put for put in puts if put.expires_at is None or put.expires_at > now]
+            for put in there:
+                record = _Record(
+                    content=put.value if isinstance(put.value, Payload) else dumps(put.value),
+                    created_at=put.created_at,
+                    updated_at=put.updated_at,
+                    version=put.version,
+                    ttl=None if put.ttl is DEFAULT else put.ttl,
+                    expires_at=put.expires_at,
+                    vectors=tuple(put.vectors),
+                )
+                self._store((put.namespace, put.key), record)
+                self._updated_at = max(self._updated_at, put.updated_at)
+        return len(there)
 
     @at_once
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> list[str]:
@@ -339,7 +361,7 @@ class MemoryItems(AtOnce):
         keys = list(islice(more, cursor.skip, cursor.skip + size))
         if len(keys) < size or size == cursor.limit or next(more, None) is None:
             return keys, None
-        after = records[keys[-1]].updated_at if by_time else keys[-1]
+        after = (records[keys[-1]].updated_at, keys[-1]) if by_time else keys[-1]
         return keys, evolve(
             cursor, after=after, skip=0, limit=None if cursor.limit is None else cursor.limit - len(keys)
         )
@@ -363,10 +385,14 @@ class MemoryItems(AtOnce):
         after: Any = cursor.after
         return (
             key
-            for key, record in sorted(records.items(), key=lambda one: one[1].updated_at, reverse=query.reverse)
+            for at, key, record in sorted(
+                ((record.updated_at, key, record) for key, record in records.items()),
+                key=lambda one: one[:2],
+                reverse=query.reverse,
+            )
             if key.startswith(query.prefix)
             and record.updated_at <= cursor.until
-            and (after is None or (record.updated_at < after if query.reverse else record.updated_at > after))
+            and (after is None or ((at, key) < after if query.reverse else (at, key) > after))
         )
 
     def _found(self, place: Place, refresh: bool | None, now: dt.datetime) -> tuple[Place, _Record]:

@@ -173,6 +173,23 @@ class MemoryLogs(AtOnce):
             return self._store(log, values, ttl, now) if values else 0
 
     @at_once
+    def restore(self, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None) -> None:
+        with self._lock:
+            now = self._now()
+            if expires_at is not None and expires_at <= now:
+                return
+            self._live(log, now)
+            found = self._logs.setdefault(log, _Log([]))
+            kept = found.values[: bisect_right(found.values, after, key=attrgetter("position"))]
+            found.values = kept + [
+                _Stored(entry.position, entry.value if isinstance(entry.value, Payload) else dumps(entry.value))
+                for entry in entries
+            ]
+            found.expires_at = expires_at
+            found.ttl = None if expires_at is None else (expires_at - now).total_seconds()
+            self._position = max(self._position, entries[-1].position)
+
+    @at_once
     def count(self, log: Namespace) -> int:
         with self._lock:
             found = self._live(log, self._now())

@@ -13,9 +13,9 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qs, quote
 
@@ -96,15 +96,22 @@ class Application:
         faults: what goes wrong on purpose.
         recorder: counts the calls.
         allowed: IAM actions that the caller may use, with wildcards: ``("bedrock-agentcore:List*",)``.
+        rare: services whose models are loaded when no other one has the operation of a request.
 
     The server has to pass the undecoded path as ``RAW_URI`` or ``REQUEST_URI``, or else percent-encoded slashes in
     labels are lost, and to close the connection on :class:`~.errors.ConnectionCut`.
     """
 
     def __init__(
-        self, services: Iterable[Service], faults: Faults, recorder: Recorder, allowed: Collection[str] = ("*",)
+        self,
+        services: Iterable[Service],
+        faults: Faults,
+        recorder: Recorder,
+        allowed: Collection[str] = ("*",),
+        rare: Iterable[Service] = (),
     ) -> None:
         self._services = [_emulated(service) for service in services]
+        self._rare = list(rare)
         self._faults = faults
         self._recorder = recorder
         self._allowed = tuple(allowed)
@@ -168,13 +175,21 @@ class Application:
         query = parse_qs(text, keep_blank_values=True)
         method = environ["REQUEST_METHOD"]
         scope = _scope(environ)
-        for emulated in self._services:
+        for emulated in self._in_turn():
             # Paths of two services may be equal; the signature says which is meant.
             if scope is None or scope == emulated.model.signing_name:
                 found = emulated.router.find(method, path, query)
                 if found is not None:
                     return emulated, *found, query
         raise AwsError("UnknownOperationException", f"no operation has {method} {path}", status=404)
+
+    def _in_turn(self) -> Iterator[_Emulated]:
+        yield from self._services
+        yield from self._rare_ones
+
+    @cached_property
+    def _rare_ones(self) -> list[_Emulated]:
+        return [_emulated(service) for service in self._rare]
 
     def _authorize(self, environ: Mapping[str, Any], model: Any, operation: Any) -> None:
         if _scope(environ) is None:

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from .agentcore import MEMORY_ID, AgentCore, AgentCoreRules
+from .agentcore.control import AgentCoreControl
 from .application import Application
 from .bedrock import BedrockSessions, SessionRules
 from .clock import Clock
@@ -76,7 +77,13 @@ class AwsEmulator:
         self.bedrock_sessions = BedrockSessions(bedrock_sessions, clock=self.clock, seed=seed, region=REGION)
         self._faults = Faults(faults, seed)
         self._recorder = Recorder()
-        self.application = Application([self.agentcore, self.bedrock_sessions], self._faults, self._recorder, allowed)
+        self.application = Application(
+            [self.agentcore, self.bedrock_sessions],
+            self._faults,
+            self._recorder,
+            allowed,
+            rare=[AgentCoreControl(self.agentcore)],
+        )
         self._server = HttpServer(self.application, port, self.clock.now)
         self._is_stopped = False
 
@@ -130,7 +137,8 @@ class AwsEmulator:
         """Return a new boto3 client of a service.
 
         Args:
-            service: boto3's name of it, ``"bedrock-agentcore"`` or ``"bedrock-agent-runtime"``.
+            service: boto3's name of it, ``"bedrock-agentcore"``, ``"bedrock-agent-runtime"``, or
+                ``"bedrock-agentcore-control"`` of which ``get_memory`` is there.
             options: as for ``boto3.client``; a region, credentials and the endpoint are there already.
         """
         return self.session().client(service, **options)

@@ -559,6 +559,143 @@ class ItemContract:
         for one, other in pairwise(items):
             assert one.updated_at < other.updated_at
 
+    # -- exactly as they were elsewhere
+
+    def exact_item(self, key: str, value: Any = 1, **fields: Any) -> Item:
+        """Return an item of some time ago, of the tenth version."""
+        created_at = dt.datetime(2020, 2, 3, 4, 5, 6, 789012, dt.UTC)
+        usual: dict[str, Any] = {
+            "namespace": ("n",),
+            "created_at": created_at,
+            "updated_at": created_at + dt.timedelta(days=3, microseconds=1),
+            "version": 10,
+        }
+        return Item(key=key, value=value, **usual | fields)
+
+    async def test_restored_items_are_exact(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        ends = dt.datetime(2199, 12, 31, 23, 59, 59, 123000, dt.UTC)
+        items = [
+            self.exact_item("a", {"text": "x", "z": [1.0, None], "a": {}}),
+            self.exact_item("b", Payload(encoding="raw", data=b"\x00\xff"), version=1, expires_at=ends),
+            self.exact_item("c", None, created_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC), version=2**40),
+            self.exact_item(
+                "d", 2, namespace=("n", "below"), updated_at=dt.datetime(2026, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
+            ),
+            self.exact_item("", [], namespace=()),
+        ]
+        assert await keep.restore(items) == 5
+        for item in items:
+            assert canonical(dict(await keep.get(item.namespace, item.key) or ())) == canonical(dict(item))
+        assert canonical([dict(item) for item in await listed(keep.list(("n",)))]) == canonical(
+            list(map(dict, items[:3]))
+        )
+        assert await keep.restore(items) == 5
+        assert await keep.restore([]) == 0
+        if self.supports("list_namespaces"):
+            assert await keep.list_namespaces() == [(), ("n",), ("n", "below")]
+        if self.supports("search"):
+            assert [item.key for item in await keep.search(("n",), limit=1)] == ["d"]
+
+    async def test_times_of_other_zones_and_parts_of_milliseconds(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        zone = dt.timezone(dt.timedelta(hours=5, minutes=45))
+        ends = dt.datetime(2100, 1, 1, 0, 0, 0, 1, zone)
+        await keep.restore([self.exact_item("a", updated_at=dt.datetime(2020, 3, 1, tzinfo=zone), expires_at=ends)])
+        item = await keep.get(("n",), "a")
+        assert item is not None
+        assert item.updated_at == dt.datetime(2020, 3, 1, tzinfo=zone)
+        assert item.expires_at == dt.datetime(2100, 1, 1, 0, 0, 0, 1000, zone)
+        assert item.updated_at.utcoffset() == item.expires_at.utcoffset() == dt.timedelta(0)
+
+    async def test_puts_go_on_after_a_restore(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        late = dt.datetime(2090, 1, 1, tzinfo=dt.UTC)  # by a clock that was wrong
+        restored = [self.exact_item("a"), self.exact_item("b", updated_at=late)]
+        await keep.restore(restored)
+        again = await keep.put(("n",), "a", 2, expected=restored[0])
+        assert (again.version, again.created_at) == (11, restored[0].created_at)
+        other = await keep.put(("n",), "b", 2)
+        assert other.version == 11
+        assert other.updated_at > late
+        with pytest.raises(Conflict):
+            await keep.put(("n",), "b", 3, expected=10)
+        assert await keep.delete(("n",), "b", expected=11)
+        fresh = await keep.put(("n",), "b", 4)
+        assert fresh.version == 1
+        assert fresh.created_at > other.updated_at
+
+    async def test_a_restore_replaces(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        before = await keep.put(("n",), "a", {"old": 1}, ttl=3600)
+        await keep.put(("n",), "b", 2)
+        assert await keep.restore([self.exact_item("a", "first"), self.exact_item("a", "last", version=3)]) == 2
+        found = await keep.get(("n",), "a")
+        assert found is not None
+        assert (found.value, found.version, found.expires_at) == ("last", 3, None)
+        assert found.updated_at < before.updated_at
+        assert [item.key for item in await listed(keep.list(("n",), order="updated"))] == ["a", "b"]
+
+    async def test_items_that_were_put_at_one_time_are_listed_by_time(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        names = [f"{number:03}" for number in range(self.many(230))]
+        await keep.restore([self.exact_item(name) for name in names])
+        assert await keys(keep.list(("n",), order="updated")) == names
+        assert await keys(keep.list(("n",), order="updated", reverse=True)) == names[::-1]
+
+    async def test_restored_items_end(self, keep: AsyncItemRepository) -> None:
+        self.needs("restore")
+        now = dt.datetime.now(dt.UTC)
+        await keep.put(("n",), "a", "stays")
+        gone = self.exact_item("a", expires_at=now - dt.timedelta(seconds=1))
+        soon = self.exact_item("b", expires_at=now + dt.timedelta(seconds=0.4))
+        later = self.exact_item("c", expires_at=now + dt.timedelta(hours=1))
+        assert await keep.restore([gone, soon, later]) == 2
+        await anyio.sleep(0.6)
+        assert [item.value for item in await listed(keep.list(("n",)))] == ["stays", 1]
+        refreshed = await keep.get(("n",), "c", refresh=True)
+        assert refreshed is not None
+        assert refreshed.expires_at is not None
+        assert later.expires_at is not None
+        # It lives on for as long as it did from its last put to its end.
+        life = later.expires_at - later.updated_at
+        assert abs(refreshed.expires_at - now - life) < dt.timedelta(minutes=1)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"updated_at": dt.datetime(1969, 12, 31, tzinfo=dt.UTC)},
+            {"created_at": dt.datetime(9999, 6, 1, tzinfo=dt.UTC)},
+            {"expires_at": dt.datetime(9999, 6, 1, tzinfo=dt.UTC)},
+            {"version": 2**60},
+        ],
+        ids=str,
+    )
+    async def test_items_that_cannot_be_restored(self, keep: AsyncItemRepository, fields: dict[str, Any]) -> None:
+        self.needs("restore")
+        with pytest.raises(InvalidInput):
+            await keep.restore([self.exact_item("a"), self.exact_item("b", **fields)])
+        assert await listed(keep.list(("n",))) == []
+
+    @pytest.mark.parametrize("wrong", ["items", None, [1], [{"key": "a"}]], ids=str)
+    async def test_what_is_no_item_cannot_be_restored(self, keep: AsyncItemRepository, wrong: Any) -> None:
+        self.needs("restore")
+        await refused("items", lambda: keep.restore(wrong))
+
+    async def test_measure(self, keep: AsyncItemRepository) -> None:
+        assert (await keep.measure(("n",))).items == 0
+        assert (await keep.measure(("n",))).bytes == 0
+        await keep.batch([PutItem(namespace=("n",), key=str(key), value="x" * 1000) for key in range(7)])
+        await keep.put(("n", "below"), "k", "x" * 10_000)
+        small = await keep.measure(("n",))
+        assert small.items == 7
+        assert 7000 <= small.bytes < 20_000
+        await keep.put(("n",), "large", Payload(encoding="raw", data=bytes(100_000)))
+        large = await keep.measure(("n",))
+        assert large.items == 8
+        assert small.bytes + 100_000 <= large.bytes < 400_000
+        await refused("namespace", lambda: keep.measure(cast(Any, "n")))
+
     # -- compare and set
 
     async def test_compare_and_set(self, keep: AsyncItemRepository) -> None:

@@ -572,6 +572,99 @@ class LogContract:
         assert found[::2] == found[1::2]
         assert sorted(found[::2]) == list(range(60))
 
+    # -- exactly as they were elsewhere
+
+    async def test_restored_logs_are_exact(self, keep: AsyncLogRepository) -> None:
+        entries = [
+            LogEntry(position=3, value={"z": [1.0], "a": None}),
+            LogEntry(position=4, value=Payload(encoding="raw", data=b"\x00\xff 1 ")),
+            LogEntry(position=2**40, value="x"),
+        ]
+        ends = dt.datetime(2199, 1, 1, 0, 0, 0, 1, dt.UTC)
+        await keep.restore(L, entries, expires_at=ends)
+        await keep.restore((), entries[:1])
+        assert await keep.read(L) == entries
+        assert await keep.read(L, after=3, limit=1) == entries[1:2]
+        found = [(log.name, log.count, log.expires_at) async for log in keep.list()]
+        assert found == [((), 1, None), (L, 3, ends.replace(microsecond=1000))]
+        await keep.restore(L, entries)
+        assert await keep.read(L) == entries
+        assert [log.expires_at async for log in keep.list(prefix=L)] == [None]
+
+    async def test_appends_go_on_after_a_restore(self, keep: AsyncLogRepository) -> None:
+        late = 2**52  # by a clock that was wrong
+        await keep.restore(L, [LogEntry(position=late, value=1)])
+        assert await keep.append(L, [2, 3]) == 3
+        positions = [entry.position for entry in await keep.read(L)]
+        assert positions == sorted(positions)
+        assert positions[0] == late < positions[1]
+        await keep.delete(L)
+        await keep.append(L, [4])
+        assert (await keep.last(L))[0].position > positions[-1]
+
+    async def test_a_restored_log_replaces_what_was_there(self, keep: AsyncLogRepository) -> None:
+        await keep.append(L, ["a", "b"], ttl=3600)
+        await keep.append(OTHER, ["c"])
+        await keep.restore(L, [LogEntry(position=1, value="x")])
+        assert values(await keep.read(L)) == ["x"]
+        assert values(await keep.read(OTHER)) == ["c"]
+        assert [log.expires_at async for log in keep.list(prefix=L)] == [None]
+
+    async def test_a_log_is_restored_in_parts(self, keep: AsyncLogRepository) -> None:
+        entries = [LogEntry(position=10 * number, value=number) for number in range(1, 8)]
+        await keep.append(L, ["old"])
+        await keep.restore(L, entries[:3])
+        await keep.restore(L, entries[3:6], after=30)
+        await keep.restore(L, entries[3:], after=30)  # it was cut off, and is repeated
+        assert await keep.read(L) == entries
+        await keep.restore(L, [LogEntry(position=25, value="x")], after=24)
+        assert values(await keep.read(L)) == [1, 2, "x"]
+        await keep.restore(L, [LogEntry(position=26, value="y")], after=25)
+        await keep.restore(L, [], after=1)
+        assert values(await keep.read(L)) == [1, 2, "x", "y"]
+
+    async def test_restored_logs_end(self, keep: AsyncLogRepository) -> None:
+        now = dt.datetime.now(dt.UTC)
+        entries = [LogEntry(position=1, value=1)]
+        await keep.append(L, ["stays"])
+        await keep.restore(L, entries, expires_at=now - dt.timedelta(seconds=1))
+        await keep.restore(L, entries, expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
+        assert values(await keep.read(L)) == ["stays"]
+        await keep.restore(L, entries, expires_at=now + dt.timedelta(seconds=0.4))
+        await keep.restore(OTHER, entries, expires_at=now + dt.timedelta(hours=1))
+        await anyio.sleep(0.6)
+        assert await names(keep.list()) == [OTHER]
+        assert await keep.read(L) == []
+
+    @pytest.mark.parametrize(
+        ("entries", "options"),
+        [
+            ("entries", {}),
+            ([1], {}),
+            ([LogEntry(position=2, value=1), LogEntry(position=2, value=1)], {}),
+            ([LogEntry(position=2, value=1), LogEntry(position=1, value=1)], {}),
+            ([LogEntry(position=2, value=1)], {"after": 2}),
+            ([LogEntry(position=2**53 - 2, value=1)], {}),
+            ([LogEntry(position=1, value=1)], {"expires_at": "tomorrow"}),
+            ([LogEntry(position=1, value=1)], {"expires_at": dt.datetime(2100, 1, 1)}),
+            ([LogEntry(position=1, value=1)], {"after": -1}),
+        ],
+        ids=str,
+    )
+    async def test_logs_that_cannot_be_restored(self, keep: AsyncLogRepository, entries: Any, options: Any) -> None:
+        await keep.append(L, ["stays"])
+        with pytest.raises(InvalidInput) as caught:
+            await keep.restore(L, entries, **options)
+        assert caught.value.field == next(iter(options), "entries") or caught.value.field == "entries"
+        assert values(await keep.read(L)) == ["stays"]
+
+    async def test_measure(self, keep: AsyncLogRepository) -> None:
+        assert ((await keep.measure(L)).count, (await keep.measure(L)).bytes) == (0, 0)
+        await keep.append(L, ["x" * 1000] * 120)
+        measure = await keep.measure(L)
+        assert measure.count == 120
+        assert 120_000 <= measure.bytes < 300_000
+
     # -- its end
 
     async def test_ping(self, keep: AsyncLogRepository) -> None:

@@ -54,6 +54,14 @@ INDEX: Final = VectorIndex(dims=DIMS, embed=letter_counts, fields=("text", "part
 """The index that a backend must have been made with, or none."""
 
 
+LONG_AGO: Final = dt.datetime(2001, 2, 3, tzinfo=dt.UTC)
+"""Before anything that is put."""
+
+FAR_AWAY: Final = dt.datetime(2150, 1, 1, tzinfo=dt.UTC)
+
+_lives = st.sampled_from([None, None, -1.0, 0.5, 5.0])
+
+
 def _places() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"namespace": some.item_namespaces(), "key": some.item_keys()})
 
@@ -80,6 +88,7 @@ class ItemMachine(ListingMachine):
         )
         self.appended: dict[Labels, str] = {}
         self.read: list[Item] = []
+        self.restored = 0
         self.updated_at = dt.datetime.min.replace(tzinfo=dt.UTC)
 
     # -- what is compared
@@ -214,6 +223,31 @@ class ItemMachine(ListingMachine):
             lambda: [self.result(kept) for kept in self.oracle.do(puts, items)],
         )
         self.check_times([item for item in items if item is not None])
+
+    @precondition(lambda self: self.can("restore"))
+    @rule(items=st.lists(some.items(), min_size=1, max_size=3), lives=st.lists(_lives, min_size=3, max_size=3))
+    def restore(self, items: list[Item], lives: list[float | None]) -> None:
+        """Put items with versions and times of long ago, no two at one time."""
+        self.oracle.expire()
+        restored = []
+        for item, life in zip(items, lives, strict=False):
+            self.restored += 1
+            fields: dict[str, Any] = {"updated_at": LONG_AGO + self.restored * dt.timedelta(microseconds=1)}
+            fields["expires_at"] = None if life is None else self._end_in(life)
+            restored.append(item.model_copy(update=fields))
+        self.compare(lambda: self.repository.restore(restored), lambda: self.oracle.restore(restored))
+
+    def _end_in(self, seconds: float) -> dt.datetime:
+        """Return a time, which is far away if only the backend knows what time it is."""
+        if self.clock is None:
+            return FAR_AWAY if seconds > 0 else dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
+
+    @rule(namespace=some.item_namespaces())
+    def measure(self, namespace: Labels) -> None:
+        self.compare(
+            lambda: self.repository.measure(namespace).items, lambda: len(self.oracle.list(namespace, refresh=False))
+        )
 
     @rule(namespace=some.item_namespaces())
     def pop(self, namespace: Labels) -> None:

@@ -57,6 +57,7 @@ class LogMachine(ComparingMachine):
         self.met: set[Labels] = set()
         self.numbers: dict[Labels, dict[int, int]] = {}
         """The oracle's number of each value, by its log and position: also of those that are gone."""
+        self.backups: dict[Labels, list[tuple[LogEntry, Kept]]] = {}
         expiry = self.expiry
         self.oracle: LogOracle = LogOracle(expiry.ttl, expiry.clock, expiry.refresh_on_read) if expiry else LogOracle()
 
@@ -127,7 +128,42 @@ class LogMachine(ComparingMachine):
         self.pop(log, n, False)
         self.append(log, values, DEFAULT)
 
+    @rule(log=some.log_names())
+    def back_up(self, log: Labels) -> None:
+        """Remember what a log has, to restore it later."""
+        self.oracle.expire()
+        entries = self.repository.read(log, refresh=False)
+        self.backups[log] = list(zip(entries, self.oracle.everything(log), strict=True))
+
+    @precondition(lambda self: self.backups)
+    @rule(data=st.data(), part=_few, life=st.sampled_from([None, -1.0, 0.5, 5.0]))
+    def restore(self, data: st.DataObject, part: int, life: float | None) -> None:
+        """Put back what a log had, or the end of that."""
+        log = data.draw(st.sampled_from(sorted(self.backups)))
+        before, behind = self.backups[log][:part], self.backups[log][part:]
+        after = before[-1][0].position if before else 0
+        end = None if life is None else self._end_in(life)
+        self.met.add(log)
+        self.compare(
+            lambda: self.repository.restore(log, [entry for entry, _ in behind], expires_at=end, after=after),
+            lambda: self.oracle.restore(log, [kept for _, kept in behind], self.number_of(log, after), end),
+        )
+
+    def _end_in(self, seconds: float) -> dt.datetime:
+        """Return a time in milliseconds.
+
+        It is far away if only the backend knows what time it is.
+        """
+        if self.clock is None:
+            return dt.datetime(2150 if seconds > 0 else 1970, 1, 1, tzinfo=dt.UTC)
+        moment = dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
+        return moment + dt.timedelta(microseconds=-moment.microsecond % 1000)
+
     # -- reading
+
+    @rule(log=some.log_names())
+    def measure(self, log: Labels) -> None:
+        self.compare(lambda: self.repository.measure(log).count, lambda: self.oracle.count(log))
 
     @rule(log=some.log_names(), n=_many, refresh=some.refreshes())
     def last(self, log: Labels, n: int, refresh: bool | None) -> None:

@@ -147,6 +147,29 @@ class ItemOracle:
         )
         return stored
 
+    def restore(self, items: Sequence[Item]) -> int:
+        """Put items exactly, but those that have ended; return how many."""
+        stored = 0
+        for item in items:
+            ends = item.expires_at
+            if ends is not None:
+                ends += dt.timedelta(microseconds=-ends.microsecond % 1000)
+            if ends is not None and ends <= self.now():
+                continue
+            stored += 1
+            self.items[item.namespace, item.key] = Kept(
+                namespace=item.namespace,
+                key=item.key,
+                value=item.value,
+                version=item.version,
+                ttl=None if ends is None else (ends - item.updated_at).total_seconds(),
+                expires_at=ends,
+                created_at=item.created_at,
+                updated_at=item.updated_at,
+                texts=[text for name in self.fields for text in _texts(item.value, name)],
+            )
+        return stored
+
     def pop(self, namespace: Labels) -> Kept | None:
         keys = [key for place, key in self.items if place == namespace]
         return self.items.pop((namespace, max(keys))) if keys else None

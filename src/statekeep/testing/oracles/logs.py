@@ -133,6 +133,13 @@ class LogOracle:
         self._set(log, [])
         return self.append(log, values, ttl)
 
+    def restore(self, log: Labels, kept: Sequence[Kept], after: int, ends: dt.datetime | None) -> None:
+        """Put values with their numbers in the place of all behind one."""
+        if not kept or (ends is not None and ends <= self._now()):
+            return
+        self._set(log, [*(one for one in self.everything(log) if one.number <= after), *kept])
+        self.lives[log] = Life(None if ends is None else (ends - self._now()).total_seconds(), ends)
+
     def count(self, log: Labels) -> int:
         return len(self.everything(log))
 

@@ -14,7 +14,7 @@ from ....domain.shown import once_made
 from ....domain.vector_index import NO_INDEX
 from ...aws import AwsCall, AwsClient, Reply, Request
 from ...aws.server_clock import server_time
-from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put
+from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put, Restore
 from ...operation import Operation, Page
 from ...validation import LONGEST_TTL, boolean, count, seconds, ttl_seconds
 from ..backend import checked_memory_id
@@ -152,6 +152,13 @@ class AgentCoreItems:
         Each item's actions are one atomic unit, and no more than these. What is before a listing is done before it.
         """
         return listing.apply_all(self._settings, actions)
+
+    def restore(self, puts: Sequence[Restore]) -> Operation[int]:
+        """Write them side by side; each is a new event of its item, as a put is."""
+        now = self._settings.now()
+        there = [put for put in puts if put.expires_at is None or put.expires_at.timestamp() * 1000 > now]
+        yield from listing.apply_all(self._settings, there)
+        return len(there)
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[builtins.list[str]]:
         """Refuse: there is no way to store several items as one.

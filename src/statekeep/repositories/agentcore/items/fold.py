@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from attrs import evolve, frozen
 
 from ....domain import ANY, DEFAULT, Item, Payload
 from ....domain.json_values import dumps
-from ...item_backend import Check, Delete, Get, ItemAction, Put, conflict
+from ...item_backend import EPOCH, Check, Delete, Get, ItemAction, Put, Restore, conflict
 from .records import Version, time_at
 from .settings import Settings
 
@@ -98,15 +99,25 @@ def fold(settings: Settings, stored: Version | None, steps: Sequence[Step], now:
 
 def _put(settings: Settings, put: Put, there: Version | None, moment: int, now: int) -> Version:
     ttl = settings.ttl if put.ttl is DEFAULT else put.ttl
+    stamps: dict[str, Any] = {
+        "number": 1 if there is None else there.number + 1,
+        "created": moment if there is None else there.created,
+        "updated": moment,
+        "expires": settings.end(ttl),
+    }
+    if isinstance(put, Restore):
+        stamps = {
+            "number": put.version,
+            "created": (put.created_at - EPOCH) // dt.timedelta(microseconds=1),
+            "updated": (put.updated_at - EPOCH) // dt.timedelta(microseconds=1),
+            "expires": None if put.expires_at is None else (put.expires_at - EPOCH) // dt.timedelta(milliseconds=1),
+        }
     return Version(
         namespace=put.namespace,
         key=put.key,
-        number=1 if there is None else there.number + 1,
-        created=moment if there is None else there.created,
-        updated=moment,
+        **stamps,
         written=now,
         ttl=ttl,
-        expires=settings.end(ttl),
         content=put.value if isinstance(put.value, Payload) else dumps(put.value),
         value=None,
         nonce=_nonce(),

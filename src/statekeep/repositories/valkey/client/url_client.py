@@ -119,6 +119,16 @@ class UrlClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r})"
 
+    @property
+    def library(self) -> Driver:
+        """The client library that it uses."""
+        return self._name
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the server is an embedded one."""
+        return self._make_server is not None
+
     def _prepare(self) -> None:
         """Do what may block, but for connecting. Call it with ``_opening`` held."""
         if self._is_prepared:

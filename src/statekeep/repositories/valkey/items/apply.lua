@@ -16,6 +16,8 @@
 --     vectors that there are or may be follow that of the record, or absent, expected = version, 0 for none, absent for
 --     any, created = what the expected item has as created_at, or absent,
 --     known = true if vectors of the former value that have no keys here may be left to the caller,
+--     restored = of one that had its version and times elsewhere: {version, created, updated as text, us = updated in
+--     microseconds, ends in milliseconds or absent; if that has passed nothing is done, and the reply is 0}, or absent,
 --     and for put: value; of an item that ends: life = milliseconds, ttl = as text;
 --     of one with vectors: count, data = the first of them, tags = the first of namespaces and attributes}
 --   collection: of the vectors, or absent
@@ -160,6 +162,10 @@ local function floor_of(space)
 end
 
 local us = present
+for _, action in ipairs(plan.actions) do
+  local ends_at = action.restored and action.restored.ends
+  if ends_at and ends_at <= now then action.kind = 'ended' elseif ends_at then action.life = ends_at - now end
+end
 local last_number = nil
 if plan.append then
   local space = plan.spaces[1]
@@ -205,6 +211,10 @@ for number_, action in ipairs(plan.actions) do
       space.life = life > 0 and space.life ~= 0 and math.max(space.life or 0, life) or 0
       if last then us = math.max(us, math.floor(last + 0.5) + 1) end
       if space.last then us = math.max(us, space.last + 1) end
+      if action.restored then
+        us = math.max(us, action.restored.us + 1)
+        space.floor = floor_of(space)
+      end
     elseif action.kind == 'delete' and last then
       -- Whatever is put under this key later is later.
       space.gone = math.max(space.gone or 0, math.floor(last + 0.5))
@@ -255,6 +265,8 @@ for _, space in ipairs(plan.spaces) do
   if space.renewed and life > 0 then life = math.max(life, space.renewed) end
   space.life = life
   if space.puts > 0 then us = math.max(us, floor_of(space) + 1) end
+  -- Whatever is put later is later than all that was here.
+  if space.floor then space.last = math.max(space.last or 0, space.floor) end
   puts = puts + space.puts
 end
 for number_, space in ipairs(plan.spaces) do
@@ -333,6 +345,8 @@ local function put(space, action)
   local item_ends = life > 0 and now + life or 0
   version = version and version + 1 or 1
   if version == 1 or not is_time(created) then created = stamp end
+  local put_at, restored = us, action.restored
+  if restored then version, created, stamp, put_at = restored.version, restored.created, restored.updated, restored.us end
 
   local count, expires, more = action.count or 0, '', {}
   if item_ends > 0 then
@@ -351,13 +365,13 @@ local function put(space, action)
   changed(record)
   if space.is_mortal or item_ends > 0 then
     space.is_mortal = true
-    enter(space.recency, space.expiry, space.index, space.state, key, us, item_ends, now)
+    enter(space.recency, space.expiry, space.index, space.state, key, put_at, item_ends, now)
   else
     call('ZADD', space.index, 0, key)
-    call('ZADD', space.recency, number(us), key)
+    call('ZADD', space.recency, number(put_at), key)
   end
   change_vectors(space, action, count, before.vectors, at, stamp, life)
-  space.last = us
+  space.last = restored and math.max(space.last or 0, put_at) or us
   us = us + 1
   return {number(version), created, stamp, expires, left_over(action, before.vectors)}
 end
@@ -452,7 +466,7 @@ for number_, action in ipairs(plan.actions) do
     replies[#replies + 1] = put(space, action)
   elseif action.kind == 'delete' then
     replies[#replies + 1] = delete(space, action)
-  elseif action.kind == 'check' then
+  elseif action.kind == 'check' or action.kind == 'ended' then
     replies[#replies + 1] = 0
   elseif action.kind == 'list' then
     -- The index may be gone by now, and refused to a script while its slot moves.

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ....domain import Item, SearchItem, StatekeepError, VectorIndex
+from ....domain import Item, ItemsMeasure, SearchItem, StatekeepError, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import SHORT
 from ....domain.shown import shown
 from ....domain.vector_index import NO_INDEX, SearchStatus
-from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put
+from ...item_backend import Action, Get, ItemRange, ItemSearch, NamespaceQuery, Put, Restore
 from ...operation import Operation, Page, arun, named, run
 from ...process.notices import notice, valkey_logger
 from ...validation import unit_or_none
@@ -131,6 +131,17 @@ class ValkeyItems(ValkeyBackend):
         # What was put is in the index now, so no other unit can be.
         self._unit.is_certain = self._unit.is_certain or any(isinstance(action, Put) for action in actions)
         return results
+
+    def restore(self, puts: Sequence[Restore]) -> Operation[int]:
+        """Store in script calls of at most 500, in a cluster some per unit."""
+        self._any_ends = self._any_ends or any(put.expires_at is not None for put in puts)
+        stored = yield from write.restore(self._settings, puts)
+        self._unit.is_certain = True
+        return stored
+
+    def measure(self, namespace: Namespace) -> Operation[ItemsMeasure]:
+        """Ask the server for what the records take: two round trips per 500 items."""
+        return ranges.measure(self._settings, namespace)
 
     def append(self, namespace: Namespace, puts: Sequence[Put]) -> Operation[list[str]]:
         """Append in one script call, or two for the first time in a namespace."""

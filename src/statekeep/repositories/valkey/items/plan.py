@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,7 +13,7 @@ from pydantic_core import to_json
 from ....domain import DEFAULT, Item, VectorIndex
 from ....domain.items import Namespace
 from ....domain.model import ANY, Ttl
-from ...item_backend import Action, Check, Delete, Get, ItemRange, Listing, Put
+from ...item_backend import EPOCH, Action, Check, Delete, Get, ItemRange, Listing, Put, Restore
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import new_call, once
@@ -26,7 +27,7 @@ from .search.query import attribute_tags, namespace_tags
 from .unit import Unit
 from .vectors import is_zero
 
-_KINDS: Final[Mapping[type[Action], str]] = {Put: "put", Delete: "delete", Check: "check"}
+_KINDS: Final[Mapping[type[Action], str]] = {Put: "put", Restore: "put", Delete: "delete", Check: "check"}
 
 SPARE: Final = 4
 """Vectors for which keys are declared at least, to remove those of a former value."""
@@ -206,6 +207,8 @@ class Plan:
         if life is not None:
             entry["life"] = ms_of(life)
             entry["ttl"] = repr(life)
+        if isinstance(put, Restore):
+            entry["restored"] = _restored(put)
         if put.vectors:
             entry["count"] = len(put.vectors)
             entry["data"] = self._arg(*put.vectors)
@@ -305,6 +308,19 @@ class Plan:
             script("items/apply", first="plan", when_full="put" not in kinds), keys, [to_json(plan), *self.args]
         )
         return call, kept_under
+
+
+def _restored(put: Restore) -> dict[str, Any]:
+    """Return the version and the times of an item as the script takes them."""
+    found: dict[str, Any] = {
+        "version": put.version,
+        "created": encode_time(put.created_at),
+        "updated": encode_time(put.updated_at),
+        "us": (put.updated_at - EPOCH) // dt.timedelta(microseconds=1),
+    }
+    if put.expires_at is not None:
+        found["ends"] = (put.expires_at - EPOCH) // dt.timedelta(milliseconds=1)
+    return found
 
 
 def sequence_key(number: int) -> str:

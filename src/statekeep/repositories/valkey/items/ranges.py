@@ -7,14 +7,16 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from ....domain import Item
+from ....domain import Item, ItemsMeasure
 from ....domain.filters import matches
+from ....domain.items import Namespace
 from ...item_backend import ItemRange
 from ...operation import Operation, Page
 from ..chunks import CHUNK
 from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
+from ..sizes import Basis, by_memory_or_lengths, usage
 from .keys import ItemKeys, bounds
 from .listing import refreshed
 from .plan import ItemSettings
@@ -131,3 +133,27 @@ def list_keys(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -
         if names or is_last:
             return Page(names, None if is_last or left == 0 else cursor)
     return Page([])
+
+
+def measure(settings: ItemSettings, namespace: Namespace) -> Operation[ItemsMeasure]:
+    """Count the items of a namespace, and the bytes of their records."""
+    return by_memory_or_lengths(lambda basis: _measure(settings, namespace, basis))
+
+
+def _measure(settings: ItemSettings, namespace: Namespace, basis: Basis) -> Operation[ItemsMeasure]:
+    keys = settings.keys(namespace)
+    query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
+    items = size = 0
+    cursor: Cursor | None = None
+    while True:
+        page = yield from list_keys(settings, query, cursor)
+        records = [keys.record(name) for name in page.items]
+        if records:
+            replies = yield Commands(
+                [usage(record) if basis == "memory" else ("HSTRLEN", record, "value") for record in records]
+            )
+            items += sum(reply is not None for reply in replies)
+            size += sum(reply or 0 for reply in replies)
+        cursor = page.cursor
+        if cursor is None:
+            return ItemsMeasure(items=items, bytes=size, basis=basis)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ....domain import Conflict, CorruptRecord, Item
 from ....domain.items import Namespace
 from ....domain.model import ANY
-from ...item_backend import Action, Check, Delete, Get, ItemRange, Listing, Put, conflict
+from ...item_backend import Action, Check, Delete, Get, ItemRange, Listing, Put, Restore, conflict
 from ...operation import Operation
 from ...validation import ms_of
 from ..calls import once
@@ -80,6 +80,21 @@ def _apply(settings: ItemSettings, actions: Sequence[Action]) -> Operation[list[
     if reply[0] == b"conflict":
         raise conflict_of(actions, reply)
     return (yield from results_of(settings, actions, reply[1:]))
+
+
+def restore(settings: ItemSettings, puts: Sequence[Restore]) -> Operation[int]:
+    """Store items with their versions and times; return how many had not ended."""
+    stored = 0
+    for group in _groups(settings, puts):
+        some = [puts[position] for position in group]
+        reply = yield from call(settings, some, (yield from leased(settings, some)))
+        for put, one in zip(some, reply[1:], strict=True):
+            if not one:
+                continue
+            stored += 1
+            if left_over := one[-1]:
+                yield from erase_vectors(settings.keys(put.namespace), put.key, left_over)
+    return stored
 
 
 def put_alone(settings: ItemSettings, put: Put) -> Operation[Sequence[Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ....domain import Log, LogEntry
+from ....domain import Log, LogEntry, LogMeasure
 from ....domain.items import Namespace
 from ....domain.logs import LogValue
 from ....domain.model import Ttl
@@ -76,6 +77,16 @@ class ValkeyLogs(ValkeyBackend):
         """Store any number of values in one script call."""
         found = operations.store(self._settings, log, values, ttl, replaces=True, expected=expected)
         return named("replace", found)
+
+    def restore(
+        self, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None
+    ) -> Operation[None]:
+        """Store any number of values in one script call."""
+        return operations.restore(self._settings, log, entries, after, expires_at)
+
+    def measure(self, log: Namespace) -> Operation[LogMeasure]:
+        """Ask the server in one round trip."""
+        return operations.measure(self._settings, log)
 
     def count(self, log: Namespace) -> Operation[int]:
         """Ask with one command."""

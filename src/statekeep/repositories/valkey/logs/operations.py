@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
 
-from ....domain import ANY, DEFAULT, CorruptRecord, LogEntry
+from ....domain import ANY, DEFAULT, CorruptRecord, LogEntry, LogMeasure
 from ....domain.items import Namespace
 from ....domain.logs import LARGEST_POSITION, LogValue
 from ....domain.model import Ttl
@@ -18,8 +19,14 @@ from ..calls import new_call, once
 from ..codecs import encode_value
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
+from ..sizes import MANY, Basis, by_memory_or_lengths, usage
 from .keys import LogKeys, log_keys
-from .records import decode_entries
+from .records import decode_entries, encode_entry
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+SAMPLE: Final = 100
+"""Values whose lengths tell that of all, where memory may not be asked for."""
 
 MOST: Final = 2**40
 """More values than a list can have. Lua writes greater numbers in a way that the server does not take."""
@@ -96,6 +103,33 @@ def trim(settings: LogSettings, log: Namespace, keep: int) -> Operation[int]:
     """Remove all values but the last ones; return how many."""
     _, removed = yield from _write(settings, "trim", settings.keys(log), [str(min(keep, MOST))])
     return int(removed)
+
+
+def restore(
+    settings: LogSettings, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None
+) -> Operation[None]:
+    """Store values with their positions in the place of all behind one."""
+    keys = settings.keys(log)
+    ends = "" if expires_at is None else str((expires_at - EPOCH) // dt.timedelta(milliseconds=1))
+    elements = [encode_entry(entry) for entry in entries]
+    args: list[Arg] = [ends, str(after), str(entries[-1].position), *elements]
+    (state,) = yield from _write(settings, "restore", keys, args)
+    if state == b"damaged":
+        raise CorruptRecord("an element of the log does not begin with a position and a space", key=keys.values)
+
+
+def measure(settings: LogSettings, log: Namespace) -> Operation[LogMeasure]:
+    """Count the values and their bytes."""
+    return by_memory_or_lengths(lambda basis: _measure(settings.keys(log).values, basis))
+
+
+def _measure(key: str, basis: Basis) -> Operation[LogMeasure]:
+    if basis == "memory":
+        count, size = yield Commands([["LLEN", key], usage(key, MANY)])
+        return LogMeasure(count=count, bytes=size or 0, basis=basis)
+    count, sample = yield Commands([["LLEN", key], ["LRANGE", key, "0", str(SAMPLE - 1)]])
+    lengths = sum(len(element) for element in sample)
+    return LogMeasure(count=count, bytes=lengths * count // len(sample) if sample else 0, basis=basis)
 
 
 def count(settings: LogSettings, log: Namespace) -> Operation[int]:

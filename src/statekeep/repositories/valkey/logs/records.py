@@ -9,9 +9,15 @@ from typing import Any, Final
 
 from ....domain import CorruptRecord, LogEntry
 from ....domain.logs import LARGEST_POSITION
-from ..codecs import decode_value
+from ..codecs import decode_value, encode_value
 
 _POSITION: Final = re.compile(rb"([1-9][0-9]{0,15}) ")
+
+
+def encode_entry(entry: LogEntry) -> bytes:
+    """Return the element of a log for a value at its position."""
+    value = encode_value(entry.value)
+    return b"%d %b" % (entry.position, value if isinstance(value, bytes) else value.encode())
 
 
 def decode_entries(reply: Sequence[Any], key: str) -> list[LogEntry]:

@@ -1,4 +1,4 @@
-"""The data plane of Amazon Bedrock AgentCore Memory, emulated."""
+"""Amazon Bedrock AgentCore Memory, emulated."""
 
 from .rules import AgentCoreRules
 from .service import MEMORY_ID, AgentCore, memory_arn

@@ -10,7 +10,7 @@ import string
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -40,6 +40,8 @@ class Memory:
         event_expiry_days: days after which its events are gone.
         indexed_keys: record metadata that can be filtered by.
         strategies: namespace templates by strategy id, such as ``{"facts": "/users/{actorId}/"}``.
+        created_at: when it was made.
+        status: ``ACTIVE``, unless a test has it otherwise.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Memory:
     strategies: Mapping[str, str]
     events: EventLogs = field(repr=False)
     records: MemoryRecords = field(repr=False)
+    created_at: datetime = field(repr=False)
+    status: str = "ACTIVE"
 
 
 class AgentCore:
@@ -126,6 +130,7 @@ class AgentCore:
                 dict(strategies or {}),
                 EventLogs(timedelta(days=event_expiry_days), self.rules, self.clock, self._chance),
                 MemoryRecords(indexed, self.rules, self.clock, self._chance),
+                self.clock.now(),
             )
             return memory_id
 
@@ -154,6 +159,11 @@ class AgentCore:
             memory_id = request["memoryId"].rpartition("/")[2]
             # The sorts of events have rates of their own, and buckets.
             yield (operation, memory_id, request["actorId"], request["sessionId"], str(rate)), rate
+
+    def memory(self, memory_id: str) -> Memory | None:
+        """Return a memory by its id; ``None`` if there is none."""
+        with self._lock:
+            return self._memories.get(memory_id)
 
     def _memory(self, request: Mapping[str, Any]) -> Memory:
         memory = self._memories.get(request["memoryId"].rpartition("/")[2])

@@ -1,0 +1,1 @@
+"""The servers of Valkey, and the keys on them."""
