@@ -74,6 +74,8 @@ def _builtin_write(write: PendingWrite) -> PendingWrite:
 class _Operations(Repository[CheckpointBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "checkpoints"
+
     def __init__(self, backend: CheckpointBackend) -> None:
         super().__init__(backend)
 

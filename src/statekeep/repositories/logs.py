@@ -123,6 +123,8 @@ def _expected(expected: Any) -> ExpectedPosition:
 class _Operations(Repository[LogBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "logs"
+
     def __init__(self, backend: LogBackend) -> None:
         super().__init__(backend)
 

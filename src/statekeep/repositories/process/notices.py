@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Collection
 from typing import Final
 
 from ...domain import CorruptRecord, TypeMismatch
@@ -27,6 +29,44 @@ def notice(logger: logging.Logger, level: int, topic: str, message: str) -> None
     if (logger.name, topic) not in _given:
         _given.add((logger.name, topic))
         logger.log(level, "%s", message)
+
+
+EVERY: Final = 60.0
+"""Seconds between two warnings about one server."""
+
+_warned: dict[tuple[str, str], float] = {}
+
+
+def sometimes(
+    logger: logging.Logger, topic: str, message: str, *arguments: object, otherwise: int = logging.INFO
+) -> None:
+    """Log a warning, at most once a minute about one topic: it is of a lower level if another came before.
+
+    Args:
+        logger: who says it.
+        topic: the address of a server, and what happens to it.
+        message: with the places of the arguments.
+        arguments: of the message.
+        otherwise: the lower level.
+    """
+    now = time.monotonic()
+    is_due = _warned.get((logger.name, topic), -EVERY) + EVERY <= now
+    if is_due:
+        _warned[logger.name, topic] = now
+    logger.log(logging.WARNING if is_due else otherwise, message, *arguments)
+
+
+def healed(thread_id: str, checkpoint_id: str, names: Collection[str]) -> None:
+    """Log that values were gone on which a checkpoint builds, and that they are stored anew."""
+    if names:
+        records_logger.warning(
+            "thread %s: the checkpoint %s builds on %d values that are not stored any more, of the channels %s; they "
+            "are stored anew",
+            shown(thread_id, 200),
+            shown(checkpoint_id, 200),
+            len(names),
+            shown(", ".join(sorted(names)), 400),
+        )
 
 
 def damaged(error: CorruptRecord) -> None:

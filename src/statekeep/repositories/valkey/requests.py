@@ -101,7 +101,7 @@ Request = Call | Commands | Scan | Ask
 
 
 def size_of(request: Request) -> int:
-    """Return about how many bytes a request sends."""
+    """Return about how many bytes a request sends: those of its keys and arguments."""
     words: Iterable[Arg] = ()
     match request:
         case Call(_, keys, args):
@@ -112,7 +112,14 @@ def size_of(request: Request) -> int:
             words = command
         case Scan(pattern):
             words = (pattern,)
-    return sum(map(len, words))
+    return sum([len(word) if isinstance(word, bytes) or word.isascii() else len(word.encode()) for word in words])
+
+
+def size_of_reply(reply: Reply) -> int:
+    """Return the bytes of the texts in a reply."""
+    if isinstance(reply, bytes):
+        return len(reply)
+    return sum(map(size_of_reply, reply)) if isinstance(reply, list) else 0
 
 
 def name_of(request: Request) -> str:
