@@ -15,6 +15,7 @@ aws_logger: Final = logging.getLogger("statekeep.aws")
 records_logger: Final = logging.getLogger("statekeep.records")
 
 _given: set[tuple[str, str]] = set()
+_warned: dict[tuple[str, str], float] = {}
 
 
 def notice(logger: logging.Logger, level: int, topic: str, message: str) -> None:
@@ -32,9 +33,7 @@ def notice(logger: logging.Logger, level: int, topic: str, message: str) -> None
 
 
 EVERY: Final = 60.0
-"""Seconds between two warnings about one server."""
-
-_warned: dict[tuple[str, str], float] = {}
+"""Seconds between two warnings about one topic."""
 
 
 def sometimes(
@@ -60,11 +59,10 @@ def healed(thread_id: str, checkpoint_id: str, names: Collection[str]) -> None:
     """Log that values were gone on which a checkpoint builds, and that they are stored anew."""
     if names:
         records_logger.warning(
-            "thread %s: the checkpoint %s builds on %d values that are not stored any more, of the channels %s; they "
-            "are stored anew",
+            "thread %s: values that the checkpoint %s builds on were not stored any more, and are stored anew; their "
+            "channels: %s",
             shown(thread_id, 200),
             shown(checkpoint_id, 200),
-            len(names),
             shown(", ".join(sorted(names)), 400),
         )
 
