@@ -241,7 +241,8 @@ def test_values_that_are_stored_anew(
             payload = Payload(encoding="x", data=SECRET.encode())
             checkpoint = Checkpoint(thread_id=thread_id, checkpoint_id="1", channels=gone)
             keep.checkpoints.put(checkpoint, supply=lambda names: {"a": payload})
-            keep.checkpoints.put(checkpoint.model_copy(update={"checkpoint_id": "2", "parent_id": "1"}))
+            later = {"checkpoint_id": "2", "parent_id": "1", "channels": {"a": gone["a"]}}
+            keep.checkpoints.put(checkpoint.model_copy(update=later))
             [(level, text)] = _logged(caplog, "statekeep.records")
             assert level == "WARNING"
             assert text.startswith(f"thread {thread_id!r}: values that the checkpoint '1' builds on were not stored")

@@ -42,7 +42,10 @@ def _answered(keep: Any, request: Any) -> Any:
 
 
 def _place(where: object) -> dict[str, Any]:
-    """Return what a config or a query says of a place, for observers. What is wrong with it, the operation says."""
+    """Return the place that a config or query names, for observers.
+
+    Faults of it are told by the operation.
+    """
     if isinstance(where, CheckpointQuery):
         named = {"thread_id": where.thread_id, "namespace": where.namespace}
         return {name: value for name, value in named.items() if value is not None}

@@ -37,7 +37,7 @@ class Service:
 
 @frozen(kw_only=True)
 class Beginning:
-    """What is known of an operation when it begins.
+    """An operation that begins.
 
     Attributes:
         name: kind of records and method: ``"checkpoints.put"``, ``"items.search"``; ``"ping"`` and ``"now"`` alone.
@@ -62,7 +62,9 @@ class Beginning:
 
 @frozen(kw_only=True)
 class Observation(Beginning):
-    """What an operation took, and how it ended. It holds no keys, values or secrets, but for ``place`` and ``error``.
+    """An operation that has ended: its costs, and its error.
+
+    But for ``place`` and ``error`` it holds no keys, values or secrets.
 
     Attributes:
         seconds: how long it took, your serializer's and model's work included.
@@ -91,7 +93,10 @@ class Observation(Beginning):
 
     @property
     def error_type(self) -> str | None:
-        """The name of the error's class: ``"Unavailable"``; with its module if it is not one of Statekeep's."""
+        """The name of the error's class: ``"Unavailable"``.
+
+        One that is neither of Statekeep nor a builtin comes with its module.
+        """
         if self.error is None:
             return None
         kind = type(self.error)

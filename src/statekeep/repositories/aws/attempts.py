@@ -1,4 +1,4 @@
-"""Attempts at calls: what observers count of them, and what is logged of those that failed.
+"""Attempts at calls: observers count them, and those that failed are logged.
 
 boto3 tells of each attempt when it asks whether to try again.
 """
@@ -17,7 +17,10 @@ _FAILURE: Final = "statekeep-failure"
 
 
 def follow(client: Any, service: str) -> None:
-    """Have a client of boto3 tell of its attempts. Idempotent; its answers stay the same."""
+    """Have a client of boto3 tell of its attempts.
+
+    Idempotent; its answers stay the same.
+    """
     handler: Callable[..., None] = partial(_attempted, service)
     client.meta.events.register_first(f"needs-retry.{service}", handler, unique_id=_ID)
 

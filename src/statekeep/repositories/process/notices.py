@@ -39,7 +39,9 @@ EVERY: Final = 60.0
 def sometimes(
     logger: logging.Logger, topic: str, message: str, *arguments: object, otherwise: int = logging.INFO
 ) -> None:
-    """Log a warning, at most once a minute about one topic: it is of a lower level if another came before.
+    """Log a warning, at most once a minute about one topic.
+
+    It is of a lower level if another came before.
 
     Args:
         logger: who says it.
@@ -56,7 +58,10 @@ def sometimes(
 
 
 def healed(thread_id: str, checkpoint_id: str, names: Collection[str]) -> None:
-    """Log that values were gone on which a checkpoint builds, and that they are stored anew."""
+    """Log that values were gone on which a checkpoint builds.
+
+    They are stored anew.
+    """
     if names:
         records_logger.warning(
             "thread %s: values that the checkpoint %s builds on were not stored any more, and are stored anew; their "

@@ -82,7 +82,7 @@ async def joined(task: asyncio.Task[ResultT]) -> ResultT:
 
 
 def service_at(server: str, database: object) -> Service:
-    """Return the service at an address as messages name it, or at the first of several.
+    """Return the service at an address, or at the first of several.
 
     Args:
         server: ``"host:port"``, several of them with commas between, or the path of a unix socket.

@@ -214,7 +214,10 @@ class _Slots:
 
 
 def _count_sent(request: Request) -> None:
-    """Count an attempt for observers. Drivers count the pages of a scan, and the text of a script."""
+    """Count an attempt for observers.
+
+    Drivers count the pages of a scan, and the texts of scripts.
+    """
     if not (isinstance(request, Scan) or (isinstance(request, Commands) and not request.commands)):
         hook.count(round_trips=1, sent=size_of(request))
 

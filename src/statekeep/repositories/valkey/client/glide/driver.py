@@ -45,7 +45,7 @@ def _script_batch(package: Any, cluster: bool, *command: Arg, keys: Sequence[str
 
 
 def _count(script: Script, keys: Sequence[str], args: Sequence[Arg]) -> None:
-    """Count for observers that a call is sent again with the script's text, which the server did not know."""
+    """Count a call that is sent again, with the text of an unknown script."""
     if hook.observers:
         hook.count(round_trips=1, sent=size_of(Call(script, keys, args)) + len(script.source))
 

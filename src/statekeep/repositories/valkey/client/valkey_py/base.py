@@ -93,7 +93,7 @@ def limit_of(client: Any) -> int:
 
 
 def _count(call: Call, source: str) -> None:
-    """Count for observers that a call is sent again with the script's text, which the server did not know."""
+    """Count a call that is sent again, with the text of an unknown script."""
     if hook.observers:
         hook.count(round_trips=1, sent=size_of(call) + len(source))
 
