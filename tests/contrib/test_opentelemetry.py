@@ -27,6 +27,10 @@ from statekeep.testing.aws import AwsEmulator, throttle
 from statekeep.testing.servers import ValkeyServer
 
 
+def _scope(span: ReadableSpan) -> Any:
+    return span.instrumentation_scope
+
+
 class World:
     """Providers of one program, and what they exported."""
 
@@ -44,7 +48,7 @@ class World:
     @property
     def spans(self) -> list[ReadableSpan]:
         """Those of Statekeep, in the order in which they ended."""
-        return [one for one in self.spans_of.get_finished_spans() if one.instrumentation_scope.name == "statekeep"]
+        return [one for one in self.spans_of.get_finished_spans() if _scope(one).name == "statekeep"]
 
     def one(self, name: str) -> ReadableSpan:
         [found] = [one for one in self.spans if one.name == name]
@@ -108,7 +112,7 @@ def test_spans_of_valkey(world: World, valkey_server: ValkeyServer, prefix: str,
     assert ping.name == f"ping 127.0.0.1:{valkey_server.port}"
     assert "db.collection.name" not in attributes(ping)
     assert "chat-of-ada" not in put.to_json() + ping.to_json()
-    assert put.instrumentation_scope.version == statekeep.version.VERSION
+    assert _scope(put).version == statekeep.version.VERSION
 
 
 def test_batches_and_errors(world: World) -> None:
@@ -234,7 +238,8 @@ def test_retries_of_agentcore(world: World) -> None:
 
 def test_graphs_of_langgraph(world: World, valkey_server: ValkeyServer, prefix: str) -> None:
     with world.instrument(), ValkeySaver.from_conn_string(valkey_server.url, prefix=prefix) as saver:
-        builder: Any = StateGraph(int).add_node("add_one", lambda x: x + 1).add_edge(START, "add_one")
+        builder: Any = StateGraph(int)
+        builder.add_node("add_one", lambda x: x + 1).add_edge(START, "add_one")
         graph = builder.add_edge("add_one", END).compile(checkpointer=saver)
         config: Any = {"configurable": {"thread_id": "chat-of-ada"}}
         with world.tracer.start_as_current_span("invoke") as span:

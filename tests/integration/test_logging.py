@@ -207,7 +207,7 @@ def test_aws(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_warnings_come_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(notices.time, "monotonic", lambda: now)
+    monkeypatch.setattr("statekeep.repositories.process.notices.time.monotonic", lambda: now)
     for _ in range(3):
         notices.sometimes(notices.valkey_logger, "a", "%s failed", "a")
     notices.sometimes(notices.valkey_logger, "b", "%s failed", "b", otherwise=logging.DEBUG)

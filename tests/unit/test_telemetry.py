@@ -86,7 +86,7 @@ def test_each_method_of_all_repositories(seen: list[Observation], keep: statekee
         found = keep.asyncio
         asyncio.run(do(found.checkpoints, found.items, found.logs, found.cache))
     else:
-        asyncio.run(do(*map(awaited, (keep.checkpoints, keep.items, keep.logs, keep.cache))))
+        asyncio.run(do(awaited(keep.checkpoints), awaited(keep.items), awaited(keep.logs), awaited(keep.cache)))
     assert names(seen) == [
         *(f"checkpoints.{name}" for name in ("put", "put_writes", "get", "list", "list_threads", "prune")),
         "checkpoints.delete_thread",

@@ -365,7 +365,7 @@ def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], .
 
 def _name(step: _Step) -> str:
     """Return the name of the method that does the same as a step."""
-    name = step.operation.__name__
+    name = getattr(step.operation, "__name__", "")
     return f"{step.repository.kind}.{'batch' if name == 'apply' else name}"
 
 

@@ -35,7 +35,7 @@ class Call:
         return watching(name, repository.backend, self._place(repository, args, kwargs), self._size(args, kwargs))
 
     def _place(self, repository: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        place = {}
+        place: dict[str, Any] = {}
         for name, position in self._places:
             if (value := _argument(name, position, args, kwargs)) is not None:
                 place[name] = value

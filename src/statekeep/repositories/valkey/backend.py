@@ -71,7 +71,8 @@ class ValkeyBackend:
     @property
     def service(self) -> Service:
         """The server, for observers."""
-        return self.client.service
+        found = getattr(self.client, "service", None)
+        return found if isinstance(found, Service) else Service("valkey")
 
     def execute(self, request: Request) -> Reply:
         """Answer one request of an operation, blocking."""
