@@ -37,13 +37,14 @@ class Call:
     def _place(self, repository: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         place: dict[str, Any] = {}
         for name, position in self._places:
-            if (value := _argument(name, position, args, kwargs)) is not None:
+            value = args[position] if position < len(args) else kwargs.get(name)
+            if value is not None:
                 place[name] = value
-        if not place:
+        if not self._places:
             # Typed items and threads are about one place; a checkpoint says where it goes.
             about = repository
             if self._checkpoint is not None and not hasattr(about, "thread_id"):
-                about = _argument("checkpoint", self._checkpoint, args, kwargs)
+                about = args[self._checkpoint] if self._checkpoint < len(args) else kwargs.get("checkpoint")
             for name in ("thread_id", "namespace"):
                 if (value := getattr(about, name, None)) is not None:
                     place[name] = value
@@ -52,11 +53,6 @@ class Call:
     def _size(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | None:
         if self._batch is None:
             return None
-        given = _argument(*self._batch, args, kwargs)
+        name, position = self._batch
+        given = args[position] if position < len(args) else kwargs.get(name)
         return len(given) if isinstance(given, Sized) and not isinstance(given, str | bytes) else None
-
-
-def _argument(name: str, position: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    if name in kwargs:
-        return kwargs[name]
-    return args[position] if position < len(args) else None

@@ -43,16 +43,16 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 class Tally:
-    """The counts of one operation. Threads may share it."""
+    """The counts of one operation."""
 
-    __slots__ = ("_lock", "received", "retries", "round_trips", "sent")
+    __slots__ = ("received", "retries", "round_trips", "sent")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self.round_trips = self.retries = self.sent = self.received = 0
 
     def add(self, round_trips: int = 0, retries: int = 0, sent: int = 0, received: int = 0) -> None:
-        with self._lock:
+        """Add to the counts. Threads may do so at the same time."""
+        with _lock:
             self.round_trips += round_trips
             self.retries += retries
             self.sent += sent
@@ -64,15 +64,13 @@ _current: Final[ContextVar[Tally | None]] = ContextVar("statekeep.telemetry", de
 _UNOBSERVED: Final = Tally()
 """Stands for what observers do themselves: an observer that used a repository would call itself for ever."""
 
-
-def current() -> Tally | None:
-    """Return the counts of the operation that runs here, if somebody observes it."""
-    return _current.get()
+current: Final = _current.get
+"""Returns the counts of the operation that runs here; ``None`` if nobody observes it."""
 
 
 def count(round_trips: int = 0, retries: int = 0, sent: int = 0, received: int = 0) -> None:
     """Add to the counts of the operation that runs here, if somebody observes it."""
-    if observers and (tally := _current.get()) is not None:
+    if observers and (tally := current()) is not None:
         tally.add(round_trips, retries, sent, received)
 
 
@@ -88,15 +86,10 @@ class Observing:
     """
 
     def __init__(self, observer: Observer | None, began: Begin | None) -> None:
-        self._observer = observer
-        self._began = began
+        self.observer = observer
+        self.began = began
+        self.is_ended = False
         self._met: set[type[Exception]] = set()
-        self._is_ended = False
-
-    @property
-    def has_beginning(self) -> bool:
-        """Whether it is told when operations begin."""
-        return self._began is not None
 
     def end(self) -> None:
         """Tell the observer of no more operations. Idempotent.
@@ -104,7 +97,7 @@ class Observing:
         Operations that it was told of when they began still end for it.
         """
         global observers
-        self._is_ended = True
+        self.is_ended = True
         with _lock:
             observers = tuple(one for one in observers if one is not self)
 
@@ -114,31 +107,16 @@ class Observing:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def begin(self, beginning: Beginning) -> Observer | None:
-        """Tell that an operation begins; return what to call at its end."""
-        return None if self._began is None else self._call(self._began, beginning)
-
-    def finish(self, observation: Observation) -> None:
-        """Tell that an operation has ended."""
-        if self._observer is not None and not self._is_ended:
-            self._call(self._observer, observation)
-
-    def close(self, ended: Observer, observation: Observation) -> None:
-        """Call what :meth:`begin` returned."""
-        self._call(ended, observation)
-
-    def _call(self, function: Callable[[Any], Any], record: Beginning) -> Any:
-        try:
-            return function(record)
-        except Exception as error:
-            if type(error) not in self._met:
-                self._met.add(type(error))
-                logger.exception(
-                    "an observer failed at %s; it is not told again of a %s that this one raises",
-                    record.name,
-                    type(error).__name__,
-                )
-            return None
+    def failed(self, error: Exception, name: str) -> None:
+        """Log what the observer raised, once for each kind of error."""
+        if type(error) not in self._met:
+            self._met.add(type(error))
+            logger.error(
+                "an observer failed at %s; it is not told again of a %s that this one raises",
+                name,
+                type(error).__name__,
+                exc_info=error,
+            )
 
 
 def observe(observer: Observer | None = None, *, began: Begin | None = None) -> Observing:
@@ -222,13 +200,13 @@ class watching:  # noqa: N801  used as a function
         self._batch = batch
 
     def __enter__(self) -> None:
-        self._observers = () if _current.get() is _UNOBSERVED else observers
-        self._ended: list[tuple[Observing, Observer]] = []
+        self._observers = () if current() is _UNOBSERVED else observers
         if not self._observers:
             return
+        self._ended: list[tuple[Observing, Observer]] = []
         self._started = time.time_ns()
         for one in self._observers:
-            if one.has_beginning:
+            if one.began is not None:
                 self._begin()
                 break
         self._tally = Tally()
@@ -246,8 +224,13 @@ class watching:  # noqa: N801  used as a function
         token = _current.set(_UNOBSERVED)
         try:
             for one in self._observers:
-                if (ended := one.begin(beginning)) is not None:
-                    self._ended.append((one, ended))
+                try:
+                    ended = None if one.began is None else one.began(beginning)
+                except Exception as error:
+                    one.failed(error, self._name)
+                else:
+                    if ended is not None:
+                        self._ended.append((one, ended))
         finally:
             _current.reset(token)
 
@@ -258,27 +241,38 @@ class watching:  # noqa: N801  used as a function
             return
         seconds = time.perf_counter() - self._since
         tally = self._tally
+        token = self._token
         # A coroutine that nobody finished is closed somewhere else, in another context.
-        if _current.get() is tally:
-            _current.reset(self._token)
-        observation = Observation(
-            name=self._name,
-            service=service_of(self._backend),
-            started_ns=self._started,
-            batch=self._batch,
-            place=self._place,
-            seconds=seconds,
-            round_trips=tally.round_trips,
-            retries=tally.retries,
-            bytes_sent=tally.sent,
-            bytes_received=tally.received,
-            error=error,
-        )
-        token = _current.set(_UNOBSERVED)
+        is_elsewhere = current() is not tally
+        inside = _current.set(_UNOBSERVED)
         try:
-            for one, ended in reversed(self._ended):
-                one.close(ended, observation)
-            for one in self._observers:
-                one.finish(observation)
+            self._tell(
+                Observation(
+                    name=self._name,
+                    service=service_of(self._backend),
+                    started_ns=self._started,
+                    batch=self._batch,
+                    place=self._place,
+                    seconds=seconds,
+                    round_trips=tally.round_trips,
+                    retries=tally.retries,
+                    bytes_sent=tally.sent,
+                    bytes_received=tally.received,
+                    error=error,
+                )
+            )
         finally:
-            _current.reset(token)
+            _current.reset(inside if is_elsewhere else token)
+
+    def _tell(self, observation: Observation) -> None:
+        for one, ended in reversed(self._ended):
+            try:
+                ended(observation)
+            except Exception as error:
+                one.failed(error, self._name)
+        for one in self._observers:
+            if one.observer is not None and not one.is_ended:
+                try:
+                    one.observer(observation)
+                except Exception as error:
+                    one.failed(error, self._name)

@@ -35,7 +35,7 @@ class Service:
     database: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # which is made in half of the time
 class Beginning:
     """An operation that begins.
 
@@ -60,7 +60,7 @@ class Beginning:
         return dt.datetime.fromtimestamp(self.started_ns / 1e9, dt.UTC)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # which is made in half of the time
 class Observation(Beginning):
     """An operation that has ended: its costs, and its error.
 

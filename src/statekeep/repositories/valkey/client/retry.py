@@ -213,13 +213,18 @@ class _Slots:
         held.extend(islice(iter(partial(self._get, True, seconds), _NEVER), 1))
 
 
-def _count_sent(request: Request) -> None:
-    """Count an attempt for observers.
+def _counted(request: Request) -> hook.Tally | None:
+    """Count an attempt if somebody observes its operation; return the counts.
 
-    Drivers count the pages of a scan, and the texts of scripts.
+    No other request of the operation is under way. Drivers count the pages of a scan, and the texts of scripts.
     """
-    if not (isinstance(request, Scan) or (isinstance(request, Commands) and not request.commands)):
-        hook.count(round_trips=1, sent=size_of(request))
+    tally = hook.current()
+    if tally is not None and not (
+        isinstance(request, Scan) or (isinstance(request, Commands) and not request.commands)
+    ):
+        tally.round_trips += 1
+        tally.sent += size_of(request)
+    return tally
 
 
 class SyncLimiter:
@@ -247,15 +252,14 @@ class SyncLimiter:
             except Empty:
                 self._queue(slots, held, state)
             state.begin()
-            if hook.observers:
-                _count_sent(request)
+            tally = _counted(request) if hook.observers else None
             reply = self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
             if held:
                 slots.give(None)
-        if hook.observers:
-            hook.count(received=size_of_reply(reply))
+        if tally is not None:
+            tally.received += size_of_reply(reply)
         return reply
 
     def _queue(self, slots: _Slots, held: list[None], state: RetryState) -> None:
@@ -312,8 +316,7 @@ class AsyncLimiter:
             else:
                 held.extend(islice(self._now, 1))
             state.begin()
-            if hook.observers:
-                _count_sent(request)
+            tally = _counted(request) if hook.observers else None
             reply = await self.driver.perform(request)
             self._progress = loop_clock().time()
         finally:
@@ -321,8 +324,8 @@ class AsyncLimiter:
                 self._free.append(None)
                 if self._waiting:
                     self._call()
-        if hook.observers:
-            hook.count(received=size_of_reply(reply))
+        if tally is not None:
+            tally.received += size_of_reply(reply)
         return reply
 
     def _call(self) -> None:
