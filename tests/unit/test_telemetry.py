@@ -300,7 +300,11 @@ def test_an_observer_that_raises_hurts_nobody(
 
 def test_operations_of_observers_are_not_observed(seen: list[Observation], keep: statekeep.Connection) -> None:
     def note(record: Beginning) -> None:
-        keep.logs.append(("operations",), [record.name])
+        told.append(record.name)
+        if len(told) < 10:  # else it would never end
+            keep.logs.append(("operations",), [record.name])
+
+    told: list[str] = []
 
     def begin(record: Beginning) -> Any:
         note(record)
