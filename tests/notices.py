@@ -10,9 +10,11 @@ from statekeep.repositories.process import notices
 
 @contextmanager
 def all_notices() -> Iterator[None]:
-    """Have those logged again that were logged before."""
+    """Have those logged again, and as warnings, that were logged before."""
     before, notices._given = notices._given, set()
+    warned, notices._warned = notices._warned, {}
     try:
         yield
     finally:
         notices._given |= before
+        notices._warned |= warned

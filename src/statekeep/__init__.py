@@ -83,6 +83,7 @@ if _TYPE_CHECKING:
     from .repositories.logs import AsyncLogRepository, LogRepository
     from .repositories.typed.items import AsyncTypedItems, TypedItems
     from .repositories.typed.threads import AsyncTypedTasks, AsyncTypedThread, TypedTasks, TypedThread
+    from .telemetry import observe
 else:
     __getattr__, __dir__ = _lazily(
         __name__,
@@ -165,6 +166,7 @@ else:
             "dump": ".domain.payload",
             "load": ".domain.payload",
             "new_checkpoint_id": ".domain.ids",
+            "observe": ".telemetry",
         },
     )
 
@@ -247,4 +249,5 @@ __all__ = [
     "dump",
     "load",
     "new_checkpoint_id",
+    "observe",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,9 +16,11 @@ from statekeep import Channel, Checkpoint, CorruptRecord, InvalidInput, Payload
 from statekeep.langgraph_shim import RepositorySaver
 from statekeep.repositories.aws import AwsCall, AwsSettings, open_client
 from statekeep.repositories.checkpoints import CheckpointRepository
+from statekeep.repositories.process import notices
 from statekeep.repositories.valkey import ValkeyCheckpoints, client_for
 from statekeep.testing.aws import AwsEmulator, server_error, slow
 from statekeep.testing.servers import ValkeyServer
+from tests.notices import all_notices
 
 DRIVERS = ("glide", "valkey-py")
 SECRET = "the-secret-of-ada"
@@ -31,8 +33,10 @@ CHECKPOINT = Checkpoint(
 
 
 @pytest.fixture(autouse=True)
-def everything(caplog: pytest.LogCaptureFixture) -> None:
+def everything(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.DEBUG, "statekeep")
+    with all_notices():
+        yield
 
 
 def _logged(caplog: pytest.LogCaptureFixture, name: str) -> list[tuple[str, str]]:
@@ -94,12 +98,12 @@ def test_retries(caplog: pytest.LogCaptureFixture, driver: Any, awaits: bool) ->
             (level, text) for level, text in _logged(caplog, "statekeep.valkey") if "is tried again, for up to" in text
         ]
         assert retries
-        assert [level for level, _ in retries] == ["INFO"] + ["DEBUG"] * (len(retries) - 1)
+        assert [level for level, _ in retries] == ["WARNING"] + ["DEBUG"] * (len(retries) - 1)
         assert f"127.0.0.1:{server.port}: the server " in retries[0][1]
         assert "; the script put of 'statekeep:head:{chat-1}:' is tried" in retries[0][1]
         assert _one(caplog, "statekeep.valkey", "is answered after ", "failed attempts") == "INFO"
         if driver == "valkey-py":
-            assert _one(caplog, "statekeep.valkey", "connected again") == "INFO"
+            assert _one(caplog, "statekeep.valkey", "connected again") == "WARNING"
 
 
 def test_retries_of_a_client_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
@@ -182,6 +186,8 @@ def test_aws(caplog: pytest.LogCaptureFixture) -> None:
         client = open_client("bedrock-agentcore", **options)
         with aws.failing(server_error(times=2)):
             client.execute(call)
+        failed = [level for level, text in _logged(caplog, "statekeep.aws") if "ServiceException; attempt" in text]
+        assert failed == ["WARNING", "INFO"]
         assert _one(caplog, "statekeep.aws", "bedrock-agentcore ListSessions is answered after 2 failed") == "INFO"
         client.close()
         boto = aws.client("bedrock-agentcore")
@@ -197,3 +203,47 @@ def test_aws(caplog: pytest.LogCaptureFixture) -> None:
             caplog.clear()
             client.close()
         boto.close()
+
+
+def test_warnings_come_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("statekeep.repositories.process.notices.time.monotonic", lambda: now)
+    for _ in range(3):
+        notices.sometimes(notices.valkey_logger, "a", "%s failed", "a")
+    notices.sometimes(notices.valkey_logger, "b", "%s failed", "b", otherwise=logging.DEBUG)
+    now += 59
+    notices.sometimes(notices.valkey_logger, "b", "%s failed", "b", otherwise=logging.DEBUG)
+    now += 1
+    notices.sometimes(notices.valkey_logger, "a", "%s failed", "a")
+    assert _logged(caplog, "statekeep.valkey") == [
+        *(("WARNING", "a failed"), ("INFO", "a failed"), ("INFO", "a failed"), ("WARNING", "b failed")),
+        *(("DEBUG", "b failed"), ("WARNING", "a failed")),
+    ]
+
+
+@pytest.mark.parametrize("place", ["memory", "valkey", "agentcore", "bedrock-sessions"])
+def test_values_that_are_stored_anew(
+    caplog: pytest.LogCaptureFixture, valkey_server: ValkeyServer, prefix: str, place: str
+) -> None:
+    with AwsEmulator() as aws:
+        options: dict[str, Any] = {} if place == "memory" else {"session": aws.session()}
+        urls = {
+            "memory": "memory:",
+            "valkey": valkey_server.url,
+            "agentcore": f"agentcore://{aws.memory_id}?actor_id=ada",
+            "bedrock-sessions": "bedrock-sessions://",
+        }
+        options = {"prefix": prefix} if place == "valkey" else options
+        with statekeep.connect(urls[place], **options) as keep:
+            backend: Any = keep.checkpoints.backend
+            thread_id = backend.create_thread() if place == "bedrock-sessions" else "chat-1"
+            gone = {"a": Channel.earlier(1), "b": Channel.earlier(1), "c": Channel.earlier(1, required=False)}
+            payload = Payload(encoding="x", data=SECRET.encode())
+            checkpoint = Checkpoint(thread_id=thread_id, checkpoint_id="1", channels=gone)
+            keep.checkpoints.put(checkpoint, supply=lambda names: {"a": payload})
+            later = {"checkpoint_id": "2", "parent_id": "1", "channels": {"a": gone["a"]}}
+            keep.checkpoints.put(checkpoint.model_copy(update=later))
+            [(level, text)] = _logged(caplog, "statekeep.records")
+            assert level == "WARNING"
+            assert text.startswith(f"thread {thread_id!r}: values that the checkpoint '1' builds on were not stored")
+            assert text.endswith("channels: 'a'")

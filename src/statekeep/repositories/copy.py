@@ -29,6 +29,7 @@ from ..domain import (
 from ..domain.items import ItemValue, Namespace
 from ..domain.json_values import dumps
 from ..domain.model import Model
+from ..telemetry import hook
 from .checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository, Supply
 from .connection import AsyncConnection, Connection
 from .item_backend import Get, ItemRange, NamespaceQuery
@@ -362,6 +363,26 @@ def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], .
     return report.so_far
 
 
+def _name(step: _Step) -> str:
+    """Return the name of the method that does the same as a step."""
+    name = getattr(step.operation, "__name__", "")
+    return f"{step.repository.kind}.{'batch' if name == 'apply' else name}"
+
+
+def _performed(step: _Step) -> Any:
+    if hook.observers:
+        with hook.watching(_name(step), step.repository.backend):
+            return run(step.operation, step.repository.executor.execute)
+    return run(step.operation, step.repository.executor.execute)
+
+
+async def _aperformed(step: _Step) -> Any:
+    if hook.observers:
+        with hook.watching(_name(step), step.repository.backend):
+            return await arun(step.operation, step.repository.executor.aexecute)
+    return await arun(step.operation, step.repository.executor.aexecute)
+
+
 def _has_any_log(source: Any) -> Operation[bool]:
     page: Page[Log] = yield Step(source.logs, source.logs.backend.list((), 1, None))
     return bool(page.items)
@@ -439,7 +460,7 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
     """
     return run(
         _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING),
-        lambda step: run(step.operation, step.repository.executor.execute),
+        _performed,
     )
 
 
@@ -457,5 +478,5 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
     """
     return await arun(
         _copied(source, target, _Report(_checked_progress(progress)), _AWAITING),
-        lambda step: arun(step.operation, step.repository.executor.aexecute),
+        _aperformed,
     )

@@ -28,6 +28,7 @@ from ..domain import (
     tagged_json,
 )
 from ..domain.shown import once_made, shown
+from ..telemetry.records import Service, service_of
 from .operation import Operation, Page
 from .upkeep.threads import expired, measured
 
@@ -83,6 +84,11 @@ class EncryptedMetadata:
     @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.backend!r}, readable={sorted(self.readable)})"
+
+    @property
+    def service(self) -> Service:
+        """The backend's, for observers."""
+        return service_of(self.backend)
 
     def execute(self, request: Any) -> Any:
         """Answer a request, blocking."""

@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from types import FunctionType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from ..domain.shown import once_made
+from ..telemetry import hook
+from ..telemetry.calls import Call
 from .operation import Operation, Page, arun, named, run
 
 ParametersT = ParamSpec("ParametersT")
@@ -68,6 +70,9 @@ class Repository(Generic[BackendT]):
     It is a backend, and who answers the requests of its operations.
     """
 
+    kind: ClassVar[str] = ""
+    """The kind of its records, as in the names of operations: ``"checkpoints"``."""
+
     def __init__(self, backend: BackendT) -> None:
         self.backend = backend
         self.executor: Executor = backend
@@ -91,9 +96,13 @@ def blocking(
     body: Callable[Concatenate[RepositoryT, ParametersT], Operation[ResultT]],
 ) -> Callable[Concatenate[RepositoryT, ParametersT], ResultT]:
     """Make a method that runs the operation of ``body``."""
+    call = Call(body)
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
+        if hook.observers:
+            with call.watching(self, args, kwargs):
+                return run(body(self, *args, **kwargs), self.executor.execute)
         return run(body(self, *args, **kwargs), self.executor.execute)
 
     _describe(method, body)
@@ -104,9 +113,13 @@ def awaiting(
     body: Callable[Concatenate[RepositoryT, ParametersT], Operation[ResultT]],
 ) -> Callable[Concatenate[RepositoryT, ParametersT], Coroutine[Any, Any, ResultT]]:
     """Make a coroutine function that runs the operation of ``body``."""
+    call = Call(body)
 
     @wraps(body)
     async def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> ResultT:
+        if hook.observers:
+            with call.watching(self, args, kwargs):
+                return await arun(body(self, *args, **kwargs), self.executor.aexecute)
         return await arun(body(self, *args, **kwargs), self.executor.aexecute)
 
     _describe(method, body)
@@ -120,10 +133,11 @@ def iterating(
 
     Bad input is refused before the first step.
     """
+    call = Call(body)
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> Iterator[ItemT]:
-        return _items(body(self, *args, **kwargs), self.executor)
+        return _items(body(self, *args, **kwargs), self, lambda: call.watching(self, args, kwargs))
 
     _describe(method, body, Iterator)
     return method
@@ -136,31 +150,49 @@ def aiterating(
 
     See :func:`iterating`.
     """
+    call = Call(body)
 
     @wraps(body)
     def method(self: RepositoryT, /, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> AsyncIterator[ItemT]:
-        return _aitems(body(self, *args, **kwargs), self.executor)
+        return _aitems(body(self, *args, **kwargs), self, lambda: call.watching(self, args, kwargs))
 
     _describe(method, body, AsyncIterator)
     return method
 
 
-def _items(pages: Pages[ItemT], executor: Executor) -> Iterator[ItemT]:
-    page = run(pages(None), executor.execute)
+Watching = Callable[[], hook.watching]
+
+
+def _items(pages: Pages[ItemT], repository: Repository[Any], watching: Watching) -> Iterator[ItemT]:
+    page = _page(pages(None), repository, watching)
     yield from page.items
     while page.cursor is not None:
-        page = run(pages(page.cursor), executor.execute)
+        page = _page(pages(page.cursor), repository, watching)
         yield from page.items
 
 
-async def _aitems(pages: Pages[ItemT], executor: Executor) -> AsyncIterator[ItemT]:
-    page = await arun(pages(None), executor.aexecute)
+def _page(operation: Operation[Page[ItemT]], repository: Repository[Any], watching: Watching) -> Page[ItemT]:
+    if hook.observers:
+        with watching():
+            return run(operation, repository.executor.execute)
+    return run(operation, repository.executor.execute)
+
+
+async def _aitems(pages: Pages[ItemT], repository: Repository[Any], watching: Watching) -> AsyncIterator[ItemT]:
+    page = await _apage(pages(None), repository, watching)
     for item in page.items:
         yield item
     while page.cursor is not None:
-        page = await arun(pages(page.cursor), executor.aexecute)
+        page = await _apage(pages(page.cursor), repository, watching)
         for item in page.items:
             yield item
+
+
+async def _apage(operation: Operation[Page[ItemT]], repository: Repository[Any], watching: Watching) -> Page[ItemT]:
+    if hook.observers:
+        with watching():
+            return await arun(operation, repository.executor.aexecute)
+    return await arun(operation, repository.executor.aexecute)
 
 
 def _describe(method: Any, body: Callable[..., Any], iterator: Any = None) -> None:

@@ -132,6 +132,8 @@ def _nothing() -> Operation[None]:
 class _Operations(Repository[LogBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "logs"
+
     def __init__(self, backend: LogBackend) -> None:
         super().__init__(backend)
 

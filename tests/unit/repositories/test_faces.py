@@ -15,7 +15,7 @@ from attrs import frozen
 from statekeep.domain import Payload
 from statekeep.repositories.cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointBackend, CheckpointRepository
-from statekeep.repositories.faces import _aitems, _items
+from statekeep.repositories.faces import _aitems, _apage, _items, _page
 from statekeep.repositories.item_backend import ItemBackend
 from statekeep.repositories.items import AsyncItemRepository, ItemRepository
 from statekeep.repositories.logs import AsyncLogRepository, LogBackend, LogRepository
@@ -140,7 +140,7 @@ def plain(method: Method) -> str:
     for pattern, replacement in [
         (r'"""(?s:.*?)"""', ""),
         (r"\b(async|await) ", ""),
-        (r"\b(_?)a(run|execute|close|items)\b", r"\1\2"),
+        (r"\b(_?)a(run|execute|close|items|page)\b", r"\1\2"),
         (r"\bAsyncIterator\b", "Iterator"),
         (r"for item in (\S+):\s+yield item", r"yield from \1"),
         (r"[\s(),]+", " "),
@@ -159,6 +159,7 @@ def test_same_body(blocking: Any, awaited: Any) -> None:
 
 def test_pages_are_read_alike() -> None:
     assert plain(_items) == plain(_aitems)
+    assert plain(_page) == plain(_apage)
 
 
 @pytest.mark.parametrize("face", [face for faces in FACES for face in (faces.blocking, faces.awaited)])

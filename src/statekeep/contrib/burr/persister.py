@@ -27,6 +27,7 @@ from ...repositories.operation import Operation, arun, named
 from ...repositories.options import ConnectOptions
 from ...repositories.typed.digests import Sightings, digested
 from ...repositories.validation import boolean, labels, text
+from ...telemetry import hook
 from ..backends import KeepsCheckpoints, checkpoint_backend
 from ..owned import ClosesOwn, ClosesOwnAsync
 from ..serializers import checked_serializer
@@ -42,6 +43,8 @@ _ID: Final = re.compile(rf"([0-9]{{{_DIGITS}}})-[0-9a-f]{{16}}")
 
 class _Persister(Repository[CheckpointBackend]):
     """The bodies of the methods: arguments in, operations out."""
+
+    kind = "burr"
 
     def __init__(
         self,
@@ -480,7 +483,13 @@ class AsyncStatekeepPersister(ClosesOwnAsync, _Persister, AsyncBaseStatePersiste
         """As :meth:`StatekeepPersister.save`."""
         # The state is serialized before anything is awaited.
         operation = self._save(partition_key, app_id, sequence_id, position, state, status, **kwargs)
-        await shielded(arun(operation, self.executor.aexecute))
+        await shielded(self._performed(operation))
+
+    async def _performed(self, operation: Operation[None]) -> None:
+        if hook.observers:
+            with hook.watching(f"{self.kind}.save", self.backend):
+                return await arun(operation, self.executor.aexecute)
+        return await arun(operation, self.executor.aexecute)
 
     async def initialize(self) -> None:
         """Do nothing: there is nothing to set up."""

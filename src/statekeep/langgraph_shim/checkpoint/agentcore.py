@@ -140,7 +140,7 @@ class AgentCoreMemorySaver(SaverOfActors):
     def _everywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> Iterator[CheckpointTuple]:
-        for actor_id, thread in self._run(self._plain.every_thread()) if limit != 0 else ():
+        for actor_id, thread in self._run(self._plain.every_thread(), "checkpoints.list_threads") if limit != 0 else ():
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             for found in RepositorySaver.list(self._of(actor_id), where, filter=filter, before=before, limit=limit):
                 yield found
@@ -165,7 +165,9 @@ class AgentCoreMemorySaver(SaverOfActors):
     async def _aeverywhere(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> AsyncIterator[CheckpointTuple]:
-        for actor_id, thread in await self._arun(self._plain.every_thread()) if limit != 0 else ():
+        for actor_id, thread in (
+            await self._arun(self._plain.every_thread(), "checkpoints.list_threads") if limit != 0 else ()
+        ):
             where: RunnableConfig = {"configurable": {"thread_id": thread.thread_id}}
             saver = self._of(actor_id)
             async for found in RepositorySaver.alist(saver, where, filter=filter, before=before, limit=limit):
@@ -186,19 +188,19 @@ class AgentCoreMemorySaver(SaverOfActors):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was deleted.
         """
-        self._run(actors.delete_thread(self._plain, thread_id, actor_id))
+        self._run(actors.delete_thread(self._plain, thread_id, actor_id), "checkpoints.delete_thread")
 
     async def adelete_thread(self, thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`delete_thread`."""
-        await self._arun(actors.delete_thread(self._plain, thread_id, actor_id))
+        await self._arun(actors.delete_thread(self._plain, thread_id, actor_id), "checkpoints.delete_thread")
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`RepositorySaver.delete_for_runs`, in the threads of all actors."""
-        self._run(actors.delete_for_runs(self._plain, run_ids))
+        self._run(actors.delete_for_runs(self._plain, run_ids), "checkpoints.delete_runs")
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._arun(actors.delete_for_runs(self._plain, run_ids))
+        await self._arun(actors.delete_for_runs(self._plain, run_ids), "checkpoints.delete_runs")
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`RepositorySaver.copy_thread`, within one actor's threads.
@@ -211,11 +213,15 @@ class AgentCoreMemorySaver(SaverOfActors):
         Raises:
             InvalidInput: several actors have such a thread. Nothing was copied.
         """
-        self._run(actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id))
+        self._run(
+            actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id), "checkpoints.copy_thread"
+        )
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str, actor_id: str | None = None) -> None:
         """As :meth:`copy_thread`."""
-        await self._arun(actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id))
+        await self._arun(
+            actors.copy_thread(self._plain, source_thread_id, target_thread_id, actor_id), "checkpoints.copy_thread"
+        )
 
     def prune(
         self,
@@ -239,7 +245,7 @@ class AgentCoreMemorySaver(SaverOfActors):
             InvalidInput: several actors have such a thread, or as there. Nothing was deleted.
         """
         policy = operations.policy_of(strategy, keep, older_than)
-        self._run(actors.prune(self._plain, thread_ids, policy, actor_id))
+        self._run(actors.prune(self._plain, thread_ids, policy, actor_id), "checkpoints.prune")
 
     async def aprune(
         self,
@@ -252,4 +258,4 @@ class AgentCoreMemorySaver(SaverOfActors):
     ) -> None:
         """As :meth:`prune`."""
         policy = operations.policy_of(strategy, keep, older_than)
-        await self._arun(actors.prune(self._plain, thread_ids, policy, actor_id))
+        await self._arun(actors.prune(self._plain, thread_ids, policy, actor_id), "checkpoints.prune")

@@ -70,12 +70,12 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             CorruptRecord: stored bytes are damaged, or were written with another serializer.
         """
         saver = self._at(config)
-        return saver._run(operations.get(saver._backend, self.serde, config))
+        return saver._run(operations.get(saver._backend, self.serde, config), "checkpoints.get", config)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As :meth:`get_tuple`."""
         saver = self._at(config)
-        return await saver._arun(operations.get(saver._backend, self.serde, config))
+        return await saver._arun(operations.get(saver._backend, self.serde, config), "checkpoints.get", config)
 
     def list(
         self,
@@ -103,13 +103,13 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         return saver._tuples(query)
 
     def _tuples(self, query: CheckpointQuery) -> Iterator[CheckpointTuple]:
-        page = self._run(self._backend.list(query, None))
+        page = self._run(self._backend.list(query, None), "checkpoints.list", query)
         while True:
             for saved in page.items:
                 yield self._run(operations.complete(self._backend, self.serde, saved, page.items))
             if page.cursor is None:
                 return
-            page = self._run(self._backend.list(query, page.cursor))
+            page = self._run(self._backend.list(query, page.cursor), "checkpoints.list", query)
 
     def alist(
         self,
@@ -125,13 +125,13 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         return saver._atuples(query)
 
     async def _atuples(self, query: CheckpointQuery) -> AsyncIterator[CheckpointTuple]:
-        page = await self._arun(self._backend.list(query, None))
+        page = await self._arun(self._backend.list(query, None), "checkpoints.list", query)
         while True:
             for saved in page.items:
                 yield await self._arun(operations.complete(self._backend, self.serde, saved, page.items))
             if page.cursor is None:
                 return
-            page = await self._arun(self._backend.list(query, page.cursor))
+            page = await self._arun(self._backend.list(query, page.cursor), "checkpoints.list", query)
 
     def put(
         self,
@@ -160,7 +160,9 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         """
         saver = self._at(config)
         return saver._run(
-            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention)
+            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention),
+            "checkpoints.put",
+            config,
         )
 
     async def aput(
@@ -173,7 +175,9 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         """As :meth:`put`."""
         saver = self._at(config)
         return await saver._arun(
-            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention)
+            operations.put(saver._backend, self.serde, config, checkpoint, metadata, new_versions, saver._retention),
+            "checkpoints.put",
+            config,
         )
 
     def put_writes(
@@ -194,25 +198,33 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             InvalidInput: ``thread_id`` or ``checkpoint_id`` is missing, or something is of a wrong type.
         """
         saver = self._at(config)
-        saver._run(operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path))
+        saver._run(
+            operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path),
+            "checkpoints.put_writes",
+            config,
+        )
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As :meth:`put_writes`."""
         saver = self._at(config)
-        await saver._arun(operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path))
+        await saver._arun(
+            operations.put_writes(saver._backend, self.serde, config, writes, task_id, task_path),
+            "checkpoints.put_writes",
+            config,
+        )
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and pending writes of a thread.
 
         One that does not exist is no error.
         """
-        self._run(operations.delete_thread(self._backend, thread_id))
+        self._run(operations.delete_thread(self._backend, thread_id), "checkpoints.delete_thread")
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As :meth:`delete_thread`."""
-        await self._arun(operations.delete_thread(self._backend, thread_id))
+        await self._arun(operations.delete_thread(self._backend, thread_id), "checkpoints.delete_thread")
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, with their pending writes.
@@ -222,11 +234,11 @@ class Saver(Faces, BaseCheckpointSaver[str]):
         Args:
             run_ids: the runs, as in the metadata's ``run_id``; unknown ones are no error.
         """
-        self._run(operations.delete_for_runs(self._backend, run_ids))
+        self._run(operations.delete_for_runs(self._backend, run_ids), "checkpoints.delete_runs")
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._arun(operations.delete_for_runs(self._backend, run_ids))
+        await self._arun(operations.delete_for_runs(self._backend, run_ids), "checkpoints.delete_runs")
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and pending writes of a thread to another.
@@ -235,11 +247,13 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             source_thread_id: the thread to read; one that does not exist is no error.
             target_thread_id: the thread to write; what it has already stays.
         """
-        self._run(operations.copy_thread(self._backend, source_thread_id, target_thread_id))
+        self._run(operations.copy_thread(self._backend, source_thread_id, target_thread_id), "checkpoints.copy_thread")
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As :meth:`copy_thread`."""
-        await self._arun(operations.copy_thread(self._backend, source_thread_id, target_thread_id))
+        await self._arun(
+            operations.copy_thread(self._backend, source_thread_id, target_thread_id), "checkpoints.copy_thread"
+        )
 
     def prune(
         self,
@@ -263,7 +277,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
                 was changed.
         """
         policy = operations.policy_of(strategy, keep, older_than)
-        self._run(operations.prune(self._backend, thread_ids, policy))
+        self._run(operations.prune(self._backend, thread_ids, policy), "checkpoints.prune")
 
     async def aprune(
         self,
@@ -275,7 +289,7 @@ class Saver(Faces, BaseCheckpointSaver[str]):
     ) -> None:
         """As :meth:`prune`."""
         policy = operations.policy_of(strategy, keep, older_than)
-        await self._arun(operations.prune(self._backend, thread_ids, policy))
+        await self._arun(operations.prune(self._backend, thread_ids, policy), "checkpoints.prune")
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -290,14 +304,22 @@ class Saver(Faces, BaseCheckpointSaver[str]):
             For each channel its ``writes``, oldest first, and the stored value as ``seed`` if there is one.
         """
         saver = self._at(config)
-        return saver._run(operations.get_delta_channel_history(saver._backend, self.serde, config, channels))
+        return saver._run(
+            operations.get_delta_channel_history(saver._backend, self.serde, config, channels),
+            "checkpoints.ancestors",
+            config,
+        )
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """As :meth:`get_delta_channel_history`."""
         saver = self._at(config)
-        return await saver._arun(operations.get_delta_channel_history(saver._backend, self.serde, config, channels))
+        return await saver._arun(
+            operations.get_delta_channel_history(saver._backend, self.serde, config, channels),
+            "checkpoints.ancestors",
+            config,
+        )
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a version greater than ``current``, which no other branch will make."""

@@ -107,7 +107,7 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: the service refuses one of them.
         """
-        return self._run(self._plain.creating(metadata, tags, encryption_key))
+        return self._run(self._plain.creating(metadata, tags, encryption_key), "checkpoints.create_thread")
 
     async def acreate_thread(
         self,
@@ -116,7 +116,7 @@ class _BedrockSessions(Saver):
         encryption_key: str | None = None,
     ) -> str:
         """As :meth:`create_thread`."""
-        return await self._arun(self._plain.creating(metadata, tags, encryption_key))
+        return await self._arun(self._plain.creating(metadata, tags, encryption_key), "checkpoints.create_thread")
 
     def continue_thread(self, thread_id: str) -> str:
         """Go on from a thread whose session is expired, ended or full.
@@ -131,11 +131,13 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: there is no such session.
         """
-        return self._run(self._plain.continuing(identifier(thread_id, "thread_id")))
+        return self._run(self._plain.continuing(identifier(thread_id, "thread_id")), "checkpoints.continue_thread")
 
     async def acontinue_thread(self, thread_id: str) -> str:
         """As :meth:`continue_thread`."""
-        return await self._arun(self._plain.continuing(identifier(thread_id, "thread_id")))
+        return await self._arun(
+            self._plain.continuing(identifier(thread_id, "thread_id")), "checkpoints.continue_thread"
+        )
 
     def steps_left(self, thread_id: str) -> int:
         """Return how many of its 1,000 steps the session of a thread has left: one call.
@@ -145,11 +147,11 @@ class _BedrockSessions(Saver):
         Raises:
             InvalidInput: there is no such session.
         """
-        return self._run(self._plain.counting(identifier(thread_id, "thread_id")))
+        return self._run(self._plain.counting(identifier(thread_id, "thread_id")), "checkpoints.steps_left")
 
     async def asteps_left(self, thread_id: str) -> int:
         """As :meth:`steps_left`."""
-        return await self._arun(self._plain.counting(identifier(thread_id, "thread_id")))
+        return await self._arun(self._plain.counting(identifier(thread_id, "thread_id")), "checkpoints.steps_left")
 
     # The service deletes no steps of a session.
 

@@ -59,11 +59,11 @@ class SaverOfActors(RepositorySaver):
             self._savers[actor_id] = saver
         return saver
 
-    def _run(self, operation: Operation[ResultT]) -> ResultT:
-        return self._owned(super()._run(operation))
+    def _run(self, operation: Operation[ResultT], name: str = "", where: object = None) -> ResultT:
+        return self._owned(super()._run(operation, name, where))
 
-    async def _arun(self, operation: Operation[ResultT]) -> ResultT:
-        return self._owned(await super()._arun(operation))
+    async def _arun(self, operation: Operation[ResultT], name: str = "", where: object = None) -> ResultT:
+        return self._owned(await super()._arun(operation, name, where))
 
     def _owned(self, result: ResultT) -> ResultT:
         found: Any = result

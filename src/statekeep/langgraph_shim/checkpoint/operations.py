@@ -27,6 +27,7 @@ from ...repositories.encrypted_metadata import EncryptedMetadata
 from ...repositories.operation import Operation, nested
 from ...repositories.records.id_order import check_order
 from ...repositories.validation import texts
+from ...telemetry import hook
 from .config import Address, WrongType, before_id, config_of, identifier, identifiers, selection
 from .convert import (
     attach_sends,
@@ -96,9 +97,21 @@ def complete(
     if lacks_sends(found):
         place = (saved.thread_id, saved.namespace, saved.parent_id)
         near = [one for one in page if (one.thread_id, one.namespace, one.checkpoint_id) == place]
-        parent = near[0] if near else (yield from nested(backend.get(*place)))
+        parent = near[0] if near else (yield from _read(backend, place))
         attach_sends(serde, found, parent)
     return found
+
+
+def _read(backend: CheckpointBackend, place: tuple[str, str, str | None]) -> Operation[SavedCheckpoint | None]:
+    """Read a checkpoint for another one, which may have been listed.
+
+    Then the read is an operation of its own: a listing's is its page.
+    """
+    operation = nested(backend.get(*place))
+    if hook.observers and hook.current() is None:
+        with hook.watching("checkpoints.get", backend, {"thread_id": place[0], "namespace": place[1]}):
+            return (yield from operation)
+    return (yield from operation)
 
 
 def query(

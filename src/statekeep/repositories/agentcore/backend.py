@@ -25,6 +25,7 @@ from ...domain import (
     Unsupported,
 )
 from ...domain.shown import once_made
+from ...telemetry.records import Service
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
 from ..aws.server_clock import server_time
@@ -127,6 +128,11 @@ class AgentCoreCheckpoints:
         other.actor_id = text("actor_id", actor_id)
         other._settings = evolve(self._settings, actor=other.actor_id)  # noqa: SLF001 - a copy of this one
         return other
+
+    @property
+    def service(self) -> Service:
+        """The memory, for observers."""
+        return Service("agentcore", *self._client.address, self.memory_id)
 
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking."""

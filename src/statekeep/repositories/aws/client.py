@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ...domain import ClientClosed, InvalidInput
 from ...domain.shown import once_made
@@ -19,12 +20,16 @@ from ..process import fork
 from ..process.copies import refuse
 from ..process.notices import aws_logger
 from ..process.workers import Workers
+from .attempts import follow
 from .calls import AwsCall, Reply, Request
 from .errors import TOKEN_REUSED, NotFound, failure, rule_for
 from .joining import Joiner
 
 WORKERS: Final = 16
 """Threads at most; fewer if the client has fewer connections."""
+
+
+_PORTS: Final = {"https": 443, "http": 80}
 
 
 class AwsClient:
@@ -61,6 +66,7 @@ class AwsClient:
             workers = client.meta.config.max_pool_connections
         self.service = service
         self._client: Any = None
+        self._address: tuple[Any, tuple[str | None, int | None]] | None = None
         self._methods: dict[str, str] = {}
         if client is not None:
             self._use(client)
@@ -109,6 +115,17 @@ class AwsClient:
         if not isinstance(self._remake, partial):
             return None
         return AwsClient(None, service, partial(self._remake.func, service))
+
+    @property
+    def address(self) -> tuple[str | None, int | None]:
+        """The host and port of the service; nothing as long as there is no client."""
+        client = self._client
+        if client is None:
+            return None, None
+        if self._address is None or self._address[0] is not client:
+            url = urlsplit(client.meta.endpoint_url)
+            self._address = client, (url.hostname, url.port or _PORTS.get(url.scheme))
+        return self._address[1]
 
     def after_fork(self) -> None:
         """Leave the client of the parent alone, and make another one when it is needed."""
@@ -216,6 +233,7 @@ class AwsClient:
             return self._client
 
     def _use(self, client: Any) -> None:
+        follow(client, self.service)
         self._methods = {api: method for method, api in client.meta.method_to_api_mapping.items()}
         self._client = client
 

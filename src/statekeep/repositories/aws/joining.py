@@ -6,6 +6,7 @@ those that come meanwhile wait until it is answered, and then go out together.
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import threading
 from collections import deque
@@ -26,6 +27,8 @@ class _Waiting:
     call: AwsCall
     joins: Joins
     future: Future[Any] = field(factory=Future)
+    context: contextvars.Context = field(factory=contextvars.copy_context)
+    """The caller's, in which a call goes out that is the first of its batch."""
 
 
 class Joiner:
@@ -86,7 +89,7 @@ class Joiner:
         if not batch:
             return
         try:
-            reply = self._call(_joined(batch))
+            reply = batch[0].context.run(self._call, _joined(batch))
         except BaseException as error:
             _fail(batch, error)
         else:

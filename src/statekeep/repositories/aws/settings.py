@@ -15,6 +15,7 @@ from ...domain.model import Model
 from ...version import VERSION
 from ..process.copies import refuse
 from ..process.workers import running_loop
+from .attempts import follow
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, is_about_a_certificate, rule_for
 
@@ -186,6 +187,7 @@ class AwsSettings(Model):
                 raise
             cause = error if rule.shows_text else None
             raise failure(rule, error, service, self.region_name) from cause
+        follow(client, service)  # before what may end the attempts
         client.meta.events.register_first(f"needs-retry.{service}", _give_up)
         return client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ...domain import (
     ANY,
@@ -19,6 +19,8 @@ from ...domain import (
     Unsupported,
 )
 from ...domain.shown import once_made
+from ...telemetry import hook
+from ...telemetry.records import Service
 from ..aws import AwsClient, Reply, Request
 from ..aws.calls import AwsCall
 from ..aws.server_clock import server_time
@@ -26,6 +28,8 @@ from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page, arun, named, run
 from ..validation import count
 from . import ancestors, get, listing, measure, put, threads
+
+ResultT = TypeVar("ResultT")
 
 INLINE: Final = 4_096
 
@@ -102,7 +106,24 @@ class BedrockSessionCheckpoints:
         """As :meth:`close`, from an event loop."""
         await self._client.aclose()
 
+    @property
+    def service(self) -> Service:
+        """The service, for observers."""
+        return Service("bedrock-sessions", *self._client.address)
+
     # -- sessions
+
+    def _run(self, name: str, operation: Operation[ResultT]) -> ResultT:
+        if hook.observers:
+            with hook.watching(f"checkpoints.{name}", self):
+                return run(operation, self.execute)
+        return run(operation, self.execute)
+
+    async def _arun(self, name: str, operation: Operation[ResultT]) -> ResultT:
+        if hook.observers:
+            with hook.watching(f"checkpoints.{name}", self):
+                return await arun(operation, self.aexecute)
+        return await arun(operation, self.aexecute)
 
     def create_thread(
         self,
@@ -120,7 +141,7 @@ class BedrockSessionCheckpoints:
         Raises:
             InvalidInput: the service refuses one of them.
         """
-        return run(self.creating(metadata, tags, encryption_key), self.execute)
+        return self._run("create_thread", self.creating(metadata, tags, encryption_key))
 
     async def acreate_thread(
         self,
@@ -129,7 +150,7 @@ class BedrockSessionCheckpoints:
         encryption_key: str | None = None,
     ) -> str:
         """As :meth:`create_thread`, from an event loop."""
-        return await arun(self.creating(metadata, tags, encryption_key), self.aexecute)
+        return await self._arun("create_thread", self.creating(metadata, tags, encryption_key))
 
     def creating(
         self, metadata: Mapping[str, str] | None, tags: Mapping[str, str] | None, encryption_key: str | None
@@ -152,11 +173,11 @@ class BedrockSessionCheckpoints:
         Raises:
             InvalidInput: there is no such session.
         """
-        return run(self.continuing(thread_id), self.execute)
+        return self._run("continue_thread", self.continuing(thread_id))
 
     async def acontinue_thread(self, thread_id: str) -> str:
         """As :meth:`continue_thread`, from an event loop."""
-        return await arun(self.continuing(thread_id), self.aexecute)
+        return await self._arun("continue_thread", self.continuing(thread_id))
 
     def continuing(self, thread_id: str) -> Operation[str]:
         """Return the operation of :meth:`continue_thread`."""
@@ -168,11 +189,11 @@ class BedrockSessionCheckpoints:
         Raises:
             InvalidInput: there is no such session.
         """
-        return run(self.counting(thread_id), self.execute)
+        return self._run("steps_left", self.counting(thread_id))
 
     async def asteps_left(self, thread_id: str) -> int:
         """As :meth:`steps_left`, from an event loop."""
-        return await arun(self.counting(thread_id), self.aexecute)
+        return await self._arun("steps_left", self.counting(thread_id))
 
     def counting(self, thread_id: str) -> Operation[int]:
         """Return the operation of :meth:`steps_left`."""

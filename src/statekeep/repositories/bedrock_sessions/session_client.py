@@ -50,6 +50,8 @@ AnswerT = TypeVar("AnswerT", bound=Part)
 class _Operations(Repository[BedrockSessionCheckpoints]):
     """The constructor, and the bodies of the methods."""
 
+    kind = "sessions"
+
     def __init__(
         self,
         client: Any = None,

@@ -24,6 +24,8 @@ from ..validation import boolean, boolean_or_none, count, labels, text
 class ItemListings(Repository[ItemBackend]):
     """Listings and searches: arguments in, operations out."""
 
+    kind = "items"
+
     _embeds: bool
     _backend_embeds: bool
 

@@ -6,10 +6,11 @@ import datetime as dt
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from ...domain.ids import time_of
 from ...domain.shown import shown
+from ...telemetry.records import Service
 from ..operation import Operation
 from ..process.copies import refuse
 from ..validation import ttl_seconds
@@ -44,6 +45,9 @@ class AtOnce:
     Raises:
         InvalidInput: ``ttl`` is no number of seconds greater than 0.
     """
+
+    service: ClassVar = Service("memory")
+    """This process, for observers."""
 
     def __init__(self, ttl: float | None, clock: Callable[[], float]) -> None:
         self.ttl = ttl_seconds(ttl)

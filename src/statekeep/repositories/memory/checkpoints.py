@@ -29,6 +29,7 @@ from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
 from ..operation import Page
+from ..process.notices import healed
 from .at_once import AtOnce, at_once
 from .namespaces import Namespace, Record
 
@@ -161,6 +162,7 @@ class MemoryCheckpoints(AtOnce):
             if supply is None:
                 raise MissingChannels(missing)
             payloads = supply(frozenset(missing))
+            healed(checkpoint.thread_id, checkpoint.checkpoint_id, [name for name in missing if name in payloads])
             for name in missing:
                 version = checkpoint.channels[name].version
                 supplied[name] = Channel.of(version, payloads[name]) if name in payloads else Channel.empty(version)

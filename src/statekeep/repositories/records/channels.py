@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...domain import Channel, Checkpoint, MissingChannels, Payload, ValueSource
 from ..checkpoints import Supply
+from ..process.notices import healed
 from .checkpoints import Head, StoredChannel
 from .local_cache import Channels
 
@@ -93,6 +94,7 @@ def supplied(checkpoint: Checkpoint, names: Sequence[str], supply: Supply | None
         if supply is None:
             raise MissingChannels(required, key=where)
         payloads = supply(frozenset(required))
+        healed(checkpoint.thread_id, checkpoint.checkpoint_id, [name for name in required if name in payloads])
     return {
         name: Channel.of(checkpoint.channels[name].version, payloads[name])
         if name in payloads

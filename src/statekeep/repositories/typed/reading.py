@@ -28,6 +28,8 @@ Expectation = Expected | TypedItem[Any]
 class TypedReads(Repository[ItemBackend], Generic[T]):
     """The bodies of the methods that read: arguments in, operations out."""
 
+    kind = "items"
+
     def __init__(
         self,
         repository: ItemRepository | AsyncItemRepository,

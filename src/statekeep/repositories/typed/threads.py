@@ -56,6 +56,8 @@ def _id_or_none(field: str, checkpoint: Any) -> str | None:
 class _Thread(Repository[CheckpointBackend], Generic[StateT]):
     """The bodies of the methods: arguments in, operations out."""
 
+    kind = "threads"
+
     def __init__(
         self,
         repository: CheckpointRepository | AsyncCheckpointRepository,
@@ -275,6 +277,8 @@ def _joined(saved: SavedCheckpoint) -> JsonText:
 
 class _Tasks(Repository[CheckpointBackend], Generic[ResultT]):
     """The bodies of the methods: arguments in, operations out."""
+
+    kind = "tasks"
 
     def __init__(
         self, thread: TypedThread[Any] | AsyncTypedThread[Any], kind: Any, checkpoint: Which, migrate: Migrate | None

@@ -13,6 +13,7 @@ from ...domain import CorruptRecord, InvalidInput, StatekeepError
 from ...domain.ids import time_of
 from ...domain.model import plain_text
 from ...domain.shown import once_made, shown
+from ...telemetry.records import Service
 from ..operation import Operation, arun, named, run
 from ..validation import ms_of, ttl_seconds
 from .client.factory import Client
@@ -66,6 +67,12 @@ class ValkeyBackend:
     def ttl_ms(self) -> int:
         """The TTL in whole milliseconds; 0 for ever."""
         return ms_of(self.ttl)
+
+    @property
+    def service(self) -> Service:
+        """The server, for observers."""
+        found = getattr(self.client, "service", None)
+        return found if isinstance(found, Service) else Service("valkey")
 
     def execute(self, request: Request) -> Reply:
         """Answer one request of an operation, blocking."""

@@ -16,7 +16,7 @@ from ...domain import StatekeepError, Unavailable
 from ..operation import Operation
 from ..validation import ms_of
 from .client.factory import DEADLINE, Client
-from .requests import Call, Commands
+from .requests import Call, Commands, size_of_reply
 
 MOST_KEPT: Final = 65_536
 """Bytes of an answer that the server keeps although it has come. To have it forget more takes a round trip."""
@@ -54,7 +54,7 @@ def once(make: Callable[[int], tuple[Call, str]], kept: int) -> Operation[Sequen
         call, kept_under = make(until)
         reply: Sequence[Any] = yield call
         if reply[0] != b"late":
-            if kept_under and reply[0] == b"done" and _size(reply) > MOST_KEPT:
+            if kept_under and reply[0] == b"done" and size_of_reply(reply) > MOST_KEPT:
                 yield from _forget(kept_under)
             return reply
         now = int(reply[1])
@@ -62,13 +62,6 @@ def once(make: Callable[[int], tuple[Call, str]], kept: int) -> Operation[Sequen
         if time.monotonic() - began > kept / 1000 and now >= until + kept:
             raise Unavailable("the server did not answer for so long that nobody knows whether this was done")
         until = now + kept
-
-
-def _size(reply: Any) -> int:
-    """Return the bytes of the texts in a reply."""
-    if isinstance(reply, bytes):
-        return len(reply)
-    return sum(map(_size, reply)) if isinstance(reply, list) else 0
 
 
 def _forget(kept_under: str) -> Operation[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from attrs import field, frozen
@@ -111,18 +110,31 @@ def words_of(command: Sequence[Arg]) -> Sequence[Arg]:
 
 
 def size_of(request: Request) -> int:
-    """Return about how many bytes a request sends."""
-    words: Iterable[Arg] = ()
-    match request:
-        case Call(_, keys, args):
-            words = (*keys, *args)
-        case Commands(commands):
-            words = chain.from_iterable(commands)
-        case Ask(command):
-            words = command
-        case Scan(pattern):
-            words = (pattern,)
-    return sum(map(len, words))
+    """Return about how many bytes a request sends: those of its keys and arguments."""
+    if isinstance(request, Call):
+        return _size(request.keys) + _size(request.args)
+    if isinstance(request, Commands):
+        return sum([_size(command) for command in request.commands])
+    return _size(request.command if isinstance(request, Ask) else (request.pattern,))
+
+
+def _size(words: Iterable[Arg]) -> int:
+    size = 0
+    for word in words:
+        size += len(word) if type(word) is bytes or word.isascii() else len(str(word).encode())
+    return size
+
+
+def size_of_reply(reply: Reply) -> int:
+    """Return the bytes of the texts in a reply."""
+    if type(reply) is bytes:
+        return len(reply)
+    size = 0
+    if type(reply) is list:
+        for one in reply:
+            if one is not None:
+                size += len(one) if type(one) is bytes else size_of_reply(one)
+    return size
 
 
 def name_of(request: Request) -> str:

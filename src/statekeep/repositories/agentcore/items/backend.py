@@ -12,6 +12,7 @@ from ....domain import InvalidInput, Item, SearchItem, SearchStatus, Unsupported
 from ....domain.items import Namespace
 from ....domain.shown import once_made
 from ....domain.vector_index import NO_INDEX
+from ....telemetry.records import Service
 from ...aws import AwsCall, AwsClient, Reply, Request
 from ...aws.server_clock import server_time
 from ...item_backend import Action, ItemRange, ItemSearch, NamespaceQuery, Put, Restore
@@ -118,6 +119,11 @@ class AgentCoreItems:
     @once_made
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r}, {self.memory_id!r}, ttl={self.ttl})"
+
+    @property
+    def service(self) -> Service:
+        """The memory, for observers."""
+        return Service("agentcore", *self._client.address, self.memory_id)
 
     def execute(self, request: Request) -> Reply:
         """Answer a request, blocking."""

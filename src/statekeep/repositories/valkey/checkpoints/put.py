@@ -11,6 +11,7 @@ from attrs import frozen
 from ....domain import ANY, Channel, Checkpoint, MissingChannels, PendingWrite
 from ...checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, overtaken
 from ...operation import Operation
+from ...process.notices import healed
 from ...records import pieces
 from ...records.pieces import Value, whole
 from ...validation import ms_of
@@ -218,7 +219,7 @@ def _put_anywhere(
                 continue
             if supply is None:
                 raise MissingChannels(missing, key=keys.values)
-            channels = channels | _supplied(channels, missing, supply)
+            channels = channels | _supplied(checkpoint, channels, missing, supply)
         except BaseException:
             if times is not None and None not in times:  # the thread was not updated after all
                 yield Call(
@@ -262,9 +263,12 @@ def _touch(settings: CheckpointSettings, thread_id: str, run_id: str, tags: Sequ
     return reply
 
 
-def _supplied(channels: dict[str, Channel], missing: Sequence[str], supply: Supply) -> dict[str, Channel]:
+def _supplied(
+    checkpoint: Checkpoint, channels: dict[str, Channel], missing: Sequence[str], supply: Supply
+) -> dict[str, Channel]:
     """Return the missing channels with the payloads supplied for them, or empty."""
     payloads = supply(missing)
+    healed(checkpoint.thread_id, checkpoint.checkpoint_id, [name for name in missing if name in payloads])
     return {
         name: Channel.of(channels[name].version, payloads[name])
         if name in payloads

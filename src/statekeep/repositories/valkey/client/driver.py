@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol, TypeVar
 
 from ....domain import ClientClosed
+from ....telemetry.records import Service
 from ..requests import Reply, Request
 
 ResultT = TypeVar("ResultT")
@@ -78,6 +79,21 @@ async def joined(task: asyncio.Task[ResultT]) -> ResultT:
             # do not end it anew.
             raise ConnectionError("an exception interrupted the event loop") from None
         raise
+
+
+def service_at(server: str, database: object) -> Service:
+    """Return the service at an address, or at the first of several.
+
+    Args:
+        server: ``"host:port"``, several of them with commas between, or the path of a unix socket.
+        database: its number; ``None`` if it is not known.
+    """
+    number = None if database is None else str(database)
+    first = server.partition(",")[0]
+    host, colon, port = first.rpartition(":")
+    if not colon or not port.isdecimal():
+        return Service("valkey", first, None, number)
+    return Service("valkey", host.removeprefix("[").removesuffix("]"), int(port), number)
 
 
 def closed(server: str) -> ClientClosed:

@@ -18,8 +18,9 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from ....domain import StatekeepError, Unavailable
-from ...process.notices import valkey_logger
-from ..requests import Call, Divided, Reply, Request, name_of, size_of
+from ....telemetry import hook
+from ...process.notices import sometimes, valkey_logger
+from ..requests import Call, Commands, Divided, Reply, Request, Scan, name_of, size_of, size_of_reply
 from .clock import SLICE, TICK, LoopClock, Watch, loop_clock
 from .driver import AsyncDriver, SyncDriver
 from .errors import MIGRATING, ErrorRule, cause_of, failure, meaning_of
@@ -120,16 +121,20 @@ class RetryState:
         pause = min(self._pause * random.uniform(0.5, 1.0), left)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         self._failures += 1
+        hook.count(retries=1)
         self.is_notable = True
         # Not the driver's text, which may repeat values.
-        valkey_logger.log(
-            logging.INFO if self._failures == 1 else logging.DEBUG,
+        level = logging.INFO if self._failures == 1 else logging.DEBUG
+        sometimes(
+            valkey_logger,
+            f"{server} fails",
             "%s: %s (%s); %s is tried again, for up to %.1f seconds",
             server,
             meaning.summary,
             type(cause_of(error)).__name__,
             name_of(self._request),
             left,
+            otherwise=level,
         )
         return pause
 
@@ -208,6 +213,20 @@ class _Slots:
         held.extend(islice(iter(partial(self._get, True, seconds), _NEVER), 1))
 
 
+def _counted(request: Request) -> hook.Tally | None:
+    """Count an attempt if somebody observes its operation; return the counts.
+
+    No other request of the operation is under way. Drivers count the pages of a scan, and the texts of scripts.
+    """
+    tally = hook.current()
+    if tally is not None and not (
+        isinstance(request, Scan) or (isinstance(request, Commands) and not request.commands)
+    ):
+        tally.round_trips += 1
+        tally.sent += size_of(request)
+    return tally
+
+
 class SyncLimiter:
     """A blocking driver with a bound on concurrent requests, and retries.
 
@@ -233,11 +252,14 @@ class SyncLimiter:
             except Empty:
                 self._queue(slots, held, state)
             state.begin()
+            tally = _counted(request) if hook.observers else None
             reply = self.driver.perform(request)
             self._progress = time.monotonic()
         finally:
             if held:
                 slots.give(None)
+        if tally is not None:
+            tally.received += size_of_reply(reply)
         return reply
 
     def _queue(self, slots: _Slots, held: list[None], state: RetryState) -> None:
@@ -294,6 +316,7 @@ class AsyncLimiter:
             else:
                 held.extend(islice(self._now, 1))
             state.begin()
+            tally = _counted(request) if hook.observers else None
             reply = await self.driver.perform(request)
             self._progress = loop_clock().time()
         finally:
@@ -301,6 +324,8 @@ class AsyncLimiter:
                 self._free.append(None)
                 if self._waiting:
                     self._call()
+        if tally is not None:
+            tally.received += size_of_reply(reply)
         return reply
 
     def _call(self) -> None:

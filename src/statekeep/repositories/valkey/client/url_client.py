@@ -18,6 +18,7 @@ from attrs import evolve
 
 from ....domain import InvalidInput, MissingDependency, QuotaExceeded
 from ....domain.shown import once_made
+from ....telemetry.records import Service
 from ...options import Driver
 from ...process import fork as forks
 from ...process.notices import notice, valkey_logger
@@ -25,7 +26,7 @@ from ...process.workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import loop_clock
 from .credentials import alogged_in, logged_in
-from .driver import AsyncDriver, SyncDriver, closed, joined
+from .driver import AsyncDriver, SyncDriver, closed, joined, service_at
 from .errors import TooFewReplicas
 from .loops import Loops
 from .retry import SLACK, WORKERS, AsyncLimiter, RetryState, SyncLimiter
@@ -92,6 +93,7 @@ class UrlClient:
         self.deadline = target.deadline
         self._attempt = target.attempt
         self._target = target
+        self._service: Service | None = None
         self._make_server = embedded
         self._server: EmbeddedServer | None = None
         self._name: Driver = driver
@@ -128,6 +130,16 @@ class UrlClient:
     def is_embedded(self) -> bool:
         """Whether the server is an embedded one."""
         return self._make_server is not None
+
+    def service(self) -> Service:
+        """The server, for observers."""
+        found = self._service
+        if found is None:
+            target = self._target
+            found = service_at(target.service or str(target), target.database)
+            if self._is_prepared:  # from now on an embedded server's socket is known
+                self._service = found
+        return found
 
     def _prepare(self) -> None:
         """Do what may block, but for connecting. Call it with ``_opening`` held."""

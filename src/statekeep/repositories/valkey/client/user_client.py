@@ -9,18 +9,22 @@ from typing import NoReturn, TypeVar
 
 from ....domain import WrongEventLoop
 from ....domain.shown import once_made
+from ....telemetry.records import Service
 from ...process import fork as forks
 from ...process.copies import refuse
 from ...process.workers import Workers, running_loop
 from ..requests import Reply, Request
 from .clock import wait_for
-from .driver import AsyncDriver, SyncDriver, closed
+from .driver import AsyncDriver, SyncDriver, closed, service_at
 from .retry import SLACK, WORKERS, AsyncLimiter, SyncLimiter
 
 ResultT = TypeVar("ResultT")
 
 
 class _UserClient:
+    service: Service
+    """The server, for observers."""
+
     def __reduce__(self) -> NoReturn:
         refuse(
             "a client or pool that you made, and savers, stores, caches and repositories around it,",
@@ -33,6 +37,7 @@ class UserSyncClient(_UserClient):
 
     def __init__(self, driver: SyncDriver, deadline: float) -> None:
         self.cluster = driver.cluster
+        self.service = service_at(driver.server, getattr(driver, "database", None))
         self.deadline = deadline
         self._limiter = SyncLimiter(driver, deadline)
         self._workers = Workers(min(WORKERS, driver.limit))
@@ -72,6 +77,7 @@ class UserAsyncClient(_UserClient):
 
     def __init__(self, driver: AsyncDriver, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
         self.cluster = driver.cluster
+        self.service = service_at(driver.server, getattr(driver, "database", None))
         self._driver = driver
         self.deadline = deadline
         self._limiter: AsyncLimiter | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script, words_of
+from .....telemetry import hook
+from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script, size_of, words_of
 from ..clock import within
 from ..driver import as_resp2
 from ..errors import CommandError, meaning_of
@@ -43,6 +44,12 @@ def _script_batch(package: Any, cluster: bool, *command: Arg, keys: Sequence[str
     return _batch(package, cluster, [[*command, str(len(keys)), *keys, *args]])
 
 
+def _count(script: Script, keys: Sequence[str], args: Sequence[Arg]) -> None:
+    """Count a call that is sent again, with the text of an unknown script."""
+    if hook.observers:
+        hook.count(round_trips=1, sent=size_of(Call(script, keys, args)) + len(script.source))
+
+
 def _is_unknown_script(reply: Any) -> bool:
     return isinstance(reply, Exception) and "noscript" in str(reply).lower()
 
@@ -68,6 +75,10 @@ def _where(config: Any) -> str:
     return ",".join(
         getattr(address, "unix_socket_path", None) or f"{address.host}:{address.port}" for address in config.addresses
     )
+
+
+def _database(config: Any) -> int:
+    return getattr(config, "database_id", None) or 0
 
 
 def _who(package: Any) -> tuple[Any, Any]:
@@ -140,6 +151,7 @@ class Sync:
         self.patience = patience
         self.limit = _limit(config)
         self.server = _where(config)
+        self.database = _database(config)
 
     def perform(self, request: Request) -> Reply:
         match request:
@@ -160,6 +172,7 @@ class Sync:
         batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
         [reply] = self._client.exec(batch, raise_on_error=False)
         if _is_unknown_script(reply):
+            _count(script, keys, args)
             batch = _script_batch(self._package, self.cluster, "EVAL", script.source, keys=keys, args=args)
             [reply] = self._client.exec(batch, raise_on_error=False)
         return _reply(reply)
@@ -168,6 +181,7 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
+            hook.count(round_trips=1, sent=len(pattern))
             cursor, keys = as_resp2(self._client.custom_command(_scan(cursor, pattern)))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
@@ -177,6 +191,7 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor = self._package.ClusterScanCursor()
         while not cursor.is_finished():
+            hook.count(round_trips=1, sent=len(pattern))
             cursor, keys = self._client.scan(
                 cursor, match=pattern, count=int(SCAN_COUNT), type=self._package.ObjectType.HASH
             )
@@ -219,6 +234,7 @@ class Async:
         self.cluster = isinstance(client, glide.GlideClusterClient)
         self.limit = _limit(client.config)
         self.server = _where(client.config)
+        self.database = _database(client.config)
 
     async def perform(self, request: Request) -> Reply:
         match request:
@@ -243,6 +259,7 @@ class Async:
         batch = _script_batch(self._package, self.cluster, "EVALSHA", script.sha, keys=keys, args=args)
         [reply] = await self._client.exec(batch, raise_on_error=False)
         if _is_unknown_script(reply):
+            _count(script, keys, args)
             batch = _script_batch(self._package, self.cluster, "EVAL", script.source, keys=keys, args=args)
             [reply] = await self._client.exec(batch, raise_on_error=False)
         return _reply(reply)
@@ -251,6 +268,7 @@ class Async:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
+            hook.count(round_trips=1, sent=len(pattern))
             async with within(self.patience):
                 reply = await self._client.custom_command(_scan(cursor, pattern))
             cursor, keys = as_resp2(reply)
@@ -262,6 +280,7 @@ class Async:
         found: dict[bytes, None] = {}
         cursor = self._package.ClusterScanCursor()
         while not cursor.is_finished():
+            hook.count(round_trips=1, sent=len(pattern))
             async with within(self.patience):
                 cursor, keys = await self._client.scan(
                     cursor, match=pattern, count=int(SCAN_COUNT), type=self._package.ObjectType.HASH

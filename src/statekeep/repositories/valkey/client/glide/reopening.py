@@ -20,7 +20,7 @@ from typing import Final
 
 from attrs import evolve
 
-from ....process.notices import valkey_logger
+from ....process.notices import sometimes, valkey_logger
 from ...requests import Reply, Request
 from ..credentials import alogged_in, logged_in
 from ..errors import CLUSTER_DOWN, DENIED, DOWN, cause_of, meaning_of
@@ -51,6 +51,10 @@ def _replaced(error: Exception) -> Exception:
 def _trial(target: Target) -> float:
     """Return the seconds to wait for another client, which has to connect first."""
     return target.connect_timeout + min(target.attempt, SLACK)
+
+
+def _log_takeover(server: str) -> None:
+    sometimes(valkey_logger, f"{server} is back", "%s: another client took over; connections gave no answers", server)
 
 
 def _nobody() -> None:
@@ -108,7 +112,7 @@ class SyncReopening:
         with self._lock:
             if self._driver is driver:
                 self._driver, self._other = other, _nobody
-                valkey_logger.info("%s: another client took over; connections gave no answers", self.server)
+                _log_takeover(self.server)
         if self._is_closed:
             self._driver.close()
         return True
@@ -166,7 +170,7 @@ class AsyncReopening:
         async with self._lock:
             if self._driver is driver:
                 self._driver, self._other = other, _nobody
-                valkey_logger.info("%s: another client took over; connections gave no answers", self.server)
+                _log_takeover(self.server)
         if self._is_closed:
             await self._driver.close()
         return True

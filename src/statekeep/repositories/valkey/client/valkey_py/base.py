@@ -16,7 +16,8 @@ from valkey.exceptions import (
     ValkeyError,
 )
 
-from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan
+from .....telemetry import hook
+from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, size_of
 from ..clock import within
 from ..driver import as_resp2
 from ..errors import CommandError
@@ -79,11 +80,22 @@ def address_of(kwargs: dict[str, Any]) -> str:
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
 
 
+def database_of(kwargs: dict[str, Any]) -> int | None:
+    """Return the number of the database that connections with these options use."""
+    return int(kwargs.get("db") or 0)
+
+
 def limit_of(client: Any) -> int:
     """Return how many requests may be under way on the user's client."""
     if client.connection is not None or getattr(client, "single_connection_client", False):
         return 1
     return min(int(client.connection_pool.max_connections), MOST)
+
+
+def _count(call: Call, source: str) -> None:
+    """Count a call that is sent again, with the text of an unknown script."""
+    if hook.observers:
+        hook.count(round_trips=1, sent=size_of(call) + len(source))
 
 
 class Sync:
@@ -100,6 +112,7 @@ class Sync:
         self.patience = patience
         self.limit = limit_of(client)
         self.server = address_of(client.connection_pool.connection_kwargs)
+        self.database = database_of(client.connection_pool.connection_kwargs)
 
     def perform(self, request: Request) -> Reply:
         try:
@@ -121,6 +134,7 @@ class Sync:
                 try:
                     return self._evaluate("EVALSHA", script.sha, str(len(keys)), *keys, *args)
                 except NoScriptError:
+                    _count(request, script.source)
                     return self._evaluate("EVAL", script.source, str(len(keys)), *keys, *args)
             case Commands(commands):
                 return self._commands(commands)
@@ -146,6 +160,7 @@ class Sync:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
+            hook.count(round_trips=1, sent=len(pattern))
             cursor, keys = self._scan_on(node, scan_command(cursor, pattern))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":
@@ -169,6 +184,7 @@ class Async:
         self.patience = patience
         self.limit = limit_of(client)
         self.server = address_of(client.connection_pool.connection_kwargs)
+        self.database = database_of(client.connection_pool.connection_kwargs)
 
     async def perform(self, request: Request) -> Reply:
         self._close_struck()
@@ -201,6 +217,7 @@ class Async:
                 try:
                     return await self._evaluate("EVALSHA", script.sha, str(len(keys)), *keys, *args)
                 except NoScriptError:
+                    _count(request, script.source)
                     return await self._evaluate("EVAL", script.source, str(len(keys)), *keys, *args)
             case Commands(commands):
                 return await self._commands(commands)
@@ -230,6 +247,7 @@ class Async:
         found: dict[bytes, None] = {}
         cursor: bytes = b"0"
         while True:
+            hook.count(round_trips=1, sent=len(pattern))
             cursor, keys = await self._scan_on(node, scan_command(cursor, pattern))
             found.update(dict.fromkeys(keys))
             if cursor == b"0":

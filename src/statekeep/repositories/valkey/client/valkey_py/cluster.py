@@ -125,6 +125,7 @@ class SyncCluster(Sync):
         kwargs = self._client.get_connection_kwargs()
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(node.name for node in self._client.get_nodes()))
+        self.database = 0
 
     def _forsake(self) -> None:
         for node in self._client.get_nodes():
@@ -170,6 +171,7 @@ class AsyncCluster(Async):
         self.patience = patience
         self.limit = min(int(kwargs.get("max_connections") or MOST), MOST)
         self.server = ",".join(sorted(client.nodes_manager.startup_nodes))
+        self.database = 0
 
     def _idle(self) -> Iterator[Any]:
         for node in self._client.nodes_manager.nodes_cache.values():

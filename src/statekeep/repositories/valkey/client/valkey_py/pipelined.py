@@ -24,7 +24,7 @@ import libvalkey
 from valkey.asyncio.connection import DefaultParser
 from valkey.exceptions import ConnectionError, InvalidResponse, ReadOnlyError, TimeoutError
 
-from ....process.notices import valkey_logger
+from ....process.notices import sometimes, valkey_logger
 from ...requests import Arg, Reply
 from ..clock import Watch, loop_clock
 from ..driver import joined
@@ -343,7 +343,7 @@ class Connections:
             raise
         if self._is_lost:
             self._is_lost = False
-            valkey_logger.info("%s: connected again", self._server)
+            sometimes(valkey_logger, f"{self._server} is back", "%s: connected again", self._server)
         return connection
 
     def _lose(self, connection: Connection) -> None:

@@ -17,7 +17,7 @@ from valkey.exceptions import (
     ResponseError,
 )
 
-from ....process.notices import valkey_logger
+from ....process.notices import sometimes, valkey_logger
 from ...requests import Arg, Reply, Request, words_of
 from ..errors import cause_of
 
@@ -66,7 +66,8 @@ class Pool(valkey.ConnectionPool):
             raise
         if self._is_lost:
             self._is_lost = False
-            valkey_logger.info("%s: connected again", address_of(self.connection_kwargs))
+            server = address_of(self.connection_kwargs)
+            sometimes(valkey_logger, f"{server} is back", "%s: connected again", server)
         return connection
 
     def release(self, connection: Any) -> None:
