@@ -100,8 +100,18 @@ def snapshot(found: Any) -> Any:
         (task.id, task.name, tuple(task.path), task.error, tuple((one.value, one.id) for one in task.interrupts))
         for task in found.tasks
     ]
-    metadata = {key: value for key, value in found.metadata.items()}
-    return found.values, found.next, found.config, metadata, found.created_at, found.parent_config, tasks
+    places = [_place(config) for config in (found.config, found.parent_config)]
+    return found.values, found.metadata, found.created_at, *places, found.next, tasks
+
+
+def _place(config: Any) -> Any:
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    return None if config is None else [config["configurable"].get(name) for name in names]
+
+
+def without_tasks(states: list[Any]) -> list[Any]:
+    """Leave out what langgraph-checkpoint-redis does not find of its own writes: those that were put before a state."""
+    return [state[:-2] for state in states]
 
 
 def history(graph: Any, config: Any) -> list[Any]:

@@ -155,12 +155,12 @@ class Peers:
                 connection = self._stack.enter_context(
                     closing(sqlite3.connect(self.path(), check_same_thread=False, isolation_level=None))
                 )
-                store = SqliteStore(connection, index=index)
+                # Vectors need extensions, which not every Python can load; items are the same without.
+                store = SqliteStore(connection)
                 store.setup()
                 return store
             case "postgres":
-                # Vectors need an extension of the server that its wheel lacks; items are the same without.
-                kept = PostgresStore(self._postgres())
+                kept = PostgresStore(self._postgres(), index=index)
                 kept.setup()
                 return kept
             case "redis":

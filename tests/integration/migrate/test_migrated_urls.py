@@ -20,7 +20,7 @@ from statekeep.langgraph_shim import (
 )
 from statekeep.testing.servers import ValkeyServer
 
-from .graphs import history, questions, thread
+from .graphs import history, questions, thread, without_tasks
 from .peers import CACHES, URLS, Peers
 
 
@@ -38,7 +38,9 @@ def test_all_that_is_there(kind: str, peers: Peers) -> None:
         report = migrate(source, keep, verify="all")
         assert (report.threads, report.items_put, report.cache_entries_put) == (1, 1, int(kind in CACHES))
         new = questions(Counter()).compile(checkpointer=RepositorySaver(keep.checkpoints))
-        assert history(new, thread("t")) == history(graph, thread("t"))
+        states = history(new, thread("t")), history(graph, thread("t"))
+        ours, theirs = map(without_tasks, states) if kind == "redis" else states
+        assert ours == theirs
         found = RepositoryStore(keep.items).get(("a", "b"), "k")
         assert found is not None and found.value == {"v": 1}
         if kind in CACHES:

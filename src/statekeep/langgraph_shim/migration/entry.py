@@ -166,7 +166,7 @@ def _check_room(readers: Readers, place: Target) -> Operation[None]:
 
     A repository takes its kind, and no other.
     """
-    if place.checkpoints is None or readers.checkpoints is None:
+    if not place.takes_all:
         return
     for kind, reader, room in (("items", readers.items, place.items), ("cache entries", readers.cache, place.cache)):
         if reader is not None and room is None:

@@ -26,12 +26,14 @@ class Target:
 
     Attributes:
         serde: serializes what cannot be moved as it is; ``None`` for LangGraph's own.
+        takes_all: whether all that the source has is to be brought; else only what there is a place for.
     """
 
     checkpoints: ThreadTarget | None = None
     items: ItemTarget | None = None
     cache: EntryTarget | None = None
     serde: Serializer | None = None
+    takes_all: bool = False
 
 
 def target_of(value: Any) -> Target:
@@ -47,6 +49,7 @@ def target_of(value: Any) -> Target:
                 _threads(value.checkpoints),
                 value.items if value.has_items else None,
                 None if backends.cache is None else value.cache,
+                takes_all=True,
             )
         case CheckpointRepository() | AsyncCheckpointRepository():
             return Target(_threads(value))

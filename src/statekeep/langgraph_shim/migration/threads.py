@@ -94,7 +94,7 @@ class _Move:
         The latter two may have got pending writes.
         """
         wanted = {key for key in keys if has_changed(key[1], since)}
-        wanted.update({namespace: (namespace, checkpoint_id) for namespace, checkpoint_id in keys}.items())
+        wanted |= dict(keys).items()
         parents: set[Key] = set()
         for window in _windows([key for key in keys if key in wanted]):
             for saved in (yield from self.source.read(self.thread_id, window)):

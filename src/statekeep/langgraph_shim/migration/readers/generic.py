@@ -94,9 +94,13 @@ class SaverThreads:
     _kept: dict[Key, SavedCheckpoint] = field(factory=dict)
 
     def threads(self) -> Operation[list[str]]:
+        newest: dict[str, str] = {}
+
         def visit(one: CheckpointTuple) -> None:
             found = one.config["configurable"]
-            self._namespaces[str(found["thread_id"])][found.get("checkpoint_ns", "")] = None
+            thread_id = str(found["thread_id"])
+            self._namespaces[thread_id][found.get("checkpoint_ns", "")] = None
+            newest[thread_id] = max(newest.get(thread_id, ""), found["checkpoint_id"])
 
         try:
             yield _visited(self.saver, None, visit)
@@ -104,7 +108,7 @@ class SaverThreads:
             raise
         except Exception as error:
             raise InvalidInput(_UNLISTED.format(type(self.saver).__name__), field="source") from error
-        return list(reversed(self._namespaces))
+        return sorted(newest, key=lambda thread_id: (newest[thread_id], thread_id))
 
     def keys(self, thread_id: str) -> Operation[list[Key]]:
         keys: dict[Key, None] = {}

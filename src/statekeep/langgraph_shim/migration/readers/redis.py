@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -17,7 +18,7 @@ from ....repositories.operation import Operation, Page
 from .generic import of_objects
 from ..payloads import in_order_of, place_of
 from .servers import Index, Server, corrupt, documents, longest, scan, seconds_left
-from ..source import FoundItem, Key, utc
+from ..source import Ask, FoundItem, Key, utc
 
 KIND: Final = "ReJSON-RL"
 """The type of JSON documents."""
@@ -57,10 +58,11 @@ class RedisThreads:
     _thread: str = ""
 
     def threads(self) -> Operation[list[str]]:
-        self._index = index = Index()
+        self._index = index = yield Ask.of_blocking(Index)
         yield from self._noted(index, "checkpoints", f"{self.prefix}:")
         yield from self._noted(index, "writes", f"{self.writes_prefix}:")
-        return index.threads()
+        threads: list[str] = yield Ask.of_blocking(index.threads)
+        return threads
 
     def _noted(self, index: Index, table: str, prefix: str) -> Operation[None]:
         cursor: Any = None
@@ -73,14 +75,15 @@ class RedisThreads:
                 if record and all(record.get(name) for name in _FIELDS):
                     thread_id, namespace, checkpoint_id = (record[name][0] for name in _FIELDS)
                     rows.append((str(thread_id), _namespace(namespace), checkpoint_id, key))
-            index.add(table, rows)
+            yield Ask.of_blocking(partial(index.add, table, rows))
             if cursor is None:
                 return
 
     def keys(self, thread_id: str) -> Operation[list[Key]]:
         if self._index is None:
             yield from self.threads()
-        self._keys, self._thread = self._indexed().checkpoints(thread_id), thread_id
+        self._keys = yield Ask.of_blocking(partial(self._indexed().checkpoints, thread_id))
+        self._thread = thread_id
         return sorted(self._keys, key=lambda key: (key[1], key[0]))
 
     def _indexed(self) -> Index:
@@ -97,7 +100,8 @@ class RedisThreads:
         for key, document in zip(keys, found, strict=True):
             if document is None:
                 continue
-            written = yield from documents(self.server, self._indexed().writes(thread_id, key))
+            places = yield Ask.of_blocking(partial(self._indexed().writes, thread_id, key))
+            written = yield from documents(self.server, places)
             saved.append(self._saved((thread_id, *key), document, [one for one in written if one is not None]))
         return in_order_of(keys, saved)
 

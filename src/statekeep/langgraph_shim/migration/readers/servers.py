@@ -118,7 +118,12 @@ def glob(text: str) -> str:
 def scan(server: Server, cursor: Any, prefix: str, kind: str) -> Operation[tuple[list[str], Any]]:
     """Return some keys that begin with a prefix and hold a type of value, and the next cursor; ``None`` at the end."""
     command = ("SCAN", cursor or 0, "MATCH", f"{glob(prefix)}*", "COUNT", SCANNED, "TYPE", kind)
-    [(following, keys)] = yield from replies(server, [command])
+    [reply] = yield server.send([command])
+    if isinstance(reply, Exception):
+        if "unknown type name" in str(reply):
+            return [], None  # a server without the module that has this type has no such keys
+        raise _translated(reply) from reply
+    following, keys = reply
     return [text_of(key) for key in keys], (int(following) or None)
 
 
