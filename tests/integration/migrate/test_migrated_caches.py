@@ -18,7 +18,6 @@ from statekeep.langgraph_shim import RepositoryCache, amigrate, migrate
 from .graphs import State
 from .peers import CACHES, Peers
 
-
 # LangGraph's own cache calls a method of redis-py that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 

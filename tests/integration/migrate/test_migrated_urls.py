@@ -42,7 +42,8 @@ def test_all_that_is_there(kind: str, peers: Peers) -> None:
         ours, theirs = map(without_tasks, states) if kind == "redis" else states
         assert ours == theirs
         found = RepositoryStore(keep.items).get(("a", "b"), "k")
-        assert found is not None and found.value == {"v": 1}
+        assert found is not None
+        assert found.value == {"v": 1}
         if kind in CACHES:
             assert RepositoryCache(keep.cache).get([(("c", "d"), "k")]) == {(("c", "d"), "k"): "cached"}
         assert migrate(source, keep, since=report).written == 0

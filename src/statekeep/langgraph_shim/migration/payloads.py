@@ -1,7 +1,8 @@
 """Serialized checkpoints, taken apart without making objects of what is in them.
 
-Most peers store a checkpoint as one serialized whole. Here each channel has a payload of its own. LangGraph's serializer
-writes msgpack, in which objects are extensions: they are moved as they are, and nothing is imported or called.
+Most peers store a checkpoint as one serialized whole. Here each channel has a payload of its own. LangGraph's
+serializer writes msgpack, in which objects are extensions: they are moved as they are, and nothing is imported or
+called.
 """
 
 from __future__ import annotations

@@ -71,11 +71,7 @@ class MigrationReport(Model):
     def written(self) -> int:
         """How many records were written; 0 if the target had everything already."""
         return (
-            self.checkpoints_put
-            + self.pending_writes_put
-            + self.items_put
-            + self.cache_entries_put
-            + self.expiries_set
+            self.checkpoints_put + self.pending_writes_put + self.items_put + self.cache_entries_put + self.expiries_set
         )
 
 

@@ -17,12 +17,12 @@ from .entry import migrate
 from .readers.choice import missing, redis_decoder
 from .readers.postgres import PostgresThreads, columns_of
 from .readers.redis import KIND, RedisItems, RedisThreads
-from .report import MigrationReport, Progress, Verify
 from .readers.servers import Server, scan
-from .source import PeerSource, Readers
 from .readers.sql import Psycopg, Sqlite, SqlItems
 from .readers.sqlite import SqliteEntries, SqliteThreads
 from .readers.valkey_aws import CACHE, STORE, THREAD, ServerEntries, ValkeyItems, ValkeyThreads
+from .report import MigrationReport, Progress, Verify
+from .source import PeerSource, Readers
 
 SQLITE: Final = "langgraph-checkpoint-sqlite"
 POSTGRES: Final = "langgraph-checkpoint-postgres"

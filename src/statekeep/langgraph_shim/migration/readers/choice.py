@@ -1,4 +1,7 @@
-"""Whose saver, store or cache is it? Those of known packages are read from their servers, the others by their interface."""
+"""The reader for a saver, a store or a cache.
+
+Those of known packages are read from their databases, the others by LangGraph's interface.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import BaseStore
 
 from ....domain import InvalidInput, MissingDependency, Serializer, StatekeepError, Unsupported
+from ..source import PeerSource, Readers
 from .generic import MemoryEntries, SaverThreads, StoreItems
 from .postgres import PostgresThreads
 from .redis import RedisItems, RedisThreads
 from .servers import Server
-from ..source import PeerSource, Readers
 from .sql import SqlItems, database_of
 from .sqlite import SqliteEntries, SqliteThreads
 from .valkey_aws import ServerEntries, ValkeyItems, ValkeyThreads

@@ -171,7 +171,7 @@ def of_objects(
 
 
 def pending(writer: Serializer, one: CheckpointTuple) -> list[PendingWrite]:
-    """Number the writes of each task, and keep the order of all.
+    """Return pending writes, numbered for each task, in the order in which they came.
 
     Where that is not the order of the tasks' ids, it becomes their paths.
     """

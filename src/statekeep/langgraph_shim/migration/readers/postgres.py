@@ -51,8 +51,7 @@ class PostgresThreads:
         query = WRITES.format(path=(yield from self._path_column()), value="blob", table="checkpoint_writes")
         writes = writes_by_key((yield self.database.rows(f"{query} {where}", (thread_id, *parameters))))
         rows: list[Row] = yield self.database.rows(
-            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata "
-            f"FROM checkpoints {where}",
+            f"SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata FROM checkpoints {where}",
             (thread_id, *parameters),
         )
         values = yield from self._values(thread_id, rows)

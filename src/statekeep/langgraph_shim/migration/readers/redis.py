@@ -15,10 +15,10 @@ from attrs import define, field, frozen
 from ....domain import CorruptRecord, PendingWrite, SavedCheckpoint, Serializer, dump
 from ....domain.model import Ttl
 from ....repositories.operation import Operation, Page
-from .generic import of_objects
 from ..payloads import in_order_of, place_of
-from .servers import Index, Server, corrupt, documents, longest, scan, seconds_left
 from ..source import Ask, FoundItem, Key, utc
+from .generic import of_objects
+from .servers import Index, Server, corrupt, documents, longest, scan, seconds_left
 
 KIND: Final = "ReJSON-RL"
 """The type of JSON documents."""
@@ -119,9 +119,7 @@ class RedisThreads:
         except Exception as error:
             raise CorruptRecord(f"cannot read {place_of(*address)} {type(error).__name__}: {error}") from error
         parent_id = _id(document.get("parent_checkpoint_id"))
-        return of_objects(
-            address, parent_id, checkpoint | {"channel_values": values}, metadata, writes, self.writer
-        )
+        return of_objects(address, parent_id, checkpoint | {"channel_values": values}, metadata, writes, self.writer)
 
     def _revived(self, value: Any) -> Any:
         return self.decoder._revive_if_needed(_with_bytes(value))  # noqa: SLF001 - what its own saver calls

@@ -180,7 +180,7 @@ def by_thread(database: Database) -> Operation[list[str]]:
 def keys_of(database: Database, thread_id: str) -> Operation[list[Key]]:
     """Return the keys of a thread's checkpoints, oldest first."""
     rows: list[Row] = yield database.rows(
-        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_id, checkpoint_ns",
+        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ?",
         (thread_id,),
     )
     keys = [(namespace, checkpoint_id) for namespace, checkpoint_id in rows]
@@ -224,5 +224,3 @@ class SqlItems:
             for prefix, key, value, updated_at, expires_at in rows
         ]
         return Page(found, (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None)
-
-

@@ -13,6 +13,7 @@ from ....domain import Payload, PendingWrite, SavedCheckpoint, Serializer
 from ....domain.model import Ttl
 from ....repositories.operation import Operation, Page
 from ..payloads import assembled, in_order_of, place_of, taken_apart
+from ..source import FoundEntry, FoundItem, Key, utc
 from .servers import (
     Server,
     bytes_of,
@@ -23,7 +24,6 @@ from .servers import (
     seconds_left,
     text_of,
 )
-from ..source import FoundEntry, FoundItem, Key, utc
 from .sql import time_of
 
 THREAD: Final = "thread:{"
