@@ -80,10 +80,10 @@ class Peers:
                 client.flushall()
         return server
 
-    def redis_client(self, **options: Any) -> redis.Redis:
+    def redis_client(self, **options: Any) -> Any:
         return self._stack.enter_context(redis.Redis(port=self.redis_server().port, **options))
 
-    def valkey_client(self) -> valkey.Valkey:
+    def valkey_client(self) -> Any:
         return self._stack.enter_context(valkey.Valkey(port=self.valkey_server().port))
 
     def url(self, name: str) -> str:
@@ -113,12 +113,13 @@ class Peers:
                 saver.setup()
                 return saver
             case "redis":
-                options = {} if ttl is None else {"ttl": {"default_ttl": ttl / 60}}
+                options: Any = {} if ttl is None else {"ttl": {"default_ttl": ttl / 60}}
                 made = RedisSaver(redis_client=self.redis_client(), **options)
                 made.setup()
                 return made
             case "aws":
-                return ValkeySaver(self.valkey_client(), ttl=ttl, serde=serde)
+                other: BaseCheckpointSaver[Any] = ValkeySaver(self.valkey_client(), ttl=ttl, serde=serde)
+                return other
         raise ValueError(name)
 
     @asynccontextmanager
@@ -169,7 +170,8 @@ class Peers:
                 return made
             case "aws":
                 found = None if index is None else {"collection_name": "items", **index}
-                return ValkeyStore(self.valkey_client(), index=found)
+                other: BaseStore = ValkeyStore(self.valkey_client(), index=found)
+                return other
         raise ValueError(name)
 
     def cache(self, name: str) -> BaseCache[Any]:
@@ -181,7 +183,8 @@ class Peers:
             case "redis":
                 return RedisCache(self.redis_client())
             case "aws":
-                return ValkeyCache(self.valkey_client())
+                other: BaseCache[Any] = ValkeyCache(self.valkey_client())
+                return other
         raise ValueError(name)
 
     def contents(self, name: str) -> Any:

@@ -54,7 +54,19 @@ class PostgresServer:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         data, programs = data / "data", package / "pginstall"
-        make = [programs / "bin/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        make: list[str | Path] = [
+            programs / "bin/initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]
         subprocess.run(make, check=True, user=owner, group=owner, cwd="/", stdout=subprocess.DEVNULL)
         options = {
             "listen_addresses": "127.0.0.1",

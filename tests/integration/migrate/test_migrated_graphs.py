@@ -33,7 +33,7 @@ def old(kind: str, peers: Peers) -> BaseCheckpointSaver[Any]:
 def keep(request: pytest.FixtureRequest, kind: str, prefix: str) -> Iterator[Connection]:
     """One package's data goes to a server, the others' into memory: what is read does not depend on it."""
     url = request.getfixturevalue("valkey_server").url if kind in ("sqlite", "aws") else "memory:"
-    options = {} if url == "memory:" else {"prefix": prefix}
+    options: Any = {} if url == "memory:" else {"prefix": prefix}
     with statekeep.connect(url, **options) as keep:
         yield keep
 

@@ -200,8 +200,8 @@ def test_a_target_that_fails_half_way(
 
 def test_verification_finds_what_is_wrong(peers: Peers) -> None:
     class Forgetful(MemoryCheckpoints):
-        def put_writes(self, *args: Any, **kwargs: Any) -> Any:
-            return super().put_writes(*args[:3], ())
+        def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: Any) -> Any:
+            return super().put_writes(thread_id, namespace, checkpoint_id, ())
 
     class Wrong(MemoryCheckpoints):
         def put(self, checkpoint: Any, *args: Any, **kwargs: Any) -> Any:
@@ -360,7 +360,7 @@ def test_wrong_arguments(keep: CheckpointRepository) -> None:
             migrate(saver, keep, **arguments)
         assert caught.value.field == name
     with pytest.raises(InvalidInput, match="source must be"):
-        migrate(keep, keep)  # type: ignore[type-var, arg-type]
+        migrate(keep, keep)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="target must be"):
         migrate(saver, saver)
     with statekeep.connect("memory:") as other, pytest.raises(InvalidInput, match="of the kind of source"):

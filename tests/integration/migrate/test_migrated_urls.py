@@ -68,7 +68,7 @@ def test_data_of_two_packages(peers: Peers) -> None:
     peers.store("redis").put(("a",), "k", {"v": 1})
     from langgraph_checkpoint_aws import ValkeyStore
 
-    ValkeyStore(client).put(("b",), "k", {"v": 2})  # type: ignore[arg-type]
+    ValkeyStore(client).put(("b",), "k", {"v": 2})
     client.set("langgraph:foreign", "text")
     client.hset("langgraph:hash", "field", "value")
     with pytest.raises(InvalidInput, match="choose a kind") as caught:

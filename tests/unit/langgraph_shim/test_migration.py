@@ -116,7 +116,7 @@ def test_marks_see_every_part() -> None:
     saved = saved_of(whole, {"step": 1}, [write])
     marks = marks_of(saved)
     assert list(marks.lacking(marks)) == []
-    others = {
+    others: dict[str, Any] = {
         "parent": {"parent_id": "0"},
         "metadata": {"metadata": {"step": 2}},
         "header": {"header": None},

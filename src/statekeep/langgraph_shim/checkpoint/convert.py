@@ -172,7 +172,10 @@ def to_domain(
 
 
 def needs_parent(checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether the Sends of a checkpoint may be with its parent, as in formats before 4."""
+    """Return whether the Sends of a checkpoint may be with its parent.
+
+    They are in formats before 4.
+    """
     # Sends are of tasks, and a graph notes in versions_seen that tasks ran.
     return checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint) and bool(checkpoint.get("versions_seen"))
 

@@ -96,6 +96,7 @@ def migrate(
         >>> import statekeep
         >>> from langgraph.checkpoint.memory import InMemorySaver
         >>> from langgraph.graph import StateGraph
+        >>> from statekeep.langgraph_shim import RepositorySaver
         >>> builder = StateGraph(int).add_node("add_one", lambda x: x + 1)
         >>> builder = builder.set_entry_point("add_one").set_finish_point("add_one")
         >>> old, config = InMemorySaver(), {"configurable": {"thread_id": "t"}}
@@ -119,7 +120,9 @@ async def amigrate(
     verify: Verify = "sample",
     progress: Progress | None = None,
 ) -> MigrationReport:
-    """Bring what a saver, a store or a cache keeps into Statekeep, in asyncio code. See :func:`migrate`.
+    """Bring what a saver, a store or a cache keeps into Statekeep.
+
+    For asyncio code. See :func:`migrate`.
 
     A source that answers blocking code only gets worker threads.
 

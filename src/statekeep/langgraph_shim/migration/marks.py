@@ -1,4 +1,7 @@
-"""Digests of checkpoints, by which those of two places are compared without keeping them."""
+"""Digests of checkpoints.
+
+By them, checkpoints of two places are compared without keeping them.
+"""
 
 from __future__ import annotations
 

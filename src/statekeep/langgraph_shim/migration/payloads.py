@@ -113,7 +113,8 @@ def assembled(
     thread_id, namespace, checkpoint_id = address
     header = dict(parts.header)
     versions: Mapping[str, Any] = header.pop("channel_versions", None) or {}
-    found = {name: parts.pack(value) for name, value in parts.values.items() if name in versions} | (payloads or {})
+    found = {name: parts.pack(value) for name, value in parts.values.items() if name in versions}
+    found |= payloads or {}
     others = {name: value for name, value in parts.values.items() if name not in versions}
     if others:
         header["channel_values"] = others

@@ -121,7 +121,10 @@ class Tally:
             self.differences.append(what)
 
     def is_sampled(self, number: int) -> bool:
-        """Return whether the so manyth thread or page is read back: of a sample the first, and one of ten."""
+        """Return whether a thread or a page is read back, by its number.
+
+        Of a sample these are the first, and one of ten.
+        """
         return self.verify == "all" or (self.verify == "sample" and number % 10 == 0)
 
     def result(self) -> MigrationReport:

@@ -1,4 +1,7 @@
-"""What a migration reads: threads, items and cache entries of whoever keeps them now."""
+"""Sources of a migration.
+
+They have threads, items and cache entries.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ class EntrySource(Protocol):
 
 @frozen
 class Readers:
-    """What a source has; ``None``: it has none of this kind."""
+    """Readers of a source; ``None``: it has none of this kind."""
 
     checkpoints: CheckpointSource | None = None
     items: ItemSource | None = None
@@ -136,7 +139,7 @@ def _nothing() -> None:
 
 @frozen(eq=False)
 class PeerSource:
-    """What another package keeps behind a URL. :func:`open_source` makes one.
+    """A database of another package. :func:`open_source` makes one.
 
     Use it as a context manager, or call :meth:`close`.
 
@@ -149,6 +152,7 @@ class PeerSource:
     Example:
         >>> import pathlib, tempfile
         >>> from langgraph.cache.sqlite import SqliteCache
+        >>> from statekeep.langgraph_shim import open_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "cache.db"
         >>> cache = SqliteCache(path=str(path))
         >>> with open_source(f"sqlite:///{path}") as source:

@@ -1,4 +1,4 @@
-"""The target of a migration: whatever of Statekeep keeps threads, items or cache entries."""
+"""Targets of a migration: places that keep threads, items or cache entries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Target:
 
 
 def target_of(value: Any) -> Target:
-    """Return the places of a repository, a connection, or a saver, store or cache of Statekeep's.
+    """Return the places of what a user passed.
+
+    That is a repository, a connection, or a saver, store or cache of Statekeep's.
 
     Raises:
         InvalidInput: it is something else.

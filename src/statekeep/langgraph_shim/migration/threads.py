@@ -89,7 +89,9 @@ class _Move:
             yield from self._verify()
 
     def _changed(self, keys: Sequence[Key], since: dt.datetime) -> Operation[list[Key]]:
-        """Choose what may have changed: what is new, what that was made from, and the newest of each namespace.
+        """Choose what may have changed.
+
+        That is what is new, what that was made from, and the newest of each namespace.
 
         The latter two may have got pending writes.
         """
@@ -167,7 +169,10 @@ class _Move:
                     self.tally.differs(f"{place}: {what}")
 
     def _differing(self, key: Key, marks: Marks) -> Operation[list[str]]:
-        """Look closer at a checkpoint that differs, now that neither of both is at hand any more."""
+        """Look closer at a checkpoint that differs.
+
+        Neither of both is at hand any more.
+        """
         stored = yield from self._got(key)
         again = yield from self.source.read(self.thread_id, [key])
         if stored is None:
@@ -203,7 +208,9 @@ def _named(write: PendingWrite) -> str:
 
 
 def _merged(first: Marks, again: Marks) -> Marks:
-    """Return digests by the second reading of a source, of those writes that the first one had.
+    """Return digests by the second reading of a source.
+
+    They have the writes that the first one had.
 
     Bytes of one value may differ from reading to reading.
     """

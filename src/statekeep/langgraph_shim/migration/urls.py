@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -31,7 +33,7 @@ AWS: Final = "langgraph-checkpoint-aws"
 
 
 def open_source(url: str, *, kind: str | None = None, serde: Serializer | None = None) -> PeerSource:
-    """Open the database of another package to migrate from, and find out what is in it.
+    """Open the database of another package, and find out what is in it.
 
     It is opened to read only. Keys of Valkey and Redis are those with the prefixes that the packages have by default;
     for others pass the saver or the store itself to :func:`migrate`.
@@ -265,21 +267,20 @@ def _found(server: Server) -> Operation[set[tuple[str, str]]]:
 
 
 def _client(url: str) -> tuple[Any, Mapping[str, type[Exception]]]:
-    """Open a client of valkey-py or redis-py, whichever is installed: both speak to both servers."""
+    """Open a client of valkey-py or redis-py, whichever is installed.
+
+    Both speak to both servers.
+    """
     scheme, _, rest = url.partition(":")
     is_tls = scheme.lower() in ("rediss", "valkeys")
+    kind = "valkey" if scheme.lower().startswith("valkey") else "redis"
+    if find_spec(kind) is None:
+        kind = "redis" if kind == "valkey" else "valkey"
     try:
-        if scheme.lower().startswith("valkey"):
-            import valkey as package
-        else:
-            import redis as package
-    except ModuleNotFoundError:
-        try:
-            import valkey as package
-        except ModuleNotFoundError as error:
-            raise missing("redis") from error
-    kind = "redis" if package.__name__ == "redis" else "valkey"
-    make: Any = getattr(package, kind.capitalize())
+        package: Any = import_module(kind)
+    except ModuleNotFoundError as error:
+        raise missing("redis") from error
+    make = getattr(package, kind.capitalize())
     try:
         client = make.from_url(f"{kind}{'s' if is_tls else ''}:{rest}")
     except ValueError as error:

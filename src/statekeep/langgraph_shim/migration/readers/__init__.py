@@ -1,1 +1,1 @@
-"""What reads the data of other packages."""
+"""Readers of the data of other packages."""

@@ -114,7 +114,9 @@ def _entries(cache: Any) -> Any:
 
 
 def redis_decoder() -> Any:
-    """Return the serializer of langgraph-checkpoint-redis, which alone reads what it wrote.
+    """Return the serializer of langgraph-checkpoint-redis.
+
+    It alone reads what it wrote.
 
     Raises:
         MissingDependency: the package is not installed.

@@ -36,7 +36,10 @@ def _only_awaited(what: object, error: NotImplementedError) -> InvalidInput:
 
 
 def call(holder: object, name: str, *args: Any, **kwargs: Any) -> Ask:
-    """Ask by a method, or by its asyncio twin; event loops get a thread if there is none."""
+    """Ask by a method, or by its asyncio twin.
+
+    Event loops get a thread if there is none.
+    """
 
     def blocking() -> Any:
         try:

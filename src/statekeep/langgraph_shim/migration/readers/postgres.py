@@ -1,4 +1,7 @@
-"""langgraph-checkpoint-postgres: its saver. Its store has the table of :class:`~.sql.SqlItems`."""
+"""langgraph-checkpoint-postgres: its saver.
+
+Its store has the table of :class:`~.sql.SqlItems`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Valkey and Redis servers of peers: commands in bulk, walks through keys, and an index of what was found."""
+"""Valkey and Redis servers of peers.
+
+Commands in bulk, walks through keys, and an index of what was found.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ Command = tuple[Any, ...]
 
 @frozen
 class Server:
-    """A client of valkey-py or redis-py, blocking or for asyncio, that answers commands.
+    """A client that answers commands.
+
+    It is one of valkey-py or redis-py, blocking or for asyncio.
 
     Attributes:
         client: it stays as it is; only commands that read are sent.
@@ -40,7 +45,10 @@ class Server:
             raise Unsupported("the source is a cluster, whose keys cannot be walked through by its own client here")
 
     def send(self, commands: Sequence[Command]) -> Ask:
-        """Ask for the replies to some commands, in one round trip. An error of the server is a reply, too."""
+        """Ask for the replies to some commands, in one round trip.
+
+        An error of the server is a reply, too.
+        """
 
         def blocking() -> list[Any]:
             if asyncio.iscoroutinefunction(self.client.execute_command):
@@ -78,7 +86,9 @@ def _translated(error: Exception) -> StatekeepError:
 
 
 def replies(server: Server, commands: Sequence[Command]) -> Operation[list[Any]]:
-    """Return the replies to any number of commands; ``None`` for a key that holds another type of value.
+    """Return the replies to any number of commands.
+
+    One is ``None`` if the key holds another type of value.
 
     Raises:
         Unavailable: the server does not answer, or refuses a command.
@@ -116,7 +126,10 @@ def glob(text: str) -> str:
 
 
 def scan(server: Server, cursor: Any, prefix: str, kind: str) -> Operation[tuple[list[str], Any]]:
-    """Return some keys that begin with a prefix and hold a type of value, and the next cursor; ``None`` at the end."""
+    """Return some keys with a prefix and a type of value, and the next cursor.
+
+    The cursor is ``None`` at the end.
+    """
     command = ("SCAN", cursor or 0, "MATCH", f"{glob(prefix)}*", "COUNT", SCANNED, "TYPE", kind)
     [reply] = yield server.send([command])
     if isinstance(reply, Exception):
@@ -128,14 +141,20 @@ def scan(server: Server, cursor: Any, prefix: str, kind: str) -> Operation[tuple
 
 
 def documents(server: Server, keys: Sequence[str], paths: Sequence[str] = ()) -> Operation[list[Any]]:
-    """Return the JSON documents under keys, or what is at some paths in them; ``None`` where there is none."""
+    """Return the JSON documents under keys, or what is at some paths in them.
+
+    Where there is none it is ``None``.
+    """
     found = yield from replies(server, [("JSON.GET", key, *paths) for key in keys])
     # A client whose json() was used before parses replies itself.
     return [json.loads(reply) if isinstance(reply, str | bytes) else reply for reply in found]
 
 
 def seconds_left(server: Server, keys: Sequence[str]) -> Operation[list[float | None]]:
-    """Return the seconds that keys have left; ``None`` for ever, 0 for those that are gone."""
+    """Return the seconds that keys have left.
+
+    ``None`` is for ever; those that are gone have 0.
+    """
     found = yield from replies(server, [("PTTL", key) for key in keys])
     return [None if left == -1 else max(left, 0) / 1000 for left in found]
 
@@ -162,7 +181,10 @@ CREATE INDEX writes_of ON writes (thread, namespace, id);
 
 @define
 class Index:
-    """Which keys a server has of which thread: a database in a temporary file, as there may be millions."""
+    """The keys that a server has of each thread.
+
+    They are in a temporary file, as there may be millions.
+    """
 
     _database: sqlite3.Connection = field(init=False)
 

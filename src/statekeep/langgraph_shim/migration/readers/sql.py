@@ -1,4 +1,7 @@
-"""SQL databases of peers: connections of four kinds, and what SQLite and PostgreSQL have in common."""
+"""SQL databases of peers.
+
+Connections of four kinds, and what SQLite and PostgreSQL have in common.
+"""
 
 from __future__ import annotations
 
@@ -155,7 +158,10 @@ WRITES = "SELECT checkpoint_ns, checkpoint_id, task_id, {path}, idx, channel, ty
 
 
 def writes_by_key(rows: Iterable[Row]) -> dict[Key, list[PendingWrite]]:
-    """Return pending writes by the key of their checkpoint. Rows are those of :data:`WRITES`."""
+    """Return pending writes by the key of their checkpoint.
+
+    Rows are those of :data:`WRITES`.
+    """
     found: dict[Key, list[PendingWrite]] = {}
     for namespace, checkpoint_id, task_id, path, idx, channel, encoding, data in rows:
         write = PendingWrite(
@@ -170,7 +176,10 @@ def writes_by_key(rows: Iterable[Row]) -> dict[Key, list[PendingWrite]]:
 
 
 def by_thread(database: Database) -> Operation[list[str]]:
-    """Return the ids of all threads of a table ``checkpoints``, the last updated one at the end."""
+    """Return the ids of all threads of a table ``checkpoints``.
+
+    The last updated one is at the end.
+    """
     rows: list[Row] = yield database.rows(
         "SELECT thread_id, MAX(checkpoint_id) FROM checkpoints GROUP BY thread_id ORDER BY 2, 1"
     )

@@ -59,7 +59,10 @@ class ValkeyThreads:
                 return sorted(newest, key=lambda thread_id: (newest[thread_id], thread_id))
 
     def _newest(self, places: Sequence[str]) -> Operation[list[tuple[str, str, str] | None]]:
-        """Return the newest checkpoint that is there of each LIST: thread, namespace and id."""
+        """Return the newest checkpoint that is there of each LIST.
+
+        It is named by thread, namespace and id.
+        """
         listed = yield from replies(self.server, [("LRANGE", f"thread:{place}", 0, -1) for place in places])
         found: list[tuple[str, str, str] | None] = []
         for place, ids in zip(places, listed, strict=True):
@@ -72,7 +75,7 @@ class ValkeyThreads:
             key = f"checkpoint:{place}:{id_}"
             [data] = yield from replies(self.server, [("GET", key)])
             if data is not None:
-                thread_id = _record(key, data).get("thread_id")
+                thread_id = str(_record(key, data).get("thread_id"))
                 head = f"{{{thread_id}}}:"
                 return (thread_id, place.removeprefix(head), id_) if place.startswith(head) else None
         return None
@@ -135,7 +138,10 @@ def _write(record: Mapping[str, Any]) -> PendingWrite:
 
 @frozen
 class ValkeyItems:
-    """Items of ValkeyStore and AsyncValkeyStore: a HASH each. Labels of a namespace are joined with slashes."""
+    """Items of ValkeyStore and AsyncValkeyStore: a HASH each.
+
+    Labels of a namespace are joined with slashes.
+    """
 
     server: Server
 
@@ -166,14 +172,19 @@ class ValkeyItems:
 
 
 def _local_time(stamp: str) -> Any:
-    """Return a time that the package writes by its host's clock, without a zone: not sure enough to rely on."""
+    """Return a time, if it can be relied on.
+
+    The package writes it by its host's clock, without a zone.
+    """
     found = time_of(stamp)
     return found if stamp.endswith("+00:00") else None
 
 
 @frozen
 class ServerEntries:
-    """Cache entries of ValkeyCache, or of LangGraph's RedisCache: ``encoding:bytes`` under a key each.
+    """Cache entries of ValkeyCache, or of LangGraph's RedisCache.
+
+    Under each key is ``encoding:bytes``.
 
     Attributes:
         separator: what stands between labels and key: ``"/"`` or ``":"``. The key is what stands behind the last one.
