@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,6 +76,22 @@ def test_a_second_migration_writes_nothing(old: BaseStore, keep: Connection) -> 
     found = keep.items.get(("n",), "3")
     assert found is not None
     assert (found.value, found.version) == ({"number": 33}, 2)
+
+
+def test_what_programs_put_into_the_target_stays(kind: str, old: BaseStore, keep: Connection) -> None:
+    old.put(("n",), "a", {"v": 1})
+    migrate(old, keep)
+    time.sleep(1.1)  # times of SQLite have seconds
+    keep.items.put(("n",), "a", {"v": "newer"})
+    report = migrate(old, keep, verify="all")
+    found = keep.items.get(("n",), "a")
+    assert found is not None
+    if kind == "aws":  # its times have no zone
+        assert (report.items_put, report.items_kept, found.value) == (1, 0, {"v": 1})
+        return
+    assert (report.items_put, report.items_kept, found.value) == (0, 1, {"v": "newer"})
+    old.put(("n",), "a", {"v": "newest"})
+    assert migrate(old, keep, verify="all").items_put == 1
 
 
 def test_ends(kind: str, old: BaseStore, keep: Connection) -> None:

@@ -71,7 +71,8 @@ def migrate(
 
     The source is never changed. It may be written to meanwhile: pass the report as ``since`` to a second migration. You
     may repeat a migration, also one that was cut off: what the target has already is left alone. What was deleted in
-    the source stays in the target. Of the threads some 20 checkpoints are in memory at once, and their ids.
+    the source stays in the target, and so does a value of an item that was put there later than in the source. Of the
+    threads some 20 checkpoints are in memory at once, and their ids.
 
     Args:
         source: a saver, a store or a cache of LangGraph, or what :func:`open_source` returned.

@@ -60,6 +60,19 @@ class _Wanted:
             return False
         return not self.item.has_end or _end_alike(stored.expires_at, self.item.expires_at)
 
+    def is_older_than(self, stored: Item | None) -> bool:
+        """Return whether the target was given another value since the source was.
+
+        So it is when programs write to the target already.
+        """
+        if stored is None or self.item.updated_at is None or _stored(stored.value) == dumps(self.value):
+            return False
+        # Some databases keep seconds only.
+        return _utc(self.item.updated_at) + SLACK < stored.updated_at
+
+    def is_done(self, stored: Item | None) -> bool:
+        return self.is_met_by(stored) or self.is_older_than(stored)
+
 
 def _stored(value: Any) -> Payload | str:
     return value if isinstance(value, Payload) else dumps(value)
@@ -79,7 +92,8 @@ def _put_items(found: Sequence[FoundItem], target: ItemTarget, tally: Tally, is_
         if item.expires_at is None or item.expires_at > now
     ]
     there = yield from _items(target, wanted)
-    lacking = [one for one, stored in zip(wanted, there, strict=True) if not one.is_met_by(stored)]
+    lacking = [one for one, stored in zip(wanted, there, strict=True) if not one.is_done(stored)]
+    kept = sum(one.is_older_than(stored) for one, stored in zip(wanted, there, strict=True))
     if lacking:
         puts = [
             PutItem(namespace=one.item.namespace, key=one.item.key, value=one.value, ttl=_ttl(one.item, now))
@@ -87,14 +101,14 @@ def _put_items(found: Sequence[FoundItem], target: ItemTarget, tally: Tally, is_
         ]
         # By the repository, which makes the vectors.
         yield asked(target.executor, target._batch(puts))  # noqa: SLF001 - the body of both faces' batch
-    tally.add(items=len(wanted), items_put=len(lacking))
+    tally.add(items=len(wanted), items_put=len(lacking), items_kept=kept)
     if not is_verified:
         return
     if lacking:
         there = yield from _items(target, wanted)
     tally.add(verified=len(wanted))
     for one, stored in zip(wanted, there, strict=True):
-        if not one.is_met_by(stored) and not _is_over(one.item.expires_at):
+        if not one.is_done(stored) and not _is_over(one.item.expires_at):
             what = "it is not there" if stored is None else "its value or its end"
             tally.differs(f"item {one.item.key!r} of namespace {one.item.namespace!r}: {what}")
 

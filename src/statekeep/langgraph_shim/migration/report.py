@@ -43,6 +43,7 @@ class MigrationReport(Model):
         pending_writes_put: those that the target lacked.
         items: items that were read.
         items_put: those that the target lacked, or had otherwise.
+        items_kept: those of which the target has a value that was put later; it stays.
         cache_entries: cache entries that were read.
         cache_entries_put: those that the target lacked, or had otherwise.
         expiries_set: threads whose end was set to that in the source.
@@ -60,6 +61,7 @@ class MigrationReport(Model):
     pending_writes_put: int = 0
     items: int = 0
     items_put: int = 0
+    items_kept: int = 0
     cache_entries: int = 0
     cache_entries_put: int = 0
     expiries_set: int = 0
