@@ -54,7 +54,7 @@ class Peers:
     # where they keep it
 
     def path(self) -> Path:
-        return self._folder / "peer.db"
+        return self._folder / "threads.db"
 
     def postgres_url(self) -> str:
         url: str = self._request.getfixturevalue("postgres_url")
