@@ -192,7 +192,8 @@ class _Move:
             if not hasattr(backend, "expire"):
                 raise Unsupported("the backend cannot set the end of a thread")
             if not self._has_put and hasattr(backend, "measure"):
-                measure = yield from self.target.ask(backend.measure(self.thread_id))
+                measures: Mapping[str, Any] = yield from self.target.ask(backend.measure([self.thread_id]))
+                measure = measures.get(self.thread_id)
                 if measure is not None and measure.expires_at is not None:
                     if abs(measure.expires_at - utc(left)) <= SLACK:
                         return
