@@ -129,8 +129,11 @@ def test_delta_channels(kind: str, old: BaseCheckpointSaver[Any], keep: Connecti
     before.invoke({"count": 0}, config)
     states = [found[0] for found in history(before, config)]
 
-    after = builder.compile(checkpointer=moved(old, keep))
+    saver = moved(old, keep)
+    after = builder.compile(checkpointer=saver)
     if kind != "redis":  # it finds only some of the writes that it has
         assert [found[0] for found in history(after, config)] == states
+    assert after.get_state(config).values["often"] == [0, 1, 2, 3, 4]
+    saver.prune([config["configurable"]["thread_id"]])
     assert after.get_state(config).values["often"] == [0, 1, 2, 3, 4]
     assert after.invoke({"count": 6}, config)["seldom"][:5] == ["s0", "s1", "s2", "s3", "s4"]

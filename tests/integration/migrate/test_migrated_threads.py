@@ -159,6 +159,13 @@ def test_since_a_time_reads_little(peers: Peers, keep: CheckpointRepository) -> 
     migrate(old, keep)
     report = migrate(old, keep, since=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
     assert (report.checkpoints, report.written) == (2, 0)  # the newest, and that which it was made from
+    newest = old.get_tuple(thread("t"))
+    assert newest is not None
+    assert newest.parent_config is not None
+    for config in (newest.config, newest.parent_config):
+        old.put_writes(config, [("log", ["late"]), ("__interrupt__", "i")], "late task")
+    report = migrate(old, keep, since=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), verify="all")
+    assert (report.checkpoints_put, report.pending_writes_put) == (0, 4)
 
 
 def test_a_source_that_is_written_to_meanwhile(peers: Peers, keep: CheckpointRepository) -> None:
@@ -228,6 +235,25 @@ def test_long_threads(peers: Peers, keep: CheckpointRepository) -> None:
     assert report.checkpoints > 50
     new = questions(Counter()).compile(checkpointer=RepositorySaver(keep))
     assert history(new, thread("t")) == history(graph, thread("t"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis"])
+def test_paths_of_tasks(kind: str, peers: Peers, keep: CheckpointRepository) -> None:
+    """They are the order of writes, which the ids of tasks are not."""
+    old = peers.saver(kind)
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    put = old.put(config, empty_checkpoint(), {}, {})
+    old.put_writes(put, [("x", 1), ("__error__", "e"), ("y", 2)], "task a", "path 2")
+    old.put_writes(put, [("x", 3)], "task b", "path 1")
+    migrate(old, keep, verify="all")
+    saved = keep.get("t")
+    assert saved is not None
+    assert [(write.task_path, write.task_id, write.idx, write.channel) for write in saved.pending_writes] == [
+        ("path 1", "task b", 0, "x"),
+        ("path 2", "task a", -1, "__error__"),
+        ("path 2", "task a", 0, "x"),
+        ("path 2", "task a", 2, "y"),
+    ]
 
 
 def test_chosen_threads(old: BaseCheckpointSaver[Any], keep: CheckpointRepository) -> None:

@@ -14,6 +14,7 @@ from ...repositories.copy import SLACK, WINDOW, Known, supplier
 from ...repositories.faces import Executor
 from ...repositories.operation import Operation, Page
 from .marks import Marks, has_changed, marks_of, settled
+from .payloads import in_order_of
 from .report import Tally, at
 from .source import CheckpointSource, Key, asked, utc
 
@@ -70,6 +71,7 @@ class _Move:
     _there: dict[Key, Marks] = field(factory=dict)
     """What the target has already."""
     _expected: dict[Key, Marks] = field(factory=dict)
+    _kept: dict[Key, SavedCheckpoint] = field(factory=dict)
     _has_put: bool = False
 
     def made(self) -> Operation[None]:
@@ -82,7 +84,7 @@ class _Move:
         for window in _windows(wanted):
             if self.since is not None:
                 self._there |= yield from self._looked_up(window)
-            for saved in (yield from self.source.read(self.thread_id, window)):
+            for saved in (yield from self._read(window)):
                 yield from self._put(saved)
         yield from self._end(keys)
         if self.is_verified:
@@ -102,7 +104,16 @@ class _Move:
             for saved in (yield from self.source.read(self.thread_id, window)):
                 if saved.parent_id is not None:
                     parents.add((saved.namespace, saved.parent_id))
+                if len(wanted) <= WINDOW:
+                    self._kept[saved.namespace, saved.checkpoint_id] = saved
         return [key for key in keys if key in wanted or key in parents]
+
+    def _read(self, window: Sequence[Key]) -> Operation[list[SavedCheckpoint]]:
+        """Read checkpoints, but for those that were kept when they were looked at."""
+        missing = [key for key in window if key not in self._kept]
+        found = (yield from self.source.read(self.thread_id, missing)) if missing else []
+        kept = [self._kept.pop(key) for key in window if key in self._kept]
+        return in_order_of(window, [*found, *kept])
 
     def _put(self, saved: SavedCheckpoint) -> Operation[None]:
         """Put what the target lacks of a checkpoint."""
