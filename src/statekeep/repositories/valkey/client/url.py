@@ -65,7 +65,39 @@ SENTINEL_PORT: Final = 26379
 
 @frozen(kw_only=True)
 class Target:
-    """A server or cluster, credentials and settings. ``repr`` hides the password."""
+    """A server or cluster, credentials and settings. ``repr`` hides the password.
+
+    Attributes:
+        addresses: hosts and ports; of a cluster or of sentinels, some of them.
+        service: what sentinels call the servers.
+        unix_socket: a path, in the place of addresses.
+        cluster: whether the servers are a cluster.
+        tls: encrypt connections.
+        database: number of the database.
+        username: user to log in as, if not the one of the URL.
+        password: its password, if not the one of the URL.
+        sentinel_username: user to log in as at sentinels.
+        sentinel_password: its password.
+        credential_provider: a function that returns user and password; a keyword only.
+        client: ``glide`` or ``valkey-py``. Without it, valkey-py for one server, glide for a cluster.
+        client_name: as ``CLIENT LIST`` shows it.
+        tls_ca_certs: file with the authorities to trust; those of the system without it.
+        tls_cert: file with the client's certificate.
+        tls_key: file with the certificate's key.
+        tls_insecure: do not check the server's certificate.
+        tls_ca_data: certificates of the authorities to trust, as text.
+        tls_check_hostname: check that the certificate is the host's.
+        tls_min_version: oldest version of TLS.
+        tls_ciphers: ciphers, as OpenSSL lists them.
+        keepalive: have TCP ask whether the other end is still there.
+        keepalive_options: how, as options of the socket; a keyword only.
+        pool_size: connections of valkey-py at most; glide always needs one.
+        pool_timeout: seconds that a request waits for its turn while all connections are busy.
+        request_timeout: seconds for one attempt.
+        connect_timeout: seconds for connecting.
+        deadline: seconds for which a request is tried again while the server is away.
+        slow_request: seconds from which on the logger ``statekeep.valkey`` warns of a request that took so long.
+    """
 
     addresses: tuple[tuple[str, int], ...] = ()
     service: str | None = None
