@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from inspect import cleandoc
 from pathlib import Path
 
 import statekeep
-from statekeep.domain.model import attributes
+from statekeep.domain.model import attributes, summary
 from statekeep.repositories.aws import AwsSettings
 from statekeep.repositories.aws.url import PARAMETERS as OF_AWS
 from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target
@@ -50,16 +49,18 @@ def url_parameters() -> str:
     rows = []
     for attribute, (first, *others) in names.items():
         default = _default(getattr(defaults, attribute))
-        rows.append([f"`{first}`", told[attribute], default, ", ".join(f"`{other}`" for other in others)])
+        rows.append([f"`{first}`", told[attribute].rstrip("."), default, ", ".join(f"`{other}`" for other in others)])
     return table(["Parameter", "Meaning", "Default", "Also"], rows)
 
 
 def aws_parameters() -> str:
     """Of ``agentcore://`` and ``bedrock-sessions://``."""
     told = attributes(AwsSettings.__doc__)
-    return table(
-        ["Parameter", "Keyword", "Meaning"], ([f"`{name}`", f"`{to}`", told[to]] for name, to in OF_AWS.items())
-    )
+    names: dict[str, list[str]] = {}
+    for name, keyword in OF_AWS.items():
+        names.setdefault(keyword, []).append(f"`{name}`")
+    rows = ([", ".join(some), told[keyword].rstrip(".")] for keyword, some in names.items())
+    return table(["Parameter", "Meaning"], rows)
 
 
 def schemes() -> str:
@@ -82,16 +83,8 @@ def errors() -> str:
     rows = []
     for kind in sorted(_errors(), key=lambda kind: (kind is not statekeep.StatekeepError, kind.__name__)):
         others = [base.__name__ for base in kind.__bases__ if base.__name__ != "Portable"]
-        own = attributes(kind.__doc__)
-        text = " ".join(cleandoc(kind.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
-        rows.append(
-            [
-                f"`{kind.__name__}`",
-                ", ".join(f"`{name}`" for name in others),
-                text,
-                ", ".join(f"`{name}`" for name in own),
-            ]
-        )
+        has = ", ".join(f"`{name}`" for name in attributes(kind.__doc__))
+        rows.append([f"`{kind.__name__}`", ", ".join(f"`{name}`" for name in others), summary(kind.__doc__), has])
     return table(["Error", "Is also", "Says", "Has"], rows)
 
 

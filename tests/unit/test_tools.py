@@ -41,7 +41,7 @@ def test_every_table_is_somewhere() -> None:
 
 def test_tables_are_made_of_the_code() -> None:
     assert (
-        "| `deadline` | seconds for which a request is tried again while the server is away. | `10` |"
+        "| `deadline` | seconds for which a request is tried again while the server is away | `10` |"
         in tables.url_parameters()
     )
     assert "| `Conflict` | `StatekeepError` |" in tables.errors()

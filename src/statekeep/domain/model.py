@@ -172,9 +172,9 @@ def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
     return {name: found[name] for name in model.model_fields if name in found}
 
 
-def summary(model: type[BaseModel]) -> str:
-    """Return what a model's docstring says before its sections."""
-    return _prose(_SECTION.split(cleandoc(model.__doc__ or ""), maxsplit=1)[0])
+def summary(docstring: str | None) -> str:
+    """Return what a docstring says before its sections, in plain text."""
+    return _prose(_SECTION.split(cleandoc(docstring or ""), maxsplit=1)[0])
 
 
 class Model(BaseModel):
@@ -193,7 +193,7 @@ class Model(BaseModel):
         """Add what the docstring says: of the model, and of each field."""
         schema = handler(core_schema)
         its = handler.resolve_ref_schema(schema)
-        if text := summary(cls):
+        if text := summary(cls.__doc__):
             its["description"] = text
         properties = its.get("properties", {})
         for name, text in descriptions(cls).items():

@@ -85,7 +85,7 @@ class Target:
         tls_cert: file with the client's certificate.
         tls_key: file with the certificate's key.
         tls_insecure: do not check the server's certificate.
-        tls_ca_data: certificates of the authorities to trust, as text.
+        tls_ca_data: certificates of the authorities to trust: a folder of files with some, or some as text.
         tls_check_hostname: check that the certificate is the host's.
         tls_min_version: oldest version of TLS.
         tls_ciphers: ciphers, as OpenSSL lists them.
