@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import re
@@ -62,6 +63,10 @@ napoleon_use_rtype = False
 PUBLIC = {
     line.strip().replace(": ", ".") for line in (ROOT / "tests/unit/public_names.txt").read_text("utf-8").splitlines()
 }
+# autodoc would import them with TYPE_CHECKING set, which some of their models do not survive.
+for name in sorted({name.rpartition(".")[0] for name in PUBLIC}):
+    importlib.import_module(name)
+
 nitpick_ignore_regex = [("py:.*", r"(?!statekeep\.).*")]
 
 STAND_INS = {

@@ -58,7 +58,7 @@ def homes(names: dict[str, list[str]]) -> dict[str, dict[str, str]]:
             thing = getattr(there, name)
             kept.append(thing)
             # Equal words and numbers may be one object.
-            key = id(thing) if kind_of(thing) != "data" else hash((module, name))
+            key = hash((module, name)) if isinstance(thing, str | bytes | int | float | tuple | None) else id(thing)
             home = described.setdefault(key, f"{module}.{name}")
             found.setdefault(module, {})[name] = home
     return found

@@ -152,16 +152,17 @@ def _prose(text: str) -> str:
 
 
 def attributes(docstring: str | None) -> dict[str, str]:
-    """Return what the section ``Attributes`` of a docstring says, by name, in plain text."""
+    """Return what a docstring says of each attribute, by name, in plain text."""
     section = _ATTRIBUTES.search(cleandoc(docstring or "") + "\n")
     return {name: _prose(text) for name, text in _ATTRIBUTE.findall(section[1])} if section else {}
 
 
 @cache
 def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
-    """Return what the ``Attributes`` of a model's docstring, and of its bases, say of its fields.
+    """Return what the docstrings of a model and its bases say of its fields.
 
-    So the text is there once: for readers of the code, of the documentation, and of the JSON schema.
+    Their sections ``Attributes`` do. So the text is there once: for readers of the code, of the documentation, and of
+    the JSON schema.
 
     >>> descriptions(Model)
     {}

@@ -67,9 +67,10 @@ def _example(kind: type[BaseException]) -> BaseException:
     """Return an error of which all attributes are set."""
     error = EXAMPLES.get(kind)
     if error is None:
-        takes = signature(kind).parameters.values()
+        takes = signature(kind.__init__).parameters.values()
         error = kind("what happened", **{one.name: VALUES[one.name] for one in takes if one.kind is one.KEYWORD_ONLY})
     if isinstance(error, StatekeepError):
+        error.operation, error.key = error.operation or "put", error.key or "k"
         error.place = {"thread_id": "chat-1", "namespace": ""}
     return error
 

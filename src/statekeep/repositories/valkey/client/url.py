@@ -10,10 +10,10 @@ URL                                     server
 ``valkey+sentinel://h1,h2/service/db``  the primary that sentinels name, at ``h1`` and ``h2``
 ``valkeys+sentinel://...``              the same over TLS, sentinels included
 ``unix:///path?db=N``                   one server, through a unix socket; also ``valkey+unix://``
-``redis://``, ``rediss://``             other names of ``valkey://``, ``valkeys://``
 ======================================  ==========================================================
 
-User and password are percent-encoded. Each keyword of :func:`target` may be a query parameter, too.
+``redis`` for ``valkey`` is the same. User and password are percent-encoded. Each keyword of :func:`target` may be a
+query parameter, too.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ class Target:
     """A server or cluster, credentials and settings. ``repr`` hides the password.
 
     Attributes:
-        addresses: hosts and ports; of a cluster or of sentinels, some of them.
-        service: what sentinels call the servers.
-        unix_socket: a path, in the place of addresses.
-        cluster: whether the servers are a cluster.
+        service: of sentinels; without it ``addresses`` are those of the server, or of a ``cluster``.
         tls: encrypt connections.
         database: number of the database.
         username: user to log in as, if not the one of the URL.
@@ -342,11 +339,7 @@ _MALFORMED: Final = "url is malformed; user and password must be percent-encoded
 
 
 class Settings:
-    """Settings of a URL and of keywords, without contradictions.
-
-    Attributes:
-        values: values of :class:`Target`, by name.
-    """
+    """Settings without contradictions: ``values`` of :class:`Target`, by name."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -418,11 +411,7 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
 
     Args:
         url: see the table above.
-        keywords: the same parameters as in the query of the URL; ``None`` values are as if absent.
-            ``db``, ``username``, ``password``, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``,
-            ``pool_size`` (connections), ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline``
-            (seconds), ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is
-            checked), and those of valkey-py.
+        keywords: the same parameters as in the query of the URL, see :data:`PARAMETERS`; ``None`` is as if absent.
 
     Raises:
         InvalidInput: the URL or a parameter is wrong, unknown or contradicts another; ``field`` names it.
