@@ -18,10 +18,10 @@ DOCS   := $(VENV)/docs
 DIST   := $(VENV)/dist
 PYRIGHT := $(VENV)/pyright
 WHEEL  := $(VENV)/wheel
-# What is run against the installed wheel: every layer, every Lua script, and nothing that reads the sources.
-OF_WHEEL := tests/unit/domain tests/unit/langgraph_shim tests/unit/repositories tests/integration/valkey/test_checkpoint_contract.py \
-	tests/integration/valkey/test_item_contract.py tests/integration/valkey/test_log_contract.py \
-	tests/integration/valkey/test_cache_contract.py tests/integration/embedded
+# What is run against the installed wheel: an import of every module, every Lua script, and nothing that reads the sources.
+OF_WHEEL := tests/unit/test_imports.py tests/unit/domain/test_error_copies.py tests/unit/domain/test_descriptions.py \
+	tests/unit/langgraph_shim/test_store.py tests/unit/repositories/test_scripts.py \
+	$(addprefix tests/integration/valkey/test_,declared_keys.py item_declared_keys.py cache_contract.py log_contract.py)
 # Of make test-servers: the client, glide or valkey-py.
 CLIENT ?= valkey-py
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
