@@ -12,6 +12,9 @@ They are kept in Valkey, in AWS or in memory.
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .lazy import lazily as _lazily
+from .version import VERSION as _VERSION
+
+__version__ = _VERSION
 
 # To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
 if _TYPE_CHECKING:

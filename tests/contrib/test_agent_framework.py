@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip(
     "agent_framework", reason="agent-framework-core is not installed: `make frameworks` has it", exc_type=ImportError
@@ -53,7 +52,7 @@ from statekeep import Conflict, CorruptRecord, InvalidInput, Unavailable, Unsupp
 from statekeep.contrib.agent_framework import StatekeepCheckpointStorage, StatekeepHistoryProvider
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 with warnings.catch_warnings():
@@ -223,10 +222,7 @@ class Broken(Backwards):
 
 
 def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    namespace: dict[str, Any] = {"client": Fake("Good morning to you, too.")}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server, {"client": Fake("Good morning to you, too.")})
     printed = capsys.readouterr().out.splitlines()
     assert printed == ["Good morning to you, too. 2", "HELLO 2", "HELLO", "fine"]
 

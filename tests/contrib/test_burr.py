@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip("burr", reason="apache-burr is not installed: `make frameworks` has it", exc_type=ImportError)
 
@@ -31,7 +30,7 @@ from statekeep import Conflict, CorruptRecord, InvalidInput, Unavailable, Unsupp
 from statekeep.contrib.burr import AsyncStatekeepPersister, StatekeepPersister
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 PAGE = ROOT / "docs" / "frameworks" / "burr.md"
@@ -106,10 +105,7 @@ def count_on(url: str, prefix: str, app_id: str) -> None:
 
 
 def test_the_page_runs(valkey_server: ValkeyServer, capsys: Any) -> None:
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     assert capsys.readouterr().out.splitlines() == ["3 2", "['app-1']", "4 3"]
 
 

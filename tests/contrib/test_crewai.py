@@ -32,7 +32,7 @@ import statekeep
 from statekeep import CorruptRecord, InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.crewai import StatekeepFlowPersistence, StatekeepProvider
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, blocks, on_server
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 PAGE = ROOT / "docs" / "frameworks" / "crewai.md"
@@ -109,7 +109,7 @@ def test_the_page_runs(valkey_server: ValkeyServer, tmp_path: Path) -> None:
     """As a program: the framework wants classes of flows in modules."""
     text = "\n".join(block.text for block in blocks(PAGE, "python"))
     program = tmp_path / "page.py"
-    program.write_text(text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"), encoding="utf-8")
+    program.write_text(on_server(text, valkey_server), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=600, cwd=tmp_path
     )

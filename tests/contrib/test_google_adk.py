@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip("google.adk", reason="google-adk is not installed: `make frameworks` has it", exc_type=ImportError)
 
@@ -41,7 +40,7 @@ from statekeep import CorruptRecord, InvalidInput, Unavailable, Unsupported, Vec
 from statekeep.contrib.google_adk import StatekeepMemoryService, StatekeepSessionService
 from statekeep.testing.embedding import DIMS, letter_counts
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
@@ -172,10 +171,7 @@ async def keys(keep: statekeep.AsyncConnection, prefix: str = "") -> list[str]:
 def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     model = Fake("Good morning to you, too.")
     monkeypatch.setattr("google.adk.agents.LlmAgent", lambda **more: LlmAgent(**{**more, "model": model}))
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     assert capsys.readouterr().out.startswith("2 events, {'said': 'Good morning to you, too.'}\n")
     with statekeep.connect(valkey_server.url) as keep:
         keep.items.clear(("google-adk",), below=True)

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip("langchain_tests", reason="`make frameworks` has langchain-tests", exc_type=ImportError)
 
@@ -58,7 +57,7 @@ from statekeep.contrib.langchain import (
 )
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
@@ -107,11 +106,8 @@ class TestCacheAsync(AsyncCacheTestSuite):  # type: ignore[misc]
 
 
 def test_the_page_runs(valkey_server: ValkeyServer, capsys: Any) -> None:
-    namespace: dict[str, Any] = {}
     try:
-        for block in blocks(PAGE, "python"):
-            there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-            exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+        run_page(PAGE, valkey_server)
     finally:
         set_llm_cache(None)
     printed = capsys.readouterr().out.splitlines()

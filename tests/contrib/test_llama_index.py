@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip(
     "llama_index.core", reason="llama-index-core is not installed: `make frameworks` has it", exc_type=ImportError
@@ -36,7 +35,7 @@ import statekeep
 from statekeep import CorruptRecord, InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.llama_index import StatekeepAsyncChatStore, StatekeepChatStore, StatekeepKVStore
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 # The framework's own store does not close its database, and loops of `asyncio.run` leave connections open.
@@ -98,10 +97,7 @@ def framework_s_own() -> SQLAlchemyChatStore:
 
 def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("llama_index.core.Settings._llm", MockLLM())
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith("Good morning!")
     assert "('llama-index', 'chats', 'ada') 2 None" in printed

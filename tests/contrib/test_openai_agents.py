@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip("agents", reason="openai-agents is not installed: `make frameworks` has it", exc_type=ImportError)
 
@@ -24,7 +23,7 @@ import statekeep
 from statekeep import InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.openai_agents import StatekeepSession
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
@@ -112,10 +111,7 @@ def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPa
     model = Fake("Good morning to you, too.")
     monkeypatch.setattr("agents.Agent", functools.partial(Agent, model=model))
     monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     printed = capsys.readouterr().out
     assert printed.startswith("Good morning to you, too. 2\n('openai-agents', 'ada') 2 ")
     assert "Good morning!" in printed

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip(
     "pydantic_ai", reason="pydantic-ai is not installed: `make frameworks` has it", exc_type=ImportError
@@ -43,7 +42,7 @@ import statekeep
 from statekeep import CorruptRecord, InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.pydantic_ai import StatekeepConversationStore
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
@@ -143,10 +142,7 @@ async def keys(keep: statekeep.AsyncConnection, prefix: str = "") -> list[str]:
 
 
 def test_the_page_runs(valkey_server: ValkeyServer, capsys: Any) -> None:
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     assert capsys.readouterr().out.startswith("2 messages, ada\n")
     with statekeep.connect(valkey_server.url) as keep:
         keep.items.clear(NAMESPACE)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 pytest.importorskip("strands", reason="strands-agents is not installed: `make frameworks` has it", exc_type=ImportError)
 
@@ -40,7 +39,7 @@ from statekeep import Conflict, InvalidInput, Unavailable, Unsupported
 from statekeep.contrib.strands import StatekeepSessionRepository, StatekeepStorage
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyServer
-from tests.fenced import ROOT, blocks
+from tests.fenced import ROOT, run_page
 from tests.integration.valkey.counting_proxy import CountingProxy
 
 pytestmark = pytest.mark.anyio
@@ -135,10 +134,7 @@ def manager_of(kind: str, session_id: str, keep: Any) -> Any:
 def test_the_page_runs(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     model = Fake("Good morning to you, too.", "Here I am again.", "And here, as well.")
     monkeypatch.setattr("strands.Agent", lambda **options: Agent(model=model, callback_handler=None, **options))
-    namespace: dict[str, Any] = {}
-    for block in blocks(PAGE, "python"):
-        there = evolve(block, text=block.text.replace("localhost:6379", f"127.0.0.1:{valkey_server.port}"))
-        exec(there.compile(PAGE), namespace)  # type: ignore[arg-type]
+    run_page(PAGE, valkey_server)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "Good morning to you, too."
     assert "('strands', 'storage', 'session', 'ada')" in printed

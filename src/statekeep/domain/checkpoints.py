@@ -197,7 +197,10 @@ class PendingWrite(Model):
 class SavedCheckpoint(Checkpoint):
     """A checkpoint as it was read.
 
-    Every stored channel value is present, and the pending writes are in order.
+    Every stored channel value is present.
+
+    Attributes:
+        pending_writes: those of the checkpoint, in the order of ``task_path``, ``task_id`` and ``idx``.
     """
 
     pending_writes: tuple[PendingWrite, ...] = ()

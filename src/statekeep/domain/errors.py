@@ -130,7 +130,11 @@ class StatekeepError(Portable):
 
 
 class InvalidInput(StatekeepError, ValueError):
-    """An argument is wrong. ``field`` names it; the message says how to mend it."""
+    """An argument is wrong. The message says how to mend it.
+
+    Attributes:
+        field: the argument's name, or that of a part of it, if it has one.
+    """
 
     def __init__(
         self, message: str, *, field: str | None = None, operation: str | None = None, key: str | None = None
@@ -140,7 +144,12 @@ class InvalidInput(StatekeepError, ValueError):
 
 
 class MissingDependency(StatekeepError, ImportError):
-    """A driver is not installed; the message is the command that installs it."""
+    """A driver is not installed; the message is the command that installs it.
+
+    Attributes:
+        package: the driver's package.
+        extra: the extra of Statekeep that brings it.
+    """
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'statekeep[{extra}]'")
@@ -211,6 +220,9 @@ class MissingChannels(StatekeepError):
     They expired, or others deleted them.
 
     Nothing was written. Put the checkpoint again with the payloads of ``channels``, or pass ``supply=``.
+
+    Attributes:
+        channels: the names of these channels.
     """
 
     def __init__(self, channels: Collection[str], *, key: str | None = None) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
+from inspect import cleandoc
 from itertools import takewhile
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
 from .errors import InvalidInput
 from .shown import shown
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 LONGEST_ID: Final = 8192
 """Most bytes of UTF-8 of an id: of a thread, checkpoint, channel, item and so on."""
@@ -131,6 +139,45 @@ def invalid(error: ValidationError, what: str) -> InvalidInput:
     return InvalidInput(f"{what}: {path}: {first['msg']}, got {shown(first['input'])}", field=field)
 
 
+_SECTION: Final = re.compile(r"^(?:Args|Attributes|Example|Raises|Returns):\n", re.MULTILINE)
+_ATTRIBUTES: Final = re.compile(r"^Attributes:\n((?: .*\n|\n)*)", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+_ROLE: Final = re.compile(r":\w+:`~?([^`]+)`")
+
+
+def _prose(text: str) -> str:
+    """Return text of a docstring without markup, on one line."""
+    named = _ROLE.sub(lambda role: role[1].rpartition(".")[2], text)
+    return " ".join(named.replace("``", "`").split())
+
+
+def attributes(docstring: str | None) -> dict[str, str]:
+    """Return what a docstring says of each attribute, by name, in plain text."""
+    section = _ATTRIBUTES.search(cleandoc(docstring or "") + "\n")
+    return {name: _prose(text) for name, text in _ATTRIBUTE.findall(section[1])} if section else {}
+
+
+@cache
+def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return what the docstrings of a model and its bases say of its fields.
+
+    Their sections ``Attributes`` do. So the text is there once: for readers of the code, of the documentation, and of
+    the JSON schema.
+
+    >>> descriptions(Model)
+    {}
+    """
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        found |= attributes(vars(one).get("__doc__"))
+    return {name: found[name] for name in model.model_fields if name in found}
+
+
+def summary(docstring: str | None) -> str:
+    """Return what a docstring says before its sections, in plain text."""
+    return _prose(_SECTION.split(cleandoc(docstring or ""), maxsplit=1)[0])
+
+
 class Model(BaseModel):
     """A frozen model whose constructor raises :class:`~statekeep.InvalidInput`."""
 
@@ -141,6 +188,20 @@ class Model(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise invalid(error, type(self).__name__) from error
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
+        """Add what the docstring says: of the model, and of each field."""
+        schema = handler(core_schema)
+        its = handler.resolve_ref_schema(schema)
+        if text := summary(cls.__doc__):
+            its["description"] = text
+        properties = its.get("properties", {})
+        for name, text in descriptions(cls).items():
+            field = cls.model_fields[name]
+            for key in {name, field.alias, field.serialization_alias} & properties.keys():
+                properties[key].setdefault("description", text)
+        return schema
 
     @classmethod
     def trusted(cls, **values: Any) -> Self:

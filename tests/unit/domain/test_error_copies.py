@@ -7,6 +7,7 @@ import pickle
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import statekeep
 from statekeep.domain import Conflict, InvalidInput, MissingChannels, MissingDependency, StatekeepError, Unavailable
 from statekeep.domain.errors import ForeignError, Portable
+from statekeep.domain.model import attributes
 from statekeep.repositories.valkey.client.errors import CommandError
 from statekeep.repositories.valkey.requests import Call, Divided, Script
 from statekeep.testing.aws.errors import AwsError
@@ -31,7 +33,7 @@ ALONE = "statekeep.repositories.valkey.embedded.keeper"
 EXAMPLES: dict[type[BaseException], BaseException] = {
     AwsError: AwsError("ResourceNotFoundException", "no such memory", status=404, members={"resource": "m"}),
     CommandError: CommandError(ValueError("WRONGTYPE"), ["GET", "key"]),
-    Conflict: Conflict("somebody was first", expected=3, actual=None, operation="put", key="k"),
+    Conflict: Conflict("somebody was first", expected=3, actual=4, operation="put", key="k"),
     Divided: Divided(Call(Script("put", "return 1"), ["a"], [b"1"])),
     InvalidInput: InvalidInput("limit must be >= 0", field="limit", operation="list"),
     MissingChannels: MissingChannels({"b", "a"}, key="k"),
@@ -50,8 +52,27 @@ def _classes() -> list[type[BaseException]]:
     return sorted(found, key=lambda kind: kind.__qualname__)
 
 
+VALUES: dict[str, Any] = {
+    "actual": 4,
+    "errors": [{"type": "missing", "loc": ("a", 1), "msg": "Field required"}],
+    "expected": 3,
+    "field": "limit",
+    "key": "k",
+    "operation": "put",
+}
+"""For each keyword of an error one that is not its default: an error with another one needs a value here."""
+
+
 def _example(kind: type[BaseException]) -> BaseException:
-    return EXAMPLES.get(kind) or kind("what happened")
+    """Return an error of which all attributes are set."""
+    error = EXAMPLES.get(kind)
+    if error is None:
+        takes = signature(kind.__init__).parameters.values()
+        error = kind("what happened", **{one.name: VALUES[one.name] for one in takes if one.kind is one.KEYWORD_ONLY})
+    if isinstance(error, StatekeepError):
+        error.operation, error.key = error.operation or "put", error.key or "k"
+        error.place = {"thread_id": "chat-1", "namespace": ""}
+    return error
 
 
 def _facts(error: BaseException) -> tuple[Any, ...]:
@@ -71,7 +92,19 @@ def test_every_error_is_copied_as_it_is(kind: type[BaseException], way: Callable
 
 
 def test_all_kinds_are_looked_at() -> None:
-    assert len(_classes()) > 15
+    kinds = _classes()
+    assert len(kinds) > 15
+    public = [getattr(statekeep, name) for name in statekeep.__all__]
+    assert {one for one in public if isinstance(one, type) and issubclass(one, BaseException)} <= {*kinds}
+    assert {*EXAMPLES} <= {*kinds}
+
+
+@pytest.mark.parametrize("kind", _classes(), ids=lambda kind: kind.__name__)
+def test_what_is_documented_is_copied(kind: type[BaseException]) -> None:
+    """And of what an error is given nothing is left out."""
+    twin = pickle.loads(pickle.dumps(_example(kind)))
+    told = {name for one in kind.__mro__ for name in attributes(vars(one).get("__doc__"))}
+    assert {name for name in told if vars(twin).get(name) is None} == set()
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

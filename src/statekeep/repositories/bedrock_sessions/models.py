@@ -110,23 +110,37 @@ class Request(Part):
 
 
 class OfSession(Request):
+    """A request about one session.
+
+    Attributes:
+        session_identifier: its id or ARN.
+    """
+
     session_identifier: SessionIdentifier
 
 
-class SessionSummary(Part):
-    """A session in a listing.
+class Session(Part):
+    """A session, and whether it can be written to.
 
     Attributes:
         session_id: its id.
         session_arn: its ARN.
         session_status: ``ACTIVE``, ``EXPIRED`` (nobody wrote to it for an hour) or ``ENDED``.
-        created_at: when it was made.
-        last_updated_at: when it was last changed.
     """
 
     session_id: str
     session_arn: str
     session_status: str
+
+
+class SessionSummary(Session):
+    """A session in a listing.
+
+    Attributes:
+        created_at: when it was made.
+        last_updated_at: when it was last changed.
+    """
+
     created_at: datetime
     last_updated_at: datetime
 
@@ -145,12 +159,13 @@ class CreateSessionRequest(Request):
     tags: Tags | None = None
 
 
-class CreateSessionResponse(Part):
-    """The session that was made; see :class:`SessionSummary`."""
+class CreateSessionResponse(Session):
+    """The session that was made; see :class:`SessionSummary`.
 
-    session_id: str
-    session_arn: str
-    session_status: str
+    Attributes:
+        created_at: when it was made.
+    """
+
     created_at: datetime
 
 
@@ -189,12 +204,8 @@ class EndSessionRequest(OfSession):
     """A request to end a session, by its id or ARN."""
 
 
-class EndSessionResponse(Part):
+class EndSessionResponse(Session):
     """The session that was ended; see :class:`SessionSummary`."""
-
-    session_id: str
-    session_arn: str
-    session_status: str
 
 
 class DeleteSessionRequest(OfSession):

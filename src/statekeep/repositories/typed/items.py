@@ -320,16 +320,16 @@ class TypedItems(_Operations[T]):
         Profile(name='Ada', age=36)
     """
 
-    get = blocking(_Operations._get)
-    put = blocking(_Operations._put)
-    update = blocking(_Operations._update)
-    delete = blocking(_Operations._delete)
-    list = iterating(_Operations._list)
-    keys = iterating(_Operations._keys)
-    append = blocking(_Operations._append)
-    pop = blocking(_Operations._pop)
-    search = blocking(_Operations._search)
-    batch = blocking(_Operations._batch)
+    get = blocking(_Operations[T]._get)
+    put = blocking(_Operations[T]._put)
+    update = blocking(_Operations[T]._update)
+    delete = blocking(_Operations[T]._delete)
+    list = iterating(_Operations[T]._list)
+    keys = iterating(_Operations[T]._keys)
+    append = blocking(_Operations[T]._append)
+    pop = blocking(_Operations[T]._pop)
+    search = blocking(_Operations[T]._search)
+    batch = blocking(_Operations[T]._batch)
 
 
 class AsyncTypedItems(_Operations[T]):
@@ -350,13 +350,13 @@ class AsyncTypedItems(_Operations[T]):
         1
     """
 
-    get = awaiting(_Operations._get)
-    put = awaiting(_Operations._put)
-    update = awaiting(_Operations._update)
-    delete = awaiting(_Operations._delete)
-    list = aiterating(_Operations._list)
-    keys = aiterating(_Operations._keys)
-    append = awaiting(_Operations._append)
-    pop = awaiting(_Operations._pop)
-    search = awaiting(_Operations._search)
-    batch = awaiting(_Operations._batch)
+    get = awaiting(_Operations[T]._get)
+    put = awaiting(_Operations[T]._put)
+    update = awaiting(_Operations[T]._update)
+    delete = awaiting(_Operations[T]._delete)
+    list = aiterating(_Operations[T]._list)
+    keys = aiterating(_Operations[T]._keys)
+    append = awaiting(_Operations[T]._append)
+    pop = awaiting(_Operations[T]._pop)
+    search = awaiting(_Operations[T]._search)
+    batch = awaiting(_Operations[T]._batch)

@@ -363,10 +363,10 @@ class TypedThread(_Thread[StateT]):
         (State(question='Who?', answers=['Ada']), 2)
     """
 
-    save = blocking(_Thread._save)
-    load = blocking(_Thread._load)
-    history = iterating(_Thread._history)
-    fork = blocking(_Thread._fork)
+    save = blocking(_Thread[StateT]._save)
+    load = blocking(_Thread[StateT]._load)
+    history = iterating(_Thread[StateT]._history)
+    fork = blocking(_Thread[StateT]._fork)
 
     def tasks(self, kind: type[ResultT], checkpoint: Which, *, migrate: Migrate | None = None) -> TypedTasks[ResultT]:
         """Return the results of the tasks of a step, as values of one type.
@@ -410,10 +410,10 @@ class AsyncTypedThread(_Thread[StateT]):
         {'question': 'Who?'}
     """
 
-    save = awaiting(_Thread._save)
-    load = awaiting(_Thread._load)
-    history = aiterating(_Thread._history)
-    fork = awaiting(_Thread._fork)
+    save = awaiting(_Thread[StateT]._save)
+    load = awaiting(_Thread[StateT]._load)
+    history = aiterating(_Thread[StateT]._history)
+    fork = awaiting(_Thread[StateT]._fork)
 
     def tasks(
         self, kind: type[ResultT], checkpoint: Which, *, migrate: Migrate | None = None
@@ -434,8 +434,8 @@ class TypedTasks(_Tasks[ResultT]):
         checkpoint_id: the checkpoint that the tasks work on.
     """
 
-    put = blocking(_Tasks._put)
-    get = blocking(_Tasks._get)
+    put = blocking(_Tasks[ResultT]._put)
+    get = blocking(_Tasks[ResultT]._get)
 
 
 class AsyncTypedTasks(_Tasks[ResultT]):
@@ -447,5 +447,5 @@ class AsyncTypedTasks(_Tasks[ResultT]):
         checkpoint_id: the checkpoint that the tasks work on.
     """
 
-    put = awaiting(_Tasks._put)
-    get = awaiting(_Tasks._get)
+    put = awaiting(_Tasks[ResultT]._put)
+    get = awaiting(_Tasks[ResultT]._get)

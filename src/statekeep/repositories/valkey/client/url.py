@@ -10,10 +10,10 @@ URL                                     server
 ``valkey+sentinel://h1,h2/service/db``  the primary that sentinels name, at ``h1`` and ``h2``
 ``valkeys+sentinel://...``              the same over TLS, sentinels included
 ``unix:///path?db=N``                   one server, through a unix socket; also ``valkey+unix://``
-``redis://``, ``rediss://``             other names of ``valkey://``, ``valkeys://``
 ======================================  ==========================================================
 
-User and password are percent-encoded. Each keyword of :func:`target` may be a query parameter, too.
+``redis`` for ``valkey`` is the same. User and password are percent-encoded. Each keyword of :func:`target` may be a
+query parameter, too.
 """
 
 from __future__ import annotations
@@ -65,7 +65,36 @@ SENTINEL_PORT: Final = 26379
 
 @frozen(kw_only=True)
 class Target:
-    """A server or cluster, credentials and settings. ``repr`` hides the password."""
+    """A server or cluster, credentials and settings. ``repr`` hides the password.
+
+    Attributes:
+        service: of sentinels; without it ``addresses`` are those of the server, or of a ``cluster``.
+        tls: encrypt connections.
+        database: number of the database.
+        username: user to log in as, if not the one of the URL.
+        password: its password, if not the one of the URL.
+        sentinel_username: user to log in as at sentinels.
+        sentinel_password: its password.
+        credential_provider: a function that returns user and password; a keyword only.
+        client: ``glide`` or ``valkey-py``. Without it, valkey-py for one server, glide for a cluster.
+        client_name: as ``CLIENT LIST`` shows it.
+        tls_ca_certs: file with the authorities to trust; those of the system without it.
+        tls_cert: file with the client's certificate.
+        tls_key: file with the certificate's key.
+        tls_insecure: do not check the server's certificate.
+        tls_ca_data: certificates of the authorities to trust: a folder of files with some, or some as text.
+        tls_check_hostname: check that the certificate is the host's.
+        tls_min_version: oldest version of TLS.
+        tls_ciphers: ciphers, as OpenSSL lists them.
+        keepalive: have TCP ask whether the other end is still there.
+        keepalive_options: how, as options of the socket; a keyword only.
+        pool_size: connections of valkey-py at most; glide always needs one.
+        pool_timeout: seconds that a request waits for its turn while all connections are busy.
+        request_timeout: seconds for one attempt.
+        connect_timeout: seconds for connecting.
+        deadline: seconds for which a request is tried again while the server is away.
+        slow_request: seconds from which on the logger ``statekeep.valkey`` warns of a request that took so long.
+    """
 
     addresses: tuple[tuple[str, int], ...] = ()
     service: str | None = None
@@ -310,11 +339,7 @@ _MALFORMED: Final = "url is malformed; user and password must be percent-encoded
 
 
 class Settings:
-    """Settings of a URL and of keywords, without contradictions.
-
-    Attributes:
-        values: values of :class:`Target`, by name.
-    """
+    """Settings without contradictions: ``values`` of :class:`Target`, by name."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -386,11 +411,7 @@ def target(url: str, keywords: Mapping[str, Any] | None = None) -> Target:
 
     Args:
         url: see the table above.
-        keywords: the same parameters as in the query of the URL; ``None`` values are as if absent.
-            ``db``, ``username``, ``password``, ``client`` (``"glide"`` or ``"valkey-py"``), ``client_name``,
-            ``pool_size`` (connections), ``pool_timeout``, ``request_timeout``, ``connect_timeout``, ``deadline``
-            (seconds), ``tls_ca_certs``, ``tls_cert``, ``tls_key`` (files), ``tls_insecure`` (no certificate is
-            checked), and those of valkey-py.
+        keywords: the same parameters as in the query of the URL, see :data:`PARAMETERS`; ``None`` is as if absent.
 
     Raises:
         InvalidInput: the URL or a parameter is wrong, unknown or contradicts another; ``field`` names it.

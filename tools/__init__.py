@@ -1,0 +1,1 @@
+"""Programs for those who work on Statekeep; no part of the package."""
