@@ -213,6 +213,14 @@ def test_without_scan_only_reindex_is_missing(valkey_server: ValkeyServer, prefi
     assert found["keys"] == "unknown"
 
 
+def test_without_the_right_to_measure_only_sizes_are_missing(valkey_server: ValkeyServer, prefix: str) -> None:
+    words = [*rules_of("the user", prefix), *rules_of("clients", prefix), "-memory|usage"]
+    with user_of(valkey_server, *words) as url, connect(url, prefix=prefix) as keep:
+        found = one(examine(keep), "rights")
+    assert found.state == "warning"
+    assert "+memory|usage" in found.advice
+
+
 def test_keys_of_others(valkey_server: ValkeyServer, prefix: str) -> None:
     words = [*rules_of("the user", f"{prefix}-other"), *rules_of("clients", prefix)]
     with user_of(valkey_server, *words) as url, connect(url, prefix=prefix) as keep:
@@ -355,7 +363,7 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 def test_the_search_module(valkey_server: ValkeyServer, search_server: SearchResponder, prefix: str) -> None:
     index = {"dims": 2, "embed": embed, "fields": ["text"]}
     with connect(valkey_server.url, prefix=prefix, index=index) as keep:
-        assert "no search module" in one(examine(keep), "search").found
+        assert one(examine(keep), "search").found.startswith("There is no search module, ")
     with connect(search_server.url, prefix=prefix, index=index, client="valkey-py") as keep:
         found = one(examine(keep), "search")
         assert (found.state, found.advice.split(" ")[:2]) == ("warning", ["Call", "items.setup()"])
@@ -363,6 +371,19 @@ def test_the_search_module(valkey_server: ValkeyServer, search_server: SearchRes
         assert "The search module has the index" in one(examine(keep), "search").found or (
             one(examine(keep), "search").state == "warning"
         )
+
+
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+def test_the_redis_query_engine(redisearch_server: ValkeyServer, client: Any, prefix: str) -> None:
+    index = {"dims": 2, "embed": embed, "fields": ["text"]}
+    with connect(redisearch_server.url, prefix=prefix, index=index, client=client) as keep:
+        assert "has no index" in one(examine(keep), "search").found
+        keep.items.setup()
+        keep.items.put(("a",), "b", {"text": "tea"})
+        while not keep.items.setup().is_ready:
+            pass
+        found = one(examine(keep), "search")
+        assert (found.state, found.advice) == ("ok", "")
 
 
 def test_encrypted_metadata_is_looked_through(valkey_server: ValkeyServer, prefix: str) -> None:
