@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -271,6 +272,23 @@ def test_one_server_of_a_cluster(valkey_cluster: ValkeyCluster) -> None:
     ended = ran("doctor", "--url", f"valkey://127.0.0.1:{port}?client=valkey-py")
     assert ended.status == 1
     assert "valkey+cluster://" in ended.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+def test_a_cluster_without_one_of_its_primaries(client: Any, prefix: str) -> None:
+    with ValkeyCluster(node_timeout=500) as cluster, connect(cluster.url, client=client, deadline=3) as keep:
+        assert one(examine(keep), "slots").state == "ok"
+        first, second, third = cluster.nodes.values()
+        second.kill()
+        for node in (first, third):
+            with node.client() as raw:
+                while raw.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
+                    time.sleep(0.05)
+        findings = examine(keep)
+    assert [finding.name for finding in findings] == ["libraries", "reach", "slots"]
+    assert findings[2].state == "problem"
+    assert re.search(r"The cluster is fail: 546[0-9] of its 16384 slots", findings[2].found)
 
 
 def test_a_replica(valkey_server: ValkeyServer, prefix: str) -> None:

@@ -101,7 +101,7 @@ def scripts(prefix: str) -> Operation[list[Finding]]:
     Args:
         prefix: of all keys.
     """
-    tag = f"{prefix}:doctor:{{{secrets.token_hex(8)}}}"
+    tag = f"{prefix}:doctor-{{{secrets.token_hex(8)}}}"
     call = Call(SCRIPT, [f"{tag}:1", f"{tag}:2"], [_commands(FINDING), _commands(MAKING)])
     try:
         reply = yield call
