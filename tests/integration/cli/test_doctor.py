@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -213,6 +214,14 @@ def test_without_scan_only_reindex_is_missing(valkey_server: ValkeyServer, prefi
     assert found["keys"] == "unknown"
 
 
+def test_without_the_right_to_measure_only_sizes_are_missing(valkey_server: ValkeyServer, prefix: str) -> None:
+    words = [*rules_of("the user", prefix), *rules_of("clients", prefix), "-memory|usage"]
+    with user_of(valkey_server, *words) as url, connect(url, prefix=prefix) as keep:
+        found = one(examine(keep), "rights")
+    assert found.state == "warning"
+    assert "+memory|usage" in found.advice
+
+
 def test_keys_of_others(valkey_server: ValkeyServer, prefix: str) -> None:
     words = [*rules_of("the user", f"{prefix}-other"), *rules_of("clients", prefix)]
     with user_of(valkey_server, *words) as url, connect(url, prefix=prefix) as keep:
@@ -263,6 +272,23 @@ def test_one_server_of_a_cluster(valkey_cluster: ValkeyCluster) -> None:
     ended = ran("doctor", "--url", f"valkey://127.0.0.1:{port}?client=valkey-py")
     assert ended.status == 1
     assert "valkey+cluster://" in ended.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+def test_a_cluster_without_one_of_its_primaries(client: Any, prefix: str) -> None:
+    with ValkeyCluster(node_timeout=500) as cluster, connect(cluster.url, client=client, deadline=3) as keep:
+        assert one(examine(keep), "slots").state == "ok"
+        first, second, third = cluster.nodes.values()
+        second.kill()
+        for node in (first, third):
+            with node.client() as raw:
+                while raw.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
+                    time.sleep(0.05)
+        findings = examine(keep)
+    assert [finding.name for finding in findings] == ["libraries", "reach", "slots"]
+    assert findings[2].state == "problem"
+    assert re.search(r"The cluster is fail: 546[0-9] of its 16384 slots", findings[2].found)
 
 
 def test_a_replica(valkey_server: ValkeyServer, prefix: str) -> None:
@@ -355,7 +381,7 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 def test_the_search_module(valkey_server: ValkeyServer, search_server: SearchResponder, prefix: str) -> None:
     index = {"dims": 2, "embed": embed, "fields": ["text"]}
     with connect(valkey_server.url, prefix=prefix, index=index) as keep:
-        assert "no search module" in one(examine(keep), "search").found
+        assert one(examine(keep), "search").found.startswith("There is no search module, ")
     with connect(search_server.url, prefix=prefix, index=index, client="valkey-py") as keep:
         found = one(examine(keep), "search")
         assert (found.state, found.advice.split(" ")[:2]) == ("warning", ["Call", "items.setup()"])
@@ -363,6 +389,19 @@ def test_the_search_module(valkey_server: ValkeyServer, search_server: SearchRes
         assert "The search module has the index" in one(examine(keep), "search").found or (
             one(examine(keep), "search").state == "warning"
         )
+
+
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+def test_the_redis_query_engine(redisearch_server: ValkeyServer, client: Any, prefix: str) -> None:
+    index = {"dims": 2, "embed": embed, "fields": ["text"]}
+    with connect(redisearch_server.url, prefix=prefix, index=index, client=client) as keep:
+        assert "has no index" in one(examine(keep), "search").found
+        keep.items.setup()
+        keep.items.put(("a",), "b", {"text": "tea"})
+        while not keep.items.setup().is_ready:
+            pass
+        found = one(examine(keep), "search")
+        assert (found.state, found.advice) == ("ok", "")
 
 
 def test_encrypted_metadata_is_looked_through(valkey_server: ValkeyServer, prefix: str) -> None:

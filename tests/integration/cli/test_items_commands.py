@@ -392,7 +392,9 @@ def test_a_target_that_is_away(valkey_server: ValkeyServer, place: str) -> None:
 # -- the notation
 
 
-@pytest.mark.parametrize("labels", [(), ("a",), ("-x", "-y"), NASTY, ("*", "?", "~", "=a"), ("日本", "हिन्दी"), ("%2F",)])
+@pytest.mark.parametrize(
+    "labels", [(), ("a",), ("-x", "-y"), NASTY, ("*", "?", "~", "=a"), ("日本", "हिन्दी"), ("%2F",)]
+)
 def test_labels_come_back(labels: tuple[str, ...]) -> None:
     text = encode_labels(labels)
     assert decode_labels(text) == labels

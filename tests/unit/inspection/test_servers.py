@@ -31,7 +31,10 @@ def test_primaries_with_several_ranges() -> None:
     found = primaries([[8000, 16383, a, c], [0, 99, a], [100, 7999, b]])
     assert [(server.name, server.slots, server.replicas) for server in found] == [("h:1", 8484, 1), ("b:2", 7900, 0)]
     assert sum(server.slots for server in found) == SLOTS
-    assert covered(found).state == "ok"
+    info = {"cluster_state": "ok", "cluster_slots_ok": "16384"}
+    assert covered(found, info).state == covered(found, {}).state == "ok"
+    assert covered(found, info | {"cluster_slots_ok": "8484"}).state == "problem"
+    assert covered(found, info | {"cluster_state": "fail"}).state == "problem"
 
 
 @pytest.mark.parametrize("reply", [None, [[0, 1]], [[0, 1, []]], [["x", 1, [b"h", 1, b"a"]]], [[0, 1, [7, 1, b"a"]]]])
@@ -41,9 +44,9 @@ def test_other_answers_are_refused(reply: Any) -> None:
 
 
 def test_slots_without_a_server() -> None:
-    found = covered(primaries([[0, 99, [b"h", 1, b"a"]]]))
+    found = covered(primaries([[0, 99, [b"h", 1, b"a"]]]), {})
     assert found.state == "problem"
-    assert "16284 of 16384" in found.found
+    assert "16284 of its 16384" in found.found
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from ...domain import StatekeepError
 from ...repositories.operation import Operation
 from ...repositories.valkey.requests import Ask, Commands
+from ...repositories.valkey.sizes import MANY
 from ..valkey.keyspace import COUNT, Key, key_of, page
 from ..valkey.servers import Server, is_silent, servers
 from .sums import Sums
-
-SAMPLES: Final = "100"
-"""Values of a collection that the server measures, to estimate the others: it does nothing else meanwhile."""
 
 
 def survey(sums: Sums, prefix: str, cluster: bool, sample: int | None) -> Operation[None]:
@@ -83,9 +80,7 @@ def _sizes(sums: Sums, keys: Sequence[Key]) -> Operation[list[int | None]]:
         return []
     if sums.has_bytes:
         try:
-            sizes: list[int | None] = yield Commands(
-                [("MEMORY", "USAGE", key.name, "SAMPLES", SAMPLES) for key in keys]
-            )
+            sizes: list[int | None] = yield Commands([("MEMORY USAGE", key.name, "SAMPLES", MANY) for key in keys])
             return sizes
         except StatekeepError as error:
             if not is_silent(error):

@@ -66,7 +66,10 @@ def examined(subject: Subject) -> Operation[list[Finding]]:
     except StatekeepError as error:
         return [general.unreachable(error)]
     if backend.client.cluster:
-        findings.append(settings.covered(found))
+        slots = yield from guarded("slots", _slots(found), _OUTSIDE)
+        findings += slots
+        if any(finding.state == "problem" for finding in slots):
+            return findings  # each other check would wait for servers that are away
     told = yield from guarded("settings", _told(found, subject.is_ours), _OUTSIDE)
     findings += told
     findings += yield from guarded("clock", _clocks(found), _OUTSIDE)
@@ -81,6 +84,11 @@ def examined(subject: Subject) -> Operation[list[Finding]]:
     findings.append(general.lives(backend.ttl, subject.checkpoints.refresh_on_read))
     findings += yield from guarded("keys", records.checked(subject.prefix, found), _OUTSIDE)
     return findings
+
+
+def _slots(found: Sequence[Server]) -> Operation[list[Finding]]:
+    """Ask a server about the whole cluster: a round trip."""
+    return [settings.covered(found, settings.lines_of((yield Ask(["CLUSTER", "INFO"]))))]
 
 
 def _told(found: Sequence[Server], is_ours: bool) -> Operation[list[Finding]]:

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Try commands as other scripts run them, and leave nothing behind.
 -- KEYS: key, another one; neither is there   ARGV: commands that find nothing, commands that make something
--- Each list is JSON: of commands, each a list of words, in which $1 and $2 stand for the keys.
+-- Each list is JSON: of commands, each a name and a list of words, in which $1 and $2 stand for the keys.
 -- Returns the names of commands that are refused, each with what the server says.
 local refused = {}
 
-local function try(words)
+local function try(name, words)
   local command = {}
   for at, word in ipairs(words) do
     command[at] = (word == '$1' and KEYS[1]) or (word == '$2' and KEYS[2]) or word
@@ -15,7 +15,7 @@ local function try(words)
   local text = string.lower(reply['err'])
   for _, sign in ipairs({'noperm', 'acl failure', 'permission', 'unknown', 'not allowed'}) do
     if string.find(text, sign, 1, true) then
-      refused[#refused + 1] = words[1]
+      refused[#refused + 1] = name
       refused[#refused + 1] = reply['err']
       return false
     end
@@ -23,14 +23,14 @@ local function try(words)
   return true
 end
 
-for _, words in ipairs(cjson.decode(ARGV[1])) do
-  try(words)
+for _, command in ipairs(cjson.decode(ARGV[1])) do
+  try(command[1], command[2])
 end
 -- What can be made must go again, so nothing is made by who may not delete.
-if try({'DEL', '$1'}) then
-  for _, words in ipairs(cjson.decode(ARGV[2])) do
-    try(words)
-    try({'DEL', '$1'})
+if try('DEL', {'DEL', '$1'}) then
+  for _, command in ipairs(cjson.decode(ARGV[2])) do
+    try(command[1], command[2])
+    try('DEL', {'DEL', '$1'})
   end
 end
 return refused

@@ -27,10 +27,12 @@ FINDING: Final[Mapping[str, Sequence[str]]] = {
     "HKEYS": (KEY,),
     "HLEN": (KEY,),
     "HMGET": (KEY, "a"),
+    "HSTRLEN": (KEY, "a"),
     "LINDEX": (KEY, "0"),
     "LLEN": (KEY,),
     "LRANGE": (KEY, "0", "0"),
     "LTRIM": (KEY, "0", "0"),
+    "MEMORY|USAGE": (KEY,),
     "PERSIST": (KEY,),
     "PEXPIRE": (KEY, "1"),
     "PEXPIREAT": (KEY, "1"),
@@ -73,6 +75,9 @@ PLAIN: Final[Mapping[str, Sequence[str]]] = {
 }
 """Commands that no script runs."""
 
+MEASURING: Final = frozenset({"HSTRLEN", "MEMORY|USAGE"})
+"""Commands without which all works but for sizes, which are then lengths, or are missing."""
+
 SEARCHING: Final[Mapping[str, Sequence[str]]] = {
     "FT._LIST": (),
     "FT.CREATE": (),
@@ -87,7 +92,7 @@ SCRIPT: Final = Script("rights", "\n".join(line for line in _LINES if not line.s
 
 
 def _commands(table: Mapping[str, Sequence[str]]) -> str:
-    return json.dumps([[name, *words] for name, words in table.items()])
+    return json.dumps([(name, [*name.split("|"), *words]) for name, words in table.items()])
 
 
 def scripts(prefix: str) -> Operation[list[Finding]]:
@@ -96,7 +101,7 @@ def scripts(prefix: str) -> Operation[list[Finding]]:
     Args:
         prefix: of all keys.
     """
-    tag = f"{prefix}:doctor:{{{secrets.token_hex(8)}}}"
+    tag = f"{prefix}:doctor-{{{secrets.token_hex(8)}}}"
     call = Call(SCRIPT, [f"{tag}:1", f"{tag}:2"], [_commands(FINDING), _commands(MAKING)])
     try:
         reply = yield call
@@ -122,7 +127,14 @@ def scripts(prefix: str) -> Operation[list[Finding]]:
 def _refused(refused: Mapping[str, str], keys: str) -> Finding:
     first = next(iter(refused.values()))
     rules = " ".join(f"+{name.lower()}" for name in sorted(refused))
-    about_keys = all("key" in text for text in refused.values())
+    about_keys = all("access a key" in text for text in refused.values())
+    if refused.keys() <= MEASURING:
+        return Finding(
+            name="rights",
+            state="warning",
+            found=f"{_listed(refused)} is refused: sizes of records are lengths, or are not known.",
+            advice=f"Permit {rules} to the user if sizes are wanted.",
+        )
     return Finding(
         name="rights",
         state="problem",

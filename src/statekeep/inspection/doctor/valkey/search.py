@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ....domain import StatekeepError, VectorIndex
 from ....repositories.operation import Operation
 from ....repositories.valkey.items.search.index import LIST_SEARCH, ready
-from ....repositories.valkey.items.search.query import index_name
+from ....repositories.valkey.items.search.query import REDISEARCH, VALKEY_SEARCH, index_name
 from ....repositories.valkey.requests import Ask
 from ...valkey.servers import Server
 from ..finding import Finding, guarded, ok
 from .rights import for_search
+
+_OF_REDISEARCH: Final = "FT.TAGVALS"
+"""A command that valkey-search does not have."""
 
 
 def checked(prefix: str, index: VectorIndex | None, server: Server, cluster: bool) -> Operation[list[Finding]]:
@@ -24,12 +29,14 @@ def checked(prefix: str, index: VectorIndex | None, server: Server, cluster: boo
     if index is None:
         return [ok("search", "This connection has no index for search by meaning.")]
     known = {command.decode(errors="replace").upper() for command in (yield Ask(LIST_SEARCH, near=server.near))}
-    if "FT.SEARCH" not in known:
+    family = REDISEARCH if _OF_REDISEARCH in known else VALKEY_SEARCH
+    if "FT.SEARCH" not in known or (cluster and family is REDISEARCH):
+        why = "The Redis query engine is not used in a cluster" if "FT.SEARCH" in known else "There is no search module"
         return [
             Finding(
                 name="search",
                 state="ok" if index.index_type == "flat" else "warning",
-                found="The server has no search module, so that all vectors are compared with each query.",
+                found=f"{why}, so that all vectors are compared with each query.",
                 advice="Load valkey-search if there are more than some ten thousand vectors, or say index_type='flat'.",
             )
         ]
@@ -47,7 +54,7 @@ def checked(prefix: str, index: VectorIndex | None, server: Server, cluster: boo
             )
         ]
     try:
-        is_ready = yield from ready(name, cluster)
+        is_ready = yield from ready(name, cluster, family)
     except StatekeepError as error:
         return [
             Finding(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ...valkey.servers import Server
-from ..finding import Finding, State, ok, worst
+from ...valkey.servers import SLOTS, Server
+from ..finding import Finding, ok, worst
 
 Info = Mapping[str, str]
 """The lines of ``INFO``, by name."""
@@ -303,22 +303,23 @@ def checked(
     ]
 
 
-def covered(servers: Sequence[Server]) -> Finding:
+def covered(servers: Sequence[Server], info: Info) -> Finding:
     """Check that all slots of a cluster are served.
 
     Args:
         servers: the primaries.
+        info: what one of them says of the cluster, ``CLUSTER INFO``.
     """
-    from ...valkey.servers import SLOTS
-
     slots = sum(server.slots for server in servers)
-    if slots < SLOTS:
-        state: State = "problem"
+    served = min(slots, number(info, "cluster_slots_ok") or 0) if "cluster_slots_ok" in info else slots
+    if served < SLOTS or info.get("cluster_state", "ok") != "ok":
         return Finding(
             name="slots",
-            state=state,
-            found=f"{SLOTS - slots} of {SLOTS} slots of the cluster have no server.",
-            advice="Bring back the primary that failed, or let valkey-cli --cluster fix give its slots to others.",
+            state="problem",
+            found=f"The cluster is {info.get('cluster_state', 'ok')}: {SLOTS - served} of its {SLOTS} slots have no "
+            "server that answers.",
+            advice="Bring back the primary that failed, or let valkey-cli --cluster fix give its slots to others, and "
+            "run the doctor again.",
         )
     return ok("slots", f"All slots are served, by {len(servers)} primaries.")
 
