@@ -21,6 +21,7 @@ from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 from statekeep.telemetry import Beginning, Observation, Observing, Service, observe
 from statekeep.telemetry import hook as telemetry_hook
+from statekeep.telemetry.records import service_of
 from statekeep.testing.faces import awaited
 
 
@@ -458,6 +459,21 @@ def test_a_coroutine_that_nobody_finishes(seen: list[Observation]) -> None:
     assert telemetry_hook.current() is None
     gc.collect()
     assert [one.error_type for one in seen] == ["GeneratorExit"]
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("valkey://ada:s3cret@db.example:6380/2", Service("valkey", "db.example", 6380, "2")),
+        ("valkey://[::1]:6380", Service("valkey", "::1", 6380, "0")),
+        ("valkey+cluster://one:1,two:2", Service("valkey", "one", 1, "0")),
+        ("valkey+sentinel://one:1,two:2/main/3", Service("valkey", "main", None, "3")),
+        ("unix:///tmp/a,b:1", Service("valkey", "/tmp/a,b:1", None, "0")),
+    ],
+)
+def test_addresses_of_urls(url: str, service: Service) -> None:
+    with statekeep.connect(url, client="valkey-py") as keep:
+        assert {service_of(keep.checkpoints.backend), service_of(keep.logs.backend)} == {service}
 
 
 def test_without_observers_nothing_is_counted(keep: statekeep.Connection) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,6 +29,9 @@ Begin = Callable[[Beginning], Observer | None]
 
 observers: tuple[Observing, ...] = ()
 """Those that observe. Read it as an attribute of this module: it is replaced."""
+
+_has_beginnings = False
+"""Whether one of them is told when operations begin."""
 
 _lock = threading.Lock()
 
@@ -96,10 +99,9 @@ class Observing:
 
         Operations that it was told of when they began still end for it.
         """
-        global observers
         self.is_ended = True
         with _lock:
-            observers = tuple(one for one in observers if one is not self)
+            _replace(tuple(one for one in observers if one is not self))
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +119,12 @@ class Observing:
                 type(error).__name__,
                 exc_info=error,
             )
+
+
+def _replace(now: tuple[Observing, ...]) -> None:
+    global observers, _has_beginnings
+    _has_beginnings = any(one.began is not None for one in now)
+    observers = now
 
 
 def observe(observer: Observer | None = None, *, began: Begin | None = None) -> Observing:
@@ -157,10 +165,9 @@ def observe(observer: Observer | None = None, *, began: Begin | None = None) -> 
     if not callable(function) or inspect.iscoroutinefunction(function):
         kind = "an async function" if callable(function) else type(function).__name__
         raise InvalidInput(f"{name} must be a blocking function, got {kind}", field=name)
-    global observers
     observing = Observing(observer, began)
     with _lock:
-        observers = (*observers, observing)
+        _replace((*observers, observing))
     return observing
 
 
@@ -203,17 +210,15 @@ class watching:  # noqa: N801  used as a function
         self._observers = () if current() is _UNOBSERVED else observers
         if not self._observers:
             return
-        self._ended: list[tuple[Observing, Observer]] = []
         self._started = time.time_ns()
-        for one in self._observers:
-            if one.began is not None:
-                self._begin()
-                break
+        self._ended = self._begin() if _has_beginnings else ()
         self._tally = Tally()
         self._token = _current.set(self._tally)
         self._since = time.perf_counter()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Sequence[tuple[Observing, Observer]]:
+        """Tell that the operation begins; return what to call at its end, the last first."""
+        found: list[tuple[Observing, Observer]] = []
         beginning = Beginning(
             name=self._name,
             service=service_of(self._backend),
@@ -230,9 +235,10 @@ class watching:  # noqa: N801  used as a function
                     one.failed(error, self._name)
                 else:
                     if ended is not None:
-                        self._ended.append((one, ended))
+                        found.insert(0, (one, ended))
         finally:
             _current.reset(token)
+        return found
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -265,7 +271,7 @@ class watching:  # noqa: N801  used as a function
             _current.reset(inside if is_elsewhere else token)
 
     def _tell(self, observation: Observation) -> None:
-        for one, ended in reversed(self._ended):
+        for one, ended in self._ended:
             try:
                 ended(observation)
             except Exception as error:

@@ -89,6 +89,8 @@ def service_at(server: str, database: object) -> Service:
         database: its number; ``None`` if it is not known.
     """
     number = None if database is None else str(database)
+    if server.startswith("/"):
+        return Service("valkey", server, None, number)
     first = server.partition(",")[0]
     host, colon, port = first.rpartition(":")
     if not colon or not port.isdecimal():
