@@ -116,3 +116,36 @@ def test_a_target_that_keeps_no_items(peers: Peers) -> None:
             migrate(source, keep)
         assert list(keep.checkpoints.list_threads()) == []
         assert migrate(source, CheckpointRepository(keep.checkpoints.backend)).threads == 1
+
+
+def test_a_database_full_of_other_keys(peers: Peers) -> None:
+    """Some look like theirs."""
+    questions(Counter()).compile(checkpointer=peers.saver("aws")).invoke({"log": []}, thread("t"))
+    store = peers.store("aws")
+    for number in range(250):
+        store.put(("n",), str(number), {"v": number})
+    client = peers.valkey_client()
+    with client.pipeline() as pipe:
+        for number in range(3000):
+            pipe.set(f"foreign:{number}", "x")
+            pipe.hset(f"langgraph:foreign{number}", "field", "x")
+        pipe.rpush("thread:{foreign}:x", *range(2500))
+        pipe.rpush("thread:foreign", "x")
+        pipe.rpush("thread:{odd}:", "1", "2")
+        pipe.set("checkpoint:{odd}::1", "text")
+        pipe.set("checkpoint:{odd}::2", '{"thread_id":"another"}')
+        pipe.set("thread:{text}:", "x")
+        pipe.execute()
+    with open_source(peers.url("aws")) as source, statekeep.connect("memory:") as keep:
+        report = migrate(source, keep, verify="all")
+        assert (report.threads, report.items_put) == (1, 250)
+
+
+def test_checkpoints_that_ended_before_their_thread(peers: Peers) -> None:
+    graph = questions(Counter()).compile(checkpointer=peers.saver("aws"))
+    graph.invoke({"log": []}, thread("t"))
+    newest = graph.get_state(thread("t")).config["configurable"]["checkpoint_id"]
+    assert peers.valkey_client().delete(f"checkpoint:{{t}}::{newest}") == 1
+    with statekeep.connect("memory:") as keep:
+        report = migrate(peers.saver("aws"), keep, verify="all")
+        assert (report.threads, report.checkpoints) == (1, 2)

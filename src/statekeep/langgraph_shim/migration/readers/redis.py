@@ -18,7 +18,7 @@ from ....repositories.operation import Operation, Page
 from ..payloads import in_order_of, place_of
 from ..source import Ask, FoundItem, Key, utc
 from .generic import of_objects
-from .servers import Index, Server, corrupt, documents, longest, scan, seconds_left
+from .servers import Index, Server, corrupt, documents, longest, scan, seconds_left, some_keys
 
 KIND: Final = "ReJSON-RL"
 """The type of JSON documents."""
@@ -166,7 +166,7 @@ class RedisItems:
     prefix: str = "store"
 
     def page(self, cursor: Any) -> Operation[Page[FoundItem]]:
-        keys, following = yield from scan(self.server, cursor, f"{self.prefix}:", KIND)
+        keys, following = yield from some_keys(self.server, cursor, f"{self.prefix}:", KIND)
         records = yield from documents(self.server, keys)
         left = yield from seconds_left(self.server, keys)
         found = []

@@ -17,7 +17,7 @@ from ....domain import CorruptRecord, InvalidInput, StatekeepError, Unavailable,
 from ....domain.model import Ttl
 from ....domain.shown import shown
 from ....repositories.operation import Operation
-from ..source import Ask, Key
+from ..source import PAGE, Ask, Key
 
 SCANNED: Final = 1000
 """Keys that a step of a walk looks at."""
@@ -138,6 +138,15 @@ def scan(server: Server, cursor: Any, prefix: str, kind: str) -> Operation[tuple
         raise _translated(reply) from reply
     following, keys = reply
     return [text_of(key) for key in keys], (int(following) or None)
+
+
+def some_keys(server: Server, cursor: Any, prefix: str, kind: str) -> Operation[tuple[list[str], Any]]:
+    """Return at most a page of such keys: their values are in memory together."""
+    following, keys = cursor or (None, [])
+    if not keys:
+        keys, following = yield from scan(server, following, prefix, kind)
+    taken, left = keys[:PAGE], keys[PAGE:]
+    return taken, ((following, left) if left or following is not None else None)
 
 
 def documents(server: Server, keys: Sequence[str], paths: Sequence[str] = ()) -> Operation[list[Any]]:

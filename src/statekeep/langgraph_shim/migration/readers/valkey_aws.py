@@ -15,6 +15,7 @@ from ....repositories.operation import Operation, Page
 from ..payloads import assembled, in_order_of, place_of, taken_apart
 from ..source import FoundEntry, FoundItem, Key, utc
 from .servers import (
+    SCANNED,
     Server,
     bytes_of,
     corrupt,
@@ -22,6 +23,7 @@ from .servers import (
     replies,
     scan,
     seconds_left,
+    some_keys,
     text_of,
 )
 from .sql import time_of
@@ -29,6 +31,9 @@ from .sql import time_of
 THREAD: Final = "thread:{"
 STORE: Final = "langgraph:"
 CACHE: Final = "langgraph:cache:"
+
+_HEAD: Final = 65_535
+"""The last byte of a record's beginning: the longest thread id fits in, however it is escaped."""
 
 
 @define
@@ -63,22 +68,31 @@ class ValkeyThreads:
 
         It is named by thread, namespace and id.
         """
-        listed = yield from replies(self.server, [("LRANGE", f"thread:{place}", 0, -1) for place in places])
+        listed = yield from replies(self.server, [("LINDEX", f"thread:{place}", 0) for place in places])
+        ids = ["" if id_ is None else text_of(id_) for id_ in listed]
+        keys = [f"checkpoint:{place}:{id_}" for place, id_ in zip(places, ids, strict=True)]
+        # Records may be large: their beginning tells the thread.
+        heads = yield from replies(self.server, [("GETRANGE", key, 0, _HEAD) for key in keys])
         found: list[tuple[str, str, str] | None] = []
-        for place, ids in zip(places, listed, strict=True):
-            found.append((yield from self._first(place, [text_of(id_) for id_ in ids or ()])))
+        for place, id_, head in zip(places, ids, heads, strict=True):
+            found.append(_named(place, id_, head) if head else (yield from self._first(place)))
         return found
 
-    def _first(self, place: str, ids: Sequence[str]) -> Operation[tuple[str, str, str] | None]:
-        # Records of a thread may end before the LIST does: the first that is there tells.
-        for id_ in sorted(set(ids), reverse=True):
-            key = f"checkpoint:{place}:{id_}"
-            [data] = yield from replies(self.server, [("GET", key)])
-            if data is not None:
-                thread_id = str(_record(key, data).get("thread_id"))
-                head = f"{{{thread_id}}}:"
-                return (thread_id, place.removeprefix(head), id_) if place.startswith(head) else None
-        return None
+    def _first(self, place: str) -> Operation[tuple[str, str, str] | None]:
+        """Look for the newest that is there, as records may end before the LIST does."""
+        start = 0
+        while True:
+            [listed] = yield from replies(self.server, [("LRANGE", f"thread:{place}", start, start + SCANNED - 1)])
+            ids = [text_of(id_) for id_ in listed or ()]
+            heads = yield from replies(
+                self.server, [("GETRANGE", f"checkpoint:{place}:{id_}", 0, _HEAD) for id_ in ids]
+            )
+            for id_, head in zip(ids, heads, strict=True):
+                if head:
+                    return _named(place, id_, head)
+            if len(ids) < SCANNED:
+                return None
+            start += SCANNED
 
     def keys(self, thread_id: str) -> Operation[list[Key]]:
         if thread_id not in self._namespaces:
@@ -117,6 +131,27 @@ class ValkeyThreads:
         return longest(left for left in found if left != 0)
 
 
+def _named(place: str, checkpoint_id: str, head: Any) -> tuple[str, str, str] | None:
+    """Return thread, namespace and id of a record.
+
+    It is ``None`` for one of another program.
+
+    Args:
+        place: what follows ``checkpoint:`` in its key, but for the id.
+        checkpoint_id: the id.
+        head: the beginning of the record.
+    """
+    text = bytes_of(head).decode(errors="replace")
+    begin = '{"thread_id":'
+    try:
+        thread_id = json.JSONDecoder().raw_decode(text.removeprefix(begin))[0] if text.startswith(begin) else None
+    except ValueError:
+        thread_id = None
+    if not isinstance(thread_id, str) or not place.startswith(f"{{{thread_id}}}:"):
+        return None
+    return thread_id, place.removeprefix(f"{{{thread_id}}}:"), checkpoint_id
+
+
 def _record(key: str, data: Any) -> dict[str, Any]:
     try:
         found = json.loads(text_of(data))
@@ -146,7 +181,7 @@ class ValkeyItems:
     server: Server
 
     def page(self, cursor: Any) -> Operation[Page[FoundItem]]:
-        keys, following = yield from scan(self.server, cursor, STORE, "hash")
+        keys, following = yield from some_keys(self.server, cursor, STORE, "hash")
         records = yield from replies(
             self.server, [("HMGET", key, "namespace", "key", "value", "updated_at") for key in keys]
         )
@@ -195,7 +230,7 @@ class ServerEntries:
     separator: str
 
     def page(self, cursor: Any) -> Operation[Page[FoundEntry]]:
-        keys, following = yield from scan(self.server, cursor, self.prefix, "string")
+        keys, following = yield from some_keys(self.server, cursor, self.prefix, "string")
         values = yield from replies(self.server, [("GET", key) for key in keys])
         left = yield from seconds_left(self.server, keys)
         found = []
