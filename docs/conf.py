@@ -47,6 +47,7 @@ myst_fence_as_directive = ["mermaid"]
 # Markdown that names a heading by its anchor means it; the toctrees say what belongs where.
 suppress_warnings = ["toc.excluded"]
 
+autodoc_default_options = {"exclude-members": "model_config, model_post_init"}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -42,9 +42,9 @@ def about(text: str) -> str:
     """
     body = text.partition("\n# ")[2] if not text.startswith("# ") else text
     for paragraph in re.split(r"\n\s*\n", body)[1:]:
-        if re.match(r"[A-Z\[*`_]", paragraph) and not paragraph.startswith("```"):
+        if re.match(r"[A-Z\[`_]", paragraph) and not paragraph.startswith("```"):
             plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
-            return re.split(r"(?<=[.:]) ", plain.replace("`", "").replace("*", ""), maxsplit=1)[0]
+            return re.split(r"(?<=[.]) ", plain.replace("`", "").replace("*", ""), maxsplit=1)[0].rstrip(":")
     return ""
 
 
