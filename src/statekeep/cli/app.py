@@ -12,9 +12,9 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from ..inspection.printable import redacted
 from .options import Debug, Json, KeyPrefix, Url
 from .output import Output
-from .printable import redacted
 from .registry import COMMANDS, Listed
 from .run import Common, Run, pipe_is_gone
 from .status import Status

@@ -34,6 +34,15 @@ KeyPrefix = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or a line for each record.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show logs, and the traceback of an error.")]
 
+NamespaceText = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAMESPACE",
+        show_default=False,
+        help='Labels with / between them, such as users/ada, with %2F for a / in a label; or ["users","ada"]. '
+        "/ alone has no labels.",
+    ),
+]
 ThreadId = Annotated[str, typer.Argument(metavar="THREAD", show_default=False, help="Id of a thread.")]
 CheckpointNamespace = Annotated[
     str, typer.Option("--namespace", metavar="TEXT", help="Of a nested graph; the root of the thread by default.")

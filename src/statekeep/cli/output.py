@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 
 from attrs import frozen
 
-from .printable import json_printable, printable
+from ..inspection.printable import json_printable, printable
 
 Row = Mapping[str, Any]
 """JSON values by name; a time may be a ``datetime``."""

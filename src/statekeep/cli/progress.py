@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ..inspection.printable import duration, printable
 from .output import Output
-from .printable import duration, printable
 
 EVERY: Final = 10.0
 """Seconds between two lines."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import frozen
 
 from ..domain.errors import AccessDenied, InvalidInput
+from ..inspection.printable import printable, redacted
 from .output import Output
-from .printable import printable, redacted
 from .progress import Progress, showing
 from .status import Status, line_of, status_of
 

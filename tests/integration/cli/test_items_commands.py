@@ -12,7 +12,7 @@ import pytest
 
 import statekeep
 from statekeep import Channel, Checkpoint, InvalidInput, Payload, connect
-from statekeep.cli.labels import decode_labels, encode_labels
+from statekeep.inspection.labels import decode_labels, encode_labels
 from statekeep.testing.aws import AwsEmulator
 from statekeep.testing.servers import ValkeyCluster, ValkeyServer
 

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statekeep.cli.app import application, made
-from statekeep.cli.labels import decode_labels, encode_labels
 from statekeep.cli.lanes import Lanes
 from statekeep.cli.options import duration_of, limit_of, since_of
 from statekeep.cli.output import Column, Output
-from statekeep.cli.printable import duration, json_printable, printable, redacted, size
 from statekeep.cli.registry import COMMANDS
 from statekeep.cli.run import Common
 from statekeep.domain import InvalidInput
+from statekeep.inspection.labels import decode_labels, encode_labels
+from statekeep.inspection.printable import duration, json_printable, printable, redacted, size
 
 HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b\ufeff\ud800-\udfff]")
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

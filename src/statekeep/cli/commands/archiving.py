@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import encode_labels
-from ..printable import size
+from ...inspection.labels import encode_labels
+from ...inspection.printable import size
 from ..progress import Progress
 from ..run import Run
 from ..status import Status

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import decode_labels, encode_labels, named
+from ...inspection.labels import decode_labels, encode_labels, named
+from ...inspection.printable import size
 from ..options import Limit, Yes, limit_of
 from ..output import Column
-from ..printable import size
 from ..run import Run
 from ..status import Status
 from .items import as_json, ends_in, left, limits_of_rows, short

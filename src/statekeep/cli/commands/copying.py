@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import encode_labels
+from ...inspection.labels import encode_labels
 from ..run import Run
 from ..status import Status
 from ..vectors import Collection, Embed, index_of

@@ -10,8 +10,8 @@ import typer
 
 from ...domain.checkpoints import PrunePolicy
 from ...domain.errors import InvalidInput
+from ...inspection.printable import duration
 from ..options import Yes, duration_of
-from ..printable import duration
 from ..run import Run
 from ..status import Status
 

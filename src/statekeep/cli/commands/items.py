@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import NamespaceText, decode_labels, named
-from ..options import Full, Limit, Raw, limit_of
+from ...inspection.labels import decode_labels, named
+from ...inspection.printable import duration, size
+from ..options import Full, Limit, NamespaceText, Raw, limit_of
 from ..output import Column
-from ..printable import duration, size
 from ..run import Run
 from ..status import Status
 from ..vectors import Collection, Embed, index_of

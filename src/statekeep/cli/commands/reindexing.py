@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import decode_labels, encode_labels
+from ...inspection.labels import decode_labels, encode_labels
 from ..output import Column
 from ..run import Run
 from ..status import Status

@@ -12,9 +12,9 @@ import typer
 from ...domain.checkpoints import SavedCheckpoint
 from ...domain.errors import InvalidInput
 from ...domain.payload import Payload
+from ...inspection.printable import duration, size
 from ..options import CheckpointNamespace, Full, Limit, Raw, ThreadId, limit_of
 from ..output import Column
-from ..printable import duration, size
 from ..run import Run
 from ..status import Status
 

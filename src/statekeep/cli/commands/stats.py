@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ...domain.errors import InvalidInput
-from ..labels import named
+from ...inspection.labels import named
+from ...inspection.printable import size
 from ..output import Column
-from ..printable import size
 from ..run import Run
 from ..status import Status
 

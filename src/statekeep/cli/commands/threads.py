@@ -11,9 +11,9 @@ import typer
 
 from ...domain.checkpoints import Thread
 from ...domain.errors import Unsupported
+from ...inspection.printable import duration, size
 from ..options import Limit, limit_of, since_of
 from ..output import Column
-from ..printable import duration, size
 from ..run import Run
 from ..status import Status
 

@@ -1,4 +1,4 @@
-"""Namespaces, and names of logs, as the command line reads and prints them.
+"""Namespaces, and names of logs, as people read and write them.
 
 Labels stand behind each other with a ``/`` between them: ``users/ada``. What means something to the notation or to a
 shell, and what cannot be seen, is percent-encoded as in URLs, so that what is printed can be pasted: the labels ``a/b``
@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote
-
-import typer
 
 from ..domain.errors import InvalidInput
 from ..domain.shown import shown
@@ -25,19 +23,9 @@ _PLAIN: Final = frozenset("-_.:@+,")
 _CATEGORIES: Final = frozenset("LNM")
 """Letters, numbers and marks, as Unicode has them; all others are encoded."""
 
-NamespaceText = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAMESPACE",
-        show_default=False,
-        help='Labels with / between them, such as users/ada, with %2F for a / in a label; or ["users","ada"]. '
-        "/ alone has no labels.",
-    ),
-]
-
 
 def encode_labels(labels: Sequence[str]) -> str:
-    """Write a namespace as the command line does.
+    """Write a namespace for people.
 
     >>> encode_labels(("users", "ada")), encode_labels(("a/b", "100 %")), encode_labels(())
     ('users/ada', 'a%2Fb/100%20%25', '/')
@@ -58,7 +46,7 @@ def _encoded_character(character: str) -> str:
 
 
 def decode_labels(text: str, name: str = "NAMESPACE") -> tuple[str, ...]:
-    """Read a namespace as the command line writes it.
+    """Read a namespace as people write it.
 
     Args:
         text: what the user wrote.

@@ -1,4 +1,4 @@
-"""Texts for terminals: without control characters, without secrets, for people."""
+"""Texts for people: without control characters, without secrets."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def printable(text: str) -> str:
     'red \\x1b[31m, two\\nlines'
     """
     return _UNSAFE.sub(_escaped, text)
+
+
+_NO_LAYOUT: Final = re.compile(f"(?![\\n\\t]){_UNSAFE.pattern}")
+
+
+def visible(text: str) -> str:
+    r"""Return a text in which all can be seen that is shown as nothing, or turns others round.
+
+    Ends of lines and tabs stay.
+
+    >>> visible("one\ntwo \u202e\x00")
+    'one\ntwo \\u202e\\x00'
+    """
+    return _NO_LAYOUT.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
