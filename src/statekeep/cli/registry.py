@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "copy": Listed("copying:copy", "Copy threads, items and logs to another service."),
     "stats": Listed("stats:stats", "Count records and bytes by kind, and name the largest threads and namespaces."),
     "doctor": Listed("doctor:doctor", "Check the service, its settings and your permissions, and say what to do."),
+    "ui": Listed("ui:ui", "Serve a page to look at threads, items, logs and cache entries."),
     "emulator": Listed(
         "about:emulator", "Emulate Amazon Bedrock AgentCore Memory and sessions on this host.", raw=True
     ),

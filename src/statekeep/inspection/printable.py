@@ -32,7 +32,8 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escaped, text)
 
 
-_NO_LAYOUT: Final = re.compile(f"(?![\\n\\t]){_UNSAFE.pattern}")
+INVISIBLE: Final = re.compile(f"(?![\\n\\t]){_UNSAFE.pattern}")
+"""Characters that are shown as nothing or turn others round; not ends of lines and tabs."""
 
 
 def visible(text: str) -> str:
@@ -43,7 +44,7 @@ def visible(text: str) -> str:
     >>> visible("one\ntwo \u202e\x00")
     'one\ntwo \\u202e\\x00'
     """
-    return _NO_LAYOUT.sub(_escaped, text)
+    return INVISIBLE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
