@@ -32,7 +32,7 @@ Browser = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 
 def ui(
     run: Run,
-    url: Where = None,
+    where: Where = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
     write: Write = False,
@@ -54,9 +54,9 @@ def ui(
     if token is None and not is_local:
         token = secrets.token_urlsafe(32)
     hosts = (*LOCAL, *(() if host in LOCAL or ":" in host else (host.lower(),))) if is_local else None
-    where = url or run.common.url
-    with run.connect(where, **_index(run, where, embed, collection)) as keep:
-        application = app(keep, write=write, token=token, hosts=hosts, urls=[where] if where else [])
+    url = where or run.common.url
+    with run.connect(url, **_index(run, url, embed, collection)) as keep:
+        application = app(keep, write=write, token=token, hosts=hosts, urls=[url] if url else [])
 
         def ready(address: str) -> None:
             link = address if token is None else f"{address}?token={token}"

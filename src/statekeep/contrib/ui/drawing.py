@@ -15,7 +15,7 @@ LANES: Final = 12
 
 _ACROSS: Final = 18
 _LONG: Final = 10_000
-_TOP: Final = 24
+_TOP: Final = 22
 
 
 @frozen
@@ -126,7 +126,7 @@ class Point:
 
 _WIDE: Final = 720
 _HIGH: Final = 160
-_LEFT: Final = 64
+_LEFT: Final = 76
 _RIGHT: Final = 40
 _BELOW: Final = 22
 
