@@ -102,7 +102,9 @@ def fill(keep: Connection, *, others: int = 12) -> None:
     graph.invoke(None, told[-1].config)
     if keep.has_items:
         for name, city in itertools.product(["ada", "bob"], ["Lisbon", "Porto", "Braga"]):
-            keep.items.put(("users", name, "places"), city, {"rating": len(city), "tags": ["river", "food"], "by": name})
+            keep.items.put(
+                ("users", name, "places"), city, {"rating": len(city), "tags": ["river", "food"], "by": name}
+            )
         keep.items.put(("users", "ada"), "profile", {"name": "Ada", "languages": ["en", "pt"], "newsletter": False})
         keep.items.put(("settings",), "theme", "dark", ttl=86_400)
     if keep.has_logs:

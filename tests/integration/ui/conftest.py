@@ -18,7 +18,8 @@ Visit = Callable[..., TestClient]
 
 def client(application: Any, **options: Any) -> TestClient:
     """Visit an application as a browser of this machine does."""
-    return TestClient(application, **{"base_url": "http://localhost:8000", "follow_redirects": False} | options)
+    options.setdefault("base_url", "http://localhost:8000")
+    return TestClient(application, follow_redirects=False, **options)
 
 
 @pytest.fixture

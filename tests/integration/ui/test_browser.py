@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 import time
@@ -20,9 +21,7 @@ from statekeep.repositories.connection import Connection
 from tools.ui_demo import fill
 
 if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-    pytest.skip(
-        "no browser: apt-get install --no-install-recommends chromium chromium-driver", allow_module_level=True
-    )
+    pytest.skip("no browser: apt-get install --no-install-recommends chromium chromium-driver", allow_module_level=True)
 _AXE = next((name for name in ("axe_playwright_python", "axe_core_python") if find_spec(name) is not None), None)
 if find_spec("selenium") is None or _AXE is None:
     pytest.skip("selenium and axe-core-python are not installed: they are in the group dev", allow_module_level=True)
@@ -45,7 +44,11 @@ def keep() -> Iterator[Connection]:
         for id_, parent in [("1", None), ("2", "1")]:
             keep.checkpoints.put(
                 Checkpoint(
-                    thread_id=HOSTILE, checkpoint_id=id_, parent_id=parent, channels=channels, metadata={"source": HOSTILE}
+                    thread_id=HOSTILE,
+                    checkpoint_id=id_,
+                    parent_id=parent,
+                    channels=channels,
+                    metadata={"source": HOSTILE},
                 )
             )
         yield keep
@@ -124,9 +127,13 @@ def test_every_page_at_every_size_in_light_and_dark(driver: Any, address: str, k
                 wrong[name, dark, width] = violations(driver, colours_alone=not dark)
         assert driver.execute_script("return window.refused") == [], name
         assert driver.title == title == driver.title, name
-        assert driver.execute_script("return document.querySelectorAll('main img, main script, main style').length") == 0
+        assert (
+            driver.execute_script("return document.querySelectorAll('main img, main script, main style').length") == 0
+        )
         assert driver.execute_script("return document.querySelectorAll('a[href^=\"javascript:\"]').length") == 0
-        errors = [line for line in driver.get_log("browser") if line["level"] == "SEVERE" and "404" not in line["message"]]
+        errors = [
+            line for line in driver.get_log("browser") if line["level"] == "SEVERE" and "404" not in line["message"]
+        ]
         assert errors == [], name
     assert {page: found for page, found in wrong.items() if found} == {}
 
@@ -186,7 +193,9 @@ def test_a_new_step_is_shown_within_two_seconds_and_seldom_asked_for(driver: Any
         await inner(scope, receive, send)
 
     def put(id_: str, parent: str | None) -> None:
-        keep.checkpoints.put(Checkpoint(thread_id="live", checkpoint_id=id_, parent_id=parent, metadata={"step": int(id_)}))
+        keep.checkpoints.put(
+            Checkpoint(thread_id="live", checkpoint_id=id_, parent_id=parent, metadata={"step": int(id_)})
+        )
 
     put("1", None)
     with served(counting) as address:
@@ -205,7 +214,7 @@ def test_a_new_step_is_shown_within_two_seconds_and_seldom_asked_for(driver: Any
         time.sleep(2.2)
         times = [at for at, path in asked if path == "/thread/state"]
         assert len(times) >= 3
-        assert all(later - earlier >= 0.99 for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(times))
         # Nobody looks: nothing is asked.
         window = driver.current_window_handle
         driver.switch_to.new_window("tab")
@@ -231,7 +240,7 @@ def test_a_page_of_another_site_learns_and_changes_nothing(driver: Any, address:
         got = driver.execute_async_script("""
             const [address, done] = arguments;
             const read = fetch(address + '/threads', {credentials: 'include'}).then(() => 'read', () => 'refused');
-            const sent = fetch(address + '/change', {method: 'POST', mode: 'no-cors', body: new URLSearchParams({a: 1})})
+            const sent = fetch(address + '/change', {method: 'POST', mode: 'no-cors', body: 'a=1'})
                 .then((answer) => answer.type, () => 'refused');
             const frame = document.createElement('iframe');
             frame.src = address + '/threads';

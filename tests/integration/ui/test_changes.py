@@ -49,7 +49,8 @@ def test_nothing_can_be_changed_unless_it_is_said(demo: Connection) -> None:
 
 def test_a_thread_is_deleted(keep: Connection, visit: TestClient) -> None:
     asked = visit.get("/confirm?action=delete-thread&thread=trips/ada").text
-    assert "trips/ada" in asked and "checkpoints in" in asked
+    assert "trips/ada" in asked
+    assert "checkpoints in" in asked
     done = change(visit, "delete-thread", thread="trips/ada")
     assert (done.status_code, done.headers["location"]) == (303, "/threads?done=deleted")
     assert keep.checkpoints.get("trips/ada") is None
@@ -59,9 +60,11 @@ def test_a_thread_is_deleted(keep: Connection, visit: TestClient) -> None:
 
 
 def test_the_word_must_be_typed(keep: Connection, visit: TestClient) -> None:
+    refused: Any = None
     for word in ("", "yes", "delet"):
         refused = change(visit, "delete-thread", word=word, thread="trips/ada")
-        assert refused.status_code == 400 and "nothing was changed" in refused.text
+        assert refused.status_code == 400
+        assert "nothing was changed" in refused.text
     assert keep.checkpoints.get("trips/ada") is not None
     # The page that says so can be sent again.
     again = visit.post("/change", data=fields(refused.text) | {"word": "delete"})
@@ -132,7 +135,8 @@ def test_a_run_goes_on_from_a_fork(keep: Connection, visit: TestClient) -> None:
     done = change(visit, "fork", word=None, thread="trips/ada", id=id_)
     assert done.headers["location"] == "/thread?id=trips%2Fada-fork&done=copied"
     copied = [saved.checkpoint_id for saved in keep.checkpoints.list("trips/ada-fork")]
-    assert copied[0] == id_ and len(copied) == 3
+    assert copied[0] == id_
+    assert len(copied) == 3
     assert [saved.checkpoint_id for saved in keep.checkpoints.list("trips/ada")] == before
     config: Any = {"configurable": {"thread_id": "trips/ada-fork"}}
     graph = agent(keep)
@@ -141,7 +145,8 @@ def test_a_run_goes_on_from_a_fork(keep: Connection, visit: TestClient) -> None:
     graph.invoke(None, config)
     assert graph.get_state(config).next == ("book",)
     again = change(visit, "fork", word=None, thread="trips/ada", id=id_)
-    assert again.status_code == 502 and "already" in again.text
+    assert again.status_code == 502
+    assert "already" in again.text
 
 
 def test_a_fork_that_waits_still_waits(keep: Connection, visit: TestClient) -> None:

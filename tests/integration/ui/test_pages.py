@@ -52,6 +52,8 @@ def links(text: str, beginning: str) -> list[str]:
 @pytest.fixture(params=["memory", "valkey-py", "glide", "cluster", "agentcore"])
 def place(request: pytest.FixtureRequest, prefix: str) -> Iterator[Connection]:
     kind = request.param
+    url: str
+    options: dict[str, Any]
     if kind == "memory":
         url, options = "memory:", {}
     elif kind == "agentcore":
@@ -139,7 +141,8 @@ def test_a_branch_that_went_on_on_another_page_does_not_wait(keep: Connection, v
     keep.checkpoints.put_writes("t", number(10), [question])
     second = links(visit.get("/thread?id=t").text, "/thread?id=t&before")[0]
     text = visit.get(second).text
-    assert "asked" in text and "why?" in text
+    assert "asked" in text
+    assert "why?" in text
     assert "waits for an answer" not in text
 
 
@@ -186,10 +189,12 @@ def test_items_are_filtered_searched_and_paged(valkey_server: ValkeyServer, pref
         assert re.findall(r'scope="row"><a[^>]*>(\w+)</a>', near)[0] == "above"
         assert "1.000" in near
         wrong = visit.get("/items", params={"namespace": "notes", "filter": "{"})
-        assert wrong.status_code == 400 and "must be a JSON object" in wrong.text
+        assert wrong.status_code == 400
+        assert "must be a JSON object" in wrong.text
     with statekeep.connect(valkey_server.url, prefix=prefix) as keep:
         answer = client(app(keep)).get("/items", params={"namespace": "notes", "q": "tea"})
-        assert answer.status_code == 400 and "no index" in answer.text
+        assert answer.status_code == 400
+        assert "no index" in answer.text
 
 
 def test_looking_lets_no_ttl_begin_anew(keep: Connection) -> None:
@@ -219,7 +224,8 @@ def test_a_server_that_is_away_is_named_and_looked_for_again() -> None:
             server.stop()
             away = visit.get("/")
             assert away.status_code == 503
-            assert "Unavailable" in away.text and "<nav" in away.text
+            assert "Unavailable" in away.text
+            assert "<nav" in away.text
             server.start()
             assert ">t</a>" in visit.get("/").text or visit.get("/thread?id=t").status_code == 404
 
@@ -233,9 +239,11 @@ def test_what_is_damaged_is_named_and_the_rest_is_shown(valkey_server: ValkeySer
         text = visit.get("/thread?id=t").text
         shown = [re.search(r"[?&]id=(\d+)", link)[1] for link in links(text, "/checkpoint")]  # type: ignore[index]
         assert shown == [number(n) for n in (6, 5, 3, 2, 1)]
-        assert "A step cannot be read" in text and "CorruptRecord" in text
+        assert "A step cannot be read" in text
+        assert "CorruptRecord" in text
         one = visit.get(f"/checkpoint?thread=t&id={number(4)}")
-        assert one.status_code == 500 and "CorruptRecord" in one.text
+        assert one.status_code == 500
+        assert "CorruptRecord" in one.text
         child = visit.get(f"/checkpoint?thread=t&id={number(5)}").text
         assert "Its parent cannot be read" in child
         assert ">t</a>" in visit.get("/").text
@@ -273,6 +281,7 @@ def test_an_application_is_mounted_into_another_one(demo: Connection) -> None:
             inner = self.inner if names.get(b"x-who") == b"ada" else Response("who are you?", 401)
             await inner(scope, receive, send)
 
+    asked: Any = {}
     outer = Starlette(routes=[Mount("/inner/look", Door(app(demo, hosts=["example.com"], write=True)))])
     visit = client(outer, base_url="https://example.com", headers={"x-who": "ada"}, root_path="/proxy")
     assert visit.get("/proxy/inner/look/", headers={"x-who": "eve"}).status_code == 401
@@ -282,8 +291,10 @@ def test_an_application_is_mounted_into_another_one(demo: Connection) -> None:
         answer = visit.get(f"/proxy/inner/look/{path}")
         assert answer.status_code == 200
         found = re.findall(r'(?:href|src|action|data-live)="(/[^"]*)"', answer.text)
-        assert found and all(link.startswith("/proxy/inner/look/") for link in found)
-    assert "Path=/proxy/inner/look" in answer.headers["set-cookie"]
+        assert found
+        assert all(link.startswith("/proxy/inner/look/") for link in found)
+        asked = answer.headers
+    assert "Path=/proxy/inner/look" in asked["set-cookie"]
 
 
 def test_both_faces_of_a_loop_go_on_while_a_page_is_made(demo: Connection) -> None:

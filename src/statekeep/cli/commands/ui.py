@@ -14,7 +14,9 @@ from ..vectors import Collection, Embed, index_of
 Where = Annotated[
     str | None, typer.Argument(metavar="[URL]", show_default=False, help="Where the records are, instead of --url.")
 ]
-Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen here. Others than this machine need a token.")]
+Host = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="Listen here. Others than this machine need a token.")
+]
 Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any that is free.")]
 Write = Annotated[bool, typer.Option("--write", help="Also delete, prune, clear and copy; each is asked for again.")]
 Token = Annotated[

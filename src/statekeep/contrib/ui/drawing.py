@@ -108,10 +108,10 @@ def lane_picture(dot: Dot, lanes: int, *, is_waiting: bool = False) -> Markup:
     across = lanes * _ACROSS
     # The first one holds the place; the second one is as high as the row becomes, and cuts its lines off.
     return Markup(
-        f'<svg class="gap" width="{across}" height="1" aria-hidden="true" focusable="false"></svg>'
-        f'<svg class="lane" width="{across}" aria-hidden="true" focusable="false"><path class="line" '
-        f'd="{"".join(lines)}"/><circle class="{kind}" cx="{here}" cy="{_TOP}" r="5"/></svg>'
-    )
+        '<svg class="gap" width="{}" height="1" aria-hidden="true" focusable="false"></svg>'
+        '<svg class="lane" width="{}" aria-hidden="true" focusable="false"><path class="line" d="{}"/>'
+        '<circle class="{}" cx="{}" cy="{}" r="5"/></svg>'
+    ).format(across, across, "".join(lines), kind, here, _TOP)
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
@@ -61,10 +61,9 @@ def _thread_tells(keep: Connection, place: Place) -> list[str]:
     measure = keep.checkpoints.measure([thread]).get(thread)
     if measure is None:
         return [f"There is no thread {thread!r}."]
-    return [
-        f"The thread {thread!r} has {measure.checkpoints:,} checkpoints in {measure.namespaces:,} namespaces, "
-        f"{measure.pending_writes:,} pending writes, {size(measure.bytes)}."
-    ]
+    checkpoints = f"{measure.checkpoints:,} checkpoints in {measure.namespaces:,} namespaces"
+    writes = f"{measure.pending_writes:,} pending writes"
+    return [f"The thread {thread!r} has {checkpoints}, {writes}, {size(measure.bytes)}."]
 
 
 def _delete_thread(keep: Connection, place: Place, _: Mapping[str, str]) -> Done:
@@ -154,7 +153,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Delete this checkpoint",
         ("thread", "id"),
         _typed,
-        lambda _, place: [f"The checkpoint {place['id']!r} of the thread {place['thread']!r}, with its pending writes."],
+        lambda _, place: [
+            f"The checkpoint {place['id']!r} of the thread {place['thread']!r}, with its pending writes."
+        ],
         _delete_checkpoint,
         optional=("namespace",),
     ),

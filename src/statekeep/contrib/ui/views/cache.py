@@ -41,7 +41,7 @@ def entries(page: Page) -> Response:
     problem = None
     try:
         for entry in islice(page.keep.cache.list(labels), offset, offset + PAGE + 1):
-            found.append(entry)
+            found.append(entry)  # noqa: PERF402 - those before a damaged one are kept
     except CorruptRecord as error:
         problem = page.said(error)
     text = encode_labels(labels)

@@ -101,9 +101,7 @@ def _difference(page: Page, saved: SavedCheckpoint) -> tuple[Differences | None,
     if saved.parent_id is None:
         return None, "It has no parent."
     try:
-        parent = page.keep.checkpoints.get(
-            saved.thread_id, namespace=saved.namespace, checkpoint_id=saved.parent_id
-        )
+        parent = page.keep.checkpoints.get(saved.thread_id, namespace=saved.namespace, checkpoint_id=saved.parent_id)
     except StatekeepError as error:
         return None, f"Its parent cannot be read. {page.said(error)}"
     if parent is None:

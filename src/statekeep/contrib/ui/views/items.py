@@ -67,7 +67,9 @@ def listing(page: Page) -> Response:
         title=f"Items in {encode_labels(labels)}" if labels else "Items",
         at="items",
         labels=labels,
-        path=[(label, page.link("items", namespace=encode_labels(labels[: at + 1]))) for at, label in enumerate(labels)],
+        path=[
+            (label, page.link("items", namespace=encode_labels(labels[: at + 1]))) for at, label in enumerate(labels)
+        ],
         query=query,
         filter=text,
         below=page.text("below"),

@@ -115,9 +115,7 @@ def timeline(page: Page) -> Response:
             "tasks": step.tasks if not step.children else _of_interest(step),
             "is_waiting": _waits(step, begun),
             "is_fork": len(step.children) + (step.checkpoint_id in begun) > 1,
-            "href": page.link(
-                "checkpoint", thread=found.thread, id=step.checkpoint_id, namespace=step.namespace
-            ),
+            "href": page.link("checkpoint", thread=found.thread, id=step.checkpoint_id, namespace=step.namespace),
         }
         for step, dot in zip(shown, dots, strict=True)
     ]
