@@ -37,7 +37,9 @@ INVISIBLE: Final = re.compile(f"(?![\\n\\t]){_UNSAFE.pattern}")
 
 
 def visible(text: str) -> str:
-    r"""Return a text in which all can be seen that is shown as nothing, or turns others round.
+    r"""Return a text in which all characters can be seen.
+
+    Those are written as escapes that are shown as nothing, or turn others round.
 
     Ends of lines and tabs stay.
 

@@ -20,7 +20,9 @@ def _read(name: str) -> bytes:
 
 @cache
 def mark(name: str) -> str:
-    """Return a mark of a file's content, which stands in its address: browsers keep it until it changes.
+    """Return a mark of a file's content, which stands in its address.
+
+    Browsers keep the file until it changes.
 
     Args:
         name: of the file.

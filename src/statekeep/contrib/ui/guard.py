@@ -1,4 +1,4 @@
-"""Who may ask: hosts, origins and tokens; and the headers of every answer."""
+"""Hosts, origins and tokens that are let in; and the headers of every answer."""
 
 from __future__ import annotations
 

@@ -172,6 +172,9 @@ def _text(value: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """Return how many messages a decoded value has; ``None`` if it is no list of messages."""
+    """Return how many messages a decoded value has.
+
+    ``None`` if it is no list of messages, or some are left out.
+    """
     found = conversation(value)
     return None if found is None or any(isinstance(message, str) for message in found) else len(found)

@@ -1,4 +1,4 @@
-"""What all pages share: links, parameters, templates, and time for sizes."""
+"""Links, parameters, templates, and time for sizes: all pages share them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _finalized(value: Any) -> Any:
 
 
 class Site:
-    """What all pages of an application share.
+    """The things that all pages of an application share.
 
     Args:
         keep: the connection.

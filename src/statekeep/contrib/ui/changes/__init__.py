@@ -1,1 +1,1 @@
-"""What ``write=True`` allows: each change is asked for on a page of its own."""
+"""Changes that ``write=True`` allows: each is asked for on a page of its own."""

@@ -66,7 +66,10 @@ class Reading:
         return saved
 
     def _skip(self, error: CorruptRecord) -> bool:
-        """Go on behind a damaged checkpoint: its key ends with its id, or it is the parent of the last one."""
+        """Go on behind a damaged checkpoint.
+
+        Its key ends with its id, or it is the parent of the last one.
+        """
         key = str(getattr(error, "key", "") or "")
         parent = None if self._last is None else self._last.parent_id
         for candidate in (key.rpartition(":")[2], parent):

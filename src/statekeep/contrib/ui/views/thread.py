@@ -1,4 +1,4 @@
-"""What happened in a thread."""
+"""Steps of a thread, and its forks."""
 
 from __future__ import annotations
 

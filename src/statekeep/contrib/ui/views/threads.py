@@ -1,4 +1,4 @@
-"""Which threads there are."""
+"""The list of threads."""
 
 from __future__ import annotations
 
