@@ -161,7 +161,7 @@ def chart(points: Sequence[Point]) -> Markup:
             line.append((left + across / 2, floor - high * point.messages / most_messages))
     path = " ".join(f"{'L' if at else 'M'}{x:.1f} {y:.1f}" for at, (x, y) in enumerate(line))
     messages = (
-        Markup('<path class="messages" d="{}"/><text class="messages" x="{}" y="14">{}</text>').format(
+        Markup('<path class="messages" d="{}"/><text class="messages" x="{}" y="18">{}</text>').format(
             path, _WIDE - _RIGHT + 6, most_messages
         )
         if line
@@ -171,7 +171,7 @@ def chart(points: Sequence[Point]) -> Markup:
     about += f", and their messages, at most {most_messages}" if line else ""
     return Markup(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><path class="axis" d="M{} 8V{}H{}"/>'
-        '<text x="{}" y="14" text-anchor="end">{}</text><text x="{}" y="{}" text-anchor="end">0</text>'
+        '<text x="{}" y="18" text-anchor="end">{}</text><text x="{}" y="{}" text-anchor="end">0</text>'
         '<text x="{}" y="{}">step {}</text><text x="{}" y="{}" text-anchor="end">step {}</text>{}{}</svg>'
     ).format(
         _WIDE, _HIGH, about, _LEFT - 4, floor, _WIDE - _RIGHT, _LEFT - 8, size(most), _LEFT - 8, floor,

@@ -95,6 +95,7 @@ class _Steps:
 def timeline(page: Page) -> Response:
     """Show a page of steps, newest first."""
     found = _Steps(page)
+    mark = _first_mark(page, found)  # before the steps: what comes meanwhile makes another one
     all_steps = found.read()
     damage = found.reading.damage
     if not all_steps and not damage and not page.text("before"):
@@ -141,7 +142,7 @@ def timeline(page: Page) -> Response:
         first=page.link("thread", **place),
         other=page.link("thread", id=found.thread, all=not found.is_all),
         state=page.link("thread/state", **place),
-        mark=_mark(page.keep.checkpoints, found) if not page.text("before") and not damage else "",
+        mark=mark,
         confirm_delete=page.link("confirm", action="delete-thread", thread=found.thread),
         confirm_prune=page.link("confirm", action="prune-thread", thread=found.thread),
         states=TaskState,
@@ -166,6 +167,16 @@ def _points(shown: list[Step], found: _Steps) -> list[Point]:
         )
         for step in shown
     ]
+
+
+def _first_mark(page: Page, found: _Steps) -> str:
+    """Return the mark of a page that is kept up to date; ``""`` of another one."""
+    if page.text("before"):
+        return ""
+    try:
+        return _mark(page.keep.checkpoints, found)
+    except CorruptRecord:  # the page names it
+        return ""
 
 
 def state(page: Page) -> Response:
