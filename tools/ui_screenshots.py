@@ -87,7 +87,7 @@ def main() -> None:
         with served(app(keep, write=True)) as address:
             driver = browser(1100, 800)
             try:
-                driver.get(f"{address}/threads")
+                driver.get(f"{address}/threads?sizes=all")
                 save(driver, "ui-threads")
                 driver.get(f"{address}/thread?id=trips/ada")
                 save(driver, "ui-thread")

@@ -6,7 +6,7 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,13 @@ def test_every_page_at_every_size_in_light_and_dark(driver: Any, address: str, k
     assert {page: found for page, found in wrong.items() if found} == {}
 
 
+def until(holds: Callable[[], Any], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def focused(driver: Any) -> Any:
     return driver.switch_to.active_element
 
@@ -162,6 +169,7 @@ def test_all_is_done_by_keyboard(driver: Any, address: str, keep: Connection) ->
     assert driver.execute_script("return document.activeElement.id") == "main"
     tab_to(driver, "prefix")
     focused(driver).send_keys("support/000", Keys.ENTER)
+    until(lambda: driver.find_elements(By.XPATH, "//td[@data-name='Steps'][.='5']"))
     tab_to(driver, "support/000")
     focused(driver).send_keys(Keys.ENTER)
     tab_to(driver, "Step 3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,33 @@ def test_threads_are_searched_and_paged(keep: Connection, visit: TestClient) -> 
     assert path == ""
     assert seen == [f"a/{n:03}" for n in reversed(range(120))]
     assert "No thread begins with “zz”." in visit.get("/threads?prefix=zz").text
+
+
+def test_sizes_come_after_the_page_and_as_far_as_there_is_time(
+    keep: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(25):
+        put(keep, f"t{n:02}", n + 1)
+    asked: list[int] = []
+    measure = keep.checkpoints.measure
+
+    def slowly(ids: list[str]) -> Any:
+        asked.append(len(ids))
+        time.sleep(0.6)
+        return measure(ids)
+
+    monkeypatch.setattr(keep.checkpoints, "measure", slowly)
+    visit = client(app(keep))
+
+    def shown(path: str) -> list[str]:
+        return re.findall(r'data-name="Steps">(\d+)<', visit.get(path).text)
+
+    first = visit.get("/").text
+    assert asked == []
+    [fill] = re.findall(r'data-fill="([^"]*)"', first)
+    assert shown(html.unescape(fill)) == [str(n) for n in range(25, 5, -1)]
+    assert asked == [10, 10]
+    assert shown(links(first, "/threads?sizes=all")[0]) == [str(n) for n in range(25, 0, -1)]
 
 
 def test_a_long_thread_is_paged_with_its_forks(keep: Connection, visit: TestClient) -> None:

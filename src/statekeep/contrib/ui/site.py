@@ -240,7 +240,7 @@ class Sizes:
     def _one(self, thing: T, ask: Callable[[T], Any]) -> Any:
         if self.problem is not None:
             return None
-        if time.monotonic() > self._end:
+        if time.monotonic() >= self._end:
             self.are_all = False
             return None
         try:

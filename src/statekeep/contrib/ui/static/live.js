@@ -11,7 +11,7 @@
   const place = (element) => element && (element.id ? "#" + element.id : element.getAttribute("href"));
 
   async function renew() {
-    const answer = await fetch(location.href, { cache: "no-store" });
+    const answer = await fetch(region().dataset.fill || location.href, { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("live");
@@ -23,7 +23,17 @@
       const again = [...region().querySelectorAll("a, button, input, summary")].find((each) => place(each) === focused);
       if (again) again.focus();
     }
-    say("Updated at " + new Date().toLocaleTimeString());
+  }
+
+  // Sizes take time: the page is there before them.
+  async function fill() {
+    const here = region();
+    if (!here || !here.dataset.fill || new URLSearchParams(location.search).has("sizes")) return;
+    try {
+      await renew();
+    } catch (error) {
+      say("Sizes are not shown: there is no answer.");
+    }
   }
 
   async function ask() {
@@ -34,8 +44,10 @@
       const answer = await fetch(here.dataset.live, { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       const mark = await answer.text();
-      if (mark !== here.dataset.mark) await renew();
-      else if (news && news.dataset.away) say("");
+      if (mark !== here.dataset.mark) {
+        await renew();
+        say("Updated at " + new Date().toLocaleTimeString());
+      } else if (news && news.dataset.away) say("");
       if (news) delete news.dataset.away;
     } catch (error) {
       if (news) news.dataset.away = "1";
@@ -53,5 +65,5 @@
   }
 
   document.addEventListener("visibilitychange", plan);
-  plan();
+  fill().finally(plan);
 })();

@@ -16,6 +16,9 @@ from ..site import Page, Sizes, chunks
 PAGE: Final = 50
 """Threads of a page."""
 
+PATIENCE: Final = {"some": 1.0, "all": 60.0}
+"""Seconds for sizes. Without any, a page is there at once, and its script asks for some."""
+
 TOGETHER: Final = 10
 """Threads that are measured with one question."""
 
@@ -25,7 +28,7 @@ def listing(page: Page) -> Response:
     found = _found(page)
     more = len(found) > PAGE
     threads = found[:PAGE]
-    sizes = Sizes(60.0) if page.text("sizes") else Sizes()
+    sizes = Sizes(PATIENCE.get(page.text("sizes"), 0.0))
     measures: dict[str, Any] = {}
     for measured in sizes.measure(
         list(chunks([thread.thread_id for thread in threads], TOGETHER)), page.keep.checkpoints.measure
@@ -41,8 +44,9 @@ def listing(page: Page) -> Response:
         rows=[(thread, measures.get(thread.thread_id)) for thread in threads],
         are_all_measured=sizes.are_all,
         problem=None if sizes.problem is None else page.said(sizes.problem),
-        with_sizes=page.link("threads", prefix=prefix, sizes=True, **_given(page)),
-        next_page=page.link("threads", prefix=prefix, sizes=page.text("sizes"), **after) if more else None,
+        with_sizes=page.link("threads", prefix=prefix, sizes="all", **_given(page)),
+        fill=page.link("threads", prefix=prefix, sizes="some", **_given(page)),
+        next_page=page.link("threads", prefix=prefix, **after) if more else None,
         is_first=not page.text("after"),
         state=page.link("threads/state", prefix=prefix),
         mark=_mark(threads),
