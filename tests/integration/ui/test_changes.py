@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+import statekeep
 from statekeep import Checkpoint, Payload
 from statekeep.contrib.ui import app
 from statekeep.contrib.ui.changes.forking import fork
@@ -16,7 +19,26 @@ from statekeep.domain.errors import Conflict, InvalidInput
 from statekeep.repositories.connection import Connection
 from tools.ui_demo import agent, fill
 
+from ..agentcore.emulated import Worlds
 from .conftest import client
+
+
+@pytest.fixture(params=["memory", "valkey", "agentcore"])
+def keep(request: pytest.FixtureRequest, prefix: str) -> Iterator[Connection]:
+    options: dict[str, Any] = {}
+    if request.param == "valkey":
+        url = f"{request.getfixturevalue('valkey_server').url}?client=valkey-py"
+        options["prefix"] = prefix
+    elif request.param == "agentcore":
+        worlds: Worlds = request.getfixturevalue("worlds")
+        worlds.set_environment(request.getfixturevalue("monkeypatch"))
+        memory_id = f"ui-{uuid.uuid4().hex[:10]}"
+        worlds.emulator("plain").agentcore.create_memory(memory_id=memory_id)
+        url = f"agentcore://{memory_id}?region=us-west-2&actor_id=ada"
+    else:
+        url = "memory:"
+    with statekeep.connect(url, **options) as keep:
+        yield keep
 
 
 @pytest.fixture
@@ -121,6 +143,11 @@ def test_items_logs_and_entries_are_cleared(keep: Connection, visit: TestClient)
     assert "3 items" in asked
     assert change(visit, "clear-items", namespace="users/ada/places").status_code == 303
     assert keep.items.list_namespaces() == [("settings",), ("users", "bob", "places")]
+    if not keep.has_logs:
+        refused = visit.get("/confirm?action=delete-log&name=chat/ada")
+        assert refused.status_code == 400
+        assert "no logs" in refused.text
+        return
     assert change(visit, "delete-log", name="chat/ada").status_code == 303
     assert [log.name for log in keep.logs.list()] == [("audit",)]
     assert change(visit, "clear-cache", namespace="weather").status_code == 303
