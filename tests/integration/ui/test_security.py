@@ -277,6 +277,15 @@ def test_large_values_are_cut_and_opened_on_demand(keep: Connection, visit: Test
     assert visit.get("/download?kind=raw&thread=t&id=1&channel=deep").json()["size"] == 400
 
 
+def test_many_channels_make_no_endless_page(keep: Connection, visit: TestClient) -> None:
+    data = json.dumps(["x" * 1000] * 100).encode()
+    channels = {f"c{n:03}": Channel.of(1, Payload(encoding="json", data=data)) for n in range(300)}
+    keep.checkpoints.put(Checkpoint(thread_id="t", checkpoint_id="1", channels=channels))
+    page = visit.get("/checkpoint?thread=t&id=1").text
+    assert len(page) < 12_000_000
+    assert page.count("Open <code>") == 290
+
+
 def test_an_error_that_nobody_expected_is_logged_and_not_shown(
     keep: Connection, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

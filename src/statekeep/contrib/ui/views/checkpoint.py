@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from ....domain.checkpoints import SavedCheckpoint
+from ....domain.checkpoints import Channel, SavedCheckpoint
 from ....domain.errors import StatekeepError
 from ....inspection import (
-    DecodedValue,
     Differences,
     Limits,
     TaskState,
@@ -21,12 +19,14 @@ from ....inspection import (
     next_nodes,
     tasks_of,
 )
-from ....inspection.limits import CUT, TYPE
 from ..messages import conversation
 from ..site import NotThere, Page
 
 SHOWN: Final = Limits(items=200, characters=2000, values=3000, depth=40, bytes=1024 * 1024)
 """How much of a channel is shown at first."""
+
+BYTES: Final = 1024 * 1024
+"""Bytes of channels of which much is shown; of those behind them little is."""
 
 BRIEF: Final = Limits(items=50, characters=500, values=500, depth=20)
 
@@ -49,7 +49,7 @@ def page(page: Page) -> Response:
     saved = found(page)
     tasks = tasks_of(saved, BRIEF)
     place = {"thread": saved.thread_id, "id": saved.checkpoint_id, "namespace": saved.namespace}
-    channels = [_channel(page, place, name, channel) for name, channel in saved.channels.items()]
+    channels = _channels(page, place, saved)
     difference, no_difference = _difference(page, saved)
     return page.render(
         "checkpoint",
@@ -78,8 +78,19 @@ def page(page: Page) -> Response:
     )
 
 
-def _channel(page: Page, place: dict[str, Any], name: str, channel: Any) -> dict[str, Any]:
-    value = None if channel.payload is None else decode(channel.payload, SHOWN)
+def _channels(page: Page, place: dict[str, Any], saved: SavedCheckpoint) -> list[dict[str, Any]]:
+    """Return the channels for the template: much of the first ones, and little of many others."""
+    found: list[dict[str, Any]] = []
+    left = BYTES
+    for name, channel in saved.channels.items():
+        left -= 0 if channel.payload is None else min(len(channel.payload.data), BYTES // 4)  # it is cut anyway
+        limits = BRIEF if is_internal(name) or (left < 0 and found) else SHOWN
+        found.append(_channel(page, place, name, channel, limits))
+    return found
+
+
+def _channel(page: Page, place: dict[str, Any], name: str, channel: Channel, limits: Limits) -> dict[str, Any]:
+    value = None if channel.payload is None else decode(channel.payload, limits)
     return {
         "name": name,
         "version": channel.version,
@@ -107,13 +118,3 @@ def _difference(page: Page, saved: SavedCheckpoint) -> tuple[Differences | None,
     if parent is None:
         return None, "Its parent is not there any more."
     return compare(parent, saved), ""
-
-
-def value_text(value: DecodedValue) -> str:
-    """Return a decoded value as JSON for a file."""
-    return json.dumps(value.model_dump(exclude_none=True), ensure_ascii=False, indent=2)
-
-
-def is_cut_text(value: Any) -> bool:
-    """Return whether a value is a text of which only the beginning is there."""
-    return isinstance(value, dict) and CUT in value and TYPE not in value and isinstance(value.get("begins"), str)
