@@ -79,7 +79,7 @@ def page(page: Page) -> Response:
 
 
 def _channels(page: Page, place: dict[str, Any], saved: SavedCheckpoint) -> list[dict[str, Any]]:
-    """Return the channels for the template: much of the first ones, and little of many others."""
+    """Return the channels for the template, with little of those behind large ones."""
     found: list[dict[str, Any]] = []
     left = BYTES
     for name, channel in saved.channels.items():
