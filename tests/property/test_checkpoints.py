@@ -56,7 +56,7 @@ class CopiesNothing(MemoryCheckpoints):
         return super().copy_thread(source_id, source_id)
 
 
-class EndsTheNewestOnly(MemoryCheckpoints):
+class LeavesTheWrites(MemoryCheckpoints):
     """Wrong: what is pending ends as before."""
 
     def expire(self, thread_id: str, ttl: float | None) -> Any:
@@ -104,8 +104,8 @@ WRONG = [
     DeletesTheWrites,
     CopiesNothing,
     CountsTheRootOnly,
-    EndsTheNewestOnly,
     ForgetsTheOthers,
+    LeavesTheWrites,
     ListsFromTheTop,
 ]
 
