@@ -39,7 +39,7 @@ def test_the_examples_run(valkey_server: ValkeyServer) -> None:
 def test_each_finding_is_in_the_table() -> None:
     folder = Path(doctor.__file__).parent
     source = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
-    names = set(re.findall(r'(?:name=|ok\(|failed\(|guarded\(|compared\()"([a-z ]+)"', source))
+    names = set(re.findall(r'(?:name=|ok\(|guarded\(|compared\(|yield (?="))"([a-z ]+)"', source))
     listed = {re.findall(r"`([^`]+)`", cell)[0] for cell in first_cells("Finding")}
     assert listed == names
 
