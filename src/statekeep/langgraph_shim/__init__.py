@@ -38,6 +38,17 @@ if _TYPE_CHECKING:
     from .checkpoint.bedrock_sessions import AsyncBedrockSessionSaver, BedrockSessionSaver
     from .checkpoint.valkey import AsyncValkeySaver, ValkeySaver
     from .checkpoint.valkey_of_actors import AgentCoreValkeySaver
+    from .migration import (
+        MigrationReport,
+        MigrationSource,
+        MigrationTarget,
+        PeerSource,
+        VerificationFailed,
+        amigrate,
+        migrate,
+        migrate_urls,
+        open_source,
+    )
     from .serializers import StrictSerializer
     from .store.agentcore import AgentCoreMemoryStore
     from .store.base import AsyncRepositoryStore, RepositoryStore
@@ -57,6 +68,10 @@ else:
             "AsyncValkeyStore": ".store.valkey",
             "BedrockAgentRuntimeSessionClient": "..repositories.bedrock_sessions",
             "BedrockSessionSaver": ".checkpoint.bedrock_sessions",
+            "MigrationReport": ".migration",
+            "MigrationSource": ".migration",
+            "MigrationTarget": ".migration",
+            "PeerSource": ".migration",
             "RepositoryCache": ".cache.base",
             "RepositorySaver": ".checkpoint.base",
             "RepositoryStore": ".store.base",
@@ -65,6 +80,11 @@ else:
             "ValkeyIndexConfig": ".store.valkey",
             "ValkeySaver": ".checkpoint.valkey",
             "ValkeyStore": ".store.valkey",
+            "VerificationFailed": ".migration",
+            "amigrate": ".migration",
+            "migrate": ".migration",
+            "migrate_urls": ".migration",
+            "open_source": ".migration",
         },
         _missing(__name__),
     )
@@ -81,6 +101,10 @@ __all__ = [
     "AsyncValkeyStore",
     "BedrockAgentRuntimeSessionClient",
     "BedrockSessionSaver",
+    "MigrationReport",
+    "MigrationSource",
+    "MigrationTarget",
+    "PeerSource",
     "RepositoryCache",
     "RepositorySaver",
     "RepositoryStore",
@@ -96,6 +120,11 @@ __all__ = [
     "ValkeyStoreError",
     "ValkeyTTLConfigurationError",
     "ValkeyValidationError",
+    "VerificationFailed",
+    "amigrate",
+    "migrate",
+    "migrate_urls",
+    "open_source",
     "valkey_available",
 ]
 

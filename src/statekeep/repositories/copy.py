@@ -129,7 +129,7 @@ def _values(saved: Checkpoint) -> dict[str, tuple[str, Any, bytes]]:
 
 
 @define
-class _Known:
+class Known:
     """Versions and digests of the values that a thread's last copied checkpoints have."""
 
     _found: OrderedDict[tuple[str, str], dict[str, tuple[str, Any, bytes]]] = field(factory=OrderedDict)
@@ -202,7 +202,7 @@ def _threads(source: Any) -> Operation[list[str]]:
 
 def _copied_thread(source: Any, target: Any, thread_id: str, report: _Report) -> Operation[None]:
     """Put the oldest checkpoints first: a child refers to values of its parent."""
-    known = _Known()
+    known = Known()
     query = CheckpointQuery(thread_id=thread_id)
     page: Page[SavedCheckpoint] = yield _Step(source, source.backend.list(query, None))
     if page.cursor is None:
@@ -230,17 +230,17 @@ def _read(source: Any, thread_id: str, before: str | None, last: str) -> Operati
             return window
 
 
-def _put(target: Any, newest_first: Sequence[SavedCheckpoint], known: _Known, report: _Report) -> Operation[None]:
+def _put(target: Any, newest_first: Sequence[SavedCheckpoint], known: Known, report: _Report) -> Operation[None]:
     backend: CheckpointBackend = target.backend
     for saved in reversed(newest_first):
-        yield _Step(target, backend.put(known.lighter(saved), _supplier(saved)))
+        yield _Step(target, backend.put(known.lighter(saved), supplier(saved)))
         writes = saved.pending_writes
         if writes:
             yield _Step(target, backend.put_writes(saved.thread_id, saved.namespace, saved.checkpoint_id, writes))
         report.add(checkpoints=1, pending_writes=len(writes))
 
 
-def _supplier(saved: SavedCheckpoint) -> Supply:
+def supplier(saved: SavedCheckpoint) -> Supply:
     """Supply values anew, in case the target lost those of the parent."""
     payloads = {name: channel.payload for name, channel in saved.channels.items() if channel.payload is not None}
     return lambda names: {name: payloads[name] for name in names}

@@ -41,7 +41,8 @@ from .metadata import pack, unpack
 _SENDS_IN_A_CHANNEL = 4
 _WITHOUT_SENDS = range(_SENDS_IN_A_CHANNEL)
 
-_COUNTERS = "counters_since_delta_snapshot"
+COUNTERS = "counters_since_delta_snapshot"
+"""Where a graph names its delta channels in the metadata, but for those with a snapshot in the checkpoint itself."""
 
 
 def _load(serde: Serializer, payload: Payload, place: Checkpoint | Address, what: str, *names: str) -> Any:
@@ -75,7 +76,8 @@ def _check(checkpoint: Any, metadata: Any, new_versions: Any) -> None:
             raise InvalidInput(f"{name} must be a mapping, got {type(argument).__name__}", field=name)
 
 
-def _created_at(stamp: Any) -> dt.datetime:
+def created_at(stamp: Any) -> dt.datetime:
+    """Return the time that a checkpoint's ``ts`` says, or else the present one."""
     try:
         time = dt.datetime.fromisoformat(stamp)
     except (TypeError, ValueError):
@@ -148,26 +150,34 @@ def to_domain(
     merged = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
     if ENCRYPTED in merged:
         check_names(merged)
-    deltas = merged.get(_COUNTERS) or {}
+    deltas = merged.get(COUNTERS) or {}
     if deltas:
         # The one value that does not come back as it is: LangGraph documents these pairs as stored in lists.
-        merged[_COUNTERS] = {name: list(pair) for name, pair in deltas.items()}
+        merged[COUNTERS] = {name: list(pair) for name, pair in deltas.items()}
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
     make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
     channels = _channels(serde, versions, values, new_versions, deltas)
-    # Sends are of tasks, and a graph notes in versions_seen that tasks ran.
-    if checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint) and checkpoint.get("versions_seen"):
+    if needs_parent(checkpoint):
         channels[NEEDS_PARENT] = Channel.replayed(1)
     return make(
         thread_id=address.thread_id,
         namespace=address.namespace,
         checkpoint_id=checkpoint["id"],
         parent_id=address.checkpoint_id,
-        created_at=_created_at(checkpoint.get("ts")),
+        created_at=created_at(checkpoint.get("ts")),
         metadata=pack(serde, merged),
         header=dump(serde, header, "the checkpoint's header"),
         channels=channels,
     )
+
+
+def needs_parent(checkpoint: Mapping[str, Any]) -> bool:
+    """Return whether the Sends of a checkpoint may be with its parent.
+
+    They are in formats before 4.
+    """
+    # Sends are of tasks, and a graph notes in versions_seen that tasks ran.
+    return checkpoint.get("v") in _WITHOUT_SENDS and _has_no_sends(checkpoint) and bool(checkpoint.get("versions_seen"))
 
 
 def _has_no_sends(checkpoint: Mapping[str, Any]) -> bool:
