@@ -153,8 +153,7 @@ def test_a_typed_item_is_expected_where_values_have_no_type(items: ItemRepositor
     assert (put.value.name, put.version) == ("Ida", 2)
     assert items.put(n, "ada", {"name": "Ada", "tags": []}, expected=put).version == 3
     if name != "agentcore":  # several items are no unit there
-        read = people.get("ada")
-        check = CheckItem(namespace=n, key="ada", expected=read)
+        check = CheckItem(namespace=n, key="ada", expected=people.get("ada"))
         assert people.batch([check, people.prepare_put("bob", put.value)])[1].version == 1
     assert items.batch([DeleteItem(namespace=n, key="ada", expected=people.get("ada"))]) == [True]
 
