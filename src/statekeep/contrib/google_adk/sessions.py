@@ -439,7 +439,7 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
 
 
 def _wanted(known: Known, config: GetSessionConfig | None) -> tuple[int, int]:
-    """Return the numbers of the first event that may be asked for, and of the one behind the last."""
+    """Return the numbers of the first event to read and of the one after the last."""
     first, following = known.stored.first, known.stored.following
     if config is not None and config.num_recent_events is not None:
         first = max(first, following - config.num_recent_events)
