@@ -11,6 +11,10 @@ MINISTACK := $(VENV)/ministack
 FRAMEWORKS := agent-framework burr crewai google-adk langchain llama-index openai-agents pydantic-ai strands
 # Suites of tests that frameworks have for what implements their interfaces.
 SUITE_OF_langchain := langchain-tests>=1.1
+# What the tests in their own source distributions import; tests/contrib/foreign runs some of them.
+SUITE_OF_crewai := pytest-asyncio>=1.2
+SUITE_OF_openai-agents := aiosqlite>=0.20 cryptography>=44 pytest-asyncio>=1.2
+SUITE_OF_strands := moto>=5.1 pytest-asyncio>=1.2
 # Releases with which everything was last seen to work: what `make constraints` wrote. CONSTRAINTS= takes the newest of all.
 CONSTRAINTS ?= constraints.txt
 PINS   := $(CONSTRAINTS:%=--constraint %)
@@ -114,6 +118,7 @@ frameworks: $(FRAMEWORKS:%=check-%)
 $(FRAMEWORKS:%=check-%): check-%: $(VENV)/%/.ready
 	$(VENV)/$*/bin/python -m pytest tests/contrib/test_$(subst -,_,$*).py \
 		$(wildcard $(addprefix src/statekeep/contrib/$(subst -,_,$*),.py /*.py))
+	$(if $(wildcard tests/contrib/foreign/of_$(subst -,_,$*).py),PYTHONPATH=tests/contrib $(VENV)/$*/bin/python -m foreign $*)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(OPTIONS)
