@@ -26,7 +26,10 @@ WHEEL  := $(VENV)/wheel
 OF_WHEEL := tests/unit/test_imports.py tests/unit/domain/test_error_copies.py tests/unit/domain/test_descriptions.py \
 	tests/unit/langgraph_shim/test_store.py tests/unit/repositories/test_scripts.py \
 	$(addprefix tests/integration/valkey/test_,declared_keys.py item_declared_keys.py cache_contract.py log_contract.py)
-# Of make test-servers: the client, glide or valkey-py.
+# Of make test-servers: what may differ from server to server, but for sizes in memory and names in access control lists;
+# and the client, glide or valkey-py.
+OF_SERVERS := $(wildcard $(addprefix tests/integration/valkey/test_,*_contract.py *declared_keys.py *expiry.py nasty_ids.py \
+	logs.py put_next.py expected_head.py interrupts.py servers.py))
 CLIENT ?= valkey-py
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
@@ -49,7 +52,7 @@ test: $(READY)
 # The server is that of STATEKEEP_TEST_SERVER, if it is set. Without tests of the other client.
 test-servers: $(READY)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
-		tests/integration/valkey tests/integration/langgraph
+		$(OF_SERVERS)
 
 # One target per tool: `make -k check` runs all of them even if the first one fails.
 check: check-lint check-format check-types check-layers check-spelling
