@@ -12,7 +12,18 @@ from ..domain import InvalidInput
 __all__ = ["NONE", "OPTIONAL", "Differences"]
 
 OPTIONAL: Final = frozenset(
-    {"ancestors", "append", "copy_thread", "delete_runs", "list_namespaces", "pop", "prune", "reindex", "search"}
+    {
+        "ancestors",
+        "append",
+        "copy_thread",
+        "delete_runs",
+        "expire",
+        "list_namespaces",
+        "pop",
+        "prune",
+        "reindex",
+        "search",
+    }
 )
 """Operations that a backend may lack. Without the others there is nothing to compare."""
 
