@@ -58,7 +58,7 @@ class CheckpointSource(Protocol):
 
     @property
     def serde(self) -> Serializer | None:
-        """What reads payloads whose bytes are not always the same, such as encrypted ones."""
+        """The serializer for payloads whose bytes are not always the same."""
         ...
 
     def threads(self) -> Operation[list[str]]:
