@@ -282,7 +282,7 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
     async def _events(
         self, place: _Place, known: Known, config: GetSessionConfig | None, there: Mapping[str, Item | None]
     ) -> list[Event] | str:
-        """Read events, those that are not there already; return the key of one if it is gone."""
+        """Read the events that are missing; return the key of one if it is gone."""
         first, following = _wanted(known, config)
         after = None if config is None else config.after_timestamp
         size = max(1, following - first) if after is None else PAGE
