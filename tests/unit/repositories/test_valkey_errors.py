@@ -59,8 +59,8 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("NOPERM this user has no permissions to run the 'get' command", AccessDenied, False),
         (
             (
-                "The user executing the script can't access at least one of the keys mentioned in the command arguments "
-                "script: 72f0ceb537158a467001c115a8771601de96ccc3, on @user_script:2."
+                "The user executing the script can't access at least one of the keys mentioned in the command "
+                "arguments script: 72f0ceb537158a467001c115a8771601de96ccc3, on @user_script:2."
             ),
             AccessDenied,
             False,
