@@ -9,7 +9,7 @@ from ..lazy import lazily as _lazily
 
 # To type checkers a `__getattr__` would be every name; anyone else imports what is asked for, and nothing more.
 if _TYPE_CHECKING:
-    from .cache import CacheEntry
+    from .cache import CacheEntry, CacheNamespace
     from .checkpoints import (
         Channel,
         ChannelHistory,
@@ -19,6 +19,7 @@ if _TYPE_CHECKING:
         PrunePolicy,
         SavedCheckpoint,
         Thread,
+        ThreadMeasure,
         TypedCheckpoint,
         ValueSource,
         Version,
@@ -66,6 +67,7 @@ else:
             "ANY": ".model",
             "AccessDenied": ".errors",
             "CacheEntry": ".cache",
+            "CacheNamespace": ".cache",
             "Channel": ".checkpoints",
             "ChannelHistory": ".checkpoints",
             "CheckItem": ".items",
@@ -103,6 +105,7 @@ else:
             "StatekeepError": ".errors",
             "Thread": ".checkpoints",
             "ThreadClosed": ".errors",
+            "ThreadMeasure": ".checkpoints",
             "Throttled": ".errors",
             "TypeMismatch": ".errors",
             "TypedCheckpoint": ".checkpoints",
@@ -125,6 +128,7 @@ __all__ = [
     "DEFAULT",
     "AccessDenied",
     "CacheEntry",
+    "CacheNamespace",
     "Channel",
     "ChannelHistory",
     "CheckItem",
@@ -161,6 +165,7 @@ __all__ = [
     "StatekeepError",
     "Thread",
     "ThreadClosed",
+    "ThreadMeasure",
     "Throttled",
     "TypeMismatch",
     "TypedCheckpoint",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AwareDatetime
 
 from .items import Namespace
@@ -37,3 +39,27 @@ class CacheEntry(Model):
     payload: Payload
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
+
+
+class CacheNamespace(Model):
+    """A namespace of cache entries, and what is in it.
+
+    Attributes:
+        namespace: exactly this one, without those below.
+        entries: how many there are.
+        bytes: of these entries.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of their values, without what the service needs to keep them.
+
+    Example:
+        >>> import statekeep
+        >>> cache = statekeep.connect("memory:").cache
+        >>> cache.set({(("weather",), "london"): statekeep.Payload(encoding="json", data=b"1")})
+        >>> [(found.namespace, found.entries) for found in cache.list_namespaces()]
+        [(('weather',), 1)]
+    """
+
+    namespace: Namespace
+    entries: int
+    bytes: int
+    basis: Literal["memory", "lengths"]

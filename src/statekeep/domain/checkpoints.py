@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
@@ -252,6 +252,37 @@ class Thread(Model):
     def recency(self) -> tuple[dt.datetime, str]:
         """The key by which threads are sorted; the most recently updated has the greatest."""
         return (self.updated_at, self.thread_id)
+
+
+class ThreadMeasure(Model):
+    """The size of a thread, and when it ends.
+
+    Attributes:
+        thread_id: its id.
+        checkpoints: how many it has, in all namespaces.
+        pending_writes: how many it has, in all namespaces.
+        namespaces: how many have one of these; the root is one, too.
+        bytes: of its records, values and indexes.
+        basis: what the bytes are. ``"memory"``: those that they take in the server's memory. ``"lengths"``: the lengths
+            of what is stored, without what the service needs to keep it.
+        expires_at: when the last of its records ends; ``None``: one lasts for ever.
+
+    Example:
+        >>> import statekeep
+        >>> keep = statekeep.connect("memory:").checkpoints
+        >>> keep.put(Checkpoint(thread_id="t", header=Payload(encoding="json", data=b"{}")))
+        >>> measure = keep.measure(["t", "no such thread"])["t"]
+        >>> measure.checkpoints, measure.pending_writes, measure.bytes > 0, measure.expires_at
+        (1, 0, True, None)
+    """
+
+    thread_id: Name
+    checkpoints: int
+    pending_writes: int
+    namespaces: int
+    bytes: int
+    basis: Literal["memory", "lengths"]
+    expires_at: AwareDatetime | None = None
 
 
 class CheckpointQuery(Model):

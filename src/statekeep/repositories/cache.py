@@ -13,8 +13,9 @@ from ..domain.cache import CacheEntry, CacheKey
 from ..domain.items import Namespace
 from ..domain.model import Ttl
 from ..domain.shown import shown
-from .faces import Awaiting, Backend, Blocking, Repository, awaiting, blocking
+from .faces import Awaiting, Backend, Blocking, aiterating, awaiting, blocking, iterating
 from .operation import Operation
+from .upkeep.entries import EntryUpkeep
 from .validation import labels, namespace_and_key, ttl_seconds
 
 __all__ = ["AsyncCacheRepository", "CacheBackend", "CacheRepository", "OnError", "Write"]
@@ -53,6 +54,10 @@ class CacheBackend(Backend, Protocol):
     The arguments are validated already; keys and namespaces come without repetition. What each operation must do is
     said by the method of the same name of :class:`CacheRepository`, and proved by the contract tests in
     ``statekeep.testing``.
+
+    ``list(namespace, cursor)``, ``list_namespaces(cursor)`` and ``restore(entries)`` are optional. The first two return a
+    :class:`~statekeep.repositories.operation.Page`, and their first cursor is ``None``. Without them the repository's
+    methods raise :class:`~statekeep.Unsupported`.
     """
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:
@@ -125,7 +130,7 @@ def _write(place: Any, value: Any) -> Write:
     return Write(namespace, key, payload, DEFAULT if ttl is DEFAULT else ttl_seconds(ttl))
 
 
-class _Operations(Repository[CacheBackend]):
+class _Operations(EntryUpkeep[CacheBackend]):
     """The bodies of the methods: arguments in, operations out."""
 
     def __init__(self, backend: CacheBackend) -> None:
@@ -232,6 +237,9 @@ class CacheRepository(_Operations, Blocking[CacheBackend]):
     set = blocking(_Operations._set)
     delete = blocking(_Operations._delete)
     clear = blocking(_Operations._clear)
+    list = iterating(_Operations._list)
+    list_namespaces = iterating(_Operations._list_namespaces)
+    restore = blocking(_Operations._restore)
     reindex = blocking(_Operations._reindex)
 
 
@@ -258,4 +266,7 @@ class AsyncCacheRepository(_Operations, Awaiting[CacheBackend]):
     set = awaiting(_Operations._set)
     delete = awaiting(_Operations._delete)
     clear = awaiting(_Operations._clear)
+    list = aiterating(_Operations._list)
+    list_namespaces = aiterating(_Operations._list_namespaces)
+    restore = awaiting(_Operations._restore)
     reindex = awaiting(_Operations._reindex)

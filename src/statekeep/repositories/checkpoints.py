@@ -21,10 +21,11 @@ from ..domain import (
 from ..domain.model import is_plain
 from .checkpoint_backend import EARLY_TTL, CheckpointBackend, ExpectedHead, Supply
 from .encrypted_metadata import EncryptedMetadata
-from .faces import Awaiting, Blocking, Pages, Repository, aiterating, awaiting, blocking, iterating
+from .faces import Awaiting, Blocking, Pages, aiterating, awaiting, blocking, iterating
 from .operation import Operation, Page
 from .records.id_order import check_order
 from .typed.of import AsyncOfThreads, OfThreads
+from .upkeep.threads import ThreadUpkeep
 from .validation import count, text, texts
 
 __all__ = [
@@ -71,7 +72,7 @@ def _builtin_write(write: PendingWrite) -> PendingWrite:
     return PendingWrite(**dict(write))
 
 
-class _Operations(Repository[CheckpointBackend]):
+class _Operations(ThreadUpkeep):
     """The bodies of the methods: arguments in, operations out."""
 
     def __init__(self, backend: CheckpointBackend) -> None:
@@ -393,6 +394,8 @@ class CheckpointRepository(_Operations, Blocking[CheckpointBackend], OfThreads):
     delete_runs = blocking(_Operations._delete_runs)
     copy_thread = blocking(_Operations._copy_thread)
     prune = blocking(_Operations._prune)
+    measure = blocking(_Operations._measure)
+    expire = blocking(_Operations._expire)
     reindex = blocking(_Operations._reindex)
 
 
@@ -426,4 +429,6 @@ class AsyncCheckpointRepository(_Operations, Awaiting[CheckpointBackend], AsyncO
     delete_runs = awaiting(_Operations._delete_runs)
     copy_thread = awaiting(_Operations._copy_thread)
     prune = awaiting(_Operations._prune)
+    measure = awaiting(_Operations._measure)
+    expire = awaiting(_Operations._expire)
     reindex = awaiting(_Operations._reindex)

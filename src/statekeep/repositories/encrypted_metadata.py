@@ -22,12 +22,14 @@ from ..domain import (
     SavedCheckpoint,
     Serializer,
     Thread,
+    ThreadMeasure,
     dump,
     load,
     tagged_json,
 )
 from ..domain.shown import once_made, shown
 from .operation import Operation, Page
+from .upkeep.threads import expired, measured
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointBackend, ExpectedHead, Supply
@@ -178,6 +180,14 @@ class EncryptedMetadata:
         """Delete old checkpoints."""
         only = () if namespace is None else (namespace,)
         return (yield from self.backend.prune(thread_ids, policy, *only))
+
+    def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+        """Measure threads as they are stored."""
+        return (yield from measured(self.backend, thread_ids))
+
+    def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
+        """Set when a thread ends."""
+        return (yield from expired(self.backend, thread_id, ttl))
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild what is derived."""

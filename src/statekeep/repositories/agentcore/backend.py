@@ -21,6 +21,7 @@ from ...domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    ThreadMeasure,
     Unsupported,
 )
 from ...domain.shown import once_made
@@ -37,6 +38,7 @@ from .copy import copy_thread
 from .delete import delete_checkpoint, delete_runs, delete_thread, prune, prune_namespace
 from .get import Progress, Settings
 from .lanes import Lanes
+from .measure import measure
 from .reindex import reindex
 
 ACTOR = "default"
@@ -235,6 +237,22 @@ class AgentCoreCheckpoints:
             else:
                 deleted += yield from prune_namespace(self._settings, thread_id, namespace, policy)
         return deleted
+
+    def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+        """Read all events of the threads. It is not known when the memory deletes them."""
+        return measure(self._settings, thread_ids)
+
+    def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
+        """Refuse.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported(
+            "AgentCore Memory deletes events when they are as old as the memory's eventExpiryDuration says, and none "
+            "earlier or later; delete the thread"
+        )
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the index of a thread. Reads all of it."""

@@ -15,6 +15,7 @@ from ...domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    ThreadMeasure,
     Unsupported,
 )
 from ...domain.shown import once_made
@@ -24,7 +25,7 @@ from ..aws.server_clock import server_time
 from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page, arun, named, run
 from ..validation import count
-from . import ancestors, get, listing, put, threads
+from . import ancestors, get, listing, measure, put, threads
 
 INLINE: Final = 4_096
 
@@ -277,6 +278,19 @@ class BedrockSessionCheckpoints:
             deleted += yield from self.reindex(thread_id)
             yield from self.delete_thread(thread_id)
         return deleted
+
+    def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+        """Read all steps of the sessions: a call for each. It is not said when a session ends."""
+        return measure.measure(self._settings, thread_ids)
+
+    def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
+        """Refuse.
+
+        Raises:
+            Unsupported: always.
+        """
+        yield from ()
+        raise Unsupported("Bedrock keeps sessions for 30 days, and nobody can change that; delete the thread")
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Count the checkpoints of a thread. There is no index to rebuild."""

@@ -7,15 +7,19 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 
-from ...domain import DEFAULT, CacheEntry
+from ...domain import DEFAULT, CacheEntry, CacheNamespace
 from ...domain.cache import CacheKey
 from ...domain.items import Namespace
 from ...domain.shown import once_made
 from ..cache import Write
+from ..operation import Page
 from .at_once import AtOnce, at_once
-from .ends import end_of
+from .ends import EPOCH, end_of, next_millisecond
 
 _FEW = 100
+
+_PAGE = 100
+"""Results on a page of a listing."""
 
 
 class MemoryCacheEntries(AtOnce):
@@ -86,15 +90,20 @@ class MemoryCacheEntries(AtOnce):
             now = self._now()
             self._expire(now)
             for write in entries:
-                place = (write.namespace, write.key)
                 ends = end_of(self.ttl if write.ttl is DEFAULT else write.ttl, now)
-                self._entries[place] = CacheEntry.trusted(
-                    namespace=write.namespace, key=write.key, payload=write.payload, created_at=now, expires_at=ends
+                self._store(
+                    CacheEntry.trusted(
+                        namespace=write.namespace, key=write.key, payload=write.payload, created_at=now, expires_at=ends
+                    )
                 )
-                self._namespaces.setdefault(write.namespace, set()).add(write.key)
-                if ends is not None:
-                    heapq.heappush(self._ends, (ends, place))
             self._forget_ends()
+
+    def _store(self, entry: CacheEntry) -> None:
+        place = (entry.namespace, entry.key)
+        self._entries[place] = entry
+        self._namespaces.setdefault(entry.namespace, set()).add(entry.key)
+        if entry.expires_at is not None:
+            heapq.heappush(self._ends, (entry.expires_at, place))
 
     @at_once
     def delete(self, keys: Sequence[CacheKey]) -> int:
@@ -118,7 +127,57 @@ class MemoryCacheEntries(AtOnce):
             return count
 
     @at_once
+    def list(self, namespace: Namespace | None, cursor: Sequence[CacheKey] | None) -> Page[CacheEntry]:
+        with self._lock:
+            self._expire(self._now())
+            if cursor is None:
+                places = [
+                    (name, key)
+                    for name in (self._namespaces if namespace is None else [namespace])
+                    for key in self._namespaces.get(name, ())
+                ]
+                cursor = sorted(places, key=lambda place: _order(self._entries[place]))
+            # The order is that of the listing's begin, so that none is skipped or comes twice.
+            found = [self._entries[place] for place in cursor[:_PAGE] if place in self._entries]
+            return Page(found, cursor[_PAGE:] or None)
+
+    @at_once
+    def list_namespaces(self, cursor: Sequence[Namespace] | None) -> Page[CacheNamespace]:
+        with self._lock:
+            self._expire(self._now())
+            names = sorted(self._namespaces) if cursor is None else cursor
+            found = [self._measure(name) for name in names[:_PAGE] if name in self._namespaces]
+            return Page(found, names[_PAGE:] or None)
+
+    def _measure(self, namespace: Namespace) -> CacheNamespace:
+        keys = self._namespaces[namespace]
+        return CacheNamespace(
+            namespace=namespace,
+            entries=len(keys),
+            bytes=sum(len(self._entries[namespace, key].payload.data) for key in keys),
+            basis="lengths",
+        )
+
+    @at_once
+    def restore(self, entries: Sequence[CacheEntry]) -> None:
+        with self._lock:
+            now = self._now()
+            self._expire(now)
+            for entry in entries:
+                ends = None if entry.expires_at is None else next_millisecond(entry.expires_at)
+                if ends is None or ends > now:
+                    self._store(
+                        entry.model_copy(update={"created_at": entry.created_at.astimezone(dt.UTC), "expires_at": ends})
+                    )
+            self._forget_ends()
+
+    @at_once
     def reindex(self) -> int:
         with self._lock:
             self._expire(self._now())
             return len(self._entries)
+
+
+def _order(entry: CacheEntry) -> tuple[Namespace, bool, dt.datetime, str]:
+    """Return the key by which entries are listed."""
+    return entry.namespace, entry.expires_at is None, entry.expires_at or EPOCH, entry.key

@@ -21,8 +21,10 @@ from ...domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    ThreadMeasure,
 )
 from ...domain.checkpoints import encoded_metadata
+from ...domain.ids import time_of
 from ...domain.lineage import is_under_root, with_sources
 from ...domain.shown import once_made
 from ..checkpoint_backend import EARLY_TTL, ExpectedHead, Supply, needed, overtaken
@@ -195,9 +197,15 @@ class MemoryCheckpoints(AtOnce):
         with self._lock:
             expires_at = self._expires_at()
             target = self._writable(thread_id).namespaces.setdefault(namespace, Namespace())
-            is_stored = checkpoint_id in target.records
-            target.add_writes(checkpoint_id, writes, expires_at if is_stored else self._early_expires_at())
-            target.refresh(checkpoint_id, expires_at, writes=False)
+            stored = target.records.get(checkpoint_id)
+            if stored is None:
+                target.add_writes(checkpoint_id, writes, self._early_expires_at())
+            elif self.ttl is None:
+                # Nothing begins anew: they end with their checkpoint, if somebody set an end.
+                target.add_writes(checkpoint_id, writes, stored.expires_at)
+            else:
+                target.add_writes(checkpoint_id, writes, expires_at)
+                target.refresh(checkpoint_id, expires_at, writes=False)
 
     @at_once
     def get(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> SavedCheckpoint | None:
@@ -206,7 +214,7 @@ class MemoryCheckpoints(AtOnce):
             found = source.newest() if checkpoint_id is None else checkpoint_id
             if found is None or found not in source.records:
                 return None
-            if self.refresh_on_read:
+            if self.refresh_on_read and self.ttl is not None:
                 source.refresh(found, self._expires_at(), writes=True)
             return source.read(thread_id, namespace, found)
 
@@ -326,12 +334,44 @@ class MemoryCheckpoints(AtOnce):
         return deleted
 
     @at_once
+    def measure(self, thread_ids: Sequence[str]) -> dict[str, ThreadMeasure]:
+        with self._lock:
+            threads = {thread_id: self._live(thread_id) for thread_id in thread_ids}
+            return {thread_id: _measure(thread_id, thread) for thread_id, thread in threads.items() if thread}
+
+    @at_once
+    def expire(self, thread_id: str, ttl: float | None) -> bool:
+        with self._lock:
+            thread = self._live(thread_id)
+            if thread is None:
+                return False
+            now = self._clock()
+            expires_at = math.inf if ttl is None else now + ttl
+            for namespace in thread.namespaces.values():
+                namespace.end_at(expires_at, min(expires_at, now + EARLY_TTL))
+            return True
+
+    @at_once
     def reindex(self, thread_id: str) -> int:
         with self._lock:
             thread = self._live(thread_id)
             for namespace in thread.namespaces.values() if thread else ():
                 namespace.forget_late_writes()
             return thread.count if thread else 0
+
+
+def _measure(thread_id: str, thread: _Thread) -> ThreadMeasure:
+    namespaces = thread.namespaces.values()
+    ends = max(namespace.last_end() for namespace in namespaces)
+    return ThreadMeasure(
+        thread_id=thread_id,
+        checkpoints=thread.count,
+        pending_writes=sum(len(entries) for namespace in namespaces for entries in namespace.writes.values()),
+        namespaces=len(namespaces),
+        bytes=sum(namespace.size() for namespace in namespaces),
+        basis="lengths",
+        expires_at=None if math.isinf(ends) else time_of(round(ends * 1e6) * 1000),
+    )
 
 
 def _in_order(thread: _Thread, query: CheckpointQuery, last: tuple[str, str] | None) -> list[tuple[str, str]]:

@@ -14,7 +14,13 @@ def end_of(ttl: float | None, now: dt.datetime) -> dt.datetime | None:
 
     Never too early, and less than a millisecond late.
     """
-    if ttl is None:
-        return None
-    microseconds = (now - EPOCH) // MICROSECOND + round(ttl * 1e6)
+    return None if ttl is None else _at((now - EPOCH) // MICROSECOND + round(ttl * 1e6))
+
+
+def next_millisecond(moment: dt.datetime) -> dt.datetime:
+    """Return a time rounded up to the millisecond, in UTC."""
+    return _at((moment - EPOCH) // MICROSECOND)
+
+
+def _at(microseconds: int) -> dt.datetime:
     return EPOCH + dt.timedelta(milliseconds=-(-microseconds // 1000))

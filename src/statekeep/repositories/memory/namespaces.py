@@ -208,8 +208,12 @@ class Namespace:
         stored = self.writes.setdefault(checkpoint_id, {})
         for write in writes:
             key = (write.task_id, write.idx)
-            kept = stored[key].write if key in stored and write.idx >= 0 else write
-            stored[key] = _Write(kept, expires_at)
+            kept = stored.get(key) if write.idx >= 0 else None
+            stored[key] = (
+                _Write(write, expires_at)
+                if kept is None
+                else evolve(kept, expires_at=max(kept.expires_at, expires_at))
+            )
         self._expires_next = min(self._expires_next, expires_at)
 
     def read_writes(self, checkpoint_id: str) -> tuple[PendingWrite, ...]:
@@ -247,15 +251,54 @@ class Namespace:
     # -- expiry
 
     def refresh(self, checkpoint_id: str, expires_at: float, *, writes: bool) -> None:
-        """Give a stored checkpoint a new expiry.
+        """Let a stored checkpoint live until then, if it would not live longer.
 
-        With ``writes``, its pending writes get it, too.
+        With ``writes``, its pending writes live as long.
         """
-        if checkpoint_id in self.records:
-            self.records[checkpoint_id] = evolve(self.records[checkpoint_id], expires_at=expires_at)
-        if writes and checkpoint_id in self.writes:
-            entries = self.writes[checkpoint_id]
-            self.writes[checkpoint_id] = {key: evolve(entry, expires_at=expires_at) for key, entry in entries.items()}
+        record = self.records.get(checkpoint_id)
+        if record is not None:
+            self.records[checkpoint_id] = evolve(record, expires_at=max(record.expires_at, expires_at))
+        if writes:
+            self.keep_writes(checkpoint_id, expires_at)
+
+    def end_at(self, expires_at: float, early: float) -> None:
+        """Have all end at a time, sooner or later than it would.
+
+        Args:
+            expires_at: when.
+            early: when those writes end whose checkpoint is not stored.
+        """
+        for checkpoint_id, record in self.records.items():
+            self.records[checkpoint_id] = evolve(record, expires_at=expires_at)
+        for checkpoint_id, entries in self.writes.items():
+            ends = expires_at if checkpoint_id in self.records else early
+            self.writes[checkpoint_id] = {key: evolve(entry, expires_at=ends) for key, entry in entries.items()}
+        self._expires_next = min(expires_at, early)
+
+    def last_end(self) -> float:
+        """Return when the last record ends."""
+        return max(self._ends(), default=-math.inf)
+
+    def size(self) -> int:
+        """Return the bytes of what is kept; values that several checkpoints share count once."""
+        values = {(key, value.payload) for key, value in self._values.items()}
+        total = 0
+        for record in self.records.values():
+            total += len(record.metadata.encode(errors="surrogatepass"))
+            total += 0 if record.header is None else len(record.header.data)
+            values.update(
+                (_value_key(name, channel), channel.payload)
+                for name, channel in record.channels.items()
+                if channel.payload is not None
+            )
+        total += sum(len(payload.data) for _, payload in values)
+        return total + sum(
+            len(entry.write.payload.data) for entries in self.writes.values() for entry in entries.values()
+        )
+
+    def _ends(self) -> Iterator[float]:
+        yield from (record.expires_at for record in self.records.values())
+        yield from (entry.expires_at for entries in self.writes.values() for entry in entries.values())
 
     def expire(self, now: float) -> None:
         """Remove expired records and writes."""
@@ -269,6 +312,4 @@ class Namespace:
                 self.writes[checkpoint_id] = live
             else:
                 del self.writes[checkpoint_id]
-        expiries = [record.expires_at for record in self.records.values()]
-        expiries += [entry.expires_at for entries in self.writes.values() for entry in entries.values()]
-        self._expires_next = min(expiries, default=math.inf)
+        self._expires_next = min(self._ends(), default=math.inf)

@@ -58,8 +58,8 @@ class Divided(Portable):
 class Commands:
     """Run plain commands in order, one round trip on a standalone server, not atomic.
 
-    The second word of each command is its key; in a cluster the keys may be in different slots. The reply is
-    the list of replies.
+    The second word of each command is its key, so a subcommand goes with the first: ``MEMORY USAGE``; see
+    :func:`words_of`. In a cluster the keys may be in different slots. The reply is the list of replies.
 
     Attributes:
         commands: name and arguments of each.
@@ -98,6 +98,16 @@ class Ask:
 
 
 Request = Call | Commands | Scan | Ask
+
+
+def words_of(command: Sequence[Arg]) -> Sequence[Arg]:
+    """Return a command as it is sent: a subcommand is a word of its own.
+
+    >>> words_of(("MEMORY USAGE", "key")), words_of(("HLEN", "key"))
+    (['MEMORY', 'USAGE', 'key'], ('HLEN', 'key'))
+    """
+    name = command[0]
+    return [*name.split(), *command[1:]] if isinstance(name, str) and " " in name else command
 
 
 def size_of(request: Request) -> int:

@@ -18,11 +18,12 @@ from .requests import Script
 
 FILES: Final = {
     "": "common read",
-    "cache": "adopt common delete get set",
+    "cache": "adopt common delete get restore set",
     "checkpoints": (
         "add_run adopt clear_parent collect common contents erase expect_head extend_values fields find_unindexed "
         "forget get ids lineage mark_empty members namespaces_and_ids page put put_next put_writes rebuild_head "
-        "records refresh settle_metadata steps touch_thread unindex_threads writes"
+        "records refresh set_ends settle_ends settle_metadata settle_thread_end steps survey_ends touch_thread "
+        "unindex_threads writes"
     ),
     "items": (
         "adopt announce apply begin below by_time common count delete erase_vectors forget live measure names "

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ....domain import CacheEntry
+from ....domain import CacheEntry, CacheNamespace
 from ....domain.cache import CacheKey
 from ....domain.items import Namespace
 from ...cache import Write
-from ...operation import Operation
+from ...operation import Operation, Page
 from ..backend import ValkeyBackend
 from ..client.factory import Client
-from . import keys, operations
+from . import keys, listing, operations
 from .operations import CacheSettings
 
 
@@ -54,6 +54,18 @@ class ValkeyCacheEntries(ValkeyBackend):
     def clear(self, namespaces: Sequence[Namespace] | None) -> Operation[int]:
         """Look in one round trip, and delete what there is; again behind 6,400 entries."""
         return operations.clear(self._settings, namespaces)
+
+    def list(self, namespace: Namespace | None, cursor: listing.Cursor | None) -> Operation[Page[CacheEntry]]:
+        """List in one round trip per page, and one per 100 entries in each of 64 shards."""
+        return listing.list_entries(self._settings, namespace, cursor)
+
+    def list_namespaces(self, cursor: listing.Cursor | None) -> Operation[Page[CacheNamespace]]:
+        """List in one round trip per 500 entries, and those for the indexes."""
+        return listing.list_namespaces(self._settings, cursor)
+
+    def restore(self, entries: Sequence[CacheEntry]) -> Operation[None]:
+        """Store entries with their times, in calls like those of ``set``."""
+        return operations.restore(self._settings, entries)
 
     def reindex(self) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""

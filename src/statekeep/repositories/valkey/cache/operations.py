@@ -5,6 +5,7 @@ A script call is about at most 500 entries; in a cluster, about those of one sha
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -18,7 +19,7 @@ from ...cache import Write, unreadable
 from ...operation import Operation
 from ...validation import ms_of
 from ..chunks import CHUNK, Row, chunks
-from ..codecs import encode_bytes
+from ..codecs import encode_bytes, encode_time
 from ..keys import SHARDS, decode_text, escape_glob
 from ..requests import Arg, Call, Commands, Scan
 from ..scripts import script
@@ -30,6 +31,9 @@ MOST_BYTES: Final = 8_000_000
 
 PAGE: Final = 100
 """Members read at a time of each of the 64 indexes that are read together."""
+
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @frozen
@@ -154,6 +158,29 @@ def set_entries(settings: CacheSettings, entries: Sequence[Write]) -> Operation[
         lines.append(_Line(index, index.record_of(pk), args, len(value)))
     for chunk in _together(settings, lines):
         yield _call("set", chunk)
+
+
+def restore(settings: CacheSettings, entries: Sequence[CacheEntry]) -> Operation[None]:
+    """Store entries with their times, in calls like those of :func:`set_entries`."""
+    lines = []
+    for entry in entries:
+        index, value = keys_of(settings.prefix, (entry.namespace, entry.key)), encode_bytes(entry.payload.data)
+        pk, ends = index.pk(entry.key), _end_of(entry)
+        times = (encode_time(entry.created_at), "" if ends is None else str(ends), "" if ends is None else _text(ends))
+        lines.append(
+            _Line(index, index.record_of(pk), (pk, entry.key, entry.payload.encoding, value, *times), len(value))
+        )
+    for chunk in _together(settings, lines):
+        yield _call("restore", chunk)
+
+
+def _end_of(entry: CacheEntry) -> int | None:
+    """Return when an entry ends, in milliseconds since 1970, rounded up."""
+    return None if entry.expires_at is None else -((EPOCH - entry.expires_at) // dt.timedelta(milliseconds=1))
+
+
+def _text(ends: int) -> str:
+    return encode_time(EPOCH + dt.timedelta(milliseconds=ends))
 
 
 def _delete(settings: CacheSettings, entries: Iterable[tuple[IndexKeys, str]]) -> Operation[int]:

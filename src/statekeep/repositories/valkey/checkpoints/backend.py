@@ -14,6 +14,7 @@ from ....domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    ThreadMeasure,
 )
 from ...checkpoints import ExpectedHead, Supply
 from ...operation import Operation, Page
@@ -26,6 +27,7 @@ from .metadata.tags import metadata_keys
 from .piecewise import PIECEWISE
 from .recent_ids import RecentIds
 from .settings import CheckpointSettings
+from .upkeep import expire, measure
 
 
 class ValkeyCheckpoints(ValkeyBackend):
@@ -159,6 +161,14 @@ class ValkeyCheckpoints(ValkeyBackend):
             else:
                 deleted += yield from delete.prune_namespace(self._settings, thread_id, namespace, policy)
         return deleted
+
+    def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+        """Measure in three round trips, and one per 500 records."""
+        return measure.measure(self._settings, thread_ids)
+
+    def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
+        """Set the end in about ten script calls, and two per 200 records."""
+        return expire.expire(self._settings, thread_id, ttl)
 
     def reindex(self, thread_id: str) -> Operation[int]:
         """Rebuild the indexes; it walks the whole keyspace once."""

@@ -288,3 +288,9 @@ local function taken_tags(count)
   for i = count, 1, -1 do tags[i] = table.remove(ARGV) end
   return tags
 end
+
+-- The state of a namespace: it is another one if others put, or what ended was dropped.
+local function state_of(values, checkpoints, writes, expiry)
+  local counts = {call('ZCARD', checkpoints), call('ZCARD', writes), call('ZCARD', expiry)}
+  return (call('HGET', values, 'generation') or '') .. ':' .. table.concat(counts, ':')
+end

@@ -45,6 +45,9 @@ if is_early then ttl = early end
 
 restore_writes(writes, pending)
 local mortal = ttl > 0 or has_ends(expiry, namespaces)
+-- Without a TTL nothing begins anew: if somebody set an end to the checkpoint, its writes end with it.
+local is_bound = ttl == 0 and mortal and call('PTTL', record) > 0
+if is_bound then ttl = call('PTTL', record) end
 local shared = {writes, expiry, namespaces, pending}
 local before, now, ends = {}
 if mortal then
@@ -107,7 +110,7 @@ local behind = {}
 if is_early then
   behind = 1
   call('ZADD', expiry, 'GT', ends, 'o' .. encoded_id)
-elseif ttl > 0 then
+elseif ttl > 0 and not is_bound then
   behind[1] = refresh(record, head, values, checkpoints, writes, expiry, namespaces, pending, id, ttl, now) or ''
   -- No write of the checkpoint ends before this time, so that mostly nobody has to look at each of a wide step.
   local bound = tonumber(call('ZSCORE', expiry, 'm' .. encoded_id) or nil)

@@ -246,7 +246,7 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
         ((r"allconnectionsunavailable", r"all connections .*unavailable"), DOWN),
         # In the middle of a failover no node may be able to say how the cluster looks.
         ((r"no topology views",), CLUSTER_DOWN),
-        ((r"unknown command",), UNKNOWN_COMMAND),
+        ((r"unknown:? (?:sub)?command",), UNKNOWN_COMMAND),
         ((r"user_script", r"error running script", r"error compiling script"), SCRIPT_FAILED),
     )
     for pattern in patterns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script
+from ...requests import Arg, Ask, Call, Commands, Reply, Request, Scan, Script, words_of
 from ..clock import within
 from ..driver import as_resp2
 from ..errors import CommandError, meaning_of
@@ -33,7 +33,7 @@ def _scan(cursor: Arg, pattern: str) -> list[Arg]:
 def _batch(package: Any, cluster: bool, commands: Sequence[Sequence[Arg]]) -> Any:
     batch = package.ClusterBatch(is_atomic=False) if cluster else package.Batch(is_atomic=False)
     for command in commands:
-        batch.custom_command(list(command))
+        batch.custom_command(list(words_of(command)))
     return batch
 
 

@@ -18,7 +18,7 @@ from valkey.exceptions import (
 )
 
 from ....process.notices import valkey_logger
-from ...requests import Arg, Reply, Request
+from ...requests import Arg, Reply, Request, words_of
 from ..errors import cause_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class SyncOwn(Sync):
         return self._evaluate(*command)
 
     def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        return replies_of(commands, self._exchange(commands) if commands else [])
+        return replies_of(commands, self._exchange([*map(words_of, commands)]) if commands else [])
 
     def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
         return self._evaluate(*command)
@@ -167,7 +167,7 @@ class AsyncOwn(Async):
         return unless_error(reply)
 
     async def _commands(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        return replies_of(commands, await self._client.ask(commands) if commands else [])
+        return replies_of(commands, await self._client.ask([*map(words_of, commands)]) if commands else [])
 
     async def _scan_on(self, node: Any, command: Sequence[Arg]) -> Reply:
         return await self._evaluate(*command)

@@ -1,0 +1,1 @@
+"""Sizes of whole threads, and when they end."""
