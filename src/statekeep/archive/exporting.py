@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from ..domain import CacheEntry, CheckpointQuery, Item, Log, LogEntry, Payload, SavedCheckpoint
+from ..domain import CacheEntry, CheckpointQuery, Item, Log, LogEntry, Payload, SavedCheckpoint, Unsupported
 from ..domain.items import Namespace
 from ..repositories.copy import Step, thread_ids
 from ..repositories.item_backend import ItemRange, NamespaceQuery
@@ -75,11 +76,31 @@ def _checkpoints(source: Any, output: Output, report: Report, after: str | None)
 
 
 def _ends(source: Any, thread_ids: Sequence[str]) -> Operation[dict[str, dt.datetime | None]]:
-    """Return when threads end, if the service says so."""
-    if getattr(source.backend, "measure", None) is None:
+    """Return when threads end, if the service can have them end."""
+    if not thread_ids or not _can_end(source):
         return {}
     found = yield Step(source, source._measure(thread_ids))  # noqa: SLF001 - the body of both faces
-    return {thread_id: measure.expires_at for thread_id, measure in found.items()}
+    # A thread is told for how long it lives, so after a restore it ends some milliseconds later than before. In whole
+    # seconds that is the same.
+    return {
+        thread_id: measure.expires_at and measure.expires_at.replace(microsecond=0)
+        for thread_id, measure in found.items()
+    }
+
+
+def _can_end(source: Any) -> bool:
+    """Return whether the service can have a thread end: others would read all of it to say that it does not."""
+    if not hasattr(source.backend, "measure"):
+        return False
+    # Whoever cannot says so before the first request, which nobody answers.
+    operation = source._expire(f"none-{uuid.uuid4()}", None)  # noqa: SLF001 - the body of both faces
+    try:
+        next(operation, None)
+    except Unsupported:
+        return False
+    finally:
+        operation.close()
+    return True
 
 
 @define

@@ -30,6 +30,7 @@ class ArchiveProgress(Model):
         entries: values of logs so far.
         cache_entries: cache entries so far.
         ended: threads, items, logs and cache entries of the file that were left out, as their time was over.
+        endless: threads that are to end, in a target that cannot have them end.
         bytes: bytes of the file that were written or read so far, as they are on the disk.
         place: the thread, the namespace, or the log of the last record; ``None`` before the first.
     """
@@ -43,6 +44,7 @@ class ArchiveProgress(Model):
     entries: int = 0
     cache_entries: int = 0
     ended: int = 0
+    endless: int = 0
     bytes: int = 0
     place: str | Namespace | None = None
 
@@ -84,6 +86,7 @@ class Report:
     counts: Counts = field(factory=Counts)
     of_threads: int | None = None
     ended: int = 0
+    endless: int = 0
     place: str | Namespace | None = None
 
     def add(self, place: str | Namespace | None = None, **more: int) -> None:
@@ -97,7 +100,7 @@ class Report:
 
     def progress(self) -> ArchiveProgress:
         """Return the counts so far."""
-        fields: dict[str, Any] = {"of_threads": self.of_threads, "ended": self.ended, "place": self.place}
+        fields: dict[str, Any] = {"of_threads": self.of_threads, "ended": self.ended, "endless": self.endless, "place": self.place}
         return ArchiveProgress(**self.counts.found(), **fields, bytes=self.position())
 
 

@@ -214,7 +214,10 @@ class _Thread:
                 if end is not None:
                     now = yield Step(self.target, self.target.backend.now())
                     seconds = max((end - now).total_seconds(), 0.001)
-                yield Step(self.target, self.target._expire(thread_id, seconds))  # noqa: SLF001 - the body of both faces
+                try:
+                    yield Step(self.target, self.target._expire(thread_id, seconds))  # noqa: SLF001 - the body of both
+                except Unsupported:
+                    self.report.endless += seconds is not None
         self.report.add(thread_id, threads=1)
 
     # -- values

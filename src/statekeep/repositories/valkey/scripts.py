@@ -26,10 +26,10 @@ FILES: Final = {
         "unindex_threads writes"
     ),
     "items": (
-        "adopt announce apply begin below by_time common count delete erase_vectors forget live measure names "
+        "adopt announce apply begin below by_time common count delete erase_vectors forget live names "
         "plan put recent renew rows sizes sweep"
     ),
-    "logs": "append common forget measure pop read restore trim",
+    "logs": "append common forget pop read restore trim",
 }
 """Names of the files in each folder: to list a folder takes what event loops must not do, and imports may be in one."""
 

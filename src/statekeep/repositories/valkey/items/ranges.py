@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -16,6 +16,7 @@ from ..chunks import CHUNK
 from ..keys import decode_text
 from ..requests import Call, Commands
 from ..scripts import script
+from ..sizes import Basis, by_memory_or_lengths, usage
 from .keys import ItemKeys, bounds
 from .listing import refreshed
 from .plan import ItemSettings
@@ -136,17 +137,23 @@ def list_keys(settings: ItemSettings, query: ItemRange, cursor: Cursor | None) -
 
 def measure(settings: ItemSettings, namespace: Namespace) -> Operation[ItemsMeasure]:
     """Count the items of a namespace, and the bytes of their records."""
+    return by_memory_or_lengths(lambda basis: _measure(settings, namespace, basis))
+
+
+def _measure(settings: ItemSettings, namespace: Namespace, basis: Basis) -> Operation[ItemsMeasure]:
     keys = settings.keys(namespace)
     query = ItemRange(namespace, prefix="", after=None, reverse=False, limit=None, refresh=False)
     items = size = 0
-    basis: Literal["memory", "lengths"] = "memory"
     cursor: Cursor | None = None
     while True:
         page = yield from list_keys(settings, query, cursor)
-        if page.items:
-            count, taken, tells = yield Call(script("items/measure"), [keys.record(name) for name in page.items], [])
-            items, size = items + int(count), size + int(taken)
-            basis = basis if tells else "lengths"
+        records = [keys.record(name) for name in page.items]
+        if records:
+            replies = yield Commands(
+                [usage(record) if basis == "memory" else ("HSTRLEN", record, "value") for record in records]
+            )
+            items += sum(reply is not None for reply in replies)
+            size += sum(reply or 0 for reply in replies)
         cursor = page.cursor
         if cursor is None:
             return ItemsMeasure(items=items, bytes=size, basis=basis)

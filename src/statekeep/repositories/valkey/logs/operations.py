@@ -19,10 +19,14 @@ from ..calls import new_call, once
 from ..codecs import encode_value
 from ..requests import Arg, Call, Commands, Reply
 from ..scripts import script
+from ..sizes import MANY, Basis, by_memory_or_lengths, usage
 from .keys import LogKeys, log_keys
 from .records import decode_entries, encode_entry
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+SAMPLE: Final = 100
+"""Values whose lengths tell that of all, where memory may not be asked for."""
 
 MOST: Final = 2**40
 """More values than a list can have. Lua writes greater numbers in a way that the server does not take."""
@@ -116,8 +120,16 @@ def restore(
 
 def measure(settings: LogSettings, log: Namespace) -> Operation[LogMeasure]:
     """Count the values and their bytes."""
-    count, size, tells = yield Call(script("logs/measure"), [settings.keys(log).values], [])
-    return LogMeasure(count=int(count), bytes=int(size), basis="memory" if tells else "lengths")
+    return by_memory_or_lengths(lambda basis: _measure(settings.keys(log).values, basis))
+
+
+def _measure(key: str, basis: Basis) -> Operation[LogMeasure]:
+    if basis == "memory":
+        count, size = yield Commands([["LLEN", key], usage(key, MANY)])
+        return LogMeasure(count=count, bytes=size or 0, basis=basis)
+    count, sample = yield Commands([["LLEN", key], ["LRANGE", key, "0", str(SAMPLE - 1)]])
+    lengths = sum(len(element) for element in sample)
+    return LogMeasure(count=count, bytes=lengths * count // len(sample) if sample else 0, basis=basis)
 
 
 def count(settings: LogSettings, log: Namespace) -> Operation[int]:
