@@ -564,8 +564,13 @@ class ItemContract:
     def exact_item(self, key: str, value: Any = 1, **fields: Any) -> Item:
         """Return an item of some time ago, of the tenth version."""
         created_at = dt.datetime(2020, 2, 3, 4, 5, 6, 789012, dt.UTC)
-        times = {"created_at": created_at, "updated_at": created_at + dt.timedelta(days=3, microseconds=1)}
-        return Item(namespace=("n",), key=key, value=value, **times | {"version": 10} | fields)
+        usual: dict[str, Any] = {
+            "namespace": ("n",),
+            "created_at": created_at,
+            "updated_at": created_at + dt.timedelta(days=3, microseconds=1),
+            "version": 10,
+        }
+        return Item(key=key, value=value, **usual | fields)
 
     async def test_restored_items_are_exact(self, keep: AsyncItemRepository) -> None:
         self.needs("restore")
