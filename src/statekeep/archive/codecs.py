@@ -33,15 +33,17 @@ class Compressor(Protocol):
 
 
 class Decompressor(Protocol):
-    """Reads one frame.
+    """Reads one frame."""
 
-    Attributes:
-        eof: whether the frame is at its end.
-        unused_data: what came behind it.
-    """
+    @property
+    def eof(self) -> bool:
+        """Whether the frame is at its end."""
+        ...
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind it."""
+        ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 

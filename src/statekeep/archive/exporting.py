@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -47,7 +48,12 @@ def write_all(
     """Write what is behind a unit, and the end."""
     if unit == (-1, None):
         yield Local(lambda: output.write(lines.header_line(kinds)))
-    bodies = {"checkpoints": _checkpoints, "items": _items, "logs": _logs, "cache": _cache}
+    bodies: dict[str, Callable[..., Operation[None]]] = {
+        "checkpoints": _checkpoints,
+        "items": _items,
+        "logs": _logs,
+        "cache": _cache,
+    }
     for number, kind in enumerate(lines.KINDS):
         if kind in kinds and number >= unit[0]:
             after = unit[1] if number == unit[0] else None
@@ -145,8 +151,9 @@ class _Spooled:
                 self.values[digest] = self.spool.add(lines.value_line(digest, payload))
         return digest
 
-    def write(self, output: Output) -> None:
-        """Write the thread: each value before the first line that names it."""
+    def write(self, output: Output, first: bytes) -> None:
+        """Write the thread behind its first line: each value before the first line that names it."""
+        output.write(first)
         written: set[str] = set()
         for _, _, place, digests in sorted(self.checkpoints, key=lambda one: one[:2]):
             for digest in digests:
@@ -168,17 +175,15 @@ def _thread(
         spooled = _Spooled(spool)
         query = CheckpointQuery(thread_id=thread_id)
         page: Page[SavedCheckpoint] = yield Step(source, source.backend.list(query, None))
-        yield Local(lambda: spooled.add(page.items))
+        yield Local(partial(spooled.add, page.items))
         while page.cursor is not None:
             page = yield Step(source, source.backend.list(query, page.cursor))
-            yield Local(lambda: spooled.add(page.items))
+            yield Local(partial(spooled.add, page.items))
         if not spooled.checkpoints:
             return  # deleted meanwhile
         first = lines.thread_line(thread_id, expires_at)
-        yield Local(lambda: (output.write(first), spooled.write(output)))
-        report.add(
-            thread_id, threads=1, checkpoints=len(spooled.checkpoints), pending_writes=spooled.pending_writes
-        )
+        yield Local(lambda: spooled.write(output, first))
+        report.add(thread_id, threads=1, checkpoints=len(spooled.checkpoints), pending_writes=spooled.pending_writes)
 
 
 # -- items
@@ -199,9 +204,7 @@ def _items(source: Any, output: Output, report: Report, after: tuple[Namespace, 
                 yield from _namespace(source, output, report, namespace, key)
 
 
-def _namespace(
-    source: Any, output: Output, report: Report, namespace: Namespace, after: str | None
-) -> Operation[None]:
+def _namespace(source: Any, output: Output, report: Report, namespace: Namespace, after: str | None) -> Operation[None]:
     size = FIRST_PAGE
     while True:
         query = ItemRange(namespace, prefix="", after=after, reverse=False, limit=size, refresh=False)
@@ -211,9 +214,9 @@ def _namespace(
         while page.cursor is not None:
             page = yield Step(source, source.backend.list(query, page.cursor))
             found += page.items
+        text = [lines.item_line(item) for item in found]
         if found:
-            text = [lines.item_line(item) for item in found]
-            yield Local(lambda: _write_units(output, text))  # noqa: B023 - done at once
+            yield Local(partial(_write_units, output, text))
             report.add(namespace, items=len(found))
         if len(found) < size:
             return
@@ -224,6 +227,10 @@ def _write_units(output: Output, text: Sequence[bytes]) -> None:
     for each in text:
         output.write(each)
         output.end_unit()
+
+
+def _write_spooled(output: Output, spool: Spool, place: Place) -> None:
+    _write_units(output, [b"".join(spool.read(place))])
 
 
 # -- logs
@@ -249,7 +256,7 @@ def _log(source: Any, output: Output, report: Report, log: Log) -> Operation[Non
         text = [lines.entry_line(entry) for entry in found]
         if found:
             first = b"" if is_begun else lines.log_line(log.name, log.expires_at)
-            yield Local(lambda: output.write(first + b"".join(text)))  # noqa: B023 - done at once
+            yield Local(partial(output.write, first + b"".join(text)))
             report.add(log.name, logs=0 if is_begun else 1, entries=len(found))
             is_begun = True
         if len(found) < size:
@@ -271,16 +278,15 @@ def _cache(source: Any, output: Output, report: Report, after: tuple[Namespace, 
             places.extend((one.namespace, one.key, spool.add(lines.cache_line(one))) for one in entries)
 
         page: Page[CacheEntry] = yield Step(source, pages(None))
-        yield Local(lambda: add(page.items))
+        yield Local(partial(add, page.items))
         while page.cursor is not None:
             page = yield Step(source, pages(page.cursor))
-            yield Local(lambda: add(page.items))
+            yield Local(partial(add, page.items))
         ordered = sorted(places)
         last = after
         for namespace, key, place in ordered:
             if last is not None and (namespace, key) <= last:
                 continue  # written before, or listed twice
             last = (namespace, key)
-            yield Local(lambda: _write_units(output, [b"".join(spool.read(place))]))  # noqa: B023 - done at once
+            yield Local(partial(_write_spooled, output, spool, place))
             report.add(namespace, cache_entries=1)
-

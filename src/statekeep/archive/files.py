@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ..domain import CorruptRecord, InvalidInput
 from ..domain.shown import shown
 from .codecs import SUFFIXES, Codec, Compression, Compressor, codec, compression_of
 
-ArchiveFile = str | os.PathLike[str] | BinaryIO
+ArchiveFile = str | os.PathLike[str] | BinaryIO | io.RawIOBase | io.BufferedIOBase
 """A path, ``"-"`` for standard input or output, or an open binary stream, which stays open."""
 
 LONGEST_LINE: Final = 1 << 30
@@ -198,7 +199,9 @@ class Input:
             left.append(first)
             length += len(first)
             if not self.number and length > LONGEST_HEADER:
-                raise InvalidInput(f"file is no archive: its first line is longer than {LONGEST_HEADER} bytes", field="file")
+                raise InvalidInput(
+                    f"file is no archive: its first line is longer than {LONGEST_HEADER} bytes", field="file"
+                )
             if length > LONGEST_LINE:
                 raise CorruptRecord(f"line {self.number + 1} is longer than {LONGEST_LINE} bytes")
             for part in rest:

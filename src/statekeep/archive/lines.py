@@ -105,9 +105,7 @@ class EndLine:
     sha256: str
 
 
-Line = (
-    Header | ThreadLine | ValueLine | CheckpointLine | WriteLine | Item | LogLine | LogEntry | CacheEntry | EndLine
-)
+Line = Header | ThreadLine | ValueLine | CheckpointLine | WriteLine | Item | LogLine | LogEntry | CacheEntry | EndLine
 
 
 def digest_of(payload: Payload) -> str:
@@ -235,12 +233,13 @@ def parse(text: bytes, thread_id: str = "") -> Line:
     """
     found = loads(text.decode())
     kind = found.pop("kind", None) if type(found) is dict else None
-    fields = FIELDS.get(kind) if isinstance(kind, str) else None
-    if fields is None:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise ValueError(f"it is no record of an archive: {shown(text)}")
+    fields = FIELDS[kind]
     if tuple(found) != fields:
         raise ValueError(f"a line of the kind {kind} has the fields {', '.join(fields)}, not {shown(list(found))}")
-    return _PARSERS[kind](found, thread_id)
+    one: Line = _PARSERS[kind](found, thread_id)
+    return one
 
 
 def _header(found: dict[str, Any], _: str) -> Header:

@@ -284,8 +284,8 @@ def export(
             that ends with ``.gz`` or ``.zst`` is compressed.
         kinds: some of ``"checkpoints"``, ``"items"``, ``"logs"`` and ``"cache"``; ``None`` for all that the source
             keeps.
-        resume: go on with a file that was cut off, behind its last whole thread, item, log or cache entry. What is in it
-            stays as it is, be the source as it may by now. One that is whole already is left alone.
+        resume: go on with a file that was cut off, behind its last whole thread, item, log or cache entry. What is in
+            it stays as it is, be the source as it may by now. One that is whole already is left alone.
         overwrite: replace a file that is there.
         progress: function that gets the counts so far, after each thread and each page of others.
 
@@ -324,7 +324,9 @@ async def aexport(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ArchiveProgress:
-    """Write all records into a file in asyncio code; files are written in worker threads. See :func:`export`.
+    """Write all records into a file in asyncio code. See :func:`export`.
+
+    Worker threads write the file.
 
     Example:
         >>> import asyncio, io, statekeep
@@ -345,9 +347,9 @@ def restore(
 ) -> ArchiveProgress:
     """Store the records of an archive, exactly as they were exported.
 
-    Records of the target with the same ids are replaced, but for pending writes with ``idx >= 0``, which stay; all others
-    of the target are left alone. A log is replaced as a whole. What has ended by now is left out. You may repeat a
-    restore, also one that was cut off. Memory is bounded: some records, and at most 64 MB of the values of a thread.
+    Records of the target with the same ids are replaced, but for pending writes with ``idx >= 0``, which stay; all
+    others of the target are left alone. A log is replaced as a whole. What has ended by now is left out. You may repeat
+    a restore, also one that was cut off. Memory is bounded: some records, and at most 64 MB of the values of a thread.
 
     Each line is checked before it is stored, and lines are stored as whole records; the digest is checked at the end.
     To know before that the file is whole, call :func:`verify`.
@@ -387,7 +389,9 @@ def restore(
 async def arestore(
     file: ArchiveFile, target: AsyncSource, *, kinds: Iterable[str] | None = None, progress: Progress | None = None
 ) -> ArchiveProgress:
-    """Store the records of an archive in asyncio code; files are read in worker threads. See :func:`restore`.
+    """Store the records of an archive in asyncio code. See :func:`restore`.
+
+    Worker threads read the file.
 
     Example:
         >>> import asyncio, io, statekeep

@@ -102,8 +102,9 @@ class Reader:
             if not self.is_at_end:
                 raise cut_off(self.source.number)
             return b"", None
+        one: Line
         if self.header is None:
-            self.header = one = _header(text)
+            one = self.header = _header(text)
         else:
             one = self._checked(text)
         self._digest.update(text)

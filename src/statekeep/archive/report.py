@@ -100,7 +100,12 @@ class Report:
 
     def progress(self) -> ArchiveProgress:
         """Return the counts so far."""
-        fields: dict[str, Any] = {"of_threads": self.of_threads, "ended": self.ended, "endless": self.endless, "place": self.place}
+        fields: dict[str, Any] = {
+            "of_threads": self.of_threads,
+            "ended": self.ended,
+            "endless": self.endless,
+            "place": self.place,
+        }
         return ArchiveProgress(**self.counts.found(), **fields, bytes=self.position())
 
 

@@ -364,11 +364,7 @@ class _Log:
         name = self.begin.name
         with at("log", name, _DONE):
             restore = self.target._restore  # noqa: SLF001 - the body of both faces
-            yield Step(
-                self.target, restore(name, entries, expires_at=self.begin.expires_at, after=self.after)
-            )
+            yield Step(self.target, restore(name, entries, expires_at=self.begin.expires_at, after=self.after))
         self.after = entries[-1].position
         self.report.add(name, logs=0 if self.is_counted else 1, entries=len(entries))
         self.is_counted = True
-
-

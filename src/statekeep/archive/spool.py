@@ -20,7 +20,7 @@ class Spool:
     """Parts of a file to come, which are read in another order than they were written in."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `__exit__`
         self._end = 0
 
     def __enter__(self) -> Self:

@@ -166,9 +166,9 @@ def _copied_checkpoints(
     target: CheckpointRepository | AsyncCheckpointRepository,
     report: _Report,
 ) -> Operation[None]:
-    thread_ids = yield from thread_ids(source)
-    report.add(of_threads=len(thread_ids))
-    for thread_id in thread_ids:
+    found = yield from thread_ids(source)
+    report.add(of_threads=len(found))
+    for thread_id in found:
         with _at("thread", thread_id):
             report.add(place=thread_id)
             yield from _copied_thread(source, target, thread_id, report)

@@ -224,8 +224,8 @@ class _Operations(ItemListings):
         """Store items exactly: with the versions and times that they had when they were read.
 
         What is there under their keys is replaced. Puts after that go on: with the next version, and a later
-        ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository. Items of one
-        namespace are one atomic unit, or several if they are more than 500.
+        ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository.
+        Items of one namespace are one atomic unit, or several if they are more than 500.
 
         Args:
             items: as they were read, here or from another repository. Their times are from 1970 on and before 9999;

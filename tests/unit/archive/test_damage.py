@@ -45,7 +45,9 @@ def test_a_file_that_was_cut_off(old: Connection, part: int) -> None:
     data = exported(old)
     cut = data[: len(data) * part // 40]
     for read in (lambda: archive.verify(io.BytesIO(cut)), lambda: restored(cut)):
-        with pytest.raises(CorruptRecord, match=rf"behind line {cut.count(b'{0}'.replace(b'{0}', bytes([10])))}, .*cut off"):
+        with pytest.raises(
+            CorruptRecord, match=rf"behind line {cut.count(b'{0}'.replace(b'{0}', bytes([10])))}, .*cut off"
+        ):
             read()
 
 
@@ -77,7 +79,9 @@ def fields(**new: Any) -> Callable[[bytes], bytes]:
 
 
 def without(name: str) -> Callable[[bytes], bytes]:
-    return lambda line: json.dumps({key: value for key, value in json.loads(line).items() if key != name}).encode() + b"\n"
+    return lambda line: (
+        json.dumps({key: value for key, value in json.loads(line).items() if key != name}).encode() + b"\n"
+    )
 
 
 DAMAGE: dict[str, tuple[Change, str]] = {
@@ -115,7 +119,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "counts": (at("end", fields(counts={"items": 1})), "it counts "),
     "counts of no numbers": (at("end", fields(counts={"items": "1"})), "counts must be numbers"),
     "something behind the end": (at("end", lambda line: line * 2), "follows the last line"),
-    "a changed value": (at("item", lambda line: line.replace(b'"p"', b'"q"').replace(b'"cA=="', b'"cQ=="')), "another digest"),
+    "a changed value": (at("item", lambda line: line.replace(b'"cA=="', b'"cQ=="')), "another digest"),
 }  # fmt: skip
 
 
@@ -239,7 +243,11 @@ def test_a_file_that_is_whole_is_left_alone(old: Connection, tmp_path: Path) -> 
         ("a", b'{"kind":"archive"', "no archive that was begun"),
         ("a.gz", b"important", "no archive that was begun"),
         ("a", b'{"kind":"archive","format":"statekeep","version":1,"kinds":["items"]}\n', "begun with the kinds items"),
-        ("a.gz", b'{"kind":"archive","format":"statekeep","version":1,"kinds":["items"]}\n', "compressed in another way"),
+        (
+            "a.gz",
+            b'{"kind":"archive","format":"statekeep","version":1,"kinds":["items"]}\n',
+            "compressed in another way",
+        ),
     ],
 )
 def test_a_file_of_something_else_is_not_touched(

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import io
 import json
+import re
 import time
 import tracemalloc
 from pathlib import Path
@@ -28,8 +29,10 @@ from statekeep import (
     archive,
 )
 from statekeep.archive import restoring
+from statekeep.archive.lines import FIELDS
 from statekeep.repositories.connection import Backends
 from statekeep.repositories.memory import MemoryCheckpoints
+from tests.fenced import ROOT, Block, blocks
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, dt.UTC)
 
@@ -361,25 +364,43 @@ def test_bounded_memory() -> None:
     assert peak < 48_000_000
 
 
+loose: Any = archive
+"""Takes arguments of any type."""
+
+
 @pytest.mark.parametrize(
     ("call", "field"),
     [
-        (lambda keep: archive.export(1, io.BytesIO()), "source"),
-        (lambda keep: archive.export(keep.asyncio, io.BytesIO()), "source"),
-        (lambda keep: archive.export(keep, io.StringIO()), "file"),
-        (lambda keep: archive.export(keep, 5), "file"),
-        (lambda keep: archive.export(keep, io.BytesIO(), kinds="items"), "kinds"),
-        (lambda keep: archive.export(keep, io.BytesIO(), kinds=["threads"]), "kinds"),
-        (lambda keep: archive.export(keep, io.BytesIO(), resume=True), "resume"),
-        (lambda keep: archive.export(keep, io.BytesIO(), resume=1), "resume"),
-        (lambda keep: archive.export(keep, io.BytesIO(), overwrite="yes"), "overwrite"),
-        (lambda keep: archive.export(keep, io.BytesIO(), progress=1), "progress"),
-        (lambda keep: archive.restore(io.BytesIO(), "memory:"), "target"),
-        (lambda keep: archive.restore(io.BytesIO(), keep), "file"),
-        (lambda keep: archive.verify(None), "file"),
+        (lambda keep: loose.export(1, io.BytesIO()), "source"),
+        (lambda keep: loose.export(keep.asyncio, io.BytesIO()), "source"),
+        (lambda keep: loose.export(keep, io.StringIO()), "file"),
+        (lambda keep: loose.export(keep, 5), "file"),
+        (lambda keep: loose.export(keep, io.BytesIO(), kinds="items"), "kinds"),
+        (lambda keep: loose.export(keep, io.BytesIO(), kinds=["threads"]), "kinds"),
+        (lambda keep: loose.export(keep, io.BytesIO(), resume=True), "resume"),
+        (lambda keep: loose.export(keep, io.BytesIO(), resume=1), "resume"),
+        (lambda keep: loose.export(keep, io.BytesIO(), overwrite="yes"), "overwrite"),
+        (lambda keep: loose.export(keep, io.BytesIO(), progress=1), "progress"),
+        (lambda keep: loose.restore(io.BytesIO(), "memory:"), "target"),
+        (lambda keep: loose.restore(io.BytesIO(), keep), "file"),
+        (lambda keep: loose.verify(None), "file"),
     ],
 )
 def test_wrong_arguments(old: Connection, call: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         call(old)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("block", blocks(ROOT / "docs/backup.md", "python"), ids=lambda block: f"line {block.line}")
+def test_the_document(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    code: Any = block.compile(ROOT / "docs/backup.md")
+    exec(code, {"__name__": "__main__"})
+    assert capsys.readouterr().out == "1\n{'step': 0} 1\n"
+
+
+def test_the_document_has_all_fields() -> None:
+    text = (ROOT / "docs/backup.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE))
+    assert {kind: tuple(re.findall(r"`(\w+)`", row)) for kind, row in rows.items()} == FIELDS

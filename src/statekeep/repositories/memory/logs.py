@@ -173,9 +173,7 @@ class MemoryLogs(AtOnce):
             return self._store(log, values, ttl, now) if values else 0
 
     @at_once
-    def restore(
-        self, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None
-    ) -> None:
+    def restore(self, log: Namespace, entries: Sequence[LogEntry], after: int, expires_at: dt.datetime | None) -> None:
         with self._lock:
             now = self._now()
             if expires_at is not None and expires_at <= now:

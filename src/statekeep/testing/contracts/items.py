@@ -579,13 +579,17 @@ class ItemContract:
             self.exact_item("a", {"text": "x", "z": [1.0, None], "a": {}}),
             self.exact_item("b", Payload(encoding="raw", data=b"\x00\xff"), version=1, expires_at=ends),
             self.exact_item("c", None, created_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC), version=2**40),
-            self.exact_item("d", 2, namespace=("n", "below"), updated_at=dt.datetime(2026, 5, 6, 7, 8, 9, tzinfo=dt.UTC)),
+            self.exact_item(
+                "d", 2, namespace=("n", "below"), updated_at=dt.datetime(2026, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
+            ),
             self.exact_item("", [], namespace=()),
         ]
         assert await keep.restore(items) == 5
         for item in items:
             assert canonical(dict(await keep.get(item.namespace, item.key) or ())) == canonical(dict(item))
-        assert canonical([dict(item) for item in await listed(keep.list(("n",)))]) == canonical(list(map(dict, items[:3])))
+        assert canonical([dict(item) for item in await listed(keep.list(("n",)))]) == canonical(
+            list(map(dict, items[:3]))
+        )
         assert await keep.restore(items) == 5
         assert await keep.restore([]) == 0
         if self.supports("list_namespaces"):
