@@ -1,4 +1,4 @@
-"""Backups: everything that is kept, in one file of JSON lines, and back into any backend.
+"""Backups: all that is kept, in one file of JSON lines, and into any backend.
 
 >>> import io, statekeep
 >>> from statekeep import archive

@@ -1,6 +1,6 @@
-"""Compression of archives: a file is a row of frames, each of which is whole by itself.
+"""Compression of archives.
 
-A frame ends where a thread, a log or an item does, so that an export that was cut off goes on behind the last frame.
+A file is a row of frames, each of which is whole by itself. A frame ends where a thread, a log or an item does, so that an export that was cut off goes on behind the last frame.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Decompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind it."""
+        """Bytes that came behind it."""
         ...
 
     def decompress(self, data: bytes, /) -> bytes: ...

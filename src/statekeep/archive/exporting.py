@@ -1,4 +1,4 @@
-"""The bodies of exports: operations of the source's repositories, and work on the file."""
+"""The bodies of exports: operations of the source, and work on the file."""
 
 from __future__ import annotations
 
@@ -95,7 +95,10 @@ def _ends(source: Any, thread_ids: Sequence[str]) -> Operation[dict[str, dt.date
 
 
 def _can_end(source: Any) -> bool:
-    """Return whether the service can have a thread end: others would read all of it to say that it does not."""
+    """Return whether the service can have a thread end.
+
+    Others would read all of it to say that it does not.
+    """
     if not hasattr(source.backend, "measure"):
         return False
     # Whoever cannot says so before the first request, which nobody answers.
@@ -152,7 +155,10 @@ class _Spooled:
         return digest
 
     def write(self, output: Output, first: bytes) -> None:
-        """Write the thread behind its first line: each value before the first line that names it."""
+        """Write the thread behind its first line.
+
+        Each value comes before the first line that names it.
+        """
         output.write(first)
         written: set[str] = set()
         for _, _, place, digests in sorted(self.checkpoints, key=lambda one: one[:2]):

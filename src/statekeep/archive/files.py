@@ -1,4 +1,4 @@
-"""Archives as files: lines out, and lines in, through whatever stream and compression."""
+"""Archives as files: lines out and in, through any stream and compression."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Output:
             self._flush()
 
     def end_unit(self) -> None:
-        """Note that a record is whole that others can follow: a thread, a log, an item or a cache entry."""
+        """Note that a thread, a log, an item or a cache entry is whole."""
         if self._in_frame >= FRAME:
             self._end_frame()
 

@@ -1,4 +1,6 @@
-"""The lines of an archive: JSON objects, each with a ``kind``. ``docs/backup.md`` describes them field by field.
+"""The lines of an archive: JSON objects, each with a ``kind``.
+
+``docs/backup.md`` describes them field by field.
 
 Equal records make equal lines: fields are in one order, times in UTC to the microsecond, channels sorted by name. Only
 the order of names in users' own JSON is as it was stored.
@@ -62,7 +64,7 @@ class ThreadLine:
 
 @frozen
 class ValueLine:
-    """A value of the thread, which checkpoints and writes behind it name by its digest."""
+    """A value of the thread; lines behind it name it by its digest."""
 
     digest: str
     payload: Payload
@@ -83,7 +85,10 @@ class CheckpointLine:
 
 @frozen
 class WriteLine:
-    """A pending write of the checkpoint before it; the payload has the digest in place of data."""
+    """A pending write of the checkpoint before it.
+
+    Its payload has the digest in place of data.
+    """
 
     write: PendingWrite
     digest: str
@@ -99,7 +104,10 @@ class LogLine:
 
 @frozen
 class EndLine:
-    """The last line: how many records of each kind there are, and the digest of all bytes before it."""
+    """The last line.
+
+    It counts the records of each kind, and has the digest of all bytes before it.
+    """
 
     counts: Mapping[str, int]
     sha256: str
@@ -136,7 +144,10 @@ def thread_line(thread_id: str, expires_at: dt.datetime | None) -> bytes:
 
 
 def value_line(digest: str, payload: Payload) -> bytes:
-    """Return the line of a value. It may be large, so it is joined and not encoded as a whole."""
+    """Return the line of a value.
+
+    It may be large, so it is joined and not encoded as a whole.
+    """
     head = dumps({"kind": "value", "digest": digest, "encoding": payload.encoding})
     return b"".join([head[:-1].encode(), b',"data":"', pybase64.b64encode(payload.data), b'"}\n'])
 

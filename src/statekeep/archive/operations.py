@@ -119,7 +119,10 @@ def _exported(
 def _opened(
     file: ArchiveFile, kinds: tuple[str, ...], resume: bool, overwrite: bool
 ) -> tuple[Output, Counts, Unit, bool]:
-    """Open a file to write it, with what it has already: counts, the last unit, and whether it is whole."""
+    """Open a file to write it.
+
+    Returns it with what it has already: counts, the last unit, and whether it is whole.
+    """
     if not resume or is_stream(file):
         if resume:
             raise InvalidInput("resume needs a file: a stream cannot be gone on with", field="resume")

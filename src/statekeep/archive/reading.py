@@ -92,7 +92,10 @@ class Reader:
         return found
 
     def next(self) -> tuple[bytes, Line | None]:
-        """Return the next line, and what it says; ``None`` at the end. Raises as :meth:`batch`."""
+        """Return the next line, and what it says; ``None`` at the end.
+
+        Raises as :meth:`batch`.
+        """
         if self._lines is None:
             self._lines = self.source.lines()
         text = next(self._lines, None)

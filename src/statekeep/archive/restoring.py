@@ -80,7 +80,7 @@ def restore_all(
 
 @define
 class _State:
-    """What was read and is not stored yet: of one kind, and of one thread or log."""
+    """Lines that were read and are not stored yet: of one kind, and one thread or log."""
 
     parts: Mapping[str, Any]
     report: Report

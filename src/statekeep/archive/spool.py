@@ -1,4 +1,4 @@
-"""A thread or a part of the cache on its way into an archive, before its order is known."""
+"""Records on their way into an archive, before their order is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Place = tuple[int, int]
 
 
 class Spool:
-    """Parts of a file to come, which are read in another order than they were written in."""
+    """Parts of a file to come, read in another order than they were written in."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `__exit__`

@@ -74,9 +74,9 @@ class Put:
 
 @frozen
 class Restore(Put):
-    """Store an item with the version and the times that it had elsewhere; the result is whether it was stored.
+    """Store an item with the version and the times that it had elsewhere.
 
-    It is not if its end has passed.
+    It is not stored if its end has passed.
 
     Attributes:
         ttl: seconds for which a refresh has it live; ``None`` if it does not end.

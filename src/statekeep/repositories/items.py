@@ -221,7 +221,7 @@ class _Operations(ItemListings):
         return (yield from self.backend.append(namespace, puts))
 
     def _restore(self, items: Sequence[Item], *, index: Sequence[str] | bool | None = None) -> Operation[int]:
-        """Store items exactly: with the versions and times that they had when they were read.
+        """Store items exactly: with the versions and times that they were read with.
 
         What is there under their keys is replaced. Puts after that go on: with the next version, and a later
         ``updated_at`` than all that was restored in their namespace. Vectors are made by the index of this repository.

@@ -294,9 +294,9 @@ class _Operations(Repository[LogBackend]):
         expires_at: dt.datetime | None = None,
         after: int = 0,
     ) -> Operation[None]:
-        """Store values with the positions that they had when they were read; all or none, in one unit.
+        """Store values with the positions that they had when they were read.
 
-        They replace what the log has behind ``after``: mostly everything. Values that are appended later get positions
+        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values that are appended later get positions
         behind all that were restored. To restore a long log in parts, pass the last position of the part before as
         ``after``.
 

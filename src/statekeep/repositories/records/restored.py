@@ -1,4 +1,4 @@
-"""Checks of items and values of logs that are stored with the times that they had elsewhere."""
+"""Checks of records that are stored with the times that they had elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def checked_time(field: str, value: Any) -> dt.datetime:
 
 
 def checked_end(field: str, value: Any) -> dt.datetime | None:
-    """Return a time rounded up to the millisecond, or ``None``. Raises as :func:`checked_time`."""
+    """Return a time rounded up to the millisecond, or ``None``.
+
+    Raises as :func:`checked_time`.
+    """
     if value is None:
         return None
     return EPOCH - (EPOCH - checked_time(field, value)) // _MILLISECOND * _MILLISECOND
@@ -80,7 +83,7 @@ def _restore(item: Any, field: str) -> Restore:
 
 
 def entries_of(entries: Any, after: int) -> list[LogEntry]:
-    """Return values of a log, of which each has a greater position than the one before it.
+    """Return values of a log whose positions grow.
 
     Args:
         entries: as they were read.
@@ -109,5 +112,5 @@ def entries_of(entries: Any, after: int) -> list[LogEntry]:
 
 
 def stored_bytes(value: ItemValue) -> int:
-    """Return the bytes of a value of an item or a log, as JSON or as the payload's data."""
+    """Return the bytes of a value of an item or a log, as JSON or of the payload."""
     return len(value.data) if isinstance(value, Payload) else len(dumps(value).encode())

@@ -227,7 +227,7 @@ class ItemMachine(ListingMachine):
     @precondition(lambda self: self.can("restore"))
     @rule(items=st.lists(some.items(), min_size=1, max_size=3), lives=st.lists(_lives, min_size=3, max_size=3))
     def restore(self, items: list[Item], lives: list[float | None]) -> None:
-        """Put items with versions and times of long ago, no two of which were put at one time."""
+        """Put items with versions and times of long ago, no two at one time."""
         self.oracle.expire()
         restored = []
         for item, life in zip(items, lives, strict=False):

@@ -150,7 +150,10 @@ class LogMachine(ComparingMachine):
         )
 
     def _end_in(self, seconds: float) -> dt.datetime:
-        """Return a time in milliseconds, which is far away if only the backend knows what time it is."""
+        """Return a time in milliseconds.
+
+        It is far away if only the backend knows what time it is.
+        """
         if self.clock is None:
             return dt.datetime(2150 if seconds > 0 else 2001, 1, 1, tzinfo=dt.UTC)
         moment = dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
