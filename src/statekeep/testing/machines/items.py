@@ -240,7 +240,7 @@ class ItemMachine(ListingMachine):
     def _end_in(self, seconds: float) -> dt.datetime:
         """Return a time, which is far away if only the backend knows what time it is."""
         if self.clock is None:
-            return FAR_AWAY if seconds > 0 else LONG_AGO
+            return FAR_AWAY if seconds > 0 else dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         return dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
 
     @rule(namespace=some.item_namespaces())

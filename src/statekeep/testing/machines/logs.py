@@ -155,7 +155,7 @@ class LogMachine(ComparingMachine):
         It is far away if only the backend knows what time it is.
         """
         if self.clock is None:
-            return dt.datetime(2150 if seconds > 0 else 2001, 1, 1, tzinfo=dt.UTC)
+            return dt.datetime(2150 if seconds > 0 else 1970, 1, 1, tzinfo=dt.UTC)
         moment = dt.datetime.fromtimestamp(self.clock() + seconds * self.pace, dt.UTC)
         return moment + dt.timedelta(microseconds=-moment.microsecond % 1000)
 
