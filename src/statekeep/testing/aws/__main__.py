@@ -9,16 +9,19 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from . import AgentCoreRules, AwsEmulator, Fault, SessionRules, cut_after, cut_before, server_error, slow, throttle
 from .emulator import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 
+Tell = Callable[[dict[str, Any]], None]
 
-def _parser() -> argparse.ArgumentParser:
+
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m statekeep.testing.aws",
+        prog=program,
         description="Emulate Amazon Bedrock AgentCore Memory and Bedrock sessions on 127.0.0.1. "
         "Data is kept in memory.",
     )
@@ -48,9 +51,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    given = _parser().parse_args(arguments)
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    program: str = "python -m statekeep.testing.aws",
+    tell: Tell | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        arguments: those of the command line; by default those of the process.
+        program: what help and errors call it.
+        tell: is given the settings of clients, by the names of their environment variables, and the ids of memories. By
+            default they are written as lines that a shell reads.
+    """
+    given = _parser(program).parse_args(arguments)
     faults: list[Fault] = [
         make(rate=rate)
         for make, rate in (
@@ -78,14 +93,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         memories = [emulator.memory_id, *given.memory_id]
-        sys.stdout.write(
-            f"export AWS_ENDPOINT_URL={emulator.endpoint_url}\n"
-            f"export AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID={ACCESS_KEY_ID}"
-            f" AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\n"
-            f"# memories: {', '.join(memories)}\n"
+        (_tell_shell if tell is None else tell)(
+            {
+                "AWS_ENDPOINT_URL": emulator.endpoint_url,
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+                "memories": memories,
+            }
         )
-        sys.stdout.flush()
         ended.wait()
+
+
+def _tell_shell(settings: dict[str, Any]) -> None:
+    memories = settings.pop("memories")
+    endpoint = settings.pop("AWS_ENDPOINT_URL")
+    others = " ".join(f"{name}={value}" for name, value in settings.items())
+    sys.stdout.write(f"export AWS_ENDPOINT_URL={endpoint}\nexport {others}\n# memories: {', '.join(memories)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
