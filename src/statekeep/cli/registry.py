@@ -28,6 +28,8 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "delete": Listed("deleting:delete", "Delete threads with all that they have."),
     "prune": Listed("deleting:prune", "Delete old checkpoints of threads, and keep the newest."),
     "reindex": Listed("reindexing:reindex", "Rebuild what is derived from records, such as indexes."),
+    "export": Listed("archiving:export", "Write all records into a file, as JSON lines that `statekeep import` reads."),
+    "import": Listed("archiving:restore", "Store what `statekeep export` wrote, exactly, in any service."),
     "emulator": Listed(
         "about:emulator", "Emulate Amazon Bedrock AgentCore Memory and sessions on this host.", raw=True
     ),
