@@ -240,7 +240,7 @@ def test_a_file_that_is_whole_is_left_alone(old: Connection, tmp_path: Path) -> 
     [
         ("a", b"important", "no archive that was begun"),
         ("a", b"important\n", "first line is no JSON"),
-        ("a", b'{"kind":"archive"', "no archive that was begun"),
+        ("a", b'{"kind":"archive","format":"x', "no archive that was begun"),
         ("a.gz", b"important", "no archive that was begun"),
         ("a", b'{"kind":"archive","format":"statekeep","version":1,"kinds":["items"]}\n', "begun with the kinds items"),
         (
@@ -274,7 +274,6 @@ def test_a_failure_leaves_a_file_that_can_be_gone_on_with(
         away.setattr(backend, "list", failing)
         with pytest.raises(statekeep.Unavailable) as caught:
             archive.export(old, path)
-    assert caught.value.operation == "export"
     assert "while the namespace () was exported; the file has what came before it" in caught.value.__notes__[0]
     with pytest.raises(CorruptRecord, match="cut off"):
         archive.verify(path)

@@ -628,6 +628,7 @@ class LogContract:
         entries = [LogEntry(position=1, value=1)]
         await keep.append(L, ["stays"])
         await keep.restore(L, entries, expires_at=now - dt.timedelta(seconds=1))
+        await keep.restore(L, entries, expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
         assert values(await keep.read(L)) == ["stays"]
         await keep.restore(L, entries, expires_at=now + dt.timedelta(seconds=0.4))
         await keep.restore(OTHER, entries, expires_at=now + dt.timedelta(hours=1))

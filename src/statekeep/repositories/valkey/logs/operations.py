@@ -110,9 +110,9 @@ def restore(
 ) -> Operation[None]:
     """Store values with their positions in the place of all behind one."""
     keys = settings.keys(log)
-    ends = 0 if expires_at is None else (expires_at - EPOCH) // dt.timedelta(milliseconds=1)
+    ends = "" if expires_at is None else str((expires_at - EPOCH) // dt.timedelta(milliseconds=1))
     elements = [encode_entry(entry) for entry in entries]
-    args: list[Arg] = [str(ends), str(after), str(entries[-1].position), *elements]
+    args: list[Arg] = [ends, str(after), str(entries[-1].position), *elements]
     (state,) = yield from _write(settings, "restore", keys, args)
     if state == b"damaged":
         raise CorruptRecord("an element of the log does not begin with a position and a space", key=keys.values)

@@ -2,7 +2,7 @@
 -- use: now_us, number, each_chunk, earlier_answer, answer, position_of, drop_ended, looked_at
 -- Store values of a log with their positions, in the place of all behind a position.
 -- KEYS: log life names ends clock call
--- ARGV: until, kept, name, when the log ends in ms or 0, the position behind which values go, the last position, element*
+-- ARGV: until, kept, name, when the log ends in ms or '', the position behind which values go, the last position, element*
 -- Returns 'done', also if nothing is stored as the end has passed, or 'damaged' if a value there has no position.
 local log, life, names, ends, clock = unpack(KEYS, 1, 5)
 local name, ends_at, after, last = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -11,7 +11,7 @@ local kept = earlier_answer(us)
 if kept then return unpack(kept) end
 local now, count = math.floor(us / 1000), looked_at(log, life, names, ends)
 local given = tonumber(call('GET', clock) or nil) or 0
-if ends_at > 0 and ends_at <= now then return answer({'done'}) end
+if ends_at and ends_at <= now then return answer({'done'}) end
 
 -- How many stay: those before the first that is behind the position.
 local stay, high = 0, after > 0 and count or 0
@@ -31,7 +31,7 @@ end)
 if stay == 0 and count > 0 then call('LTRIM', log, count, -1) end
 if not (given >= last) then call('SET', clock, number(last)) end
 call('ZADD', names, 0, name)
-if ends_at > 0 then
+if ends_at then
   call('PEXPIREAT', log, number(ends_at))
   call('SET', life, number(ends_at - now), 'PXAT', number(ends_at))
   call('ZADD', ends, number(ends_at), name)
