@@ -32,10 +32,12 @@ DECLARED = Differences(
     forks_are_ambiguous=True,
     writes_settle_late=True,
     puts_cannot_expect=True,
+    unsupported={"expire"},
 )
 """What this backend does not look for, as that would read a whole namespace at each put.
 
-The service cannot compare and set. And of pending writes the earliest by its stamp stays, which may arrive as the last.
+The service cannot compare and set, nor end a thread. And of pending writes the earliest by its stamp stays, which
+may arrive as the last.
 """
 
 PATIENT = Config(retries={"total_max_attempts": 12, "mode": "standard"})

@@ -31,7 +31,7 @@ DECLARED = Differences(
     writes_settle_late=True,
     prunes_whole_threads_only=True,
     puts_cannot_expect=True,
-    unsupported={"delete_runs"},
+    unsupported={"delete_runs", "expire"},
 )
 """The service deletes no steps, but whole sessions. And each step is a call to read, so that a put that looks for a
 value beyond its parent's would take up to 1,000: channels that need no value do without. Which fork stored a value

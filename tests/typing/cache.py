@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
-from statekeep import Payload
+from statekeep import CacheNamespace, Payload
 from statekeep.domain.cache import CacheEntry, CacheKey
 from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 
@@ -20,6 +21,12 @@ def blocking(cache: CacheRepository, keys: list[CacheKey], own: list[Own], paylo
     assert_type(cache.clear(), int)
     assert_type(cache.clear(namespaces=[("a", "b")]), int)
     assert_type(cache.reindex(), int)
+    assert_type(cache.list(), Iterator[CacheEntry])
+    assert_type(cache.list(namespace=("a",)), Iterator[CacheEntry])
+    assert_type(cache.list_namespaces(), Iterator[CacheNamespace])
+    assert_type(cache.restore(list(cache.list())), None)
+    cache.restore(cache.list())  # type: ignore[arg-type]
+    cache.list(("a",), 1)  # type: ignore[call-arg]
     assert_type(cache.close(), None)
     with cache as entered:
         assert_type(entered, CacheRepository)
@@ -37,6 +44,9 @@ async def awaiting(cache: AsyncCacheRepository, keys: list[CacheKey], own: list[
     assert_type(await cache.set({keys[0]: payload, keys[1]: (payload, 0.5)}), None)
     assert_type(await cache.delete(keys), int)
     assert_type(await cache.clear(), int)
+    assert_type(cache.list(("a",)), AsyncIterator[CacheEntry])
+    assert_type(cache.list_namespaces(), AsyncIterator[CacheNamespace])
+    assert_type(await cache.restore(entries=[]), None)
     assert_type(await cache.clear(namespaces=[("a", "b")]), int)
     assert_type(await cache.reindex(), int)
     assert_type(await cache.close(), None)

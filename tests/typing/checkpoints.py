@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
-from statekeep import ANY, ChannelHistory, Checkpoint, Payload, PendingWrite, SavedCheckpoint, Thread
+from statekeep import ANY, ChannelHistory, Checkpoint, Payload, PendingWrite, SavedCheckpoint, Thread, ThreadMeasure
 from statekeep.repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 
 
@@ -34,6 +34,12 @@ def blocking(
     assert_type(checkpoints.copy_thread("t", target_id="u"), None)
     assert_type(checkpoints.prune(["t"], keep=2, namespace=""), int)
     assert_type(checkpoints.reindex("t"), int)
+    assert_type(checkpoints.measure(["t"]), dict[str, ThreadMeasure])
+    assert_type(checkpoints.expire("t", None), bool)
+    assert_type(checkpoints.expire(thread_id="t", ttl=0.5), bool)
+    checkpoints.expire("t")  # type: ignore[call-arg]
+    checkpoints.expire("t", "1")  # type: ignore[arg-type]
+    checkpoints.measure(1)  # type: ignore[arg-type]
     assert_type(checkpoints.close(), None)
     with checkpoints as entered:
         assert_type(entered, CheckpointRepository)
@@ -79,6 +85,8 @@ async def awaiting(
     assert_type(await checkpoints.copy_thread("t", target_id="u"), None)
     assert_type(await checkpoints.prune(["t"], keep=2, namespace=""), int)
     assert_type(await checkpoints.reindex("t"), int)
+    assert_type(await checkpoints.measure(["t"]), dict[str, ThreadMeasure])
+    assert_type(await checkpoints.expire("t", 1), bool)
     assert_type(await checkpoints.close(), None)
     async with checkpoints as entered:
         assert_type(entered, AsyncCheckpointRepository)

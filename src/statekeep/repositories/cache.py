@@ -55,9 +55,9 @@ class CacheBackend(Backend, Protocol):
     said by the method of the same name of :class:`CacheRepository`, and proved by the contract tests in
     ``statekeep.testing``.
 
-    ``list(namespace, cursor)``, ``list_namespaces(cursor)`` and ``restore(entries)`` are optional. The first two return a
-    :class:`~statekeep.repositories.operation.Page`, and their first cursor is ``None``. Without them the repository's
-    methods raise :class:`~statekeep.Unsupported`.
+    ``list(namespace, cursor)``, ``list_namespaces(cursor)`` and ``restore(entries)`` are optional. The first two return
+    a :class:`~statekeep.repositories.operation.Page`, and their first cursor is ``None``. Without them the methods of
+    the repository raise :class:`~statekeep.Unsupported`.
     """
 
     def get(self, keys: Sequence[CacheKey]) -> Operation[dict[CacheKey, CacheEntry]]:

@@ -42,8 +42,8 @@ class CheckpointBackend(Backend, Protocol):
     The arguments are validated already. What each operation must do is said by the method of the same name of
     :class:`CheckpointRepository`, and proved by the contract tests in ``statekeep.testing``.
 
-    ``measure(thread_ids)`` and ``expire(thread_id, ttl)`` are optional: ids come without repetition. Without the first one
-    the repository reads the threads with :meth:`list`, without the second it raises :class:`~statekeep.Unsupported`.
+    ``measure(thread_ids)`` and ``expire(thread_id, ttl)`` are optional; ids come without repetition. Without the first,
+    the repository reads the threads with :meth:`list`; without the second, it raises :class:`~statekeep.Unsupported`.
     """
 
     def put(self, checkpoint: Checkpoint, supply: Supply | None, expected_head: ExpectedHead = ANY) -> Operation[None]:

@@ -198,6 +198,7 @@ class ComparingMachine(RuleBasedStateMachine):
     name: ClassVar[str] = ""
     pace: ClassVar[int] = 1
     oracle: Any
+    repository: Any
 
     @classmethod
     def over(
@@ -269,6 +270,10 @@ class ComparingMachine(RuleBasedStateMachine):
     def can(self, name: str) -> bool:
         """Return whether the backend has an operation."""
         return name not in self.differences.unsupported
+
+    def has(self, name: str) -> bool:
+        """Return whether the backend has a method that it need not have."""
+        return hasattr(self.repository.backend, name)
 
     def teardown(self) -> None:
         error = sys.exception()

@@ -17,6 +17,7 @@ OPTIONAL: Final = frozenset(
         "append",
         "copy_thread",
         "delete_runs",
+        "expire",
         "list_namespaces",
         "pop",
         "prune",

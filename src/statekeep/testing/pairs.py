@@ -19,11 +19,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
-from ..domain import CacheEntry, GetItem, Item, Log, LogEntry, SavedCheckpoint, SearchItem, Thread
+from ..domain import (
+    CacheEntry,
+    CacheNamespace,
+    GetItem,
+    Item,
+    Log,
+    LogEntry,
+    SavedCheckpoint,
+    SearchItem,
+    Thread,
+    ThreadMeasure,
+)
 from ..domain.items import CheckItem, DeleteItem, ListItems, Namespace, PutItem
 from .comparison import Answer, ComparingMachine, canonical
 
@@ -123,16 +134,16 @@ def _form(value: Any, keys: Mapping[str, str]) -> Any:
     if isinstance(value, Log):
         return (value.name, value.count, value.expires_at is None)
     if isinstance(value, CacheEntry):
-        return (canonical(value.payload), value.expires_at is None)
+        return (value.namespace, value.key, canonical(value.payload), value.expires_at is None)
+    if isinstance(value, CacheNamespace):
+        return (value.namespace, value.entries)
+    if isinstance(value, ThreadMeasure):
+        return (value.checkpoints, value.pending_writes, value.namespaces, value.expires_at is None)
     if isinstance(value, dict):
         return sorted((repr(name), _form(item, keys)) for name, item in value.items())
     if isinstance(value, list):
         return [_form(item, keys) for item in value]
     return canonical(value)
-
-
-_LISTINGS: Final = ("keys", "list", "list_threads")
-"""Methods that return iterators."""
 
 
 def _formed(step: _Step, answer: Answer, keys: Mapping[str, str]) -> Any:
@@ -170,10 +181,18 @@ def paired(machine: type[MachineT], make_other: Callable[[], AbstractContextMana
             noted = super()._noted(name, method)
 
             def call(*args: Any, **kwargs: Any) -> Any:
-                answer = Answer.of(lambda: _whole(noted(*args, **kwargs)))
+                is_listing = False
+
+                def whole() -> Any:
+                    nonlocal is_listing
+                    result = noted(*args, **kwargs)
+                    is_listing = isinstance(result, Iterator)
+                    return _whole(result)
+
+                answer = Answer.of(whole)
                 self.steps.append(_Step(name, args, kwargs, answer))
                 result = answer.again()
-                return iter(result) if name in _LISTINGS and isinstance(result, list) else result
+                return iter(result) if is_listing else result
 
             return call
 

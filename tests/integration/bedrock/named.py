@@ -14,6 +14,7 @@ from statekeep.domain import (
     PrunePolicy,
     SavedCheckpoint,
     Thread,
+    ThreadMeasure,
 )
 from statekeep.langgraph_shim.checkpoint.base import Saver
 from statekeep.repositories.bedrock_sessions import BedrockSessionCheckpoints
@@ -21,7 +22,7 @@ from statekeep.repositories.checkpoints import ExpectedHead, Supply
 from statekeep.repositories.encrypted_metadata import EncryptedMetadata
 from statekeep.repositories.operation import Operation, Page
 
-UNSUPPORTED = ("delete", "delete_runs", "prune")
+UNSUPPORTED = ("delete", "delete_runs", "expire", "prune")
 """Operations that the service cannot do."""
 
 
@@ -99,6 +100,19 @@ class NamedThreads:
 
     def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> Operation[bool]:
         return (yield from self.backend.delete((yield from self.session(thread_id)), namespace, checkpoint_id))
+
+    def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+        for thread_id in thread_ids:
+            yield from self.session(thread_id)
+        found = yield from self.backend.measure([self.sessions[name] for name in thread_ids])
+        return {
+            name: found[self.sessions[name]].model_copy(update={"thread_id": name})
+            for name in thread_ids
+            if self.sessions[name] in found
+        }
+
+    def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
+        return (yield from self.backend.expire((yield from self.session(thread_id)), ttl))
 
     def delete_thread(self, thread_id: str) -> Operation[None]:
         session = yield from self.session(thread_id)

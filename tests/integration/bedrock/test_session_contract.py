@@ -84,6 +84,8 @@ class TestBedrockSessionContract(CheckpointContract):
             await keep.delete("t", "1")
         with pytest.raises(Unsupported, match="expected_head"):
             await keep.put(checkpoint("3"), expected_head="2")
+        with pytest.raises(Unsupported, match="30 days"):
+            await keep.expire("t", None)
         assert [saved.checkpoint_id async for saved in keep.list("t")] == ["2", "1"]
         assert await keep.prune(["t"], keep=0) == 2
         assert [saved async for saved in keep.list("t")] == []

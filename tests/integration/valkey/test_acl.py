@@ -12,6 +12,7 @@ import pytest
 
 from statekeep import (
     AccessDenied,
+    CacheRepository,
     Channel,
     Checkpoint,
     CheckpointRepository,
@@ -108,6 +109,9 @@ def use_everything(keep: CheckpointRepository, raw: Any, prefix: str) -> None:
     assert [thread.thread_id for thread in keep.list_threads()] == ["t"]
     keep.copy_thread("t", "u")
     assert len(list(keep.list("u"))) == 6
+    assert {name: found.basis for name, found in keep.measure(["t", "u"]).items()} == {"t": "memory", "u": "memory"}
+    assert keep.expire("u", 500)
+    assert keep.expire("u", None)
     keep.delete_runs(["b"])
     keep.prune(["u"], keep=1)
     raw.delete(f"{prefix}:checkpoint:{{t}}::5", f"{prefix}:pending_write:{{t}}::1:task:0")
@@ -154,6 +158,17 @@ def use_all_items(items: ItemRepository, raw: Any) -> None:
     assert items.list_namespaces() == []
 
 
+def use_the_cache(cache: CacheRepository) -> None:
+    """Each operation on cache entries, and each script at least once."""
+    cache.set({((name,), "k"): Payload(encoding="json", data=b"1") for name in ("a", "b")})
+    entries = list(cache.list())
+    assert entries == list(cache.get([(("a",), "k"), (("b",), "k")]).values())
+    assert [found.basis for found in cache.list_namespaces()] == ["memory", "memory"]
+    assert cache.delete([(("a",), "k")]) == cache.clear() == 1
+    cache.restore(entries)
+    assert cache.reindex() == cache.clear() == 2
+
+
 def use_all_logs(logs: LogRepository, raw: Any) -> None:
     """Each operation on logs, and each script at least once."""
     logs.append(("chat", "ada"), [1, 2, 3, 4], ttl=1000)
@@ -181,6 +196,7 @@ def test_items(
     server = valkey_cluster if "cluster" in url else valkey_server
     with connect(url, client=client, prefix=prefix, ttl=ttl, index=INDEX) as keep, server.client() as raw:
         use_all_items(keep.items, raw)
+        use_the_cache(keep.cache)
         use_all_logs(keep.logs, raw)
     assert refused(url, server) == set()
 
@@ -232,6 +248,26 @@ def test_other_keys_are_refused(
     assert password not in str(caught.value) + repr(keep)
 
 
+@pytest.mark.parametrize("client", ["glide", "valkey-py"])
+def test_sizes_without_the_permission_are_lengths(
+    url: str, client: Any, prefix: str, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    server = valkey_cluster if "cluster" in url else valkey_server
+    user = url.partition("://")[2].partition(":")[0]
+    for node in server.nodes.values() if isinstance(server, ValkeyCluster) else [server]:
+        with node.client() as admin:
+            admin.execute_command("ACL", "SETUSER", user, "-memory|usage")
+    with connect(url, client=client, prefix=prefix) as keep:
+        for name in ("t", "u"):
+            keep.checkpoints.put(checkpoint("1", thread_id=name, header=Payload(encoding="json", data=bytes(3000))))
+        assert [found.basis for found in keep.checkpoints.measure(["t", "u"]).values()] == ["lengths", "lengths"]
+        assert keep.checkpoints.measure(["t"])["t"].bytes >= 3000
+        keep.cache.set({((name,), "k"): Payload(encoding="json", data=bytes(3000)) for name in ("a", "b")})
+        spaces = list(keep.cache.list_namespaces())
+        assert [(found.entries, found.basis, found.bytes) for found in spaces] == [(1, "lengths", 4000)] * 2
+    assert refused(url, server) == {"memory|usage"}
+
+
 def test_the_document_lists_what_is_used() -> None:
     """The rule names each command that the scripts and operations use, and none that they do not."""
     used = {"EVAL", "EVALSHA", "SCRIPT|LOAD", "SCAN"}
@@ -240,6 +276,7 @@ def test_the_document_lists_what_is_used() -> None:
     for path in SOURCES.rglob("*.py"):
         if "client" not in path.parts:
             text = path.read_text("utf-8")
+            used |= {name.replace(" ", "|") for name in re.findall(r"""\("([A-Z]+ [A-Z]+)", key""", text)}
             used |= set(
                 re.findall(
                     r"""(?:Commands\(\s*\[\(|script\("[a-z/]*read"\), [^\n]*?\], \[|arguments = \[)"([A-Z]+)""", text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import random
 import statistics
@@ -13,10 +14,11 @@ from typing import Any, TypeVar
 import pytest
 from attrs import frozen
 
-from statekeep import CorruptRecord, InvalidInput, Payload, QuotaExceeded, Unavailable, connect
+from statekeep import CacheEntry, CorruptRecord, InvalidInput, Payload, QuotaExceeded, Unavailable, connect
 from statekeep.domain.cache import CacheKey
 from statekeep.repositories.cache import AsyncCacheRepository, CacheRepository
 from statekeep.repositories.valkey import ValkeyCacheEntries, client_for, client_from_url
+from statekeep.repositories.valkey.cache import listing
 from statekeep.repositories.valkey.cache.keys import keys_of
 from statekeep.repositories.valkey.keys import SHARDS
 from statekeep.repositories.valkey.requests import Call, Commands, Reply, Request, Scan
@@ -146,6 +148,31 @@ def test_get_is_one_request_for_any_number(client: Any, prefix: str) -> None:
     repository.clear()
 
 
+def test_listings_and_restore_take_few_requests(client: Any, prefix: str) -> None:
+    # The proxy cannot tell, as above.
+    recording = Recording(client)
+    repository = CacheRepository(ValkeyCacheEntries(recording, prefix=prefix))
+
+    def count(act: Callable[[], object]) -> int:
+        recording.requests.clear()
+        act()
+        return len(recording.requests)
+
+    repository.set(entries(10))
+    # The shards that have the namespace, its indexes, and a page of 8 entries and one of the others.
+    assert count(lambda: list(repository.list())) == 4
+    assert count(lambda: list(repository.list(("n",)))) == 3
+    # The shards, the sizes of the indexes, the indexes, and the sizes of the entries.
+    assert count(lambda: list(repository.list_namespaces())) == 4
+    assert count(lambda: repository.restore([])) == 0
+    repository.set(entries(2000))
+    # Of 2,000 entries the indexes have no more than 100 each; pages have 8, 32, 128, 500, and so on.
+    assert count(lambda: list(repository.list(("n",)))) == 1 + 4 + 3
+    listed = list(repository.list())
+    assert count(lambda: repository.restore(listed)) == 4
+    assert repository.clear() == 2000
+
+
 @pytest.mark.parametrize("cluster", [False, True])
 def test_clear_goes_in_bounded_steps(
     cluster: bool, valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster, prefix: str
@@ -188,6 +215,9 @@ def test_no_operation_walks_the_keyspace_or_watches(prefix: str) -> None:
         repository.set({place: (value, 60) for place, value in entries(700).items()})
         repository.set(entries(20, ("m",)))
         repository.get(list(entries(700)))
+        assert len(list(repository.list())) == 720
+        assert len(list(repository.list_namespaces())) == 2
+        repository.restore(list(repository.list(("m",))))
         repository.delete(list(entries(3)))
         repository.clear([("n",)])
         repository.clear()
@@ -208,11 +238,13 @@ def test_scripts_touch_only_declared_keys(valkey_server: ValkeyServer, prefix: s
         assert set(repository.get([nasty, K, ((), "")])) == {nasty, K}
         admin.delete(record_key(prefix, K))
         assert repository.reindex() == 302
+        repository.restore([*repository.list(("n",)), *repository.list(nasty[0])])
+        assert sum(space.entries for space in repository.list_namespaces()) == 302
         assert problems(admin, prefix) == []
         assert repository.delete([nasty, K]) == 1
         assert repository.clear([("n",)]) == 300
         assert repository.clear() == 1
-        assert checked.scripts == {"set", "delete", "adopt"} | (set() if cluster else {"get"})
+        assert checked.scripts == {"set", "delete", "adopt", "restore"} | (set() if cluster else {"get"})
         assert list(admin.scan_iter(f"{prefix}:*")) == []
 
 
@@ -465,6 +497,11 @@ def test_what_cannot_be_read_is_missing_and_said(
             assert set(keep.cache.get([K, *others])) == set(others), kind
             [message] = caplog.messages
             assert record_key(prefix, K) in message, kind
+            caplog.clear()
+            assert {(entry.namespace, entry.key) for entry in keep.cache.list()} == set(others), kind
+            [message] = caplog.messages
+            assert record_key(prefix, K) in message, kind
+            assert sum(space.entries for space in keep.cache.list_namespaces()) in (5, 6), kind
             # It is replaced, or deleted, as any other.
             keep.cache.set({K: payload(b"4")})
             assert keep.cache.get([K])[K].payload.data == b"4"
@@ -474,6 +511,46 @@ def test_what_cannot_be_read_is_missing_and_said(
         damage(client, record_key(prefix, K))
         client.delete(record_key(prefix, K))
         assert keep.cache.clear() == 5
+
+
+def test_members_of_indexes_that_are_none_of_ours_are_left_out(
+    repository: CacheRepository, client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    repository.set({K: payload(b"1")})
+    keys = keys_of(prefix, K)
+    client.zadd(keys.index, {b"\xff\xfe": 1e15, b"no such entry": 1e15})
+    client.zadd(keys.namespaces, {b"\xff": 1e15, b"a%FFb": 1e15})
+    with caplog.at_level(logging.WARNING, "statekeep.cache"):
+        assert [entry.key for entry in repository.list()] == [K[1]]
+        assert [(space.namespace, space.entries) for space in repository.list_namespaces()] == [(K[0], 1)]
+    assert keys.index in caplog.text
+    assert keys.namespaces in caplog.text
+
+
+def test_a_listing_goes_on_among_many_that_end_together(
+    client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members of one end are read page by page; whatever goes meanwhile, no other is left out or comes twice."""
+    monkeypatch.setattr(listing, "PAGE", 3)
+    monkeypatch.setattr(listing, "FIRST", 1)
+    monkeypatch.setattr(listing, "GROWTH", 1)
+    recording = Recording(client)
+    repository = CacheRepository(ValkeyCacheEntries(recording, prefix=prefix))
+    ends = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    for gone in range(0, 200, 7):
+        listed = [
+            CacheEntry(namespace=("n",), key=key, payload=value, created_at=ends, expires_at=ends)
+            for (_, key), value in entries(200).items()
+        ]
+        repository.restore(listed)
+        found = repository.list(("n",))
+        keys = [next(found).key for _ in range(gone + 1)]
+        deleted = {key for number, key in enumerate(sorted(entry.key for entry in listed)) if number % 3 != gone % 3}
+        repository.delete([(("n",), key) for key in deleted])
+        keys += [entry.key for entry in found]
+        assert keys == sorted(set(keys))
+        assert {entry.key for entry in listed} - deleted <= set(keys)
+        repository.clear()
 
 
 def test_an_index_of_another_type_is_an_error_that_names_it(

@@ -170,6 +170,9 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         assert [saved.parent_id for saved in repository.list("plain")] == ["00004", None]
         repository.delete_thread("plain")
         repository.copy_thread(THREAD, "copy")
+        assert repository.measure([THREAD, "copy"])["copy"].checkpoints == 21
+        assert repository.expire("copy", 100)
+        assert repository.expire("copy", None)
         assert repository.reindex("copy") == 21
         repository.delete_runs(["fork"])
         repository.prune([THREAD], keep=2)
@@ -179,6 +182,7 @@ def test_scripts_touch_only_declared_keys(server: ValkeyServer, prefix: str, clu
         expected = {
             *("adopt", "collect", "contents", "rebuild_head", "erase", "fields", "get", "ids", "lineage", "page"),
             "put_behind_expect_head",
+            *("survey_ends", "set_ends", "settle_ends", "settle_thread_end"),
             *("members", "clear_parent", "put", "put_writes", "read", "records", "steps", "writes", "add_run"),
         }
         expected |= {"refresh"} if ttl else set()

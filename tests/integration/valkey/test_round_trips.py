@@ -70,6 +70,7 @@ async def turns(request: pytest.FixtureRequest, proxy: CountingProxy, filled: st
         assert len([saved async for saved in repository.list(prefix, metadata={"step": 1})]) == 1
         assert len([thread async for thread in repository.list_threads(prefix=prefix)]) == 1
         await repository.ancestors(prefix, ["items"])
+        await repository.expire(prefix, 1000)
         await repository.delete_thread(prefix)
         yield Turns(proxy, repository, prefix)
         await repository.delete_thread(prefix)
@@ -339,6 +340,31 @@ def test_delete_thread_in_a_cluster_is_five_round_trips_and_two_for_runs(
         assert not list(client.scan_iter(f"{prefix}:*"))
 
 
+async def test_measure_is_three_round_trips(turns: Turns) -> None:
+    names = [f"{turns.prefix}-{number}" for number in range(5)]
+    for name in names:
+        for checkpoint in chain(name, 3):
+            await turns.repository.put(checkpoint)
+    count, found = await turns.of(turns.repository.measure([*names, "none"]))
+    assert [one.checkpoints for one in found.values()] == [3] * 5
+    assert count == 3
+    for name in names:
+        await turns.repository.delete_thread(name)
+
+
+@pytest.mark.parametrize(("metadata", "trips"), [({}, 8), ({"run_id": "run"}, 10)])
+async def test_expire_is_eight_round_trips_and_two_for_runs(turns: Turns, metadata: dict[str, str], trips: int) -> None:
+    for checkpoint in chain(turns.prefix, 10, **metadata):
+        await turns.repository.put(checkpoint)
+        await turns.repository.put_writes(turns.prefix, checkpoint.checkpoint_id, [write("task", 0)])
+    count, is_there = await turns.of(turns.repository.expire(turns.prefix, 100))
+    assert is_there
+    assert count == trips
+    count, is_there = await turns.of(turns.repository.expire(turns.prefix, None))
+    assert is_there
+    assert count == trips - 1
+
+
 ERASING = ("erase", "adopt", "clear_parent", "collect")
 
 
@@ -397,6 +423,29 @@ def test_long_deletions_go_in_bounded_steps(valkey_server: ValkeyServer, prefix:
         assert len(list(repository.list("pruned"))) == 1
 
 
+def test_long_threads_end_in_bounded_steps(valkey_server: ValkeyServer, prefix: str) -> None:
+    with valkey.Valkey(port=valkey_server.port) as client:
+        recording = Recording(client)
+        repository = CheckpointRepository(ValkeyCheckpoints(recording, prefix=prefix))
+        for checkpoint in chain("t", 2000, run_id="run"):
+            repository.put(checkpoint)
+        repository.put_writes("t", "01000", [write("task", index) for index in range(1200)])
+        recording.requests.clear()
+        assert repository.expire("t", 1000)
+        assert repository.measure(["t"])["t"].pending_writes == 1200
+        calls = [request for request in recording.requests if isinstance(request, Call)]
+        assert max(len(call.keys) for call in calls) <= 7 + 3 * 200
+        assert max(len(call.args) for call in calls) <= 1010
+        commands = [len(request.commands) for request in recording.requests if isinstance(request, Commands)]
+        assert max(commands) <= 1000
+        assert len(recording.requests) < 60
+        recording.requests.clear()
+        assert repository.measure(["t"])["t"].checkpoints == 2000
+        # The namespaces, five pages of indexes, and the records.
+        assert len(recording.requests) == 1 + 5 + 7
+        repository.delete_thread("t")
+
+
 def test_no_operation_walks_the_keyspace_or_watches(prefix: str) -> None:
     with ValkeyServer() as server, valkey.Valkey(port=server.port) as client:
         repository = CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix))
@@ -411,6 +460,8 @@ def test_no_operation_walks_the_keyspace_or_watches(prefix: str) -> None:
         assert [thread.thread_id for thread in repository.list_threads(prefix="t")] == ["t"]
         repository.ancestors("t", ["items"])
         repository.copy_thread("t", "copy")
+        assert repository.measure(["t"])["t"].checkpoints == 30
+        assert repository.expire("t", 100)
         repository.prune(["copy"], keep=2)
         repository.delete_runs(["run"])
         repository.delete_thread("copy")

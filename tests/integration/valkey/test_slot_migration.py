@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 import threading
 import time
@@ -142,6 +143,17 @@ async def delete_thread(keep: Keep) -> None:
     await keep.checkpoints.delete_thread("t")
 
 
+async def measured(keep: Keep) -> Any:
+    """The sizes of the thread, but for the bytes, which depend on the node; and whether it ends within half a day."""
+    found = (await keep.checkpoints.measure(["t", "none"]))["t"]
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)
+    return found.checkpoints, found.pending_writes, found.namespaces, found.expires_at and found.expires_at < soon
+
+
+async def end_thread(keep: Keep) -> None:
+    assert await keep.checkpoints.expire("t", 86_400)
+
+
 async def look_at_cache(keep: Keep) -> Any:
     return {place: entry.payload for place, entry in (await keep.cache.get([PLACE])).items()}
 
@@ -238,6 +250,7 @@ CASES: Final = [
     Case(*THREAD, put_large_writes, look_at_thread, succeeds=True),
     Case("t", put_growing, put_grown, look_at_thread),
     Case(*THREAD, delete_thread, look_at_thread, succeeds=True),
+    Case(*THREAD, end_thread, measured, succeeds=True),
     Case("", set_entry, set_again, look_at_cache, succeeds=True),
     Case("", set_entry, delete_entry, look_at_cache),
     Case(*ITEMS, put_item, look_at_items, succeeds=True),
@@ -314,6 +327,7 @@ async def read_thread(keep: Keep) -> dict[str, Any]:
         "all": await listed(checkpoints.list("t")),
         "by metadata": await listed(checkpoints.list("t", metadata={"step": 1})),
         "ancestors": await checkpoints.ancestors("t", ["items", "counter"]),
+        "counts": await measured(keep),
     }
 
 
@@ -339,7 +353,10 @@ async def read_items(keep: Keep) -> dict[str, Any]:
 
 
 async def read_cache(keep: Keep) -> dict[str, Any]:
-    return dict(await keep.cache.get([PLACE, (("c",), "none")]))
+    entries = await listed(keep.cache.list())
+    assert entries == await listed(keep.cache.list(PLACE[0]))
+    sizes = [(found.namespace, found.entries) for found in await listed(keep.cache.list_namespaces())]
+    return {"entries": entries, "sizes": sizes, "found": await keep.cache.get([PLACE, (("c",), "none")])}
 
 
 async def read_log(keep: Keep) -> dict[str, Any]:

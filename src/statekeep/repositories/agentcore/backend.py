@@ -38,7 +38,6 @@ from .copy import copy_thread
 from .delete import delete_checkpoint, delete_runs, delete_thread, prune, prune_namespace
 from .get import Progress, Settings
 from .lanes import Lanes
-from .measure import measure
 from .reindex import reindex
 
 ACTOR = "default"
@@ -240,7 +239,7 @@ class AgentCoreCheckpoints:
 
     def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
         """Read all events of the threads. It is not known when the memory deletes them."""
-        return measure(self._settings, thread_ids)
+        return listing.measure(self._settings, thread_ids)
 
     def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:
         """Refuse.

@@ -1,4 +1,4 @@
-"""Listing checkpoints and threads."""
+"""Listing checkpoints and threads, and their sizes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from ...domain import CheckpointQuery, SavedCheckpoint, Thread
+from ...domain import CheckpointQuery, SavedCheckpoint, Thread, ThreadMeasure
 from ...domain.ids import time_of
 from ..operation import Operation, Page
-from ..records.checkpoints import Stored
-from .get import PEEK, Settings, actors_of_thread, chunks, complete, newest_of, read_known, read_stored
-from .ids import actor_name
+from ..records.checkpoints import Stored, stored
+from ..records.framing import records
+from .get import (
+    PEEK,
+    Settings,
+    actors_of_thread,
+    chunks,
+    complete,
+    newest_of,
+    read_indexes,
+    read_known,
+    read_stored,
+)
+from .ids import Lane, actor_name
 from .index import IndexReader, advance, open_reader
 from .lanes import ABREAST, PAGE
-from .layout import ThreadPlace, owner_of_threads, threads_actor
+from .layout import ThreadPlace, is_checkpoint, owner_of_threads, threads_actor
 from .records import Known, known
 
 SIZE: Final = 20
@@ -233,3 +244,49 @@ def _has_another(settings: Settings, thread_id: str, readers: Mapping[str, Seque
         if (yield from newest_of(settings, settings.place(thread_id), reader)) is not None:
             return True
     return False
+
+
+def measure(settings: Settings, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
+    """Measure threads by the texts of their events."""
+    found: dict[str, ThreadMeasure] = {}
+    for thread_id in thread_ids:
+        one = yield from _measure(settings, thread_id)
+        if one is not None:
+            found[thread_id] = one
+    return found
+
+
+def _measure(settings: Settings, thread_id: str) -> Operation[ThreadMeasure | None]:
+    place = settings.place(thread_id)
+    indexes, _ = yield from read_indexes(settings, place)
+    named = [one for several in indexes.values() for one in several]
+    # New sessions may not be listed yet; those of checkpoints and values are in the index, too.
+    lanes = set((yield from settings.lanes.sessions(place.own_actor)))
+    lanes |= {place.index(namespace) for namespace in indexes}
+    lanes |= {place.checkpoint(one.namespace, one.checkpoint_id) for one in named}
+    lanes |= {place.value(one.namespace, value) for one in named for entry in one.entries for value in entry.values}
+    checkpoints = writes = size = 0
+    namespaces: set[str] = set()
+    for few in chunks(sorted(lanes), ABREAST):
+        texts: dict[Lane, list[str]] = {}
+        for lane, _, found in (yield from settings.lanes.events(few)):
+            texts.setdefault(lane, []).extend(text for text in found if isinstance(text, str))
+        size += sum(len(text) for found in texts.values() for text in found)
+        for lane, found in texts.items():
+            if lane.actor != place.own_actor or not is_checkpoint(lane):
+                continue
+            one = stored(records(found, str(lane))[0], str(lane))
+            if one is not None:
+                checkpoints += one.head is not None
+                writes += len(one.writes)
+                namespaces.add(one.namespace)
+    if not checkpoints and not writes:
+        return None
+    return ThreadMeasure(
+        thread_id=thread_id,
+        checkpoints=checkpoints,
+        pending_writes=writes,
+        namespaces=len(namespaces),
+        bytes=size,
+        basis="lengths",
+    )

@@ -280,7 +280,10 @@ class BedrockSessionCheckpoints:
         return deleted
 
     def measure(self, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
-        """Read all steps of the sessions: a call for each. It is not said when a session ends."""
+        """Read all steps of the sessions: a call for each.
+
+        Bedrock does not say when a session ends.
+        """
         return measure.measure(self._settings, thread_ids)
 
     def expire(self, thread_id: str, ttl: float | None) -> Operation[bool]:

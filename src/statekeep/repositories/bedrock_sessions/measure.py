@@ -13,7 +13,10 @@ from .steps import ABREAST, NoSession
 
 
 def measure(settings: Settings, thread_ids: Sequence[str]) -> Operation[dict[str, ThreadMeasure]]:
-    """Measure threads by the texts of their steps; a session that is not there has no measure."""
+    """Measure threads by the texts of their steps.
+
+    A session that is not there has no measure.
+    """
     found: dict[str, ThreadMeasure] = {}
     for thread_id in thread_ids:
         with suppress(NoSession):

@@ -210,9 +210,7 @@ class Namespace:
             key = (write.task_id, write.idx)
             kept = stored.get(key) if write.idx >= 0 else None
             stored[key] = (
-                _Write(write, expires_at)
-                if kept is None
-                else evolve(kept, expires_at=max(kept.expires_at, expires_at))
+                _Write(write, expires_at) if kept is None else evolve(kept, expires_at=max(kept.expires_at, expires_at))
             )
         self._expires_next = min(self._expires_next, expires_at)
 
@@ -280,7 +278,7 @@ class Namespace:
         return max(self._ends(), default=-math.inf)
 
     def size(self) -> int:
-        """Return the bytes of what is kept; values that several checkpoints share count once."""
+        """Return the bytes of what is kept. Values that are shared count once."""
         values = {(key, value.payload) for key, value in self._values.items()}
         total = 0
         for record in self.records.values():

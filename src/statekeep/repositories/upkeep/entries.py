@@ -108,5 +108,5 @@ class EntryUpkeep(Repository[BackendT]):
 
 
 def _checked(entry: CacheEntry) -> CacheEntry:
-    """Return an entry whose fields are of builtin types, and valid: a copy was not checked."""
+    """Return an entry as a valid one of builtin types: a copy was not checked."""
     return CacheEntry(**{name: getattr(entry, name) for name in CacheEntry.model_fields})

@@ -1,4 +1,4 @@
-"""The bodies of the methods of checkpoints that measure threads, or set when they end."""
+"""The bodies of the methods that measure threads, or set when they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes of keys: what they take in the server's memory, or lengths if nobody may ask."""
+"""Sizes of keys: those in the server's memory, or lengths if nobody may ask."""
 
 from __future__ import annotations
 

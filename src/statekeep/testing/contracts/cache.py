@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import pytest
@@ -40,6 +40,8 @@ from ..strategies import NASTY_TEXTS
 from ..strategies.texts import Disguised, member
 
 __all__ = ["CacheContract"]
+
+ItemT = TypeVar("ItemT")
 
 TOO_LONG = "x" * (LONGEST_ID + 1)
 
@@ -74,6 +76,11 @@ def payload(text: str | bytes) -> Payload:
 def values(entries: dict[CacheKey, CacheEntry]) -> dict[CacheKey, str]:
     """Return the text of each entry."""
     return {place: entry.payload.data.decode() for place, entry in entries.items()}
+
+
+async def listed(items: AsyncIterator[ItemT]) -> list[ItemT]:
+    """Return the results of a listing."""
+    return [item async for item in items]
 
 
 class CacheContract:
@@ -285,6 +292,151 @@ class CacheContract:
     async def test_lists_are_namespaces_too(self, keep: AsyncCacheRepository) -> None:
         await keep.set({K: payload("1")})
         assert await keep.clear([["n"]]) == 1
+
+    # -- listing, and storing what was listed
+
+    async def test_lists_of_nothing(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "list_namespaces", "restore")
+        await keep.restore([])
+        assert await listed(keep.list()) == []
+        assert await listed(keep.list(("n",))) == []
+        assert await listed(keep.list_namespaces()) == []
+
+    async def test_list(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list")
+        entries = {place: payload(f"{number}") for number, place in enumerate(SEPARATE)}
+        await keep.set(entries)
+        found = await listed(keep.list())
+        assert [type(entry) for entry in found] == [CacheEntry] * len(entries)
+        places = [(entry.namespace, entry.key) for entry in found]
+        assert places == sorted(entries)
+        assert {(entry.namespace, entry.key): entry for entry in found} == await keep.get(list(entries))
+        for namespace in [("a",), (), ("a", "b"), ("b",), ["a"]]:
+            only = [(entry.namespace, entry.key) for entry in await listed(keep.list(namespace))]
+            assert only == [place for place in places if place[0] == tuple(namespace)]
+
+    async def test_any_text_is_listed(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "list_namespaces")
+        entries = {((text, "x"), text): payload(f"{number}") for number, text in enumerate(NASTY_TEXTS)}
+        await keep.set(entries)
+        found = await listed(keep.list())
+        assert [(entry.namespace, entry.key) for entry in found] == sorted(entries)
+        assert [one.namespace for one in await listed(keep.list_namespaces())] == [
+            space for space, _ in sorted(entries)
+        ]
+
+    async def test_what_ends_first_is_listed_first(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list")
+        lives = {"a": None, "b": 3600, "c": 0.3, "d": 60, "e": None, "f": 7200}
+        await keep.set({(("n",), key): (payload(key), ttl) for key, ttl in lives.items()})
+        await anyio.sleep(0.5)
+        assert [entry.key for entry in await listed(keep.list(("n",)))] == ["d", "b", "f", "a", "e"]
+        assert [entry.key for entry in await listed(keep.list())] == ["d", "b", "f", "a", "e"]
+
+    async def test_many_are_listed(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "list_namespaces")
+        places = [((f"n{number % 3}",), f"k{number:04}") for number in range(1201)]
+        large = (("n3",), "large")
+        await keep.set({**{place: payload(place[1]) for place in places}, large: payload(bytes(5_000_000))})
+        found = await listed(keep.list())
+        assert [(entry.namespace, entry.key) for entry in found] == [*sorted(places), large]
+        assert [entry.payload.data.decode() for entry in found[:-1]] == [key for _, key in sorted(places)]
+        spaces = await listed(keep.list_namespaces())
+        assert [(one.namespace, one.entries) for one in spaces] == [
+            (("n0",), 401), (("n1",), 400), (("n2",), 400), (("n3",), 1)
+        ]  # fmt: skip
+        assert 401 * 5 <= spaces[0].bytes < 401 * 1000
+        assert spaces[3].bytes >= 5_000_000
+        assert {one.basis for one in spaces} <= {"memory", "lengths"}
+
+    async def test_what_is_deleted_meanwhile_is_not_listed(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list")
+        places = [(("n",), f"k{number:03}") for number in range(200)]
+        await keep.set({place: payload("v") for place in places})
+        entries = keep.list()
+        first = await anext(entries)
+        assert (first.namespace, first.key) == places[0]
+        await keep.delete(places[::2])
+        found = [entry.key async for entry in entries]
+        assert {key for _, key in places[1::2]} <= set(found)
+        assert found == sorted(set(found))
+
+    async def test_restore(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "restore")
+        created = dt.datetime(2021, 2, 3, 4, 5, 6, 789_012, dt.UTC)
+        ends = dt.datetime(2099, 1, 2, 3, 4, 5, 678_000, dt.UTC)
+        entries = [
+            CacheEntry(namespace=place[0], key=place[1], payload=payload(place[1]), created_at=created, expires_at=end)
+            for place, end in (((("n",), "a"), ends), ((("n",), "b"), None), (((), ""), ends))
+        ]
+        await keep.set({K: payload("stays"), (("n",), "a"): (payload("replaced"), 60)})
+        await keep.restore(entries)
+        found = await keep.get([(("n",), "a"), (("n",), "b"), ((), "")])
+        assert found == {(entry.namespace, entry.key): entry for entry in entries}
+        assert [entry.key for entry in await listed(keep.list())] == ["", "a", "b", "k"]
+        assert await keep.reindex() == 4
+        assert await keep.clear([("n",)]) == 3
+
+    async def test_restore_in_other_zones_and_between_milliseconds(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "restore")
+        zone = dt.timezone(dt.timedelta(hours=5, minutes=30))
+        created = dt.datetime(1999, 12, 31, 23, 59, 59, 999_999, zone)
+        ends = dt.datetime(2150, 1, 1, 0, 0, 0, 1, zone)
+        entry = CacheEntry(namespace=(), key="k", payload=payload("1"), created_at=created, expires_at=ends)
+        await keep.restore((entry,))
+        [found] = (await keep.get([((), "k")])).values()
+        assert found.created_at == created
+        assert found.expires_at == ends + dt.timedelta(microseconds=999)
+        assert (found.created_at.utcoffset(), found.expires_at.utcoffset()) == (dt.timedelta(0), dt.timedelta(0))
+
+    async def test_restore_leaves_out_what_has_ended(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "restore")
+        past = await keep.now() - dt.timedelta(seconds=1)
+        entry = CacheEntry(namespace=("n",), key="k", payload=payload("old"), created_at=past, expires_at=past)
+        gone = entry.model_copy(update={"key": "gone"})
+        await keep.set({K: payload("new")})
+        await keep.restore([entry, gone])
+        assert values(await keep.get([K, (("n",), "gone")])) == {K: "new"}
+        await keep.clear()
+        await keep.restore([gone])
+        assert await listed(keep.list()) == []
+        soon = await keep.now() + dt.timedelta(seconds=0.5)
+        await keep.restore([entry.model_copy(update={"expires_at": soon})])
+        await anyio.sleep(0.8)
+        assert await listed(keep.list()) == []
+
+    async def test_what_was_listed_comes_back(self, keep: AsyncCacheRepository) -> None:
+        self.needs(keep, "list", "restore")
+        places = {number: ((f"n{number % 7}",), f"{number}") for number in range(700)}
+        await keep.set({place: (payload(place[1]), 60 + number) for number, place in places.items()})
+        await keep.set({(("n1",), f"ever {number}"): payload("v") for number in range(20)})
+        before = await listed(keep.list())
+        assert len(before) == 720
+        await keep.clear()
+        await keep.restore(before)
+        assert await listed(keep.list()) == before
+        await keep.restore(before)
+        assert await listed(keep.list()) == before
+
+    async def test_wrong_listings(self, keep: AsyncCacheRepository) -> None:
+        for wrong in ("n", b"n", [""], [None], 1, [TOO_LONG]):
+            with pytest.raises(InvalidInput) as caught:
+                keep.list(cast(Any, wrong))
+            assert caught.value.field == "namespace"
+        entry = CacheEntry(namespace=(), key="k", payload=payload("1"), created_at=dt.datetime.now(dt.UTC))
+        for wrong_entries in (entry, None, "e", iter([entry]), {K: entry}, [payload("1")], [None]):
+            with pytest.raises(InvalidInput) as caught:
+                await keep.restore(cast(Any, wrong_entries))
+            assert caught.value.field == "entries"
+        with pytest.raises(InvalidInput):
+            await keep.restore([entry, entry.model_copy(update={"key": 1})])
+        assert await keep.get([((), "k")]) == {}
+
+    def needs(self, keep: AsyncCacheRepository, *methods: str) -> None:
+        """Skip a test of methods that the backend need not have."""
+        for method in methods:
+            if not hasattr(keep.backend, method):
+                pytest.skip(f"the backend has no method {method}")
 
     # -- bad input
 

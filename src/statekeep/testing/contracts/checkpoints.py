@@ -23,6 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
+import random
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -45,6 +46,7 @@ from ...domain import (
     PendingWrite,
     PrunePolicy,
     SavedCheckpoint,
+    ThreadMeasure,
 )
 from ...domain.lineage import NEEDS_PARENT
 from ...domain.model import LONGEST_ID
@@ -1471,6 +1473,176 @@ class CheckpointContract:
             await anyio.sleep(0.01)
         await keep.copy_thread("source", "target")
         assert [thread.thread_id async for thread in keep.list_threads()] == ["target", "source"]
+
+    # -- sizes, and the ends of threads
+
+    async def test_measure_of_nothing(self, keep: AsyncCheckpointRepository) -> None:
+        assert await keep.measure([]) == {}
+        assert await keep.measure(["t", "u"]) == {}
+
+    async def test_measure_counts(self, keep: AsyncCheckpointRepository) -> None:
+        await keep.put(checkpoint("1"))
+        await keep.put_writes("t", "1", [write("a"), write("b", idx=1), write("c", idx=-1)])
+        await keep.put_writes("t", "1", [write("d", idx=-1)])
+        await keep.put(checkpoint("2", parent="1"))
+        await keep.put(checkpoint("1", namespace="n:1"))
+        await keep.put(checkpoint("1", thread="u"))
+        found = await keep.measure(["u", "t", "none", "t"])
+        assert list(found) == ["u", "t"]
+        assert [type(one) for one in found.values()] == [ThreadMeasure] * 2
+        assert (found["t"].thread_id, found["u"].thread_id) == ("t", "u")
+        assert (found["t"].checkpoints, found["t"].pending_writes, found["t"].namespaces) == (3, 3, 2)
+        assert (found["u"].checkpoints, found["u"].pending_writes, found["u"].namespaces) == (1, 0, 1)
+        assert found["t"].basis in ("memory", "lengths")
+        assert found["t"].expires_at is None
+        await keep.delete_thread("t")
+        assert list(await keep.measure(["t", "u"])) == ["u"]
+
+    async def test_measure_of_bytes(self, keep: AsyncCheckpointRepository) -> None:
+        large = Channel.of(1, payload(random.Random(1).randbytes(20_000)))
+        await keep.put(checkpoint("1", channels={"large": large}))
+        first = (await keep.measure(["t"]))["t"].bytes
+        assert 20_000 <= first < 45_000
+        for name, parent in (("2", "1"), ("3", "2")):
+            await keep.put(checkpoint(name, parent=parent, channels={"large": Channel.earlier(1)}))
+        shared = (await keep.measure(["t"]))["t"].bytes
+        assert 20_000 <= shared < 60_000
+        another = Channel.of(2, payload(random.Random(2).randbytes(20_000)))
+        await keep.put(checkpoint("4", parent="3", channels={"large": another}))
+        more = (await keep.measure(["t"]))["t"].bytes
+        assert more >= shared + 19_000
+        value = Payload(encoding="raw", data=random.Random(3).randbytes(20_000))
+        await keep.put_writes("t", "4", [PendingWrite(task_id="task", idx=0, channel="c", payload=value)])
+        assert (await keep.measure(["t"]))["t"].bytes >= more + 19_000
+
+    async def test_measure_of_many(self, keep: AsyncCheckpointRepository) -> None:
+        names = [f"t{number}" for number in range(self.many(60))]
+        for name in names:
+            await keep.put(checkpoint("1", thread=name))
+        found = await keep.measure(names)
+        assert [(name, one.checkpoints) for name, one in found.items()] == [(name, 1) for name in names]
+
+    async def test_measure_of_a_long_thread(self, keep: AsyncCheckpointRepository) -> None:
+        count = self.many(120)
+        for number in range(count):
+            await keep.put(checkpoint(f"{number:03}"))
+        assert (await keep.measure(["t"]))["t"].checkpoints == count
+
+    async def test_measure_with_wrong_ids(self, keep: AsyncCheckpointRepository) -> None:
+        for wrong in ("t", None, 1, [""], ["t", None], [TOO_LONG]):
+            with pytest.raises(InvalidInput) as caught:
+                await keep.measure(cast(Any, wrong))
+            assert caught.value.field == "thread_ids"
+
+    async def test_expire(self, keep: AsyncCheckpointRepository) -> None:
+        self.needs(keep, "expire")
+        assert not await keep.expire("t", 60)
+        assert not await keep.expire("t", None)
+        for namespace in ("", "n:1"):
+            await keep.put(checkpoint("1", namespace=namespace, channels={"c": Channel.of(1, payload("one"))}))
+            await keep.put_writes("t", "1", [write("a"), write("b", idx=-1)], namespace=namespace)
+        await keep.put(checkpoint("1", thread="u"))
+        before = [saved async for saved in keep.list("t")]
+        for ttl in (3600.5, 60, None, 7200):
+            now = await keep.now()
+            assert await keep.expire("t", ttl)
+            ends = (await keep.measure(["t"]))["t"].expires_at
+            if ttl is None:
+                assert ends is None
+            else:
+                assert ends is not None
+                assert abs(ends - now - dt.timedelta(seconds=ttl)) < dt.timedelta(seconds=20)
+            assert [saved async for saved in keep.list("t")] == before
+            assert (await keep.get("t")) == before[0]
+        assert (await keep.measure(["u"]))["u"].expires_at is None
+        assert await keep.reindex("t") == 2
+        assert (await keep.measure(["t"]))["t"].expires_at is not None
+
+    async def test_a_thread_ends_by_expire(self, keep: AsyncCheckpointRepository) -> None:
+        self.needs(keep, "expire")
+        for thread in ("t", "u"):
+            for name in ("1", "2"):
+                value = Channel.of(int(name), payload("one"))
+                await keep.put(checkpoint(name, thread=thread, metadata={"run_id": "r"}, channels={"c": value}))
+            await keep.put(checkpoint("1", thread=thread, namespace="n:1"))
+            await keep.put_writes(thread, "2", [write("a")])
+            await keep.put_writes(thread, "9", [write("early")])
+        assert await keep.expire("t", 0.5)
+        await anyio.sleep(0.7)
+        assert await ids(keep.list("t")) == []
+        assert await keep.get("t") is None
+        assert [thread.thread_id async for thread in keep.list_threads()] == ["u"]
+        assert await keep.measure(["t"]) == {}
+        assert not await keep.expire("t", None)
+        assert len(await ids(keep.list("u"))) == 3
+        await keep.put(checkpoint("1", channels={"c": Channel.of(3, payload("new"))}))
+        assert await ids(keep.list("t")) == ["1"]
+        assert values(await keep.get("t")) == []
+        await keep.delete_runs(["r"])
+        assert await ids(keep.list("u")) == ["1"]
+
+    async def test_the_last_expire_counts(self, keep: AsyncCheckpointRepository) -> None:
+        self.needs(keep, "expire")
+        await keep.put(checkpoint("1", channels={"c": Channel.of(1, payload("one"))}))
+        await keep.put_writes("t", "1", [write("a")])
+        assert await keep.expire("t", 0.5)
+        assert await keep.expire("t", None)
+        await anyio.sleep(0.7)
+        assert values(await keep.get("t")) == ["a"]
+        assert await keep.expire("t", 3600)
+        assert await keep.expire("t", 0.3)
+        await anyio.sleep(0.5)
+        assert await keep.get("t") is None
+
+    async def test_what_is_put_after_expire_ends_as_ever(self, keep: AsyncCheckpointRepository) -> None:
+        """Keep what a later checkpoint needs, and end what it does not need."""
+        self.needs(keep, "expire")
+        kept, gone = Channel.of(1, payload("kept")), Channel.of(1, payload("gone"))
+        await keep.put(checkpoint("1", channels={"kept": kept, "gone": gone}))
+        assert await keep.expire("t", 0.6)
+        await keep.put_writes("t", "1", [write("a"), write("b", idx=-1)])
+        await keep.put(checkpoint("2", parent="1", channels={"kept": Channel.earlier(1)}))
+        await anyio.sleep(0.8)
+        [saved] = [saved async for saved in keep.list("t")]
+        assert (saved.checkpoint_id, saved.channels) == ("2", {"kept": kept})
+        assert (await keep.get("t")) == saved
+        measure = (await keep.measure(["t"]))["t"]
+        assert (measure.checkpoints, measure.pending_writes, measure.expires_at) == (1, 0, None)
+        assert [thread.thread_id async for thread in keep.list_threads()] == ["t"]
+        await keep.put(checkpoint("3", parent="2", channels={"kept": Channel.earlier(1)}))
+        assert await ids(keep.list("t")) == ["3", "2"]
+
+    async def test_a_long_thread_ends_by_expire(self, keep: AsyncCheckpointRepository) -> None:
+        self.needs(keep, "expire")
+        count = self.many(450)
+        for number in range(count):
+            channels = {"c": Channel.of(number, payload(f"{number}")), "d": Channel.earlier(1, required=False)}
+            await keep.put(checkpoint(f"{number:03}", channels=channels))
+            if number % 3 == 0:
+                await keep.put_writes("t", f"{number:03}", [write("a")])
+        assert await keep.expire("t", 3600)
+        assert (await keep.measure(["t"]))["t"].expires_at is not None
+        assert len(await ids(keep.list("t"))) == count
+        assert await keep.expire("t", None)
+        assert (await keep.measure(["t"]))["t"].expires_at is None
+        assert await keep.expire("t", 1)
+        await anyio.sleep(1.2)
+        assert await ids(keep.list("t")) == []
+        assert await keep.measure(["t"]) == {}
+
+    async def test_wrong_ends_of_threads(self, keep: AsyncCheckpointRepository) -> None:
+        for wrong in (0, -1, 0.0, math.nan, math.inf, True, "60", 10**11):
+            with pytest.raises(InvalidInput) as caught:
+                await keep.expire("t", cast(Any, wrong))
+            assert caught.value.field == "ttl"
+        with pytest.raises(InvalidInput) as caught:
+            await keep.expire("", 1)
+        assert caught.value.field == "thread_id"
+
+    def needs(self, keep: AsyncCheckpointRepository, method: str) -> None:
+        """Skip a test of a method that the backend need not have."""
+        if not hasattr(keep.backend, method):
+            pytest.skip(f"the backend has no method {method}")
 
     # -- the rest
 

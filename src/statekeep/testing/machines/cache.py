@@ -21,7 +21,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from ...domain import DEFAULT, Payload
+from ...domain import DEFAULT, CacheEntry, Payload
 from ...repositories.cache import AsyncCacheRepository, CacheBackend, CacheRepository
 from .. import strategies as some
 from ..comparison import Call, ComparingMachine, Expiry
@@ -106,6 +106,53 @@ class CacheMachine(ComparingMachine):
     def reindex(self) -> None:
         self.compare(self.repository.reindex, self.oracle.reindex)
 
+    @precondition(lambda self: self.has("list"))
+    @rule(namespace=st.none() | some.cache_namespaces())
+    def list_entries(self, namespace: Labels | None) -> None:
+        def in_order(entries: list[tuple[Place, Payload, Any]]) -> list[Any]:
+            # Without a clock of ours nobody knows which of two ends first.
+            return entries if self.clock is not None else sorted(entries, key=lambda one: one[0])
+
+        self.compare(
+            lambda: in_order(
+                [
+                    ((one.namespace, one.key), one.payload, self.ends(one.expires_at))
+                    for one in self.repository.list(namespace)
+                ]
+            ),
+            lambda: in_order([(place, one.payload, self.ends(one.ends)) for place, one in self.oracle.list(namespace)]),
+        )
+
+    @precondition(lambda self: self.has("list_namespaces"))
+    @rule()
+    def list_namespaces(self) -> None:
+        self.oracle.expire()
+        found = list(self.repository.list_namespaces())
+        expected = self.oracle.namespaces()
+        assert [(one.namespace, one.entries) for one in found] == [
+            (name, count) for name, (count, _) in expected.items()
+        ]
+        assert all(one.bytes >= expected[one.namespace][1] for one in found)
+
+    @precondition(lambda self: self.has("restore"))
+    @rule(entries=st.lists(some.cache_entries(), max_size=4), life=st.sampled_from([None, -3600.0, 1.05, 3600.0]))
+    def restore(self, entries: list[CacheEntry], life: float | None) -> None:
+        """Store entries that end at any time, or ended an hour ago, or end soon."""
+        now = self.oracle.now() if self.clock is not None else dt.datetime.now(dt.UTC)
+        if life is not None:
+            # Where the clock is a real one, nothing may end before the example does.
+            ends = now + dt.timedelta(seconds=life if self.clock is not None or life < 0 else life + 3600)
+            entries = [entry.model_copy(update={"expires_at": ends}) for entry in entries]
+        kept = {
+            (entry.namespace, entry.key): (
+                entry.payload,
+                None if entry.expires_at is None else _whole(entry.expires_at),
+            )
+            for entry in entries
+        }
+        self.met |= kept.keys()
+        self.compare(lambda: self.repository.restore(entries), lambda: self.oracle.restore(kept, now))
+
     @rule(
         place=some.cache_keys(),
         payloads=st.lists(some.payloads(), min_size=1, max_size=2),
@@ -136,6 +183,11 @@ class CacheMachine(ComparingMachine):
     def all_is_there(self) -> None:
         places = sorted(self.met)
         self.compare(lambda: self.read(places), lambda: self.expected(self.oracle, places))
+
+
+def _whole(moment: dt.datetime) -> dt.datetime:
+    """Round a time up to the millisecond."""
+    return moment + dt.timedelta(microseconds=-moment.microsecond % 1000)
 
 
 def cache_machine_for(

@@ -330,6 +330,55 @@ class CheckpointMachine(ComparingMachine):
     def reindex(self, thread_id: str) -> None:
         self.compare(lambda: self.repository.reindex(thread_id), lambda: self.oracle.reindex(thread_id))
 
+    # -- sizes, and the ends of threads
+
+    @rule(thread_ids=st.lists(some.thread_ids(), max_size=3))
+    def measure(self, thread_ids: list[str]) -> None:
+        # Without the method, writes whose checkpoint is not there are not found.
+        is_exact = self.has("measure")
+
+        def form(checkpoints: int, writes: int, namespaces: int, expires_at: float | None) -> tuple[Any, ...]:
+            return (checkpoints, writes, namespaces, self.ends(expires_at)) if is_exact else (checkpoints,)
+
+        def found() -> dict[str, Any]:
+            return {
+                thread_id: form(
+                    one.checkpoints,
+                    one.pending_writes,
+                    one.namespaces,
+                    None if one.expires_at is None else one.expires_at.timestamp(),
+                )
+                for thread_id, one in self.repository.measure(thread_ids).items()
+            }
+
+        def expected() -> dict[str, Any]:
+            measures = {plain_text(thread_id): self.oracle.measure(thread_id) for thread_id in thread_ids}
+            return {
+                thread_id: form(*one) for thread_id, one in measures.items() if one is not None and (is_exact or one[0])
+            }
+
+        self.compare(found, expected)
+
+    def ends(self, expires_at: float | None) -> Any:
+        """Return when a thread ends, as far as that can be compared."""
+        if not self.can("expire"):
+            return None
+        return expires_at is not None if self.clock is None else expires_at and round(expires_at, 3)
+
+    @precondition(lambda self: self.has("expire"))
+    @rule(thread_id=some.thread_ids(), ttl=st.sampled_from([None, 1.25, 20.25]))
+    def expire(self, thread_id: str, ttl: float | None) -> None:
+        # Where the clock is a real one, nothing may end before the example does.
+        seconds = None if ttl is None else ttl if self.clock is not None else ttl + 3600
+        self.compare(
+            lambda: self.repository.expire(thread_id, seconds), lambda: self.oracle.expire_thread(thread_id, seconds)
+        )
+
+    @precondition(lambda self: self.has("expire") and self.oracle.threads())
+    @rule(data=st.data(), ttl=st.sampled_from([None, 1.25, 20.25]))
+    def expire_stored(self, data: st.DataObject, ttl: float | None) -> None:
+        self.expire(self.stored(data)[0], ttl)
+
     # -- at once
 
     @rule(

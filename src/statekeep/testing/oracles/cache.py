@@ -69,6 +69,26 @@ class CacheOracle:
             new[place] = Stored(payload, self._end(seconds))
         self.entries |= new
 
+    def list(self, namespace: Labels | None) -> list[tuple[Place, Stored]]:
+        """Return the entries in order."""
+        last = dt.datetime.max.replace(tzinfo=dt.UTC)
+        found = [(place, stored) for place, stored in self.entries.items() if namespace in (None, place[0])]
+        return sorted(found, key=lambda one: (one[0][0], one[1].ends or last, one[0][1]))
+
+    def namespaces(self) -> dict[Labels, tuple[int, int]]:
+        """Return the number of entries of each namespace, and the bytes of their values."""
+        found: dict[Labels, tuple[int, int]] = {}
+        for (name, _), stored in sorted(self.entries.items(), key=lambda one: one[0]):
+            count, size = found.get(name, (0, 0))
+            found[name] = (count + 1, size + len(stored.payload.data))
+        return found
+
+    def restore(self, entries: Mapping[Place, tuple[Payload, dt.datetime | None]], now: dt.datetime) -> None:
+        """Store entries that end at these times, unless they have ended."""
+        for place, (payload, ends) in entries.items():
+            if ends is None or ends > now:
+                self.entries[place] = Stored(payload, ends)
+
     def _remove(self, places: Sequence[Place]) -> int:
         for place in places:
             del self.entries[place]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -31,8 +31,14 @@ from ..differences import NONE, Differences
 
 __all__ = ["Oracle"]
 
+A_DAY = 86_400.0
+"""Seconds that pending writes live at most without their checkpoint."""
+
 Place = tuple[str, str]
 """Thread and namespace."""
+
+Owner = tuple[str, str, str]
+"""Thread, namespace and checkpoint."""
 
 Entry = tuple[str, str, str, str, Version]
 """Thread, namespace, channel, type of the version, version."""
@@ -70,7 +76,7 @@ class Oracle:
     clock: Callable[[], float] = lambda: 0.0
     differences: Differences = NONE
     checkpoints: dict[Place, dict[str, Kept]] = field(factory=dict)
-    writes: dict[tuple[str, str, str], dict[tuple[str, int], tuple[PendingWrite, float]]] = field(factory=dict)
+    writes: dict[Owner, dict[tuple[str, int], tuple[PendingWrite, float]]] = field(factory=dict)
     shared: dict[Entry, Payload] = field(factory=dict)
     unclear: set[Entry] = field(factory=set)
     puts: dict[str, int] = field(factory=dict)
@@ -89,11 +95,9 @@ class Oracle:
             checkpoint_id = max(stored) if stored else None
         if checkpoint_id is None or checkpoint_id not in stored:
             return None
-        if self.refresh_on_read:
-            stored[checkpoint_id].expires_at = self._expiry()
-            mine = self.writes.get((thread_id, namespace, checkpoint_id), {})
-            for key, (write, _) in list(mine.items()):
-                mine[key] = (write, self._expiry())
+        if self.refresh_on_read and self.ttl is not None:
+            stored[checkpoint_id].expires_at = max(stored[checkpoint_id].expires_at, self._expiry())
+            self._prolong_writes((thread_id, namespace, checkpoint_id))
         return self.read(thread_id, namespace, checkpoint_id)
 
     def read(self, thread_id: str, namespace: str, checkpoint_id: str) -> dict[str, Any]:
@@ -242,17 +246,38 @@ class Oracle:
             raise MissingChannels(missing)
         kept = Kept(checkpoint, checkpoint.parent_id, copy.deepcopy(checkpoint.metadata), channels, self._expiry())
         self._store((checkpoint.thread_id, checkpoint.namespace), checkpoint.checkpoint_id, kept)
+        if self.ttl is None or self.ttl > A_DAY:
+            self._prolong_writes((checkpoint.thread_id, checkpoint.namespace, checkpoint.checkpoint_id))
         self._touch(checkpoint.thread_id)
 
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: Sequence[PendingWrite]) -> None:
-        mine = self.writes.setdefault((thread_id, namespace, checkpoint_id), {})
+        stored = self.checkpoints.get((thread_id, namespace), {})
+        ends = self._expiry()
+        if checkpoint_id not in stored:
+            ends = self._early(ends)
+        elif self.ttl is None:
+            ends = stored[checkpoint_id].expires_at
+        else:
+            stored[checkpoint_id].expires_at = max(stored[checkpoint_id].expires_at, ends)
+        self._add_writes((thread_id, namespace, checkpoint_id), writes, ends)
+
+    def _add_writes(self, owner: Owner, writes: Iterable[PendingWrite], ends: float) -> None:
+        mine = self.writes.setdefault(owner, {})
         for write in writes:
             key = (write.task_id, write.idx)
-            first = mine[key][0] if write.idx >= 0 and key in mine else write
-            mine[key] = (first, self._expiry())
-        stored = self.checkpoints.get((thread_id, namespace), {})
-        if checkpoint_id in stored:
-            stored[checkpoint_id].expires_at = self._expiry()
+            if write.idx >= 0 and key in mine:
+                mine[key] = (mine[key][0], max(mine[key][1], ends))
+            else:
+                mine[key] = (write, ends)
+
+    def _prolong_writes(self, owner: Owner) -> None:
+        mine = self.writes.get(owner, {})
+        for key, (write, ends) in list(mine.items()):
+            mine[key] = (write, max(ends, self._expiry()))
+
+    def _early(self, ends: float) -> float:
+        """Return when pending writes end without their checkpoint."""
+        return min(ends, self.clock() + A_DAY)
 
     def delete(self, thread_id: str, namespace: str, checkpoint_id: str) -> bool:
         if self.differences.prunes_whole_threads_only:
@@ -340,10 +365,7 @@ class Oracle:
                 self._touch(target_id)
         for (thread_id, namespace, checkpoint_id), mine in list(self.writes.items()):
             if thread_id == source_id and mine:
-                copies = self.writes.setdefault((target_id, namespace, checkpoint_id), {})
-                for key, (write, _) in mine.items():
-                    first = copies[key][0] if write.idx >= 0 and key in copies else write
-                    copies[key] = (first, self._expiry())
+                self.put_writes(target_id, namespace, checkpoint_id, [write for write, _ in mine.values()])
 
     def _copy_checkpoints(self, source_id: str, target_id: str, namespace: str) -> None:
         stored = self.checkpoints[source_id, namespace]
@@ -359,6 +381,32 @@ class Oracle:
                     self.unclear.add(theirs)
             double = Kept(kept.checkpoint, kept.parent_id, copy.deepcopy(kept.metadata), kept.channels, self._expiry())
             self._store((target_id, namespace), checkpoint_id, double)
+
+    def measure(self, thread_id: str) -> tuple[int, int, int, float | None] | None:
+        """Return the numbers of checkpoints, writes and namespaces, and the last end."""
+        kept = {place: stored for place, stored in self.checkpoints.items() if place[0] == thread_id and stored}
+        written = {owner: mine for owner, mine in self.writes.items() if owner[0] == thread_id and mine}
+        ends = [one.expires_at for stored in kept.values() for one in stored.values()]
+        checkpoints = len(ends)
+        ends += [end for mine in written.values() for _, end in mine.values()]
+        if not ends:
+            return None
+        spaces = {name for _, name in kept} | {name for _, name, _ in written}
+        return checkpoints, len(ends) - checkpoints, len(spaces), None if math.inf in ends else max(ends)
+
+    def expire_thread(self, thread_id: str, ttl: float | None) -> bool:
+        """Set when all of a thread ends."""
+        if self.measure(thread_id) is None:
+            return False
+        end = math.inf if ttl is None else self.clock() + ttl
+        for place, stored in self.checkpoints.items():
+            for kept in stored.values() if place[0] == thread_id else ():
+                kept.expires_at = end
+        for owner, mine in self.writes.items():
+            is_stored = owner[2] in self.checkpoints.get(owner[:2], {})
+            for key, (write, _) in list(mine.items()) if owner[0] == thread_id else ():
+                mine[key] = (write, end if is_stored else self._early(end))
+        return True
 
     def expire(self) -> None:
         """Forget expired checkpoints."""

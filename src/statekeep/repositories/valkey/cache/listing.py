@@ -216,7 +216,9 @@ def _measured(settings: CacheSettings, spaces: Sequence[_Space], cursor: Cursor)
 def _sizes(spaces: Sequence[_Space], basis: Basis) -> Operation[list[CacheNamespace]]:
     totals = [[0, 0] for _ in spaces]
     if basis == "memory":
-        indexes = [(total, index.index) for total, space in zip(totals, spaces, strict=True) for index, _ in space.parts]
+        indexes = [
+            (total, index.index) for total, space in zip(totals, spaces, strict=True) for index, _ in space.parts
+        ]
         for some in chunks(indexes, AT_ONCE):
             for (total, _), size in zip(some, (yield Commands([usage(key, MANY) for _, key in some])), strict=True):
                 total[1] += size or 0

@@ -39,6 +39,7 @@ for i = 1, ids do
       if row[2] then lasting[#lasting + 1] = 'r' .. row[2] end
     else
       ending[#ending + 1], ending[#ending + 2] = ends, 'c' .. id
+      if row[2] then ending[#ending + 1], ending[#ending + 2] = ends, 'r' .. row[2] end
       bounds[#bounds + 1], bounds[#bounds + 2] = ends, 'm' .. encoded_id
     end
   end

@@ -16,13 +16,16 @@ if ends == '0' then
 end
 
 if state_of(values, checkpoints, writes, expiry) ~= state then return {0, ''} end
+-- Somebody may have let a record live longer meanwhile: then what it needs is to end with the last of all at first.
+local last = call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2] or ends
+if last ~= 'inf' and tonumber(last) < tonumber(ends) then last = ends end
 local added = {}
-for i = 4, #ARGV do added[#added + 1], added[#added + 2] = ends, 'v' .. ARGV[i] end
+for i = 4, #ARGV do added[#added + 1], added[#added + 2] = last, 'v' .. ARGV[i] end
 each_chunk(added, function(first, last) call('ZADD', expiry, 'NX', unpack(added, first, last)) end)
 if ARGV[3] ~= '1' then return {1, state_of(values, checkpoints, writes, expiry)} end
 
--- What ends later than the records. Values go on being needed as long as a record that somebody let live longer meanwhile:
--- its entry comes before theirs, and nothing from there on is touched.
+-- What ends later than the records. The entry of a record that lives longer comes before those of the values that it needs:
+-- nothing from there on is touched.
 local later = call('ZRANGEBYSCORE', expiry, '(' .. ends, '+inf', 'LIMIT', 0, MOST)
 local lowered, is_stopped = {}, false
 for _, entry in ipairs(later) do
@@ -36,7 +39,7 @@ end
 add('ZADD', expiry, lowered)
 if #later == MOST and not is_stopped then return {2, state_of(values, checkpoints, writes, expiry)} end
 
-local last = call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2]
+last = call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2]
 state = state_of(values, checkpoints, writes, expiry)
 if last and last ~= 'inf' then
   for _, key in ipairs(KEYS) do

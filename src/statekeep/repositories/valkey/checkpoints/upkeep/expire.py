@@ -1,8 +1,8 @@
 """The end of whole threads, set in steps of some hundred records.
 
-Each step leaves nothing behind that ends before what needs it. Records come first, with what they need in the time that
-they get; what is left to do then is to let what they share end no later than they do. That is done if nobody else changed
-the namespace since it was looked at; otherwise it is looked at again.
+No step leaves something behind that ends before what needs it. Records come first, and what they share lives at least
+as long. At last that is made to end no later than they do, if nobody else changed the namespace since it was looked at;
+otherwise it is looked at again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def expire(settings: CheckpointSettings, thread_id: str, ttl: float | None) -> O
         yield from _end_namespaces(settings, thread_id, names, end, is_complete=True)
     if not end.count:
         return False
-    yield from _end_thread(settings, thread_id)
+    yield from _end_thread(settings, thread_id, end)
     yield from _keep_runs(settings, thread_id, end)
     return True
 
@@ -76,7 +76,7 @@ def expire(settings: CheckpointSettings, thread_id: str, ttl: float | None) -> O
 def _end_namespaces(
     settings: CheckpointSettings, thread_id: str, names: Collection[str], end: _End, *, is_complete: bool = False
 ) -> Operation[bool]:
-    """Set when namespaces end; return whether the indexes know all that the thread has.
+    """Set when namespaces end; return whether the indexes know all of the thread.
 
     Args:
         settings: of the repository.
@@ -148,19 +148,19 @@ def _settle(keys: NamespaceKeys, end: _End, state: bytes) -> Operation[bool]:
             for name in (yield Call(script("read"), [keys.values], ["HKEYS"]))
             if name not in (b"generation", b"incomplete")
         ]
-    pages = list(chunks(fields, 2 * CHUNK)) or [()]
+    pages: list[Sequence[bytes]] = list(chunks(fields, 2 * CHUNK)) or [()]
     for number, page in enumerate(pages, 1):
         is_last = number == len(pages)
         left = 2
         while left == 2:
-            arguments = [str(end.at), state, str(int(is_last)), *page]
+            arguments: list[Arg] = [str(end.at), state, str(int(is_last)), *page]
             left, state = yield Call(script("checkpoints/settle_ends"), shared, arguments)
         if not left:
             return False
     return True
 
 
-def _end_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]:
+def _end_thread(settings: CheckpointSettings, thread_id: str, end: _End) -> Operation[None]:
     """Let the list of namespaces end with the last of them, and note when that is."""
     names = yield from list_namespaces(settings, thread_id)
     if len(names) > NAMESPACES:
@@ -168,7 +168,7 @@ def _end_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]
     spaces = [settings.keys(thread_id, name) for name in names]
     indexes = [key for keys in spaces for key in (keys.checkpoints, keys.writes)]
     at, count = yield Call(
-        script("checkpoints/settle_thread_end"), [thread_key(settings.prefix, thread_id), *indexes], []
+        script("checkpoints/settle_thread_end"), [thread_key(settings.prefix, thread_id), *indexes], [str(end.at)]
     )
     by_end = thread_index_keys(settings.prefix)[2]
     if at == -1:
@@ -178,7 +178,7 @@ def _end_thread(settings: CheckpointSettings, thread_id: str) -> Operation[None]
 
 
 def _keep_runs(settings: CheckpointSettings, thread_id: str, end: _End) -> Operation[None]:
-    """Let the indexes of runs last as long as the thread; others may need them for longer."""
+    """Let the indexes of runs last as long as the thread, if not longer."""
     # Somewhat longer, as a put has it.
     needed = math.ceil(end.ttl_ms * 1.25)
     for chunk in chunks(sorted(end.runs)):
