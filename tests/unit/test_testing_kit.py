@@ -118,7 +118,13 @@ def test_there_is_a_strategy_for_every_model() -> None:
         for name in domain.__all__
         if isinstance(value := getattr(domain, name), type) and issubclass(value, Model)
     }
-    not_stored: set[Any] = {SearchStatus, domain.CacheNamespace, domain.ThreadMeasure}
+    not_stored: set[Any] = {
+        SearchStatus,
+        domain.CacheNamespace,
+        domain.ItemsMeasure,
+        domain.LogMeasure,
+        domain.ThreadMeasure,
+    }
     typed: set[Any] = {
         domain.TypedCheckpoint,
         domain.TypedItem,

@@ -41,9 +41,9 @@ class Faces:
 
 FACES = [
     Faces(CheckpointRepository, AsyncCheckpointRepository, CheckpointBackend, 14),
-    Faces(ItemRepository, AsyncItemRepository, ItemBackend, 13),
+    Faces(ItemRepository, AsyncItemRepository, ItemBackend, 15),
     Faces(CacheRepository, AsyncCacheRepository, CacheBackend, 8),
-    Faces(LogRepository, AsyncLogRepository, LogBackend, 9),
+    Faces(LogRepository, AsyncLogRepository, LogBackend, 11),
 ]
 APPLIED = {"get", "put", "delete", "batch"}
 """The methods of items that are one operation of a backend, `apply`."""
@@ -55,6 +55,8 @@ READ_AND_TRIMMED = {"last", "delete"}
 OPTIONAL: dict[type[Any], set[str]] = {
     CheckpointBackend: {"expire", "measure"},
     CacheBackend: {"list", "list_namespaces", "restore"},
+    ItemBackend: {"measure", "restore"},
+    LogBackend: {"measure", "restore"},
 }
 """The operations that a backend need not have."""
 
