@@ -55,6 +55,9 @@ class LogBackend(Backend, Protocol):
 
     The arguments are validated already, and values are JSON already, or payloads. What each operation must do is said
     by the method of the same name of :class:`LogRepository`, and proved by the contract tests in ``statekeep.testing``.
+
+    ``restore(log, entries, after, expires_at)`` and ``measure(log)`` are optional. Without the first one the repository
+    raises :class:`~statekeep.Unsupported`, without the second it reads the log.
     """
 
     def append(self, log: Namespace, values: Sequence[LogValue], ttl: Ttl) -> Operation[int]:
