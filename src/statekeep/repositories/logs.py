@@ -299,9 +299,9 @@ class _Operations(Repository[LogBackend]):
     ) -> Operation[None]:
         """Store values with the positions that they had when they were read.
 
-        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values that are appended later get positions
-        behind all that were restored. To restore a long log in parts, pass the last position of the part before as
-        ``after``.
+        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values
+        that are appended later get positions behind all that were restored. To restore a long log in parts, pass the
+        last position of the part before as ``after``.
 
         Args:
             log: its labels.

@@ -135,7 +135,7 @@ class LogMachine(ComparingMachine):
         entries = self.repository.read(log, refresh=False)
         self.backups[log] = list(zip(entries, self.oracle.everything(log), strict=True))
 
-    @precondition(lambda self: self.backups)
+    @precondition(lambda self: self.backups and self.has("restore"))
     @rule(data=st.data(), part=_few, life=st.sampled_from([None, -1.0, 0.5, 5.0]))
     def restore(self, data: st.DataObject, part: int, life: float | None) -> None:
         """Put back what a log had, or the end of that."""
