@@ -264,6 +264,22 @@ def test_event_loops(old: Connection, new: Connection) -> None:
     assert asyncio.run(main()) == exported(old) == exported(new)
 
 
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+def test_files_do_not_hold_up_event_loops(old: Connection, new: Connection, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    async def main() -> None:
+        await archive.aexport(old.asyncio, path)
+        await archive.arestore(path, new.asyncio)
+        with pytest.raises(InvalidInput):
+            await archive.aexport(old.asyncio, path)
+        done = await archive.aexport(old.asyncio, path, resume=True)
+        assert done.threads == 2
+
+    asyncio.run(main())
+    assert exported(new) == exported(old)
+
+
 def test_pipes(old: Connection, new: Connection) -> None:
     pipe = Pipe()
     archive.export(old, pipe)
