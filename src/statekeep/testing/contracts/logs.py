@@ -608,6 +608,10 @@ class LogContract:
         await keep.delete(L)
         await keep.append(L, [4])
         assert (await keep.last(L))[0].position > positions[-1]
+        await keep.restore(OTHER, [LogEntry(position=2 * late - 5000, value=1)])
+        await keep.delete(OTHER)
+        await keep.append(OTHER, [2])
+        assert (await keep.last(OTHER))[0].position > 2 * late - 5000
 
     async def test_a_restored_log_replaces_what_was_there(self, keep: AsyncLogRepository) -> None:
         self.needs(keep, "restore")
