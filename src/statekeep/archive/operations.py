@@ -104,6 +104,8 @@ def _exported(
         if kind not in parts:
             raise Unsupported(f"the source keeps no {kind}")
     wanted = tuple(parts) if kinds is None else kinds
+    if "cache" in wanted and not hasattr(parts["cache"].backend, "list"):
+        raise Unsupported("the source cannot list its cache entries; leave them out by kinds=")
     opened: tuple[Output, Counts, Unit, bool] = yield Local(partial(_opened, file, wanted, resume, overwrite))
     output, counts, unit, is_whole = opened
     report = Report(progress, lambda: output.written, counts)

@@ -254,6 +254,18 @@ def test_what_the_source_or_the_target_does_not_keep(old: Connection) -> None:
     assert exported(poor) == exported(old.checkpoints)
 
 
+def test_a_cache_that_cannot_be_listed(old: Connection) -> None:
+    class Plain:
+        """A backend that has only what it must have."""
+
+    plain: Any = Connection(Backends(MemoryCheckpoints(), cache=Plain()))  # type: ignore[arg-type]
+    file = io.BytesIO()
+    with pytest.raises(Unsupported, match="cannot list its cache entries; leave them out by kinds="):
+        archive.export(plain, file)
+    assert file.getvalue() == b""
+    assert archive.export(plain, file, kinds=["checkpoints"]).threads == 0
+
+
 def test_event_loops(old: Connection, new: Connection) -> None:
     async def main() -> bytes:
         file = io.BytesIO()
