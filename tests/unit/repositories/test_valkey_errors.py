@@ -86,6 +86,7 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("Received crossed slots in pipeline- CrossSlot", InvalidInput, False),
         ("MOVED 1234 127.0.0.1:7000", InvalidInput, False),
         ("unknown command 'NONSENSE', with args beginning with:", Unsupported, False),
+        ("unknown subcommand 'USAGE'. Try MEMORY HELP.", Unsupported, False),
         ("nonsense script: 123, on @user_script:1.", StatekeepError, False),
         ("something new", StatekeepError, False),
     ],
