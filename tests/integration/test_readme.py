@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import statekeep
+from statekeep.cli.app import made
+from statekeep.cli.registry import COMMANDS
 from statekeep.repositories.valkey.client.url import PARAMETERS, SCHEMES, Target, target
 from statekeep.testing.servers import ValkeyServer
 from tests.fenced import ROOT, Block, blocks
@@ -63,7 +65,13 @@ def test_each_line_on_the_command_line_names_what_exists() -> None:
     assert "make test" in lines
     for command in [*lines, *re.findall(r"`(make [^`]+)`", TEXT)]:
         words = command.partition("#")[0].split()
-        if words[0] == "make":
+        if words[0] == "statekeep":
+            listed = COMMANDS[words[1]]
+            options = {option for one in made(words[1], listed).params for option in one.opts}
+            assert {word for word in words if word.startswith("-")} <= options, command
+        elif words[0] == "export":
+            assert words[1].startswith("STATEKEEP_URL="), command
+        elif words[0] == "make":
             assert {word for word in words[1:] if "=" not in word} <= {*phony[1].split()}, command
             assert all(word.startswith("PYTHON=") for word in words[1:] if "=" in word), command
         else:

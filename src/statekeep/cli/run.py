@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..domain.errors import InvalidInput
 from .output import Output
-from .printable import redacted
+from .printable import printable, redacted
 from .progress import Progress, showing
 from .status import Status, line_of, status_of
 
@@ -118,7 +118,7 @@ class Run:
             return
         if not sys.stdin.isatty():
             raise Refused(f"{question} Say --yes: nobody can be asked, as standard input is no terminal", field="yes")
-        self.output.stderr.write(f"{redacted(question, *self._urls)} [y/N] ")
+        self.output.stderr.write(f"{printable(redacted(question, *self._urls))} [y/N] ")
         self.output.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Stopped

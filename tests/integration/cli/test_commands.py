@@ -22,7 +22,19 @@ def test_threads_are_listed_newest_first_with_their_sizes(filled: Place) -> None
     assert (chat["checkpoints"], chat["pending_writes"], chat["namespaces"]) == (5, 1, 1)
     assert (other["checkpoints"], other["pending_writes"]) == (1, 1)
     assert chat["bytes"] > other["bytes"] > 0
+    assert chat["basis"] in ("memory", "lengths")
     assert [line[0] for line in filled.run("threads").lines] == ["chat", "other/1"]
+
+
+def test_the_time_that_a_thread_has_left_is_told(valkey: Place) -> None:
+    with statekeep.connect(valkey.url, prefix=valkey.key_prefix, ttl=3600) as keep:
+        put_chat(keep)
+    [row] = valkey.run("threads", "--json").json_lines
+    assert 3500 < row["ttl"] <= 3600
+    with statekeep.connect(valkey.url, prefix=valkey.key_prefix) as keep:
+        put_chat(keep, "for ever")
+    newest, _ = valkey.run("threads", "--json").json_lines
+    assert (newest["thread_id"], newest["ttl"], newest["expires_at"]) == ("for ever", None, None)
 
 
 def test_some_threads_are_chosen(filled: Place) -> None:
