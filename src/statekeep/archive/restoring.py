@@ -235,11 +235,14 @@ class _Thread:
         for digest in digests:
             self.origins.setdefault(digest, place)
             self.fresh.discard(digest)
-        for digest in list(self.payloads):
+        for _ in range(len(self.payloads)):
             if self.kept <= KEPT_BYTES:
                 return
-            if digest not in self.fresh:
-                self.kept -= len(self.payloads.pop(digest).data)
+            digest, payload = self.payloads.popitem(last=False)
+            if digest in self.fresh:
+                self.payloads[digest] = payload
+            else:
+                self.kept -= len(payload.data)
 
     def _have(self, digests: Collection[str]) -> Operation[None]:
         """Read values from the target that are not kept here."""

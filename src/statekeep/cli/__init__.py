@@ -90,13 +90,17 @@ def _prepare_streams(is_quiet: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if sys.stderr is None or sys.stderr.fileno() != _STDERR or not is_quiet:
+    try:
+        is_file = sys.stderr is not None and sys.stderr.fileno() == _STDERR
+    except (OSError, ValueError):  # an object in its place
+        is_file = False
+    if not is_file or not is_quiet:
         return
     kept = os.dup(_STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, _STDERR)
     os.close(nowhere)
-    encoding = sys.stderr.encoding
+    encoding = getattr(sys.stderr, "encoding", None)
     # The file is to live as long as the process.
     sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
 

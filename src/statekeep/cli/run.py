@@ -100,6 +100,10 @@ class Run:
         with keep:  # until the other one is there: an embedded server goes with its last connection
             return connect(found, check=True, unit=unit, **options)
 
+    def hide(self, url: str) -> None:
+        """Keep the secrets of another URL out of messages."""
+        self._urls.append(url)
+
     def progress(self, what: str, total: int | None = None) -> AbstractContextManager[Progress]:
         """Show how far a piece of work is, on stderr.
 

@@ -363,20 +363,20 @@ def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], .
     return report.so_far
 
 
-def _name(step: _Step) -> str:
+def _name(step: Step) -> str:
     """Return the name of the method that does the same as a step."""
     name = getattr(step.operation, "__name__", "")
     return f"{step.repository.kind}.{'batch' if name == 'apply' else name}"
 
 
-def _performed(step: _Step) -> Any:
+def _performed(step: Step) -> Any:
     if hook.observers:
         with hook.watching(_name(step), step.repository.backend):
             return run(step.operation, step.repository.executor.execute)
     return run(step.operation, step.repository.executor.execute)
 
 
-async def _aperformed(step: _Step) -> Any:
+async def _aperformed(step: Step) -> Any:
     if hook.observers:
         with hook.watching(_name(step), step.repository.backend):
             return await arun(step.operation, step.repository.executor.aexecute)

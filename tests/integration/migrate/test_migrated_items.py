@@ -11,7 +11,7 @@ import pytest
 from langgraph.store.base import BaseStore
 
 import statekeep
-from statekeep.langgraph_shim import RepositoryStore, migrate
+from statekeep.langgraph_shim import AsyncRepositoryStore, RepositoryStore, amigrate, migrate
 from statekeep.repositories.connection import Connection
 from statekeep.testing.embedding import DIMS, letter_counts
 
@@ -108,6 +108,21 @@ def test_ends(kind: str, old: BaseStore, keep: Connection) -> None:
     left = ends.expires_at - dt.datetime.now(dt.UTC)
     assert dt.timedelta(minutes=59) < left < dt.timedelta(minutes=60, seconds=1)
     assert migrate(old, keep).written == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["memory", "sqlite", "postgres"])
+async def test_stores_for_event_loops(name: str, peers: Peers) -> None:
+    async with statekeep.aconnect("memory:") as keep, peers.async_store(name) as old:
+        for number in range(120):
+            await old.aput(("notes",), str(number), {"number": number})
+        store = AsyncRepositoryStore(keep.items)
+        report = await amigrate(old, store, verify="all")
+        assert (report.items_put, report.verified) == (120, 120)
+        assert (await amigrate(old, keep, since=report)).written == 0
+        found = await store.aget(("notes",), "119")
+        assert found is not None
+        assert found.value == {"number": 119}
 
 
 def test_odd_keys(kind: str, old: BaseStore, keep: Connection) -> None:

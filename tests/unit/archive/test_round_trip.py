@@ -254,6 +254,18 @@ def test_what_the_source_or_the_target_does_not_keep(old: Connection) -> None:
     assert exported(poor) == exported(old.checkpoints)
 
 
+def test_a_cache_that_cannot_be_listed(old: Connection) -> None:
+    class Plain:
+        """A backend that has only what it must have."""
+
+    plain: Any = Connection(Backends(MemoryCheckpoints(), cache=Plain()))  # type: ignore[arg-type]
+    file = io.BytesIO()
+    with pytest.raises(Unsupported, match="cannot list its cache entries; leave them out by kinds="):
+        archive.export(plain, file)
+    assert file.getvalue() == b""
+    assert archive.export(plain, file, kinds=["checkpoints"]).threads == 0
+
+
 def test_event_loops(old: Connection, new: Connection) -> None:
     async def main() -> bytes:
         file = io.BytesIO()
@@ -262,6 +274,22 @@ def test_event_loops(old: Connection, new: Connection) -> None:
         return file.getvalue()
 
     assert asyncio.run(main()) == exported(old) == exported(new)
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+def test_files_do_not_hold_up_event_loops(old: Connection, new: Connection, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    async def main() -> None:
+        await archive.aexport(old.asyncio, path)
+        await archive.arestore(path, new.asyncio)
+        with pytest.raises(InvalidInput):
+            await archive.aexport(old.asyncio, path)
+        done = await archive.aexport(old.asyncio, path, resume=True)
+        assert done.threads == 2
+
+    asyncio.run(main())
+    assert exported(new) == exported(old)
 
 
 def test_pipes(old: Connection, new: Connection) -> None:

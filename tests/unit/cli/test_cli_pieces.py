@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 import io
 import json
+import logging
 import re
 from importlib import import_module
 from typing import Any
@@ -21,7 +22,7 @@ from statekeep.cli.options import duration_of, limit_of, since_of
 from statekeep.cli.output import Column, Output
 from statekeep.cli.printable import duration, json_printable, printable, redacted, size
 from statekeep.cli.registry import COMMANDS
-from statekeep.cli.run import Common
+from statekeep.cli.run import Common, Run
 from statekeep.domain import InvalidInput
 
 HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b\ufeff\ud800-\udfff]")
@@ -146,6 +147,22 @@ def test_the_list_of_commands_says_what_their_docstrings_say(name: str) -> None:
     options = {option for parameter in made(name, listed).params for option in parameter.opts}
     if not listed.raw:
         assert options >= {"--url", "--key-prefix", "--json", "--debug"}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_whatever_an_error_says_secrets_are_not_shown(debug: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(run: Run) -> int:
+        logging.getLogger("statekeep.test").warning("s3cret\x1b[31m")
+        raise RuntimeError("the driver said: s3cret, and redis://ada:other@host")
+
+    assert Run(Common("valkey://ada:s3cret@host", debug=debug)).call(command) == 1
+    shown = capsys.readouterr().err
+    assert "warning: ***\\x1b[31m" in shown
+    assert "the driver said: ***, and redis://***@host" in shown
+    assert "s3cret" not in shown
+    assert "other" not in shown
+    assert ("Traceback" in shown) is debug
+    assert "a fault of Statekeep: RuntimeError" in shown
 
 
 def test_options_of_the_command_stand_above_those_before_it() -> None:

@@ -56,8 +56,10 @@ def asked(executor: Executor, operation: Operation[ResultT]) -> Ask:
 class CheckpointSource(Protocol):
     """Threads with their checkpoints."""
 
-    serde: Serializer | None
-    """Reads and writes payloads whose bytes are not always the same, such as encrypted ones."""
+    @property
+    def serde(self) -> Serializer | None:
+        """The serializer for payloads whose bytes are not always the same."""
+        ...
 
     def threads(self) -> Operation[list[str]]:
         """Return the ids of all threads, the one that was updated last at the end."""

@@ -92,9 +92,13 @@ class SaverThreads:
 
     saver: BaseCheckpointSaver[Any]
     writer: Serializer
-    serde: Serializer | None
     _namespaces: dict[str, dict[str, None]] = field(factory=lambda: defaultdict(dict))
     _kept: dict[Key, SavedCheckpoint] = field(factory=dict)
+
+    @property
+    def serde(self) -> Serializer:
+        """The serializer that wrote the payloads."""
+        return self.writer
 
     def threads(self) -> Operation[list[str]]:
         newest: dict[str, str] = {}
