@@ -157,7 +157,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(DOCS)/bin/python -m pip install --quiet $(PINS) --editable '.[all,testing]' langgraph --group docs
+	$(DOCS)/bin/python -m pip install --quiet $(PINS) --editable '.[all,otel,testing]' langgraph --group docs
 	@touch $@
 
 $(DIST)/.ready: pyproject.toml
