@@ -9,6 +9,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import statekeep
 from statekeep import VectorIndex
 from statekeep.repositories.valkey.client.url import SCHEMES, target
@@ -82,3 +84,36 @@ def test_the_table_of_options_of_an_index_is_complete_and_its_defaults_are_right
         field = VectorIndex.model_fields[names(first)[0]]
         said = {"`$`": ("$",), '`["$"]`': ("$",), "256 MiB": 256 * 1024**2}.get(default, default.strip("`"))
         assert said == "required" if field.is_required() else str(said) == str(field.default), first
+
+
+def test_the_table_of_frameworks_names_what_there_is() -> None:
+    public = (ROOT / "tests" / "unit" / "public_names.txt").read_text("utf-8")
+    listed = rows(DOCS / "frameworks" / "index.md", "Framework")
+    pages = {page.stem for page in (DOCS / "frameworks").glob("*.md")} - {"index"}
+    assert {link for first, *_ in listed for link in re.findall(r"\(([\w-]+)\.md\)", first)} == pages
+    for _, brings, extra in listed:
+        module = names(extra)[0].replace("-", "_")
+        assert [name for name in names(brings) if f"statekeep.contrib.{module}: {name}\n" not in public] == []
+
+
+def test_strangers_find_what_they_ask_first() -> None:
+    """In one click from the first page: an answer is on the page itself, or one more away."""
+    index = (DOCS / "index.md").read_text("utf-8")
+    for question, page in {
+        "resume an interrupt": "how-to/interrupts.md",
+        "set a TTL": "how-to/ttl.md",
+        "know what happens when the server dies": "guarantees.md",
+        "know what it costs": "backends.md",
+        "test your agent": "how-to/testing.md",
+    }.items():
+        [row] = [line for line in index.splitlines() if line.startswith("|") and question in line]
+        assert f"({page})" in row
+
+
+@pytest.mark.parametrize("name", ["valkey", "elasticache", "embedded", "agentcore", "bedrock-sessions", "memory"])
+def test_a_backends_page_says_what_one_needs_to_choose_it(name: str) -> None:
+    text = (DOCS / f"{name}.md").read_text("utf-8")
+    assert re.search(r"^\*\*Choose (it|them)\*\*", text, re.MULTILINE)
+    for topic in ("set", "rights|log in", "costs?", "limits|1,000 steps", "consistency", "ttl"):
+        # Headings, rows and points begin with what they are about.
+        assert re.search(rf"^(##+ |\| |- \*\*)[^|.]*\b({topic})", text, re.MULTILINE | re.IGNORECASE), topic
