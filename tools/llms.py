@@ -50,7 +50,7 @@ def about(text: str) -> str:
 
 
 def _named(patterns: Iterable[str], sources: Iterable[str]) -> Iterable[str]:
-    """Return the pages that a toctree means, with a ``*`` in it or without; the index of a folder is not one of its own."""
+    """Return the pages that a toctree means, with a ``*`` in it or without. A folder's index is none of its own."""
     for pattern in patterns:
         yield from fnmatch.filter(sorted(one for one in sources if not one.endswith("/index")), pattern)
 
