@@ -21,6 +21,7 @@ from ..domain import (
     SavedCheckpoint,
     Unsupported,
 )
+from ..domain.errors import Portable
 from ..domain.json_values import dumps
 from ..repositories.copy import PARENTS, Step
 from ..repositories.operation import Operation
@@ -150,7 +151,7 @@ def _size(value: Any) -> int:
 # -- checkpoints
 
 
-class _LackingError(Exception):
+class _LackingError(Portable):
     """Values that the target lacks, and that are not kept here any more."""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
-from ..domain.errors import AccessDenied, InvalidInput
+from ..domain.errors import AccessDenied, InvalidInput, Portable
 from .output import Output
 from .printable import printable, redacted
 from .progress import Progress, showing
@@ -52,7 +52,7 @@ class Refused(InvalidInput):
     """The command does not go on without a word of the user."""
 
 
-class Stopped(Exception):
+class Stopped(Portable):
     """The user said no."""
 
 

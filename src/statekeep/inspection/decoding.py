@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import Field
 from pydantic_core import from_json
 
+from ..domain.errors import Portable
 from ..domain.model import Model
 from ..domain.payload import Payload
 from ..domain.shown import shown
@@ -109,7 +110,7 @@ def as_tree(value: Any, limits: Limits = LIMITS) -> Any:
     return _shape(value, Cutter(limits), limits.depth, tagged=False)
 
 
-class _Closed(Exception):
+class _Closed(Portable):
     """A value that is not opened; the text says why."""
 
 

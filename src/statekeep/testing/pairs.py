@@ -28,8 +28,10 @@ from ..domain import (
     CacheNamespace,
     GetItem,
     Item,
+    ItemsMeasure,
     Log,
     LogEntry,
+    LogMeasure,
     SavedCheckpoint,
     SearchItem,
     Thread,
@@ -137,6 +139,10 @@ def _form(value: Any, keys: Mapping[str, str]) -> Any:
         return (value.namespace, value.key, canonical(value.payload), value.expires_at is None)
     if isinstance(value, CacheNamespace):
         return (value.namespace, value.entries)
+    if isinstance(value, ItemsMeasure):
+        return value.items
+    if isinstance(value, LogMeasure):
+        return value.count
     if isinstance(value, ThreadMeasure):
         return (value.checkpoints, value.pending_writes, value.namespaces, value.expires_at is None)
     if isinstance(value, dict):

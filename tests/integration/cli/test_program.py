@@ -71,6 +71,11 @@ def test_without_a_url_it_says_what_to_do() -> None:
     assert found.stderr.count("\n") == 1
 
 
+def _errors(stderr: str) -> list[str]:
+    """Return what is said, but for the warnings of attempts that are made again."""
+    return [line for line in stderr.splitlines() if not line.startswith("statekeep: warning: ")]
+
+
 @pytest.mark.parametrize(
     ("url", "status", "said"),
     [
@@ -96,7 +101,7 @@ def test_an_error_is_one_line_without_secrets(url: str, status: int, said: str, 
     assert SECRET not in found.stderr
     assert ("Traceback" in found.stderr) is bool(debug)
     if not debug:
-        assert found.stderr.count("\n") == 1, found.stderr
+        assert len(_errors(found.stderr)) == 1, found.stderr
 
 
 def test_a_wrong_password_is_said_and_not_shown() -> None:
@@ -106,7 +111,7 @@ def test_a_wrong_password_is_said_and_not_shown() -> None:
             found = ended(["threads"], {"STATEKEEP_URL": f"{url}?client={client}"})
             assert (found.status, found.stdout) == (1, "")
             assert SECRET not in found.stderr
-            assert found.stderr.count("\n") == 1, found.stderr
+            assert len(_errors(found.stderr)) == 1, found.stderr
 
 
 def test_a_url_in_the_wrong_place_is_not_shown() -> None:
@@ -347,4 +352,4 @@ def test_a_server_that_goes_away_meanwhile_is_said() -> None:
             stdout, stderr = process.communicate(timeout=SECONDS)
         assert (process.returncode, stdout) == (1, b"")
         assert stderr.startswith(b"statekeep: ")
-        assert stderr.count(b"\n") == 1, stderr
+        assert len(_errors(stderr.decode())) == 1, stderr
