@@ -124,7 +124,10 @@ def _closed(payload: Payload, problem: str) -> DecodedValue:
 
 
 def _why(error: Exception) -> str:
-    """Say why bytes were not read: some are whole, and more than a parser of Python takes."""
+    """Say why bytes were not read.
+
+    Some are whole, and more than a parser of Python takes.
+    """
     text = str(error)
     if isinstance(error, RecursionError) or "recursion limit" in text:
         return "nested too deeply to be shown"

@@ -135,7 +135,9 @@ def _put(
 
 
 def _exact(one: _Wanted, version: int, target: ItemTarget, now: dt.datetime) -> Item | None:
-    """Return an item with its times; ``None`` if they are unknown, or the target cannot keep them.
+    """Return an item with its times.
+
+    ``None`` if they are unknown, or the target cannot keep them.
 
     An item that ends is put: a refresh has it live on for as long as a put says, and that is not what a source tells.
     """
