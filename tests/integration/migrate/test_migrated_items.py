@@ -179,3 +179,11 @@ def test_odd_keys(kind: str, old: BaseStore, keep: Connection) -> None:
         assert found is not None
         assert found.value == {"key": key}
     assert report.items_put == len(KEYS) + (kind == "sqlite")
+
+
+def test_errors_name_the_operation(peers: Peers) -> None:
+    old = peers.store("memory", None)
+    old.put(("n",), "a" * 20_000, {"v": 1})
+    with statekeep.connect("memory:") as keep, pytest.raises(statekeep.StatekeepError) as caught:
+        migrate(old, keep.items)
+    assert caught.value.operation == "migrate"

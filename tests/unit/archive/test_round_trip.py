@@ -32,7 +32,7 @@ from statekeep.archive import restoring
 from statekeep.archive.lines import FIELDS
 from statekeep.repositories.connection import Backends
 from statekeep.repositories.memory import MemoryCheckpoints
-from tests.fenced import ROOT, Block, blocks
+from tests.fenced import ROOT, blocks
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, dt.UTC)
 
@@ -420,12 +420,13 @@ def test_wrong_arguments(old: Connection, call: Any, field: str) -> None:
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("block", blocks(ROOT / "docs/backup.md", "python"), ids=lambda block: f"line {block.line}")
-def test_the_document(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    code: Any = block.compile(ROOT / "docs/backup.md")
-    exec(code, {"__name__": "__main__"})
-    assert capsys.readouterr().out == "1\n{'step': 0} 1\n"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(ROOT / "docs/backup.md", "python"):
+        code: Any = block.compile(ROOT / "docs/backup.md")
+        exec(code, names)
+    assert capsys.readouterr().out == "1\n{'step': 0} 1\n1\n"
 
 
 def test_the_document_has_all_fields() -> None:
