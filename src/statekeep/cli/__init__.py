@@ -85,13 +85,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _prepare_streams(is_quiet: bool) -> None:
     """Keep standard error to messages of this program, and take any character.
 
-    The native part of glide writes there what the errors of Statekeep say, too.
+    The native part of glide writes there what the errors of Statekeep say, too. A stream that was closed for the
+    program reads and writes nothing.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        is_file = sys.stderr is not None and sys.stderr.fileno() == _STDERR
+        is_file = sys.stderr.fileno() == _STDERR
     except (OSError, ValueError):  # an object in its place
         is_file = False
     if not is_file or not is_quiet:

@@ -182,7 +182,12 @@ class _Logs(logging.Handler):
         self._level = self._logger.level
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
+        """Print a message.
+
+        Not that of a damaged record, which is the error of the command, too.
+        """
+        if record.name == "statekeep.records" and record.levelno >= logging.ERROR and not self._run.common.debug:
+            return
         self._run.output.note(f"{record.levelname.lower()}: {record.getMessage()}")
 
     def __enter__(self) -> Self:

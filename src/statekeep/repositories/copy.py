@@ -35,7 +35,7 @@ from .connection import AsyncConnection, Connection
 from .item_backend import Get, ItemRange, NamespaceQuery
 from .items import AsyncItemRepository, ItemRepository
 from .logs import AsyncLogRepository, LogRange, LogRepository
-from .operation import Operation, Page, arun, run
+from .operation import Operation, Page, arun, named, run
 
 WINDOW: Final = 20
 """Checkpoints in memory at once; their values may be large."""
@@ -459,7 +459,7 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
         (1, 1, 1)
     """
     return run(
-        _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING),
+        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING)),
         _performed,
     )
 
@@ -477,6 +477,6 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
         1
     """
     return await arun(
-        _copied(source, target, _Report(_checked_progress(progress)), _AWAITING),
+        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _AWAITING)),
         _aperformed,
     )

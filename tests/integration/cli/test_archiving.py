@@ -117,3 +117,17 @@ def test_what_a_service_does_not_keep(request: pytest.FixtureRequest, valkey: Pl
 def test_help(valkey: Place) -> None:
     for command in ("export", "import"):
         assert "FILE" in valkey.run(command, "--help").stdout
+
+
+def test_a_file_that_was_cut_off_is_told_in_one_line(valkey: Place, tmp_path: Path) -> None:
+    path = tmp_path / "backup.jsonl"
+    with valkey.connect() as keep:
+        put_chat(keep)
+        archive.export(keep, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    for arguments in (["import", str(path)], ["import", str(path), "--check"]):
+        ended = valkey.run(*arguments)
+        assert ended.status == 1
+        assert ended.stderr.count("\n") == 1
+        assert "it was cut off" in ended.stderr
+    assert "a damaged record" in valkey.run("import", str(path), "--debug").stderr

@@ -337,6 +337,20 @@ def test_data_of_others(valkey_server: ValkeyServer, prefix: str) -> None:
         assert "a string" in found.found
 
 
+def test_indexes_of_another_type_are_named(valkey_server: ValkeyServer, prefix: str) -> None:
+    """A check that looks into them would end with an error."""
+    with connect(valkey_server.url, prefix=prefix) as keep, valkey_server.client() as raw:
+        fill(keep)
+        names = [name for name in raw.scan_iter(f"{prefix}:*-index:*") if raw.type(name) in (b"zset", b"set")]
+        for name in names:
+            raw.delete(name)
+            raw.set(name, "of another program")
+        found = one(examine(keep), "keys")
+        assert found.state == "problem"
+        assert f"{len(names)} of " in found.found
+        assert "hold another type of value" in found.found
+
+
 def test_records_and_indexes_that_do_not_know_each_other(
     valkey_server: ValkeyServer, valkey_cluster: ValkeyCluster, prefix: str
 ) -> None:

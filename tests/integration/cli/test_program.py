@@ -353,3 +353,21 @@ def test_a_server_that_goes_away_meanwhile_is_said() -> None:
         assert (process.returncode, stdout) == (1, b"")
         assert stderr.startswith(b"statekeep: ")
         assert len(_errors(stderr.decode())) == 1, stderr
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("2>&-", 0), ("<&-", 2)])
+def test_a_stream_that_is_closed_is_no_fault(chat: Place, closed: str, status: int) -> None:
+    """As cron and supervisors may start programs."""
+    arguments = ["threads", "--brief"] if status == 0 else ["delete", "chat"]
+    command = [sys.executable, "-m", "statekeep", *arguments]
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        env=os.environ | chat.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (done.stderr == b"") == (status == 0)

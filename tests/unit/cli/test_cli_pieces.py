@@ -71,6 +71,9 @@ def test_what_is_no_secret_stays() -> None:
     assert redacted("no answer of valkey://db:6379/0 (thread a@b)", "valkey://db:6379/0") == (
         "no answer of valkey://db:6379/0 (thread a@b)"
     )
+    assert (
+        redacted("write scheme://user:password@host", "valkey://ada:s3cret@db") == "write scheme://user:password@host"
+    )
     assert redacted("a password that is short", "valkey://:a@db") == "a password that is short"
 
 

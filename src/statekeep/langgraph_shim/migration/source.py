@@ -90,6 +90,7 @@ class FoundItem:
         updated_at: when it was put last; ``None`` if the source cannot tell.
         expires_at: when it ends; ``None`` for never.
         has_end: whether the source can tell when it ends.
+        created_at: when it was put first; ``None`` if the source cannot tell.
     """
 
     namespace: Namespace
@@ -98,6 +99,7 @@ class FoundItem:
     updated_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
     has_end: bool = True
+    created_at: dt.datetime | None = None
 
 
 @frozen

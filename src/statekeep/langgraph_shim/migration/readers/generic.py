@@ -216,7 +216,14 @@ class StoreItems:
         namespace = self._namespaces[at]
         hits = yield call(self.store, "search", namespace, limit=PAGE, offset=offset, refresh_ttl=False)
         found = [
-            FoundItem(tuple(hit.namespace), hit.key, hit.value, updated_at=hit.updated_at, has_end=False)
+            FoundItem(
+                tuple(hit.namespace),
+                hit.key,
+                hit.value,
+                updated_at=hit.updated_at,
+                has_end=False,
+                created_at=hit.created_at,
+            )
             for hit in hits
             if tuple(hit.namespace) == namespace  # what is below it has its own turn
         ]

@@ -186,6 +186,7 @@ class RedisItems:
                         value,
                         _time(record.get("updated_at")),
                         None if seconds is None else utc(seconds),
+                        created_at=_time(record.get("created_at")),
                     )
                 )
             except (TypeError, ValueError) as error:
