@@ -312,7 +312,7 @@ def test_files(old: Connection, new: Connection, tmp_path: Path, name: str) -> N
         assert archive.restore(stream, new).bytes == done.bytes
         assert not stream.closed
     assert exported(new) == exported(old)
-    with pytest.raises(InvalidInput, match="is there: go on with it by resume=True, or replace it by overwrite=True"):
+    with pytest.raises(InvalidInput, match=r"is there: go on with it \(resume\), or replace it \(overwrite\)"):
         archive.export(old, path)
     before = path.read_bytes()
     archive.export(old, path, overwrite=True)
