@@ -11,6 +11,10 @@ MINISTACK := $(VENV)/ministack
 FRAMEWORKS := agent-framework burr crewai google-adk langchain llama-index openai-agents pydantic-ai strands
 # Suites of tests that frameworks have for what implements their interfaces.
 SUITE_OF_langchain := langchain-tests>=1.1
+# What the tests in their own source distributions import; tests/contrib/foreign runs some of them.
+SUITE_OF_crewai := pytest-asyncio>=1.2
+SUITE_OF_openai-agents := aiosqlite>=0.20 cryptography>=44 pytest-asyncio>=1.2
+SUITE_OF_strands := moto>=5.1 pytest-asyncio>=1.2
 # Releases with which everything was last seen to work: what `make constraints` wrote. CONSTRAINTS= takes the newest of all.
 CONSTRAINTS ?= constraints.txt
 PINS   := $(CONSTRAINTS:%=--constraint %)
@@ -22,7 +26,10 @@ WHEEL  := $(VENV)/wheel
 OF_WHEEL := tests/unit/test_imports.py tests/unit/domain/test_error_copies.py tests/unit/domain/test_descriptions.py \
 	tests/unit/langgraph_shim/test_store.py tests/unit/repositories/test_scripts.py \
 	$(addprefix tests/integration/valkey/test_,declared_keys.py item_declared_keys.py cache_contract.py log_contract.py)
-# Of make test-servers: the client, glide or valkey-py.
+# Of make test-servers: what may differ from server to server, but for sizes in memory and names in access control lists;
+# and the client, glide or valkey-py.
+OF_SERVERS := $(wildcard $(addprefix tests/integration/valkey/test_,*_contract.py *declared_keys.py *expiry.py nasty_ids.py \
+	logs.py put_next.py expected_head.py interrupts.py servers.py))
 CLIENT ?= valkey-py
 # For make bench: --quick, --readme ...; see docs/benchmarks.md.
 OPTIONS ?=
@@ -45,7 +52,7 @@ test: $(READY)
 # The server is that of STATEKEEP_TEST_SERVER, if it is set. Without tests of the other client.
 test-servers: $(READY)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
-		tests/integration/valkey tests/integration/langgraph
+		$(OF_SERVERS)
 
 # One target per tool: `make -k check` runs all of them even if the first one fails.
 check: check-lint check-format check-types check-layers check-spelling
@@ -114,6 +121,7 @@ frameworks: $(FRAMEWORKS:%=check-%)
 $(FRAMEWORKS:%=check-%): check-%: $(VENV)/%/.ready
 	$(VENV)/$*/bin/python -m pytest tests/contrib/test_$(subst -,_,$*).py \
 		$(wildcard $(addprefix src/statekeep/contrib/$(subst -,_,$*),.py /*.py))
+	$(if $(wildcard tests/contrib/foreign/of_$(subst -,_,$*).py),PYTHONPATH=tests/contrib $(VENV)/$*/bin/python -m foreign $*)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(OPTIONS)
@@ -149,7 +157,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(DOCS)/bin/python -m pip install --quiet $(PINS) --editable '.[all,testing]' langgraph --group docs
+	$(DOCS)/bin/python -m pip install --quiet $(PINS) --editable '.[all,otel,testing]' langgraph --group docs
 	@touch $@
 
 $(DIST)/.ready: pyproject.toml

@@ -99,10 +99,11 @@ class Table(BaseModel):
         """Medians, and how many times better than the baseline they are; all of them, or those that are named."""
         there = dict.fromkeys(name for row in self.cells.values() for name in row)
         names = [name for name in columns or there if name in there]
-        cells = [[row, *(self._cell(row, name) for name in names)] for row in operations or self.cells]
+        cells = [[row, *(self.cell(row, name) for name in names)] for row in operations or self.cells]
         return [["", *names], *cells]
 
-    def _cell(self, operation: str, contender: str) -> str:
+    def cell(self, operation: str, contender: str) -> str:
+        """Return a median, and how many times better than the baseline it is; nothing if it was not measured."""
         text, times = number(self.median(operation, contender)), self.times_better(operation, contender)
         return text if times is None or contender == self.baseline else f"{text} ({times:.2f}x)"
 

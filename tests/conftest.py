@@ -115,9 +115,9 @@ _LEFT_OUT = {
     "valkey-py": "async",
     "glide-cluster": "async",
     "valkey-py-cluster": "",
-    "memory, unit=1": "blocking",
+    "memory, unit=1": "",
     "valkey-py, unit=2": "async",
-    "glide-cluster, unit=1": "async",
+    "glide-cluster, unit=1": "",
 }
 
 

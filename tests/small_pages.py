@@ -23,6 +23,7 @@ from statekeep.repositories.valkey.logs import listing as log_listing
 
 SIZES = (
     (memory_checkpoints, "_PAGE"),
+    (memory_checkpoints, "_PAGE_OF_THREADS"),
     (memory_items, "_PAGE"),
     (memory_logs, "_PAGE"),
     (agentcore_listing, "SIZE"),

@@ -5,8 +5,9 @@ Its form is that of https://llmstxt.org.
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SITE = "https://statekeep.readthedocs.io/en/latest"
@@ -48,6 +49,12 @@ def about(text: str) -> str:
     return ""
 
 
+def _named(patterns: Iterable[str], sources: Iterable[str]) -> Iterable[str]:
+    """Return the pages that a toctree means, with a ``*`` in it or without. A folder's index is none of its own."""
+    for pattern in patterns:
+        yield from fnmatch.filter(sorted(one for one in sources if not one.endswith("/index")), pattern)
+
+
 def llms(index: str, sources: Mapping[str, str]) -> str:
     """Return ``llms.txt``.
 
@@ -63,7 +70,7 @@ def llms(index: str, sources: Mapping[str, str]) -> str:
                 continue
             inner = [one for its in toctrees(sources[name]).values() for one in its]
             folder = name.rpartition("/")[0]
-            for one in [name, *(f"{folder}/{it}".lstrip("/") for it in inner)]:
+            for one in [name, *_named([f"{folder}/{it}".lstrip("/") for it in inner], sources)]:
                 text = sources.get(one, "")
                 said = f": {about(text)}" if about(text) else ""
                 if title(text):

@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-os.environ |= {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false"}
+if find_spec("crewai"):  # or else the tests of OpenTelemetry, in the same process, would miss it
+    os.environ |= {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false"}
 pytest.importorskip("crewai", reason="crewai is not installed: `make frameworks` has it", exc_type=ImportError)
 
 from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedbackContext

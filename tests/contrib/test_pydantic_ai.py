@@ -672,6 +672,7 @@ async def test_round_trips(proxy: CountingProxy, prefix: str, client: Any) -> No
             loaded.messages += [user("more"), user("and more")]
             found["save"] = await turns(store.save(loaded))
             found["list"] = await turns(store.list_conversations(scope="ada", limit=20))
+            found["list again"] = await turns(store.list_conversations(scope="ada", limit=20))
             found["branch"] = await turns(store.branch("c", at=3, expected_revision=loaded.revision))
             found["fork"] = await turns(store.fork("c", at=2, new_conversation_id="d"))
             found["delete what has branches"] = await turns(store.delete("c"))
@@ -690,6 +691,7 @@ async def test_round_trips(proxy: CountingProxy, prefix: str, client: Any) -> No
             "load": 2,
             "save": 2,
             "list": 3,
+            "list again": 2,
             "branch": 4,
             "fork": 4,
             "delete what has branches": 4,

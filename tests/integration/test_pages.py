@@ -27,7 +27,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 APART = {
     "README.md": "tests/integration/test_readme.py",  # each of its blocks is a program of its own
-    "docs/bedrock-sessions.md": "tests/integration/bedrock/test_session_document.py",
+    "docs/migrating.md": "tests/integration/migrate/test_migrating_document.py",
     "docs/key-schema.md": "tests/integration/valkey/test_key_schema.py",
     "docs/writing-a-backend.md": "tests/integration/test_writing_a_backend.py",
 }

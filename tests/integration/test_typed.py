@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from statekeep import (
     ANY,
     Channel,
+    CheckItem,
     Checkpoint,
     Conflict,
     CorruptRecord,
@@ -121,6 +122,40 @@ def test_an_expected_item_is_not_one_that_was_put_again(items: ItemRepository) -
     with pytest.raises(InvalidInput) as wrong:
         people.put("bob", gone.value, expected=gone)
     assert wrong.value.field == "expected"
+
+
+def test_a_typed_item_is_expected_where_values_have_no_type(items: ItemRepository, name: str) -> None:
+    people, n = items.of(Profile, ("people",)), ("people",)
+    gone = people.put("ada", Profile(name="Ada"))
+    people.delete("ada")
+    read = people.put("ada", Profile(name="Eve"))
+    [found] = people.search()
+    assert isinstance(found, TypedSearchItem)
+    refused: list[Callable[[], object]] = [
+        lambda: items.put(n, "ada", {}, expected=gone),
+        lambda: items.delete(n, "ada", expected=gone),
+        lambda: items.batch([PutItem(namespace=n, key="ada", value={}, expected=gone)]),
+        lambda: items.batch([DeleteItem(namespace=n, key="ada", expected=gone)]),
+        lambda: items.batch([CheckItem(namespace=n, key="ada", expected=gone)]),
+    ]
+    for call in refused:
+        with pytest.raises(Conflict):
+            call()
+    assert [one.key for one in people.list()] == ["ada"]
+    for elsewhere in (
+        lambda: items.put(n, "bob", {}, expected=read),
+        lambda: items.delete(("n",), "ada", expected=read),
+    ):
+        with pytest.raises(InvalidInput) as wrong:
+            elsewhere()
+        assert wrong.value.field == "expected"
+    [put] = people.batch([PutItem(namespace=n, key="ada", value={"name": "Ida", "tags": []}, expected=found)])
+    assert (put.value.name, put.version) == ("Ida", 2)
+    assert items.put(n, "ada", {"name": "Ada", "tags": []}, expected=put).version == 3
+    if name != "agentcore":  # several items are no unit there
+        check = CheckItem(namespace=n, key="ada", expected=people.get("ada"))
+        assert people.batch([check, people.prepare_put("bob", put.value)])[1].version == 1
+    assert items.batch([DeleteItem(namespace=n, key="ada", expected=people.get("ada"))]) == [True]
 
 
 def test_what_does_not_fit_is_said_by_each_way_to_read(items: ItemRepository, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,6 +56,25 @@ class CopiesNothing(MemoryCheckpoints):
         return super().copy_thread(source_id, source_id)
 
 
+class LeavesTheWrites(MemoryCheckpoints):
+    """Wrong: what is pending ends as before."""
+
+    def expire(self, thread_id: str, ttl: float | None) -> Any:
+        writes = [(space, dict(space.writes)) for space in getattr(self._live(thread_id), "namespaces", {}).values()]
+        found = yield from super().expire(thread_id, ttl)
+        for space, before in writes:
+            space.writes.update(before)
+        return found
+
+
+class CountsTheRootOnly(MemoryCheckpoints):
+    """Wrong: of the other namespaces nothing is measured."""
+
+    def measure(self, thread_ids: Any) -> Any:
+        found = yield from super().measure(thread_ids)
+        return {name: one.model_copy(update={"namespaces": 1}) for name, one in found.items()}
+
+
 class ForgetsTheOthers(MemoryCheckpoints):
     """Wrong: the second page is of all checkpoints, whatever was asked for."""
 
@@ -84,7 +103,9 @@ WRONG = [
     PutsAnyway,
     DeletesTheWrites,
     CopiesNothing,
+    CountsTheRootOnly,
     ForgetsTheOthers,
+    LeavesTheWrites,
     ListsFromTheTop,
 ]
 

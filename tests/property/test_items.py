@@ -147,7 +147,15 @@ WRONG: list[type[MemoryItems]] = [
 
 
 # These take the longest to find.
-SUBTLE = [SkipsNothing, NamesMore, ListsBeforeItWrites]
+SUBTLE = [
+    ComparesVersionsAlone,
+    LetsChecksPass,
+    ListsBeforeItWrites,
+    ListsByKeyAlone,
+    NamesMore,
+    PrefixesOfText,
+    SkipsNothing,
+]
 
 
 @pytest.mark.parametrize("wrong", [wrong for wrong in WRONG if not (QUICK and wrong in SUBTLE)])

@@ -31,10 +31,8 @@ Face = Literal["blocking", "async"]
 
 _QUICK_RUNS = [
     ("memory", "async"),
-    ("glide", "blocking"),
     ("glide", "async"),
     ("valkey-py", "blocking"),
-    ("valkey-py", "async"),
     ("glide-cluster", "blocking"),
     ("valkey-py-cluster", "async"),
 ]

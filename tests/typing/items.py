@@ -16,6 +16,7 @@ def blocking(items: ItemRepository, ask: GetItem, match: NamespaceMatch) -> None
     assert_type(items.put(("n",), "k", {"a": [1, None]}, ttl=0.5, expected=None, index=["a"]), Item)
     assert_type(items.delete(("n",), "k", expected=1), bool)
     assert_type(items.delete(("n",), "k", expected=items.put(("n",), "k", 1, expected=items.search()[0])), bool)
+    assert_type(items.delete(("n",), "k", expected=items.of(int, ("n",)).put("k", 1)), bool)
     items.delete(("n",), "k", expected="1")  # type: ignore[arg-type]
     assert_type(items.batch([ask]), list[Any])
     assert_type(items.append(("n",), [1, "a"], ttl=None, index=False), list[str])

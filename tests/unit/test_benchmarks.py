@@ -136,7 +136,9 @@ def test_a_saved_report_is_published_between_the_marks_of_the_pages(
         for text in (readme, details):
             assert text.startswith("before\n<!-- bench -->\n\nOne run of")
             assert text.endswith("\n<!-- /bench -->\nafter\n")
-        assert f"| {AGENT} | 10 | 12 (1.20x) | 15 (1.50x) |" in readme
+        assert "| chat of 10 steps: `put`, µs | 400 | 450 (1.00x) | 200 (3.00x) |  |  |" in readme
+        assert AGENT not in readme
+        assert f"| {AGENT} | 10 | 15 (1.50x) | 12 (1.20x) |" in details
         assert f"Of {len(report().verdicts)} targets 3 were reached" in readme
         assert "| put, valkey-py, sync | >= 1 times as good | 1.00 | reached |" in details
         assert "- somebody: was not there" in details
@@ -150,3 +152,8 @@ def test_the_page_lists_the_workloads() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     listed = page[page.index("| Workload |") :].partition("\n\n")[0]
     assert re.findall(r"^\| `([^`]+)` \|", listed, re.MULTILINE) == list(WORKLOADS)
+
+
+def test_what_the_readme_shows_is_measured() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    assert [operation for _, operation, _ in pages.EXCERPT if f"\n| {operation} |" not in page] == []

@@ -1,6 +1,7 @@
 """Compression of archives.
 
-A file is a row of frames, each of which is whole by itself. A frame ends where a thread, a log or an item does, so that an export that was cut off goes on behind the last frame.
+A file is a row of frames, each of which is whole by itself. A frame ends where a thread, a log or an item does, so that
+an export that was cut off goes on behind the last frame.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ LARGEST_PAGE: Final = 500
 MEASURED: Final = 100
 """Threads that are asked at once when they end."""
 
-_DONE: Final = "exported; the file has what came before it, and resume=True goes on there"
+_DONE: Final = "exported; the file has what came before it, and an export that resumes it goes on there"
 
 
 @frozen

@@ -147,7 +147,7 @@ def create(file: ArchiveFile, *, overwrite: bool) -> Output:
         stream = path.open("wb" if overwrite else "xb")
     except FileExistsError as error:
         raise InvalidInput(
-            f"{path} is there: go on with it by resume=True, or replace it by overwrite=True", field="file"
+            f"{path} is there: go on with it (resume), or replace it (overwrite)", field="file"
         ) from error
     return Output(stream, is_ours=True, codec=compressed)
 

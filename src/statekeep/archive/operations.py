@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -104,16 +104,31 @@ def _exported(
         if kind not in parts:
             raise Unsupported(f"the source keeps no {kind}")
     wanted = tuple(parts) if kinds is None else kinds
+    if "cache" in wanted and not hasattr(parts["cache"].backend, "list"):
+        raise Unsupported("the source cannot list its cache entries; leave them out by kinds=")
     opened: tuple[Output, Counts, Unit, bool] = yield Local(partial(_opened, file, wanted, resume, overwrite))
     output, counts, unit, is_whole = opened
     report = Report(progress, lambda: output.written, counts)
-    try:
-        if not is_whole:
-            yield from write_all(parts, output, report, wanted, unit)
-    finally:
-        # Not by a request: the operation may end here with an error, or be closed.
-        output.close()
+    body = _nothing() if is_whole else write_all(parts, output, report, wanted, unit)
+    yield from _closing(body, output.close)
     return report.progress()
+
+
+def _nothing() -> Operation[None]:
+    yield from ()
+
+
+def _closing(body: Operation[None], close: Callable[[], None]) -> Operation[None]:
+    """Do something, and close a file at its end, which may take a while."""
+    try:
+        yield from body
+    except GeneratorExit:  # nobody answers any more
+        close()
+        raise
+    except BaseException:
+        yield Local(close)
+        raise
+    yield Local(close)
 
 
 def _opened(
@@ -224,10 +239,7 @@ def _restored(
 ) -> Operation[ArchiveProgress]:
     source: Input = yield Local(partial(open_input, file))
     report = Report(progress, lambda: source.read)
-    try:
-        yield from restore_all(parts, Reader(source), report, kinds)
-    finally:
-        source.close()
+    yield from _closing(restore_all(parts, Reader(source), report, kinds), source.close)
     return report.progress()
 
 
@@ -235,12 +247,13 @@ def _verified(file: ArchiveFile, progress: Progress | None) -> Operation[Archive
     source: Input = yield Local(partial(open_input, file))
     reader = Reader(source)
     report = Report(progress, lambda: source.read, reader.counts)
-    try:
-        while (yield Local(reader.batch)):
-            report.add()
-    finally:
-        source.close()
+    yield from _closing(_read(reader, report), source.close)
     return report.progress()
+
+
+def _read(reader: Reader, report: Report) -> Operation[None]:
+    while (yield Local(reader.batch)):
+        report.add()
 
 
 # -- the two faces

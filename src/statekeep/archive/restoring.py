@@ -21,6 +21,7 @@ from ..domain import (
     SavedCheckpoint,
     Unsupported,
 )
+from ..domain.errors import Portable
 from ..domain.json_values import dumps
 from ..repositories.copy import PARENTS, Step
 from ..repositories.operation import Operation
@@ -150,7 +151,7 @@ def _size(value: Any) -> int:
 # -- checkpoints
 
 
-class _LackingError(Exception):
+class _LackingError(Portable):
     """Values that the target lacks, and that are not kept here any more."""
 
 
@@ -235,11 +236,14 @@ class _Thread:
         for digest in digests:
             self.origins.setdefault(digest, place)
             self.fresh.discard(digest)
-        for digest in list(self.payloads):
+        for _ in range(len(self.payloads)):
             if self.kept <= KEPT_BYTES:
                 return
-            if digest not in self.fresh:
-                self.kept -= len(self.payloads.pop(digest).data)
+            digest, payload = self.payloads.popitem(last=False)
+            if digest in self.fresh:
+                self.payloads[digest] = payload
+            else:
+                self.kept -= len(payload.data)
 
     def _have(self, digests: Collection[str]) -> Operation[None]:
         """Read values from the target that are not kept here."""

@@ -85,18 +85,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _prepare_streams(is_quiet: bool) -> None:
     """Keep standard error to messages of this program, and take any character.
 
-    The native part of glide writes there what the errors of Statekeep say, too.
+    The native part of glide writes there what the errors of Statekeep say, too. A stream that was closed for the
+    program reads and writes nothing.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if sys.stderr is None or sys.stderr.fileno() != _STDERR or not is_quiet:
+    try:
+        is_file = sys.stderr.fileno() == _STDERR
+    except (OSError, ValueError):  # an object in its place
+        is_file = False
+    if not is_file or not is_quiet:
         return
     kept = os.dup(_STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, _STDERR)
     os.close(nowhere)
-    encoding = sys.stderr.encoding
+    encoding = getattr(sys.stderr, "encoding", None)
     # The file is to live as long as the process.
     sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
 

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "cache": Listed("cache:cache", "List namespaces of the cache with their entries and bytes, or clear them."),
     "delete": Listed("deleting:delete", "Delete threads with all that they have."),
     "prune": Listed("deleting:prune", "Delete old checkpoints of threads, and keep the newest."),
+    "migrate": Listed("migrating:migrate", "Bring what another saver, store or cache of LangGraph keeps."),
     "reindex": Listed("reindexing:reindex", "Rebuild what is derived from records, such as indexes."),
     "export": Listed("archiving:export", "Write all records into a file, as JSON lines that `statekeep import` reads."),
     "import": Listed("archiving:restore", "Store what `statekeep export` wrote, exactly, in any service."),

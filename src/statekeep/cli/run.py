@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
-from ..domain.errors import AccessDenied, InvalidInput
+from ..domain.errors import AccessDenied, InvalidInput, Portable
 from ..inspection.printable import printable, redacted
 from .output import Output
 from .progress import Progress, showing
@@ -52,7 +52,7 @@ class Refused(InvalidInput):
     """The command does not go on without a word of the user."""
 
 
-class Stopped(Exception):
+class Stopped(Portable):
     """The user said no."""
 
 
@@ -99,6 +99,10 @@ class Run:
             return keep
         with keep:  # until the other one is there: an embedded server goes with its last connection
             return connect(found, check=True, unit=unit, **options)
+
+    def hide(self, url: str) -> None:
+        """Keep the secrets of another URL out of messages."""
+        self._urls.append(url)
 
     def progress(self, what: str, total: int | None = None) -> AbstractContextManager[Progress]:
         """Show how far a piece of work is, on stderr.
@@ -178,7 +182,12 @@ class _Logs(logging.Handler):
         self._level = self._logger.level
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
+        """Print a message.
+
+        Not that of a damaged record, which is the error of the command, too.
+        """
+        if record.name == "statekeep.records" and record.levelno >= logging.ERROR and not self._run.common.debug:
+            return
         self._run.output.note(f"{record.levelname.lower()}: {record.getMessage()}")
 
     def __enter__(self) -> Self:

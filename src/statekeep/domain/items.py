@@ -120,13 +120,20 @@ Order = Literal["key", "updated"]
 Expected = int | Item | None | Literal[Anything.ANY]
 """What must be stored for a write to happen: a version, the item that was read, ``None`` for nothing, :data:`ANY`."""
 
+Expectation = Expected | TypedItem[Any]
+"""As users give it: the item that was read may be a typed one."""
+
 
 def checked_expected(expected: Any, namespace: Sequence[str], key: str) -> Expected:
     """Return ``expected`` if it is legal for the item of this namespace and key.
 
+    A typed item becomes an :class:`Item` without its value, which no expectation compares.
+
     Raises:
         InvalidInput: it is neither a version, nor an item of this place, nor ``None``, nor :data:`ANY`.
     """
+    if isinstance(expected, TypedItem):
+        expected = Item.trusted(**{name: getattr(expected, name) for name in Item.model_fields} | {"value": None})
     if isinstance(expected, Item) and expected.version < LARGEST:
         if (expected.namespace, expected.key) == (tuple(namespace), key):
             return expected
@@ -140,7 +147,8 @@ def checked_expected(expected: Any, namespace: Sequence[str], key: str) -> Expec
     if isinstance(expected, int) and not isinstance(expected, bool) and 1 <= expected < LARGEST:
         return int.__int__(expected)
     raise InvalidInput(
-        f"expected must be a version (1, 2 ...), an Item, None or ANY, got {shown(expected)}", field="expected"
+        f"expected must be a version (1, 2 ...), an Item, a TypedItem, None or ANY, got {shown(expected)}",
+        field="expected",
     )
 
 
@@ -172,8 +180,8 @@ class PutItem(Model):
         key: of the item.
         value: what JSON can hold, or a :class:`~statekeep.Payload`.
         ttl: seconds that it lives, ``None`` for ever, :data:`DEFAULT` for what the repository was made with.
-        expected: the version that must be stored, or the :class:`Item` that was read; ``None``: there must be none;
-            :data:`ANY`: whatever there is.
+        expected: the version that must be stored, or the :class:`Item` or :class:`TypedItem` that was read; ``None``:
+            there must be none; :data:`ANY`: whatever there is.
         index: paths of the texts that it can be found by; ``None`` for those of the repository's index, ``False``
             for none.
     """
@@ -224,7 +232,8 @@ class CheckItem(Model):
     Attributes:
         namespace: of the item.
         key: of the item.
-        expected: the version that must be stored, or the :class:`Item` that was read; ``None``: there must be none.
+        expected: the version that must be stored, or the :class:`Item` or :class:`TypedItem` that was read; ``None``:
+            there must be none.
 
     Example:
         >>> import statekeep

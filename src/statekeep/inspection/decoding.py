@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import Field
 from pydantic_core import from_json
 
+from ..domain.errors import Portable
 from ..domain.model import Model
 from ..domain.payload import Payload
 from ..domain.shown import shown
@@ -67,7 +68,7 @@ def decode(payload: Payload, limits: Limits = LIMITS) -> DecodedValue:
     except _Closed as closed:
         return _closed(payload, str(closed))
     except (ValueError, RecursionError) as error:
-        return _closed(payload, f"damaged: {type(error).__name__}: {shown(str(error), 200)}")
+        return _closed(payload, _why(error))
     return DecodedValue.trusted(
         encoding=payload.encoding,
         size=len(payload.data),
@@ -109,7 +110,7 @@ def as_tree(value: Any, limits: Limits = LIMITS) -> Any:
     return _shape(value, Cutter(limits), limits.depth, tagged=False)
 
 
-class _Closed(Exception):
+class _Closed(Portable):
     """A value that is not opened; the text says why."""
 
 
@@ -120,6 +121,19 @@ def _closed(payload: Payload, problem: str) -> DecodedValue:
         problem=problem,
         sha256=hashlib.sha256(payload.data).hexdigest(),
     )
+
+
+def _why(error: Exception) -> str:
+    """Say why bytes were not read.
+
+    Some are whole, and more than a parser of Python takes.
+    """
+    text = str(error)
+    if isinstance(error, RecursionError) or "recursion limit" in text:
+        return "nested too deeply to be shown"
+    if "integer string conversion" in text:
+        return "it has a number of too many digits to be shown"
+    return f"damaged: {type(error).__name__}: {shown(text, 200)}"
 
 
 _TAGGED: Final = ("json", "type+json")

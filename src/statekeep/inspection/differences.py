@@ -266,9 +266,6 @@ def _lists(before: list[Any], after: list[Any], path: str) -> Iterator[Change]:
         if not _same(old, new):
             break
         start += 1
-    if start == len(before):
-        yield _run(ChangeKind.APPENDED, path, after[start:], ())
-        return
     old_ids, new_ids = _ids(before[start:]), _ids(after[start:])
     if old_ids is not None and new_ids is not None:
         yield from _by_id(

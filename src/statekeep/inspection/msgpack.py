@@ -12,17 +12,18 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ..domain.errors import Portable
 from .limits import TYPE, Cutter
 
 WORK: Final = 3_000_000
 """Values that are passed over at most; it takes about a second."""
 
 
-class Damaged(ValueError):
+class Damaged(Portable, ValueError):
     """These bytes are no MessagePack."""
 
 
-class _Exhausted(Exception):
+class _Exhausted(Portable):
     """Too much was looked at already."""
 
 
@@ -188,7 +189,7 @@ class _Reader:
         return {"code": code} | self.cutter.bytes(data, "msgpack.extension")
 
 
-class _Unknown(Exception):
+class _Unknown(Portable):
     """No extension of LangGraph."""
 
 

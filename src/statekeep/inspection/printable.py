@@ -19,7 +19,8 @@ _JSON_UNSAFE: Final = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
-_CREDENTIALS: Final = re.compile(r"(?<=//)[^/@\s'\"]*@")
+# But for the example in a message.
+_CREDENTIALS: Final = re.compile(r"(?<=//)(?!user:password@)[^/@\s'\"]*@")
 _PARAMETER: Final = re.compile(r"(?i)((?:password|secret|token|secret_access_key|session_token)(?:=|%3d))[^&\s'\"]+")
 
 

@@ -70,7 +70,7 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT, LogsT]):
             Unsupported: the URL's service keeps none.
         """
         if self._items is None:
-            raise Unsupported(f"{self!r} keeps checkpoints, and no items")
+            raise Unsupported(f"{self._keeper} keeps checkpoints, and no items")
         return self._items
 
     @property
@@ -81,7 +81,7 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT, LogsT]):
             Unsupported: the URL's service keeps none.
         """
         if self._cache is None:
-            raise Unsupported(f"{self!r} keeps {self._kept}, and no cache entries")
+            raise Unsupported(f"{self._keeper} keeps {self._kept}, and no cache entries")
         return self._cache
 
     @property
@@ -97,8 +97,12 @@ class _Repositories(Generic[CheckpointsT, ItemsT, CacheT, LogsT]):
             Unsupported: the URL's service keeps none.
         """
         if self._logs is None:
-            raise Unsupported(f"{self!r} keeps {self._kept}, and no logs")
+            raise Unsupported(f"{self._keeper} keeps {self._kept}, and no logs")
         return self._logs
+
+    @property
+    def _keeper(self) -> str:
+        return type(self.checkpoints.backend).__name__
 
     @property
     def _kept(self) -> str:

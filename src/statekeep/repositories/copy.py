@@ -35,7 +35,7 @@ from .connection import AsyncConnection, Connection
 from .item_backend import Get, ItemRange, NamespaceQuery
 from .items import AsyncItemRepository, ItemRepository
 from .logs import AsyncLogRepository, LogRange, LogRepository
-from .operation import Operation, Page, arun, run
+from .operation import Operation, Page, arun, named, run
 
 WINDOW: Final = 20
 """Checkpoints in memory at once; their values may be large."""
@@ -363,20 +363,20 @@ def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], .
     return report.so_far
 
 
-def _name(step: _Step) -> str:
+def _name(step: Step) -> str:
     """Return the name of the method that does the same as a step."""
     name = getattr(step.operation, "__name__", "")
     return f"{step.repository.kind}.{'batch' if name == 'apply' else name}"
 
 
-def _performed(step: _Step) -> Any:
+def _performed(step: Step) -> Any:
     if hook.observers:
         with hook.watching(_name(step), step.repository.backend):
             return run(step.operation, step.repository.executor.execute)
     return run(step.operation, step.repository.executor.execute)
 
 
-async def _aperformed(step: _Step) -> Any:
+async def _aperformed(step: Step) -> Any:
     if hook.observers:
         with hook.watching(_name(step), step.repository.backend):
             return await arun(step.operation, step.repository.executor.aexecute)
@@ -459,7 +459,7 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
         (1, 1, 1)
     """
     return run(
-        _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING),
+        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING)),
         _performed,
     )
 
@@ -477,6 +477,6 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
         1
     """
     return await arun(
-        _copied(source, target, _Report(_checked_progress(progress)), _AWAITING),
+        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _AWAITING)),
         _aperformed,
     )

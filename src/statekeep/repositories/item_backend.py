@@ -235,6 +235,10 @@ class ItemBackend(Backend, Protocol):
 
     The arguments are validated already, and texts are vectors already. What each operation must do is said by the
     method of the same name of :class:`ItemRepository`, and proved by the contract tests in ``statekeep.testing``.
+
+    ``restore(puts)``, which gets a sequence of :class:`Restore` and returns how many were stored, and
+    ``measure(namespace)`` are optional. Without the first one the repository raises :class:`~statekeep.Unsupported`,
+    without the second it reads the items.
     """
 
     index: VectorIndex | None

@@ -17,7 +17,7 @@ from ..domain import (
     PutItem,
     Unsupported,
 )
-from ..domain.items import MOST_LISTED, Expected, ItemOperation, ItemValue, Namespace, checked_expected, item_value
+from ..domain.items import MOST_LISTED, Expectation, ItemOperation, ItemValue, Namespace, checked_expected, item_value
 from ..domain.json_values import steps
 from ..domain.model import Ttl
 from .embedding import Draft, Embedder, EmbeddingExecutor, draft_of, with_vectors
@@ -81,7 +81,7 @@ class _Operations(ItemListings):
         value: ItemValue,
         *,
         ttl: Ttl = DEFAULT,
-        expected: Expected = ANY,
+        expected: Expectation = ANY,
         index: Sequence[str] | bool | None = None,
     ) -> Operation[Item]:
         """Store an item, whole or not at all; one under the same key is replaced.
@@ -93,9 +93,10 @@ class _Operations(ItemListings):
                 hold (NaN, infinities, bytes, dates) is refused: make it a payload. No filter and no query finds one.
             ttl: seconds that it lives from now on, fractions allowed; ``None`` for ever, :data:`~statekeep.DEFAULT`
                 for what the repository was made with.
-            expected: compare and set: the version that must be stored, or the :class:`~statekeep.Item` that was
-                read: then it must be that very item, not one that was put under its key after it was deleted or
-                expired; ``None``: there must be no item; :data:`~statekeep.ANY`: whatever there is.
+            expected: compare and set: the version that must be stored, or the :class:`~statekeep.Item` or
+                :class:`~statekeep.TypedItem` that was read: then it must be that very item, not one that was put
+                under its key after it was deleted or expired; ``None``: there must be no item;
+                :data:`~statekeep.ANY`: whatever there is.
             index: paths of the texts that it can be found by; ``None`` for those of the repository's index,
                 ``False`` for none. Without an index it means nothing.
 
@@ -118,7 +119,7 @@ class _Operations(ItemListings):
         put = Put(*place, item_value(value, "value"), ttl_or_default(ttl), checked_expected(expected, *place))
         return named("put", self._one(self._draft(put, index)))
 
-    def _delete(self, namespace: Sequence[str], key: str, *, expected: Expected = ANY) -> Operation[bool]:
+    def _delete(self, namespace: Sequence[str], key: str, *, expected: Expectation = ANY) -> Operation[bool]:
         """Delete an item, with its vectors.
 
         Args:

@@ -55,6 +55,9 @@ class LogBackend(Backend, Protocol):
 
     The arguments are validated already, and values are JSON already, or payloads. What each operation must do is said
     by the method of the same name of :class:`LogRepository`, and proved by the contract tests in ``statekeep.testing``.
+
+    ``restore(log, entries, after, expires_at)`` and ``measure(log)`` are optional. Without the first one the repository
+    raises :class:`~statekeep.Unsupported`, without the second it reads the log.
     """
 
     def append(self, log: Namespace, values: Sequence[LogValue], ttl: Ttl) -> Operation[int]:
@@ -298,9 +301,9 @@ class _Operations(Repository[LogBackend]):
     ) -> Operation[None]:
         """Store values with the positions that they had when they were read.
 
-        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values that are appended later get positions
-        behind all that were restored. To restore a long log in parts, pass the last position of the part before as
-        ``after``.
+        All are stored or none, in one unit. They replace what the log has behind ``after``: mostly everything. Values
+        that are appended later get positions behind all that were restored. To restore a long log in parts, pass the
+        last position of the part before as ``after``.
 
         Args:
             log: its labels.

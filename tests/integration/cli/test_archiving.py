@@ -45,7 +45,9 @@ def test_some_kinds(valkey: Place, tmp_path: Path) -> None:
         keep.items.put(("n",), "k", 1)
         keep.logs.append(("n",), [1, 2])
     path = str(tmp_path / "a")
-    assert valkey.run("export", path, "--kind", "items", "--kind", "logs").stdout.startswith("1 items, 1 logs, 2 values")
+    assert valkey.run("export", path, "--kind", "items", "--kind", "logs").stdout.startswith(
+        "1 items, 1 logs, 2 values"
+    )
     assert valkey.run("export", path, "--kind", "threads", "--overwrite").status == 2
     with statekeep.connect("memory:"):
         assert valkey.run("import", path, "--kind", "logs", "--json").json["items"] == 0
@@ -86,7 +88,9 @@ def test_a_file_that_was_cut_off(valkey: Place, tmp_path: Path) -> None:
     assert "and the file is whole" in valkey.run("import", str(path), "--check").stdout
 
 
-@pytest.mark.parametrize(("text", "status"), [("hello\n", 2), ('{"kind":"archive","format":"statekeep","version":9}\n', 2)])
+@pytest.mark.parametrize(
+    ("text", "status"), [("hello\n", 2), ('{"kind":"archive","format":"statekeep","version":9}\n', 2)]
+)
 def test_another_file(valkey: Place, tmp_path: Path, text: str, status: int) -> None:
     path = tmp_path / "a"
     path.write_text(text)
@@ -113,3 +117,17 @@ def test_what_a_service_does_not_keep(request: pytest.FixtureRequest, valkey: Pl
 def test_help(valkey: Place) -> None:
     for command in ("export", "import"):
         assert "FILE" in valkey.run(command, "--help").stdout
+
+
+def test_a_file_that_was_cut_off_is_told_in_one_line(valkey: Place, tmp_path: Path) -> None:
+    path = tmp_path / "backup.jsonl"
+    with valkey.connect() as keep:
+        put_chat(keep)
+        archive.export(keep, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    for arguments in (["import", str(path)], ["import", str(path), "--check"]):
+        ended = valkey.run(*arguments)
+        assert ended.status == 1
+        assert ended.stderr.count("\n") == 1
+        assert "it was cut off" in ended.stderr
+    assert "a damaged record" in valkey.run("import", str(path), "--debug").stderr

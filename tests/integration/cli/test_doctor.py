@@ -291,6 +291,22 @@ def test_a_cluster_without_one_of_its_primaries(client: Any, prefix: str) -> Non
     assert re.search(r"The cluster is fail: 546[0-9] of its 16384 slots", findings[2].found)
 
 
+def test_a_server_that_goes_away_meanwhile(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ValkeyServer() as server, connect(server.url, prefix=prefix, deadline=0.3) as keep:
+        client: Any = keep.checkpoints.backend.client  # type: ignore[attr-defined]
+        execute: Callable[[Any], Any] = client.execute
+
+        def kills(request: requests.Request) -> Any:
+            if isinstance(request, requests.Ask) and request.command[0] == "TIME":
+                server.kill()
+            return execute(request)
+
+        monkeypatch.setattr(client, "execute", kills)
+        findings = examine(keep)
+    assert [finding.name for finding in findings][-3:] == ["connections", "clock", "reach"]
+    assert [finding.state for finding in findings[-2:]] == ["problem", "problem"]
+
+
 def test_a_replica(valkey_server: ValkeyServer, prefix: str) -> None:
     with (
         ValkeyServer(replicaof=f"127.0.0.1 {valkey_server.port}") as replica,
@@ -319,6 +335,20 @@ def test_data_of_others(valkey_server: ValkeyServer, prefix: str) -> None:
         found = one(examine(keep), "keys")
         assert found.state == "problem"
         assert "a string" in found.found
+
+
+def test_indexes_of_another_type_are_named(valkey_server: ValkeyServer, prefix: str) -> None:
+    """A check that looks into them would end with an error."""
+    with connect(valkey_server.url, prefix=prefix) as keep, valkey_server.client() as raw:
+        fill(keep)
+        names = [name for name in raw.scan_iter(f"{prefix}:*-index:*") if raw.type(name) in (b"zset", b"set")]
+        for name in names:
+            raw.delete(name)
+            raw.set(name, "of another program")
+        found = one(examine(keep), "keys")
+        assert found.state == "problem"
+        assert f"{len(names)} of " in found.found
+        assert "hold another type of value" in found.found
 
 
 def test_records_and_indexes_that_do_not_know_each_other(

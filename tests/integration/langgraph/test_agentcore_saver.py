@@ -488,9 +488,13 @@ async def test_a_url_for_asyncio(memory: Memory) -> None:
         assert await keep.checkpoints.get("t") is not None
         put = await keep.items.put(("users", "ada"), "theme", "dark", ttl=3600)
         assert not keep.has_logs
-        with pytest.raises(statekeep.Unsupported, match="keeps checkpoints and items, and no logs"):
+        with pytest.raises(
+            statekeep.Unsupported, match=r"^AgentCoreCheckpoints keeps checkpoints and items, and no logs"
+        ):
             _ = keep.logs
-        with pytest.raises(statekeep.Unsupported, match="keeps checkpoints and items, and no cache entries"):
+        with pytest.raises(
+            statekeep.Unsupported, match=r"^AgentCoreCheckpoints keeps checkpoints and items, and no cache entries"
+        ):
             _ = keep.cache
     with statekeep.connect(url, session=memory.aws.session(), ttl=60) as blocking:
         assert blocking.checkpoints.get("t") is None

@@ -20,8 +20,9 @@ from langgraph.graph import StateGraph
 from langgraph.store.base import BaseStore, GetOp, PutOp
 
 import statekeep
-from statekeep.domain import InvalidInput, Unavailable, VectorIndex
+from statekeep.domain import CheckItem, InvalidInput, PutItem, Unavailable, VectorIndex
 from statekeep.langgraph_shim import AsyncValkeySaver, AsyncValkeyStore, ValkeyIndexConfig, ValkeySaver, ValkeyStore
+from statekeep.repositories.item_backend import unit_of
 from statekeep.repositories.valkey import client_from_url
 from statekeep.testing.servers import ValkeyServer
 
@@ -271,6 +272,35 @@ def test_a_full_pool_is_waited_for_as_long_as_asked(prefix: str) -> None:
         assert "all 1 connections" in str(refused)
 
 
+def stores_in_units(server: ValkeyServer, prefix: str) -> Iterator[ValkeyStore]:
+    """Each way to make a store, with units of one label."""
+    with ValkeyStore.from_conn_string(server.url, prefix=prefix, unit=1) as store:
+        yield store
+    pool: Any = valkey.ConnectionPool.from_url(server.url)
+    with ValkeyStore.from_pool(pool, prefix=prefix, unit=1) as store:
+        yield store
+    pool.disconnect()
+    with valkey.Valkey.from_url(server.url) as client, ValkeyStore(client, prefix=prefix, unit=1) as store:
+        yield store
+
+
+def test_stores_in_units(valkey_server: ValkeyServer, prefix: str) -> None:
+    for number, store in enumerate(stores_in_units(valkey_server, prefix)):
+        store.put(("users", "ada"), "turns", {"n": number})
+    with statekeep.connect(valkey_server.url, prefix=prefix, unit=1) as keep:
+        read = keep.items.get(("users", "ada"), "turns")
+        assert read is not None
+        assert (read.value, read.version) == ({"n": 2}, 3)
+        check = CheckItem(namespace=read.namespace, key="turns", expected=read)
+        _, put = keep.items.batch([check, PutItem(namespace=("users", "bob"), key="turns", value={"n": 1})])
+        assert put.version == 1
+    with ValkeyStore.from_conn_string(valkey_server.url, prefix=prefix) as other, pytest.raises(InvalidInput) as raised:
+        other.get(("users", "ada"), "turns")
+    assert raised.value.field == "unit"
+    with ValkeyStore.from_conn_string("memory:", unit=1) as store:
+        assert unit_of(store.client) == 1
+
+
 @pytest.mark.parametrize("kind", [ValkeyStore, AsyncValkeyStore])
 class TestArguments:
     @pytest.mark.parametrize("client", [None, "valkey://localhost", 3, object()])
@@ -286,6 +316,7 @@ class TestArguments:
             ("pool_timeout", {"pool_timeout": 0}),
             ("pool_timeout", {"pool_timeout": "soon"}),
             ("prefix", {"prefix": ""}),
+            ("unit", {"unit": -1}),
             ("client", {"client": "hiredis"}),
             ("ttl", {"ttl": 60.0}),
             ("default_ttl", {"ttl": {"default_ttl": 0}}),

@@ -28,8 +28,10 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.postgres import PostgresStore
+from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.redis import RedisStore
 from langgraph.store.sqlite import SqliteStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph_checkpoint_aws import AsyncValkeySaver, ValkeyCache, ValkeySaver, ValkeyStore
 
 from statekeep.testing.servers import ValkeyServer
@@ -173,6 +175,20 @@ class Peers:
                 other: BaseStore = ValkeyStore(self.valkey_client(), index=found)
                 return other
         raise ValueError(name)
+
+    @asynccontextmanager
+    async def async_store(self, name: str) -> AsyncIterator[BaseStore]:
+        match name:
+            case "sqlite":
+                async with AsyncSqliteStore.from_conn_string(str(self.path())) as store:
+                    await store.setup()
+                    yield store
+            case "postgres":
+                async with AsyncPostgresStore.from_conn_string(self.postgres_url()) as kept:
+                    await kept.setup()
+                    yield kept
+            case _:
+                yield InMemoryStore()
 
     def cache(self, name: str) -> BaseCache[Any]:
         match name:

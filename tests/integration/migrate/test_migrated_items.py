@@ -11,7 +11,7 @@ import pytest
 from langgraph.store.base import BaseStore
 
 import statekeep
-from statekeep.langgraph_shim import RepositoryStore, migrate
+from statekeep.langgraph_shim import AsyncRepositoryStore, RepositoryStore, amigrate, migrate
 from statekeep.repositories.connection import Connection
 from statekeep.testing.embedding import DIMS, letter_counts
 
@@ -110,6 +110,61 @@ def test_ends(kind: str, old: BaseStore, keep: Connection) -> None:
     assert migrate(old, keep).written == 0
 
 
+def test_times(kind: str, old: BaseStore, keep: Connection) -> None:
+    old.put(("n",), "a", {"v": 1})
+    before = old.get(("n",), "a")
+    assert before is not None
+    time.sleep(1.1)  # times of SQLite have seconds
+    start = dt.datetime.now(dt.UTC)
+    migrate(old, keep, verify="all")
+    found = keep.items.get(("n",), "a")
+    assert found is not None
+    assert found.version == 1
+    if kind == "aws":  # its times have no zone
+        assert found.created_at > start
+        return
+    assert (found.created_at, found.updated_at) == tuple(map(in_utc, (before.created_at, before.updated_at)))
+
+    old.put(("n",), "a", {"v": 2})
+    migrate(old, keep, verify="all")
+    after, again = old.get(("n",), "a"), keep.items.get(("n",), "a")
+    assert after is not None
+    assert again is not None
+    assert (again.value, again.version) == ({"v": 2}, 2)
+    assert again.updated_at == in_utc(after.updated_at)
+    assert again.updated_at > found.updated_at
+    assert keep.items.put(("n",), "a", {"v": 3}).version == 3
+
+
+def test_items_end_by_the_ttl_of_the_target(peers: Peers) -> None:
+    old = peers.store("memory", None)
+    old.put(("n",), "a", {"v": 1})
+    with statekeep.connect("memory:", ttl=60) as keep:
+        migrate(old, keep.items)
+        found = keep.items.get(("n",), "a")
+        assert found is not None
+        assert found.expires_at is not None
+
+
+def in_utc(time: dt.datetime) -> dt.datetime:
+    return time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["memory", "sqlite", "postgres"])
+async def test_stores_for_event_loops(name: str, peers: Peers) -> None:
+    async with statekeep.aconnect("memory:") as keep, peers.async_store(name) as old:
+        for number in range(120):
+            await old.aput(("notes",), str(number), {"number": number})
+        store = AsyncRepositoryStore(keep.items)
+        report = await amigrate(old, store, verify="all")
+        assert (report.items_put, report.verified) == (120, 120)
+        assert (await amigrate(old, keep, since=report)).written == 0
+        found = await store.aget(("notes",), "119")
+        assert found is not None
+        assert found.value == {"number": 119}
+
+
 def test_odd_keys(kind: str, old: BaseStore, keep: Connection) -> None:
     if kind == "redis":
         pytest.skip("it cannot put them: its own searches fail")
@@ -124,3 +179,11 @@ def test_odd_keys(kind: str, old: BaseStore, keep: Connection) -> None:
         assert found is not None
         assert found.value == {"key": key}
     assert report.items_put == len(KEYS) + (kind == "sqlite")
+
+
+def test_errors_name_the_operation(peers: Peers) -> None:
+    old = peers.store("memory", None)
+    old.put(("n",), "a" * 20_000, {"v": 1})
+    with statekeep.connect("memory:") as keep, pytest.raises(statekeep.StatekeepError) as caught:
+        migrate(old, keep.items)
+    assert caught.value.operation == "migrate"

@@ -338,6 +338,30 @@ def test_objects_are_not_made(peers: Peers, keep: CheckpointRepository, monkeypa
     assert RepositorySaver(keep).get_tuple(thread("t")) is not None
 
 
+def test_savers_with_prefixes_of_their_own(peers: Peers, keep: CheckpointRepository) -> None:
+    from langgraph.checkpoint.redis import RedisSaver
+
+    old = RedisSaver(redis_client=peers.redis_client(), checkpoint_prefix="my", checkpoint_write_prefix="my_write")
+    old.setup()
+    ask(old, "t")
+    ask(peers.saver("redis"), "other")
+    report = migrate(old, keep, verify="all")
+    assert (report.threads, report.pending_writes > 0) == (1, True)
+
+
+def test_savers_of_the_newest_checkpoint_alone(peers: Peers, keep: CheckpointRepository) -> None:
+    from langgraph.checkpoint.redis.shallow import ShallowRedisSaver
+
+    old = ShallowRedisSaver(redis_client=peers.redis_client())
+    old.setup()
+    graph = ask(old, "t")
+    assert migrate(old, keep, verify="all").checkpoints == 1
+    new = questions(Counter()).compile(checkpointer=RepositorySaver(keep))
+    assert new.get_state(thread("t")).values == graph.get_state(thread("t")).values
+    new.invoke(Command(resume="one"), thread("t"))
+    assert new.invoke(Command(resume="two"), thread("t"))["log"] == ["t", "prepared", "one", "two"]
+
+
 @pytest.mark.parametrize("kind", ["redis", "aws"])
 def test_ends_of_threads(kind: str, peers: Peers, keep: CheckpointRepository) -> None:
     ask(peers.saver(kind, ttl=600), "t")
@@ -362,10 +386,10 @@ async def test_savers_for_event_loops(kind: str, peers: Peers) -> None:
         graph = questions(Counter()).compile(checkpointer=old)
         await graph.ainvoke({"log": ["in"]}, thread("t"))
         expected = [found.values async for found in graph.aget_state_history(thread("t"))]
-        report = await amigrate(old, keep, verify="all")
+        saver = AsyncRepositorySaver(keep.checkpoints)
+        report = await amigrate(old, saver, verify="all")
         assert (report.threads, report.verified) == (1, report.checkpoints_put)
         assert (await amigrate(old, keep, since=report)).written == 0
-        saver = AsyncRepositorySaver(keep.checkpoints)
         after = questions(Counter()).compile(checkpointer=saver)
         assert [found.values async for found in after.aget_state_history(thread("t"))] == expected
         assert (await after.ainvoke(Command(resume="one"), thread("t")))["log"][-1] != "one"
@@ -398,3 +422,34 @@ def test_wrong_arguments(keep: CheckpointRepository) -> None:
         migrate(saver, saver)
     with statekeep.connect("memory:") as other, pytest.raises(InvalidInput, match="of the kind of source"):
         migrate(saver, other.items)
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_a_target_that_encrypts(kind: str, peers: Peers, backend: Counting, keep: CheckpointRepository) -> None:
+    """What is serialized anew is so by its serializer."""
+    old = peers.saver(kind)
+    ask(old, "t")
+    target = RepositorySaver(keep, serde=EncryptedSerializer(Cipher()))
+    migrate(old, target, verify="all")
+    saved = keep.get("t")
+    assert saved is not None
+    assert saved.header is not None
+    assert {"msgpack+turned"} == {saved.header.encoding, *(write.payload.encoding for write in saved.pending_writes)}
+    writes = backend.writes
+    assert migrate(old, target, verify="all").written == 0
+    assert backend.writes == writes
+
+
+def test_metadata_that_the_target_encrypts(peers: Peers, backend: Counting, keep: CheckpointRepository) -> None:
+    old = peers.saver("sqlite")
+    graph = ask(old, "t")
+    target = RepositorySaver(keep, serde=EncryptedSerializer(Cipher()), encrypt_metadata=True)
+    migrate(old, target, verify="all")
+    saved = keep.get("t")
+    assert saved is not None
+    assert "source" not in saved.metadata
+    new = questions(Counter()).compile(checkpointer=target)
+    assert history(new, thread("t")) == history(graph, thread("t"))
+    writes = backend.writes
+    assert migrate(old, target, verify="all").written == 0
+    assert backend.writes == writes

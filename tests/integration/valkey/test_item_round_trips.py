@@ -124,6 +124,18 @@ async def test_one_item(turns: Turns, space: tuple[str, ...]) -> None:
     assert await turns.of(turns.items.delete(space, "k")) == (1, False)
 
 
+async def test_restores_and_measures(turns: Turns, space: tuple[str, ...]) -> None:
+    items = [await turns.items.put((*space, str(n % 3)), f"k{n}", n) for n in range(50)]
+    await turns.items.clear(space, below=True)
+    assert await turns.of(turns.items.restore(items)) == (1, 50)
+    assert await turns.of(turns.items.restore(items)) == (1, 50)
+    assert await turns.of(turns.items.restore([])) == (0, 0)
+    assert (await turns.of(turns.items.get(items[7].namespace, "k7")))[1] == items[7]
+    count, measure = await turns.of(turns.items.measure((*space, "0")))
+    assert (count, measure.items, measure.basis) == (2, 17, "memory")
+    assert (await turns.of(turns.items.measure((*space, "none"))))[0] == 1
+
+
 @pytest.mark.parametrize("number", [1, 10, 500])
 async def test_batches(turns: Turns, space: tuple[str, ...], number: int) -> None:
     places = [((*space, str(n % 5)), f"k{n}") for n in range(number)]

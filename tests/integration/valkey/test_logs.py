@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,7 +12,16 @@ import pytest
 from attrs import evolve
 
 import statekeep
-from statekeep import AsyncLogRepository, Conflict, CorruptRecord, LogRepository, Payload, QuotaExceeded, Unavailable
+from statekeep import (
+    AsyncLogRepository,
+    Conflict,
+    CorruptRecord,
+    LogEntry,
+    LogRepository,
+    Payload,
+    QuotaExceeded,
+    Unavailable,
+)
 from statekeep.domain.logs import LARGEST_POSITION
 from statekeep.repositories.valkey import ValkeyLogs, client_for, client_from_url
 from statekeep.repositories.valkey.keys import shard_of
@@ -84,6 +94,8 @@ async def test_each_operation_is_one_round_trip(turns: Any) -> None:
             lambda: logs.count(L),
             lambda: logs.append(L, []),
             lambda: logs.replace(L, values),
+            lambda: logs.restore(L, [LogEntry(position=at, value=one) for at, one in enumerate(values, 1)]),
+            lambda: logs.measure(L),
             lambda: logs.delete(L),
         ]
         return [await count(each()) for each in work]
@@ -91,7 +103,7 @@ async def test_each_operation_is_one_round_trip(turns: Any) -> None:
     await all_of_them([1], None)  # the connection is open then, and the server knows the scripts
     for number in (1, 1000):
         assert (
-            await all_of_them([{"role": "user", "content": "x" * 50}] * number, 60 if number == 1 else None) == [1] * 10
+            await all_of_them([{"role": "user", "content": "x" * 50}] * number, 60 if number == 1 else None) == [1] * 12
         )
     assert await count(logs.last(L, 0)) == await count(logs.pop(L, 0)) == await count(logs.read(L, limit=0)) == 0
     # Values of more than 64 KiB are not kept for a client that may ask again.
@@ -110,6 +122,8 @@ def test_a_value_takes_little(logs: LogRepository, client: Any, prefix: str) -> 
 # -- calls that are repeated
 
 
+END = dt.datetime(2150, 1, 1, tzinfo=dt.UTC)
+
 CHANGES: dict[str, Callable[[LogRepository, int], Any]] = {
     "append": lambda logs, last: logs.append(L, [4, 5], ttl=1000),
     "pop": lambda logs, last: [entry.value for entry in logs.pop(L, 2)],
@@ -118,6 +132,7 @@ CHANGES: dict[str, Callable[[LogRepository, int], Any]] = {
     "delete": lambda logs, last: logs.delete(L),
     "replace": lambda logs, last: logs.replace(L, ["sum"], expected=last),
     "empty": lambda logs, last: logs.replace(L, [], expected=last),
+    "restore": lambda logs, last: logs.restore(L, [LogEntry(position=last + 5, value=7)], after=last, expires_at=END),
 }
 
 
@@ -206,11 +221,15 @@ def test_scripts_touch_only_declared_keys(prefix: str) -> None:
                     logs.replace(log, [1, 2, 3], expected=logs.last(log)[0].position)
                     with pytest.raises(Conflict):
                         logs.replace(log, [], expected=None)
+                    entries = logs.read(log)
+                    logs.restore(log, entries, expires_at=END)
+                    logs.restore(log, entries[1:], after=entries[0].position)
+                    assert logs.measure(log).count == 3
                 admin.delete(log_keys(f"{prefix}{cluster}", ()).values)
                 assert len(list(logs.list())) == 3
                 assert logs.delete(("\\ é%",)) == 3
                 assert len(logs.pop(("{a}:*",), 3)) == 3
-                assert checked.scripts == {"append", "read", "pop", "trim", "forget"}
+                assert checked.scripts == {"append", "read", "pop", "trim", "forget", "restore"}
 
 
 # -- what ends
@@ -249,11 +268,13 @@ def test_indexes_are_true(logs: LogRepository, client: Any, prefix: str) -> None
         lambda name: logs.replace(name, []),
         lambda name: logs.replace(name, [1], ttl=50),
         lambda name: logs.read(name, refresh=True),
+        lambda name: logs.restore(name, logs.read(name)[1:], expires_at=END),
+        lambda name: logs.restore(name, [LogEntry(position=5, value=1)]),
     ]
     for number, name in enumerate(names):
-        changes[number % 8](name)
+        changes[number % 10](name)
     audit(client, prefix)
-    assert len(list(logs.list())) == sum(number % 8 not in (3, 4, 5) for number in range(100))
+    assert len(list(logs.list())) == sum(number % 10 not in (3, 4, 5) for number in range(100))
     for name in names:
         logs.delete(name)
     # What is left: the last position of each shard, and for some minutes the answers.

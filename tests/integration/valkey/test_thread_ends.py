@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import valkey
 
 from statekeep import Channel, Checkpoint
 from statekeep.domain import AccessDenied
@@ -28,7 +27,7 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def client(valkey_server: ValkeyServer) -> Iterator[valkey.Valkey]:
+def client(valkey_server: ValkeyServer) -> Iterator[Any]:
     with valkey_server.client() as client:
         yield client
 
@@ -42,7 +41,7 @@ def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(measure, "CHUNK", 1)
 
 
-def opened(client: valkey.Valkey, prefix: str, **options: Any) -> CheckpointRepository:
+def opened(client: Any, prefix: str, **options: Any) -> CheckpointRepository:
     return CheckpointRepository(ValkeyCheckpoints(client_for(client), prefix=prefix, **options))
 
 
@@ -67,7 +66,7 @@ def fill(keep: CheckpointRepository, thread: str = "t") -> None:
         keep.put_writes(thread, "none", [write("early", 0)], namespace=namespace)
 
 
-def keys_of(client: valkey.Valkey, prefix: str, thread: str = "t") -> dict[str, float]:
+def keys_of(client: Any, prefix: str, thread: str = "t") -> dict[str, float]:
     """Each key of the thread with its end in milliseconds."""
     found: dict[str, float] = {}
     for name in client.scan_iter(f"{prefix}:*"):
@@ -78,7 +77,7 @@ def keys_of(client: valkey.Valkey, prefix: str, thread: str = "t") -> dict[str, 
     return found
 
 
-def is_sound(client: valkey.Valkey, prefix: str) -> bool:
+def is_sound(client: Any, prefix: str) -> bool:
     found = audit(client, prefix)
     assert found.problems == []
     return True
@@ -86,7 +85,7 @@ def is_sound(client: valkey.Valkey, prefix: str) -> bool:
 
 @pytest.mark.usefixtures("pages")
 @pytest.mark.parametrize("ttl", [None, 60.0, 20 * HOUR])
-def test_all_keys_of_a_thread_end_together(client: valkey.Valkey, prefix: str, ttl: float | None) -> None:
+def test_all_keys_of_a_thread_end_together(client: Any, prefix: str, ttl: float | None) -> None:
     keep = opened(client, prefix, ttl=ttl)
     fill(keep)
     before = list(keep.list("t"))
@@ -110,7 +109,7 @@ def test_all_keys_of_a_thread_end_together(client: valkey.Valkey, prefix: str, t
 
 @pytest.mark.usefixtures("pages")
 @pytest.mark.parametrize("ttl", [None, 60.0])
-def test_all_keys_of_a_thread_last(client: valkey.Valkey, prefix: str, ttl: float | None) -> None:
+def test_all_keys_of_a_thread_last(client: Any, prefix: str, ttl: float | None) -> None:
     keep = opened(client, prefix, ttl=ttl)
     fill(keep)
     keep.expire("t", 30)
@@ -131,7 +130,7 @@ def test_all_keys_of_a_thread_last(client: valkey.Valkey, prefix: str, ttl: floa
     keep.delete_thread("t")
 
 
-def test_a_thread_that_lasts_again_is_put_to_in_the_shortest_way(client: valkey.Valkey, prefix: str) -> None:
+def test_a_thread_that_lasts_again_is_put_to_in_the_shortest_way(client: Any, prefix: str) -> None:
     keep = opened(client, prefix)
     first, second, third = chain("t", 3)
     keep.put(first)
@@ -194,7 +193,7 @@ OTHERS: dict[str, Callable[[Open], object]] = {
 @pytest.mark.parametrize("life", [None, 100.0])
 @pytest.mark.parametrize("act", OTHERS)
 def test_others_put_and_read_meanwhile(
-    client: valkey.Valkey, prefix: str, monkeypatch: pytest.MonkeyPatch, act: str, life: float | None
+    client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, act: str, life: float | None
 ) -> None:
     """Whenever they do it, nothing ends that a record needs."""
     monkeypatch.setattr(expire, "PAGE", 2)
@@ -224,7 +223,7 @@ def test_others_put_and_read_meanwhile(
 
 @pytest.mark.parametrize("life", [None, 100.0])
 def test_what_is_cut_off_can_be_repeated(
-    client: valkey.Valkey, prefix: str, monkeypatch: pytest.MonkeyPatch, life: float | None
+    client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, life: float | None
 ) -> None:
     monkeypatch.setattr(expire, "PAGE", 2)
     keep = opened(client, prefix, ttl=None if life else 10.0)
@@ -245,7 +244,7 @@ def test_what_is_cut_off_can_be_repeated(
 
 
 @pytest.mark.parametrize("evicted", ["namespaces", "checkpoints", "expiry", "head", "writes"])
-def test_evicted_indexes_are_made_anew(client: valkey.Valkey, prefix: str, evicted: str) -> None:
+def test_evicted_indexes_are_made_anew(client: Any, prefix: str, evicted: str) -> None:
     keep = opened(client, prefix, ttl=10 * HOUR)
     fill(keep)
     client.delete(getattr(namespace_keys(prefix, "t", ""), evicted))
@@ -256,7 +255,7 @@ def test_evicted_indexes_are_made_anew(client: valkey.Valkey, prefix: str, evict
     assert len(set(keys_of(client, prefix).values())) == 1
 
 
-def test_a_short_life_leaves_nothing(client: valkey.Valkey, prefix: str) -> None:
+def test_a_short_life_leaves_nothing(client: Any, prefix: str) -> None:
     keep = opened(client, prefix)
     fill(keep)
     assert keep.expire("t", 0.001)
@@ -270,7 +269,7 @@ def test_a_short_life_leaves_nothing(client: valkey.Valkey, prefix: str) -> None
 
 
 @pytest.mark.usefixtures("pages")
-def test_sizes_are_those_of_the_servers_memory(client: valkey.Valkey, prefix: str) -> None:
+def test_sizes_are_those_of_the_servers_memory(client: Any, prefix: str) -> None:
     keep = opened(client, prefix)
     fill(keep)
     large = Channel.of(9, payload(bytes(range(256)) * 4000))
@@ -302,7 +301,7 @@ def test_sizes_are_lengths_if_nobody_may_ask(valkey_server: ValkeyServer, prefix
         admin.execute_command("ACL", "DELUSER", f"user-{prefix}")
 
 
-def test_what_expired_is_not_counted(client: valkey.Valkey, prefix: str) -> None:
+def test_what_expired_is_not_counted(client: Any, prefix: str) -> None:
     opened(client, prefix, ttl=0.2).put(chain("t", 1)[0])
     keep = opened(client, prefix)
     keep.put(chain("t", 2)[1])
@@ -313,7 +312,7 @@ def test_what_expired_is_not_counted(client: valkey.Valkey, prefix: str) -> None
     assert keep.measure(["t"]) == {}
 
 
-def test_many_threads_take_few_requests(client: valkey.Valkey, prefix: str) -> None:
+def test_many_threads_take_few_requests(client: Any, prefix: str) -> None:
     keep = opened(client, prefix)
     for number in range(100):
         keep.put(Checkpoint(thread_id=f"t{number}"))

@@ -22,6 +22,7 @@ from statekeep.langgraph_shim import BedrockSessionSaver, RepositorySaver
 from statekeep.repositories.checkpoints import CheckpointRepository
 from statekeep.repositories.memory import MemoryCheckpoints
 
+from ..kinds import QUICK
 from .mistakes import MISTAKES, WritesWithoutPath
 from .observation import NULL_TASK, Names, differences, stored, thread
 from .plans import PLANS, Node, Plan
@@ -30,6 +31,9 @@ from .scripts import CLOSING, SCRIPTS, Action, Player
 
 SHARES = {"memory": 0.5, "agentcore": 0.1, "sessions": 0.1}
 """Examples of a kind, as a part of the profile's number."""
+
+SLOW = {"agentcore", "sessions"}
+"""Kinds whose services are emulated."""
 
 SHARE = 0.2
 """Of the other kinds."""
@@ -137,9 +141,10 @@ def test_a_graph_does_the_same(kind: str, request: pytest.FixtureRequest, prefix
     assert settings.default is not None
     examples = max(1, round(settings.default.max_examples * SHARES.get(kind, SHARE)))
     with storages(kind, request, prefix, runner) as make:
+        plan, actions = PARALLEL
 
         @settings(max_examples=examples)
-        @example(*PARALLEL)
+        @example(plan, actions[: 3 if QUICK and kind in SLOW else None])
         @given(PLANS, SCRIPTS)
         def agree(plan: Plan, script: list[Action]) -> None:
             compare(plan, script, make, runner)

@@ -32,7 +32,7 @@ from statekeep.archive import restoring
 from statekeep.archive.lines import FIELDS
 from statekeep.repositories.connection import Backends
 from statekeep.repositories.memory import MemoryCheckpoints
-from tests.fenced import ROOT, Block, blocks
+from tests.fenced import ROOT
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, dt.UTC)
 
@@ -254,6 +254,18 @@ def test_what_the_source_or_the_target_does_not_keep(old: Connection) -> None:
     assert exported(poor) == exported(old.checkpoints)
 
 
+def test_a_cache_that_cannot_be_listed(old: Connection) -> None:
+    class Plain:
+        """A backend that has only what it must have."""
+
+    plain: Any = Connection(Backends(MemoryCheckpoints(), cache=Plain()))  # type: ignore[arg-type]
+    file = io.BytesIO()
+    with pytest.raises(Unsupported, match="cannot list its cache entries; leave them out by kinds="):
+        archive.export(plain, file)
+    assert file.getvalue() == b""
+    assert archive.export(plain, file, kinds=["checkpoints"]).threads == 0
+
+
 def test_event_loops(old: Connection, new: Connection) -> None:
     async def main() -> bytes:
         file = io.BytesIO()
@@ -262,6 +274,22 @@ def test_event_loops(old: Connection, new: Connection) -> None:
         return file.getvalue()
 
     assert asyncio.run(main()) == exported(old) == exported(new)
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+def test_files_do_not_hold_up_event_loops(old: Connection, new: Connection, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    async def main() -> None:
+        await archive.aexport(old.asyncio, path)
+        await archive.arestore(path, new.asyncio)
+        with pytest.raises(InvalidInput):
+            await archive.aexport(old.asyncio, path)
+        done = await archive.aexport(old.asyncio, path, resume=True)
+        assert done.threads == 2
+
+    asyncio.run(main())
+    assert exported(new) == exported(old)
 
 
 def test_pipes(old: Connection, new: Connection) -> None:
@@ -284,7 +312,7 @@ def test_files(old: Connection, new: Connection, tmp_path: Path, name: str) -> N
         assert archive.restore(stream, new).bytes == done.bytes
         assert not stream.closed
     assert exported(new) == exported(old)
-    with pytest.raises(InvalidInput, match="is there: go on with it by resume=True, or replace it by overwrite=True"):
+    with pytest.raises(InvalidInput, match=r"is there: go on with it \(resume\), or replace it \(overwrite\)"):
         archive.export(old, path)
     before = path.read_bytes()
     archive.export(old, path, overwrite=True)
@@ -390,14 +418,6 @@ def test_wrong_arguments(old: Connection, call: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         call(old)
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize("block", blocks(ROOT / "docs/backup.md", "python"), ids=lambda block: f"line {block.line}")
-def test_the_document(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    code: Any = block.compile(ROOT / "docs/backup.md")
-    exec(code, {"__name__": "__main__"})
-    assert capsys.readouterr().out == "1\n{'step': 0} 1\n"
 
 
 def test_the_document_has_all_fields() -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 import io
 import json
+import logging
 import re
 from importlib import import_module
 from typing import Any
@@ -19,7 +20,7 @@ from statekeep.cli.lanes import Lanes
 from statekeep.cli.options import duration_of, limit_of, since_of
 from statekeep.cli.output import Column, Output
 from statekeep.cli.registry import COMMANDS
-from statekeep.cli.run import Common
+from statekeep.cli.run import Common, Run
 from statekeep.domain import InvalidInput
 from statekeep.inspection.labels import decode_labels, encode_labels
 from statekeep.inspection.printable import duration, json_printable, printable, redacted, size
@@ -69,6 +70,9 @@ def test_secrets_are_taken_out(text: str) -> None:
 def test_what_is_no_secret_stays() -> None:
     assert redacted("no answer of valkey://db:6379/0 (thread a@b)", "valkey://db:6379/0") == (
         "no answer of valkey://db:6379/0 (thread a@b)"
+    )
+    assert (
+        redacted("write scheme://user:password@host", "valkey://ada:s3cret@db") == "write scheme://user:password@host"
     )
     assert redacted("a password that is short", "valkey://:a@db") == "a password that is short"
 
@@ -146,6 +150,22 @@ def test_the_list_of_commands_says_what_their_docstrings_say(name: str) -> None:
     options = {option for parameter in made(name, listed).params for option in parameter.opts}
     if not listed.raw:
         assert options >= {"--url", "--key-prefix", "--json", "--debug"}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_whatever_an_error_says_secrets_are_not_shown(debug: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(run: Run) -> int:
+        logging.getLogger("statekeep.test").warning("s3cret\x1b[31m")
+        raise RuntimeError("the driver said: s3cret, and redis://ada:0ther-s3cret@host")
+
+    assert Run(Common("valkey://ada:s3cret@host", debug=debug)).call(command) == 1
+    shown = capsys.readouterr().err
+    assert "warning: ***\\x1b[31m" in shown
+    assert "the driver said: ***, and redis://***@host" in shown
+    assert "s3cret" not in shown
+    assert "0ther" not in shown
+    assert ("Traceback" in shown) is debug
+    assert "a fault of Statekeep: RuntimeError" in shown
 
 
 def test_options_of_the_command_stand_above_those_before_it() -> None:

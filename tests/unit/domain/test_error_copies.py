@@ -16,6 +16,7 @@ import statekeep
 from statekeep.domain import Conflict, InvalidInput, MissingChannels, MissingDependency, StatekeepError, Unavailable
 from statekeep.domain.errors import ForeignError, Portable
 from statekeep.domain.model import attributes
+from statekeep.langgraph_shim.migration.report import MigrationReport, VerificationFailed
 from statekeep.repositories.valkey.client.errors import CommandError
 from statekeep.repositories.valkey.requests import Call, Divided, Script
 from statekeep.testing.aws.errors import AwsError
@@ -38,6 +39,7 @@ EXAMPLES: dict[type[BaseException], BaseException] = {
     InvalidInput: InvalidInput("limit must be >= 0", field="limit", operation="list"),
     MissingChannels: MissingChannels({"b", "a"}, key="k"),
     MissingDependency: MissingDependency("boto3", "aws"),
+    VerificationFailed: VerificationFailed(["thread 'a' lacks a checkpoint"], 1, MigrationReport(verified=2)),
 }
 
 

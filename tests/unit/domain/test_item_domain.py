@@ -19,6 +19,8 @@ from statekeep.domain import (
     NamespaceMatch,
     PutItem,
     SearchItem,
+    TypedItem,
+    TypedSearchItem,
 )
 from statekeep.domain.items import checked_expected
 
@@ -123,6 +125,21 @@ def test_bad_operations(kind: type[Any], values: dict[str, Any], field: str, mes
         kind(**{"namespace": ("n",), **({} if kind is ListItems else {"key": "k"}), **values})
     assert error.value.field == field
     assert message in str(error.value)
+
+
+def test_a_typed_item_is_expected_without_its_value() -> None:
+    typed = dict(item()) | {"value": object(), "version": 3}
+    for read in (TypedItem[Any](**typed), TypedSearchItem[Any](**typed, score=1.0)):
+        for found in (
+            checked_expected(read, ("a",), "k"),
+            PutItem(namespace=("a",), key="k", value=1, expected=read).expected,
+        ):
+            assert type(found) is Item
+            assert found == item(value=None, version=3)
+        with pytest.raises(InvalidInput, match="expected must be an item of the same namespace and key"):
+            checked_expected(read, ("a",), "other")
+    with pytest.raises(InvalidInput, match="a TypedItem, None or ANY"):
+        checked_expected(TypedItem[Any](**typed | {"version": 10**5000}), ("a",), "k")
 
 
 def test_expectations() -> None:

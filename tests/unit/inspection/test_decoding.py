@@ -115,6 +115,9 @@ def test_depth_is_bounded_for_any_input() -> None:
         "damaged: Damaged: 'the bytes end too early'"
     )
     assert decode(Payload(encoding="json", data=b"[" * 100_000)).problem is not None
+    whole = Payload(encoding="json", data=b"[" * 100_000 + b"]" * 100_000)
+    assert decode(whole).problem == "nested too deeply to be shown"
+    assert decode(whole, Limits(bytes=10**9)).problem == "nested too deeply to be shown"
     nested: Any = []
     for _ in range(150):
         nested = [nested]
@@ -199,3 +202,8 @@ def test_payloads_within_values_are_decoded_too() -> None:
     assert decode(dump(JsonSerializer(), [inner])).value == [about]
     closed = as_tree(Payload(encoding="pickle", data=b"."))
     assert closed["problem"].startswith("a pickle")
+
+
+def test_a_number_with_very_many_digits_is_not_called_damaged() -> None:
+    found = decode(Payload(encoding="json", data=b"9" * 5000))
+    assert found.problem == "it has a number of too many digits to be shown"

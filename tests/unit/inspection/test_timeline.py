@@ -71,6 +71,20 @@ def test_without_the_parent_all_is_new() -> None:
     assert (step.bytes_new, step.bytes_reused) == (5, 0)
 
 
+def test_versions_of_other_types_are_other_versions() -> None:
+    payload = Payload(encoding="raw", data=b"x")
+    made = [
+        SavedCheckpoint(
+            thread_id="t",
+            checkpoint_id=f"{number}",
+            parent_id=f"{number - 1}",
+            channels={"n": Channel.of(version, payload)},
+        )
+        for number, version in ((3, "1"), (2, 1.0), (1, 1))
+    ]
+    assert [step.bytes_new for step in steps(made)] == [1, 1, 1]
+
+
 def write(task: str, idx: int, channel: str, value: Any, path: str = "") -> PendingWrite:
     return PendingWrite(task_id=task, task_path=path, idx=idx, channel=channel, payload=dump(SERIALIZER, value))
 

@@ -57,6 +57,14 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("NOAUTH Authentication required.", AccessDenied, False),
         ("WRONGPASS invalid username-password pair or user is disabled.", AccessDenied, False),
         ("NOPERM this user has no permissions to run the 'get' command", AccessDenied, False),
+        (
+            (
+                "The user executing the script can't access at least one of the keys mentioned in the command "
+                "arguments script: 72f0ceb537158a467001c115a8771601de96ccc3, on @user_script:2."
+            ),
+            AccessDenied,
+            False,
+        ),
         ("IoError: Redis server refused to set client name- ResponseError", AccessDenied, False),
         ("This instance has cluster support disabled", InvalidInput, False),
         ("OOM command not allowed when used memory > 'maxmemory'.", QuotaExceeded, False),
@@ -86,6 +94,7 @@ def test_every_exception_of_the_drivers_is_mapped_on_purpose() -> None:
         ("Received crossed slots in pipeline- CrossSlot", InvalidInput, False),
         ("MOVED 1234 127.0.0.1:7000", InvalidInput, False),
         ("unknown command 'NONSENSE', with args beginning with:", Unsupported, False),
+        ("unknown subcommand 'USAGE'. Try MEMORY HELP.", Unsupported, False),
         ("nonsense script: 123, on @user_script:1.", StatekeepError, False),
         ("something new", StatekeepError, False),
     ],

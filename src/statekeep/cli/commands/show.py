@@ -175,7 +175,10 @@ def _row(step: Step, lanes: Any) -> dict[str, Any]:
 
 
 def _of_interest(step: Step) -> list[TaskRecord]:
-    """Return the tasks that are told of: where a step went on, one that is done is as any other."""
+    """Return the tasks that are told of.
+
+    Where a step went on, one that is done is as any other.
+    """
     from ...inspection import TaskState
 
     told = {TaskState.FAILED, TaskState.INTERRUPTED} | (set() if step.children else {TaskState.DONE})

@@ -102,13 +102,14 @@ class _Measured:
     def _size(self, measure: Any) -> dict[str, Any]:
         """Return the size of a thread; nothing of one that was deleted meanwhile."""
         if measure is None:
-            return dict.fromkeys(("checkpoints", "pending_writes", "namespaces", "bytes", "expires_at", "ttl"))
+            return dict.fromkeys(("checkpoints", "pending_writes", "namespaces", "bytes", "basis", "expires_at", "ttl"))
         ends = measure.expires_at
         return {
             "checkpoints": measure.checkpoints,
             "pending_writes": measure.pending_writes,
             "namespaces": measure.namespaces,
             "bytes": measure.bytes,
+            "basis": measure.basis,
             "expires_at": ends,
             "ttl": None if ends is None else round((ends - self._now).total_seconds(), 3),
         }

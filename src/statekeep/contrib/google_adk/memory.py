@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 from uuid import uuid4
 
-from ...domain import DEFAULT, Conflict, DeleteItem, GetItem, Item, PutItem, SearchItem
+from ...domain import DEFAULT, Conflict, DeleteItem, GetItem, Item, ListItems, PutItem, SearchItem
 from ...domain.items import Namespace
 from ...domain.model import Ttl
 from ...repositories.item_backend import MOST_EXPECTED
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import count, text, ttl_or_default
+from ..listing import PAGE, read_all
 from ..shielding import shielded
 from .framework import BaseMemoryService, Event, MemoryEntry, SearchMemoryResponse, Session
 from .service import Keep, Service, corrupt, decoded_model, json_text, plain_model
@@ -224,8 +225,9 @@ class StatekeepMemoryService(Service, BaseMemoryService):  # type: ignore[misc]
 
     async def _alike(self, namespace: Namespace, query: str) -> list[Item]:
         words = _words(query)
-        listing = self._items.list(namespace, prefix=MEMORY, refresh=False)
-        found = [(_shared(words, _field(item, "text")), item) async for item in listing]
+        listing = ListItems(namespace=namespace, prefix=MEMORY, limit=PAGE, refresh=False)
+        [there] = await read_all(self._items, listing)
+        found = [(_shared(words, _field(item, "text")), item) for item in there]
         found.sort(key=lambda pair: (-pair[0], pair[1].created_at))
         return [item for shared, item in found[: self._limit] if shared]
 

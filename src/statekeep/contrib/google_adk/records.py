@@ -110,6 +110,10 @@ class Known:
         """Return the key of an event."""
         return f"event:{self.item.key.removeprefix(SESSIONS)}:{number:010}"
 
+    def event_keys(self, first: int, following: int) -> list[str]:
+        """Return the keys of events from one number to before another."""
+        return [self.event_key(number) for number in range(first, following)]
+
     def is_late(self) -> bool:
         """Return whether the lives of the events must begin anew with the next one."""
         begun = self.stored.renewed or self.item.created_at

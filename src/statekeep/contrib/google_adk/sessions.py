@@ -12,12 +12,13 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from ...domain import DEFAULT, Conflict, CorruptRecord, DeleteItem, GetItem, Item, PutItem
+from ...domain import DEFAULT, Conflict, CorruptRecord, DeleteItem, GetItem, Item, ListItems, PutItem
 from ...domain.items import Namespace
 from ...domain.model import Ttl
 from ...repositories.item_backend import MOST_EXPECTED
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import LONGEST_TTL, ttl_or_default
+from .. import listing
 from ..shielding import shielded
 from .framework import (
     AlreadyExistsError,
@@ -52,6 +53,9 @@ ROOM: Final = MOST_EXPECTED - 10
 
 PAGE: Final = 100
 """Events that are read at once to find those after a time."""
+
+GUESSED: Final = MOST_EXPECTED - 10
+"""Events that are read together with their session, if it is known which it has."""
 
 SPARE: Final = 4
 """Events live so many times as long as sessions, so that they need not begin anew with each one."""
@@ -158,9 +162,9 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
     ) -> Session | None:
-        """Return a session with its events: two round trips.
+        """Return a session with its events: one round trip.
 
-        One more for each 500 events.
+        Two if this service did not read or write it lately, or others added events. One more for each 500 events.
 
         Args:
             app_name: names the app.
@@ -173,10 +177,11 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
         """
         place = _Place(self._space(app_name), user_id, (session_id or "").strip())
         while True:
-            known, states = await self._read(place, [APP_STATE, user_key(user_id)])
+            there = self._guessed(place, config)
+            known, states = await self._read(place, [APP_STATE, user_key(user_id)], there)
             if known is None:
                 return None
-            events = await self._events(place, known, config)
+            events = await self._events(place, known, config, there)
             if isinstance(events, list):
                 app, user = map(state_of, states.values())
                 return known.session(app_name, app, user, events)
@@ -188,23 +193,23 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """Return the sessions of an app or of a user, the last active one last.
 
-        They are without their events. Two round trips for each hundred, and one for the states; two if they are those
-        of all users.
+        They are without their events. Two round trips for each 200 sessions, with the states; one if the same are
+        there as the last time.
         """
-        namespace = self._space(app_name)
-        prefix = SESSIONS if user_id is None else sessions_of(user_id)
-        found = [Known.of(item) async for item in self._items.list(namespace, prefix=prefix, refresh=False)]
-        if not found:
-            return ListSessionsResponse()
-        users: dict[str, dict[str, Any]] = {}
+        space: dict[str, Any] = {"namespace": self._space(app_name), "refresh": False}
+        listed, app, of_users = await listing.read_all(
+            self._items,
+            ListItems(**space, limit=listing.PAGE, prefix=SESSIONS if user_id is None else sessions_of(user_id)),
+            GetItem(**space, key=APP_STATE),
+            ListItems(**space, limit=listing.PAGE, prefix=USER_STATES)
+            if user_id is None
+            else GetItem(**space, key=user_key(user_id)),
+        )
         if user_id is None:
-            (app,) = await self._get(namespace, [APP_STATE])
-            async for item in self._items.list(namespace, prefix=USER_STATES, refresh=False):
-                users[user_of(item.key)] = state_of(item)
+            users = {user_of(item.key): state_of(item) for item in of_users}
         else:
-            app, user = await self._get(namespace, [APP_STATE, user_key(user_id)])
-            users[user_id] = state_of(user)
-        of_app = state_of(app)
+            users = {user_id: state_of(of_users)}
+        of_app, found = state_of(app), map(Known.of, listed)
         sessions = [known.session(app_name, of_app, users.get(known.stored.user, {}), []) for known in found]
         return ListSessionsResponse(sessions=sorted(sessions, key=lambda it: (it.last_update_time, it.user_id, it.id)))
 
@@ -243,13 +248,28 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
         gets = [GetItem(namespace=namespace, key=key, refresh=refresh) for key in keys]
         return await self._items.batch(gets) if gets else []
 
-    async def _read(self, place: _Place, keys: Sequence[str]) -> tuple[Known | None, dict[str, Item | None]]:
-        """Read a session and states, and remember them."""
-        first, *others = await self._get(place.namespace, [place.key, *keys])
-        states = dict(zip(keys, others, strict=True))
+    async def _read(
+        self, place: _Place, keys: Sequence[str], events: dict[str, Item | None] | None = None
+    ) -> tuple[Known | None, dict[str, Item | None]]:
+        """Read a session and states, and remember them.
+
+        In the same round trip, events are read into a mapping of their keys.
+        """
+        events = {} if events is None else events
+        first, *others = await self._get(place.namespace, [place.key, *keys, *events])
+        states = dict(zip(keys, others, strict=False))
+        events.update(zip(events, others[len(keys) :], strict=True))
         for key, item in states.items():
             remember(self._states, (place.namespace, key), item)
         return self._note(place, first), states
+
+    def _guessed(self, place: _Place, config: GetSessionConfig | None) -> dict[str, Item | None]:
+        """Return the keys of the last events that a session is known to have."""
+        known = self._known.get(place)
+        if known is None:
+            return {}
+        most = GUESSED if config is None or config.after_timestamp is None else PAGE
+        return dict.fromkeys(known.event_keys(*_wanted(known, config))[-most:])
 
     def _note(self, place: _Place, item: Item | None) -> Known | None:
         self._known.pop(place, None)
@@ -259,18 +279,20 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
         remember(self._known, place, known)
         return known
 
-    async def _events(self, place: _Place, known: Known, config: GetSessionConfig | None) -> list[Event] | str:
-        """Read events; return the key of one if it is not there."""
-        first, following = known.stored.first, known.stored.following
+    async def _events(
+        self, place: _Place, known: Known, config: GetSessionConfig | None, there: Mapping[str, Item | None]
+    ) -> list[Event] | str:
+        """Read the events that are missing; return the key of one if it is gone."""
+        first, following = _wanted(known, config)
         after = None if config is None else config.after_timestamp
-        if config is not None and config.num_recent_events is not None:
-            first = max(first, following - config.num_recent_events)
         size = max(1, following - first) if after is None else PAGE
         events: list[Event] = []
         for end in range(following, first, -size):
-            keys = [known.event_key(number) for number in range(max(first, end - size), end)]
-            items = await self._get(place.namespace, keys)
-            for key, item in zip(reversed(keys), reversed(items), strict=True):
+            keys = known.event_keys(max(first, end - size), end)
+            missing = [key for key in keys if there.get(key) is None]
+            items = {**there, **dict(zip(missing, await self._get(place.namespace, missing), strict=True))}
+            for key in reversed(keys):
+                item = items[key]
                 if item is None:
                     return key
                 event = decoded_model(Event, item.value, item)
@@ -325,8 +347,7 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
             known, states = await self._current(place, session, list(changes))
             stored, renewed = known.stored, known.stored.renewed
             if known.is_late():
-                numbers = range(stored.first, stored.following)
-                await self._get(place.namespace, map(known.event_key, numbers), refresh=True)
+                await self._get(place.namespace, known.event_keys(stored.first, stored.following), refresh=True)
                 renewed = known.item.updated_at
             state = json_text({**known.state, **delta.own}, "state") if delta.own else stored.state
             new = stored.model_copy(
@@ -407,10 +428,7 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
                     if is_last
                     else self._put_session(place, shorter, known.item)
                 )
-                events = [
-                    DeleteItem(namespace=place.namespace, key=known.event_key(number))
-                    for number in range(stored.first, end)
-                ]
+                events = [DeleteItem(namespace=place.namespace, key=key) for key in known.event_keys(stored.first, end)]
                 try:
                     result, *_ = await self._items.batch([session, *events])
                 except Conflict:
@@ -418,6 +436,14 @@ class StatekeepSessionService(Service, BaseSessionService):  # type: ignore[misc
                 known = self._note(place, None if is_last else result)
             else:
                 return
+
+
+def _wanted(known: Known, config: GetSessionConfig | None) -> tuple[int, int]:
+    """Return the numbers of the first event to read and of the one after the last."""
+    first, following = known.stored.first, known.stored.following
+    if config is not None and config.num_recent_events is not None:
+        first = max(first, following - config.num_recent_events)
+    return first, following
 
 
 def _put_states(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self, Unpack
 
-from ...domain import DEFAULT
+from ...domain import DEFAULT, ListItems
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ...repositories.connect import aconnect
@@ -15,6 +15,7 @@ from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.options import ConnectOptions
 from ...repositories.validation import labels, text, ttl_or_default
 from ..backends import item_backend
+from ..listing import PAGE, read
 from ..owned import ClosesOwnAsync
 from ..shielding import shielded
 from .deleting import delete
@@ -121,7 +122,7 @@ class StatekeepConversationStore(ClosesOwnAsync, ConversationStore):  # type: ig
     async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> Sequence[ConversationRecord]:
         """Return records, the newest ``updated_at`` first.
 
-        It takes three round trips for each hundred.
+        It takes three round trips for each 200, or two if what is listed is the same as the last time.
 
         Args:
             scope: only those with this scope; ``None`` for all.
@@ -130,22 +131,22 @@ class StatekeepConversationStore(ClosesOwnAsync, ConversationStore):  # type: ig
         records: dict[str, ConversationRecord] = {}
         after: str | None = None
         while limit is None or len(records) < limit:
-            missing = None if limit is None else limit - len(records)
-            listing = self._table.items.list(
-                self._table.namespace,
+            size = PAGE if limit is None else min(limit - len(records), PAGE)
+            listing = ListItems(
+                namespace=self._table.namespace,
                 prefix=list_prefix(scope),
                 reverse=True,
                 after=after,
-                limit=missing,
+                limit=size,
                 refresh=False,
             )
-            listed = [item async for item in listing]
+            [listed] = await read(self._table.items, listing)
             for item in await self._table.get([record_key(str(item.value)) for item in listed]):
                 # It may have been deleted meanwhile, or have got another scope.
                 record = None if item is None else Known.of(item).record()
                 if record is not None and (scope is None or record.scope == scope):
                     records[record.conversation_id] = record
-            if missing is None or len(listed) < missing:
+            if len(listed) < size:
                 break
             after = listed[-1].key
         return sorted(records.values(), key=lambda record: utc(record.updated_at), reverse=True)

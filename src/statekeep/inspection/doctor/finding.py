@@ -14,6 +14,9 @@ State = Literal["ok", "unknown", "warning", "problem"]
 """``unknown``: the service does not say, or the user may not ask. A ``problem`` loses data, or keeps operations from
 working; a ``warning`` may become one."""
 
+ENDED: Final = "The check was ended by an error"
+"""The beginning of what is found if a check did not come to its end."""
+
 _ORDER: Final[Mapping[State, int]] = {"ok": 0, "unknown": 1, "warning": 2, "problem": 3}
 
 
@@ -81,7 +84,7 @@ def failed(name: str, error: StatekeepError, advice: str = "") -> Finding:
     return Finding(
         name=name,
         state="problem",
-        found=f"The check was ended by an error: {error}.",
+        found=f"{ENDED}: {error}.",
         advice="Mend what the error says, and run the doctor again.",
     )
 

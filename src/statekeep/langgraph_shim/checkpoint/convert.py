@@ -157,7 +157,7 @@ def to_domain(
     # What is checked here need not be checked by the model again; it says best what is wrong with anything else.
     make = Checkpoint.trusted if is_plain(checkpoint["id"], *versions) else Checkpoint
     channels = _channels(serde, versions, values, new_versions, deltas)
-    if needs_parent(checkpoint):
+    if checkpoint.get("v") in _WITHOUT_SENDS and needs_parent(checkpoint):  # the first half spares most puts a call
         channels[NEEDS_PARENT] = Channel.replayed(1)
     return make(
         thread_id=address.thread_id,

@@ -15,7 +15,7 @@ from ...repositories.cache import AsyncCacheRepository, CacheRepository
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ...repositories.connection import AsyncConnection, Connection
 from ...repositories.items import AsyncItemRepository, ItemRepository
-from ...repositories.operation import Operation, Page, arun, run
+from ...repositories.operation import Operation, Page, arun, named, run
 from ...repositories.validation import texts
 from ..cache.base import Cache
 from ..checkpoint.base import Saver
@@ -109,7 +109,9 @@ def migrate(
         ...     graph.get_state(config).values, first.checkpoints_put, second.written
         (2, 3, 0)
     """
-    return run(_migrated(source, target, threads, since, verify, progress), lambda ask: ask.blocking())
+    return run(
+        named("migrate", _migrated(source, target, threads, since, verify, progress)), lambda ask: ask.blocking()
+    )
 
 
 async def amigrate(
@@ -138,7 +140,9 @@ async def amigrate(
         >>> asyncio.run(main())
         1
     """
-    return await arun(_migrated(source, target, threads, since, verify, progress), lambda ask: ask.awaiting())
+    return await arun(
+        named("migrate", _migrated(source, target, threads, since, verify, progress)), lambda ask: ask.awaiting()
+    )
 
 
 def _migrated(

@@ -10,11 +10,12 @@ from attrs import frozen
 
 from ...domain import DEFAULT, Item, Payload, PutItem
 from ...domain.cache import CacheEntry, CacheKey
+from ...domain.items import Namespace
 from ...domain.json_values import dumps, normalize
 from ...domain.model import Ttl
 from ...repositories.cache import AsyncCacheRepository, CacheRepository, Write
 from ...repositories.copy import SLACK
-from ...repositories.item_backend import Get
+from ...repositories.item_backend import EPOCH, Get
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.operation import Operation, Page
 from ..store.values import as_json
@@ -95,12 +96,8 @@ def _put_items(found: Sequence[FoundItem], target: ItemTarget, tally: Tally, is_
     lacking = [one for one, stored in zip(wanted, there, strict=True) if not one.is_done(stored)]
     kept = sum(one.is_older_than(stored) for one, stored in zip(wanted, there, strict=True))
     if lacking:
-        puts = [
-            PutItem(namespace=one.item.namespace, key=one.item.key, value=one.value, ttl=_ttl(one.item, now))
-            for one in lacking
-        ]
-        # By the repository, which makes the vectors.
-        yield asked(target.executor, target._batch(puts))  # noqa: SLF001 - the body of both faces' batch
+        versions = {(item.namespace, item.key): item.version for item in there if item is not None}
+        yield from _put(lacking, versions, target, now)
     tally.add(items=len(wanted), items_put=len(lacking), items_kept=kept)
     if not is_verified:
         return
@@ -111,6 +108,56 @@ def _put_items(found: Sequence[FoundItem], target: ItemTarget, tally: Tally, is_
         if not one.is_done(stored) and not _is_over(one.item.expires_at):
             what = "it is not there" if stored is None else "its value or its end"
             tally.differs(f"item {one.item.key!r} of namespace {one.item.namespace!r}: {what}")
+
+
+def _put(
+    lacking: Sequence[_Wanted], versions: Mapping[tuple[Namespace, str], int], target: ItemTarget, now: dt.datetime
+) -> Operation[None]:
+    """Put items, with the times that they have in the source where it tells them.
+
+    By the repository, which makes the vectors.
+    """
+    exact: list[Item] = []
+    anew: list[PutItem] = []
+    for one in lacking:
+        item = _exact(one, versions.get((one.item.namespace, one.item.key), 0) + 1, target, now)
+        if item is not None:
+            exact.append(item)
+        else:
+            anew.append(
+                PutItem(namespace=one.item.namespace, key=one.item.key, value=one.value, ttl=_ttl(one.item, now))
+            )
+    # The bodies of both faces.
+    if exact:
+        yield asked(target.executor, target._restore(exact))  # noqa: SLF001
+    if anew:
+        yield asked(target.executor, target._batch(anew))  # noqa: SLF001
+
+
+def _exact(one: _Wanted, version: int, target: ItemTarget, now: dt.datetime) -> Item | None:
+    """Return an item with its times.
+
+    ``None`` if they are unknown, or the target cannot keep them.
+
+    An item that ends is put: a refresh has it live on for as long as a put says, and that is not what a source tells.
+    """
+    found, backend = one.item, target.backend
+    ends = found.expires_at is not None if found.has_end else getattr(backend, "ttl", DEFAULT) is not None
+    if ends or found.created_at is None or found.updated_at is None or not hasattr(backend, "restore"):
+        return None
+    # A clock that is ahead must not make what the target's programs put later look older.
+    updated_at = min(_utc(found.updated_at), now)
+    created_at = min(_utc(found.created_at), updated_at)
+    if created_at < EPOCH:
+        return None
+    return Item(
+        namespace=found.namespace,
+        key=found.key,
+        value=one.value,
+        version=version,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
 
 
 def _items(target: ItemTarget, wanted: Sequence[_Wanted]) -> Operation[list[Item | None]]:

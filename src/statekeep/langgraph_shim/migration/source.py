@@ -56,8 +56,10 @@ def asked(executor: Executor, operation: Operation[ResultT]) -> Ask:
 class CheckpointSource(Protocol):
     """Threads with their checkpoints."""
 
-    serde: Serializer | None
-    """Reads and writes payloads whose bytes are not always the same, such as encrypted ones."""
+    @property
+    def serde(self) -> Serializer | None:
+        """The serializer for payloads whose bytes are not always the same."""
+        ...
 
     def threads(self) -> Operation[list[str]]:
         """Return the ids of all threads, the one that was updated last at the end."""
@@ -88,6 +90,7 @@ class FoundItem:
         updated_at: when it was put last; ``None`` if the source cannot tell.
         expires_at: when it ends; ``None`` for never.
         has_end: whether the source can tell when it ends.
+        created_at: when it was put first; ``None`` if the source cannot tell.
     """
 
     namespace: Namespace
@@ -96,6 +99,7 @@ class FoundItem:
     updated_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
     has_end: bool = True
+    created_at: dt.datetime | None = None
 
 
 @frozen

@@ -122,7 +122,7 @@ def migrate_urls(
 
 
 def _nothing(url: str, kinds: str) -> InvalidInput:
-    return InvalidInput(f"there is nothing of {kinds} behind {shown(urlsplit(url).scheme)}://...", field="url")
+    return InvalidInput(f"there is nothing of {kinds} behind the {urlsplit(url).scheme}: URL", field="url")
 
 
 def _done(operation: Operation[Any]) -> Any:
@@ -176,7 +176,7 @@ def _postgres(url: str, kind: str | None, serde: Serializer | None) -> PeerSourc
     except psycopg.OperationalError as error:
         refused = "authentication" in str(error) or "does not exist" in str(error)
         kind_of_error = AccessDenied if refused else Unavailable
-        raise kind_of_error(f"cannot connect to the source: {error}") from error
+        raise kind_of_error(f"cannot connect to the source: {' '.join(str(error).split())}") from error
     except psycopg.ProgrammingError as error:
         raise InvalidInput(f"url is none of PostgreSQL: {error}", field="url") from error
     database = Psycopg(connection)

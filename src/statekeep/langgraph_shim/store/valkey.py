@@ -84,13 +84,14 @@ class _Valkey(Store):
         index: ValkeyIndexConfig | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
         prefix: str = "statekeep",
+        unit: int | None = None,
         deadline: float = 10.0,
     ) -> None:
         backend: MemoryItems | ValkeyItems
         if isinstance(client, MemoryItems):
             backend = client
         else:
-            backend = ValkeyItems(carrier(client, deadline), prefix=prefix, index=_vector_index(index))
+            backend = ValkeyItems(carrier(client, deadline), prefix=prefix, index=_vector_index(index), unit=unit)
         Store.__init__(self, backend, ttl)
         self.client = client
 
@@ -113,6 +114,7 @@ class _Valkey(Store):
         index: ValkeyIndexConfig | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
         prefix: str = "statekeep",
+        unit: int | None = None,
         check: bool = False,
         **options: Unpack[ValkeyOptions],
     ) -> Self:
@@ -128,6 +130,7 @@ class _Valkey(Store):
             index: makes items findable by meaning, see :class:`ValkeyIndexConfig`. Call ``setup()`` once.
             ttl: LangGraph's ``TTLConfig``: ``default_ttl`` in minutes, and ``refresh_on_read``.
             prefix: of all keys.
+            unit: as for :class:`ValkeyStore`.
             check: ask the server for a sign of life now, and not with the first use; an ``Async`` one does when you
                 enter ``async with``.
             **options: of the connection, which may be URL parameters as well: ``pool_size``, ``deadline`` and the
@@ -139,9 +142,9 @@ class _Valkey(Store):
             MissingDependency: no client library is installed, or numpy is not and there is an ``index``.
         """
         return opened(
-            lambda client: cls(client, index=index, ttl=ttl, prefix=prefix),
+            lambda client: cls(client, index=index, ttl=ttl, prefix=prefix, unit=unit),
             conn_string,
-            lambda: MemoryItems(index=_vector_index(index)),
+            lambda: MemoryItems(index=_vector_index(index), unit=unit),
             options,
             check=check,
         )
@@ -154,6 +157,7 @@ class _Valkey(Store):
         index: ValkeyIndexConfig | VectorIndex | None = None,
         ttl: TTLConfig | None = None,
         prefix: str = "statekeep",
+        unit: int | None = None,
         deadline: float = 10.0,
     ) -> Self:
         """Make a store over a connection pool of valkey-py, sync or async.
@@ -165,13 +169,14 @@ class _Valkey(Store):
             index: makes items findable by meaning, see :class:`ValkeyIndexConfig`.
             ttl: LangGraph's ``TTLConfig``: ``default_ttl`` in minutes, and ``refresh_on_read``.
             prefix: of all keys.
+            unit: as for :class:`ValkeyStore`.
             deadline: seconds for which a failing request is tried again.
 
         Raises:
             InvalidInput: an argument is wrong.
             MissingDependency: numpy is not installed, and there is an ``index``.
         """
-        return cls(client_from_pool(pool, deadline=deadline), index=index, ttl=ttl, prefix=prefix)
+        return cls(client_from_pool(pool, deadline=deadline), index=index, ttl=ttl, prefix=prefix, unit=unit)
 
 
 class ValkeyStore(_Valkey, RepositoryStore):
@@ -187,6 +192,8 @@ class ValkeyStore(_Valkey, RepositoryStore):
         ttl: LangGraph's ``TTLConfig``: ``default_ttl`` in minutes, and ``refresh_on_read`` (true unless given).
             ``sweep_interval_minutes`` and ``omit_expired`` mean nothing here: the server deletes what expired.
         prefix: of all keys.
+        unit: as for :func:`statekeep.connect`: namespaces that begin with the same so many labels share a slot of a
+            cluster. All programs that share a prefix must pass the same.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:
@@ -221,6 +228,7 @@ class AsyncValkeyStore(_Valkey, AsyncRepositoryStore):
         index: as for :class:`ValkeyStore`.
         ttl: as for :class:`ValkeyStore`.
         prefix: of all keys.
+        unit: as for :class:`ValkeyStore`.
         deadline: seconds for which a failing request is tried again before ``Unavailable`` is raised.
 
     Attributes:

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from operator import attrgetter
+from itertools import islice
 
 from attrs import define, field, frozen
 
@@ -34,6 +34,7 @@ from .at_once import AtOnce, at_once
 from .namespaces import Namespace, Record
 
 _PAGE = 20
+_PAGE_OF_THREADS = 1000
 
 
 @define
@@ -142,14 +143,25 @@ class MemoryCheckpoints(AtOnce):
             thread = self._threads[thread_id] = _Thread(self._now())
         return thread
 
-    def _listed(self) -> list[Thread]:
-        """Return the threads that have a checkpoint, the most recently updated first."""
-        threads = [
-            Thread.model_construct(thread_id=thread_id, updated_at=thread.updated_at)
-            for thread_id in list(self._threads)
-            if (thread := self._live(thread_id)) is not None and thread.has_checkpoint
+    def _listed(self, prefix: str = "", after: Thread | None = None) -> Iterator[Thread]:
+        """Iterate over threads that have a checkpoint, the most recently updated first.
+
+        Whether one is there is found out no sooner than needed, as that takes longest.
+
+        Args:
+            prefix: only those whose ids begin with it.
+            after: only those behind this one.
+        """
+        found = [
+            (one.updated_at, thread_id) for thread_id, one in self._threads.items() if thread_id.startswith(prefix)
         ]
-        return sorted(threads, key=attrgetter("recency"), reverse=True)
+        if after is not None:
+            behind = after.recency
+            found = [recency for recency in found if recency < behind]
+        for updated_at, thread_id in sorted(found, reverse=True):
+            thread = self._live(thread_id)
+            if thread is not None and thread.has_checkpoint:
+                yield Thread.model_construct(thread_id=thread_id, updated_at=updated_at)
 
     # -- operations
 
@@ -267,13 +279,9 @@ class MemoryCheckpoints(AtOnce):
 
     @at_once
     def list_threads(self, prefix: str, after: Thread | None, limit: int | None) -> Page[Thread]:
+        size = _PAGE_OF_THREADS if limit is None else min(limit, _PAGE_OF_THREADS)
         with self._lock:
-            threads = [
-                thread
-                for thread in self._listed()
-                if thread.thread_id.startswith(prefix) and (after is None or thread.recency < after.recency)
-            ]
-        size = _PAGE if limit is None else min(limit, _PAGE)
+            threads = list(islice(self._listed(prefix, after), size + 1))
         page = threads[:size]
         return Page(page, page[-1] if page and len(threads) > size else None)
 

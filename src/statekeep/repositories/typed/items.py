@@ -7,14 +7,14 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
 from ...domain import ANY, DEFAULT, Conflict, InvalidInput, Item, PutItem, TypedItem
-from ...domain.items import ItemOperation
+from ...domain.items import Expectation, ItemOperation
 from ...domain.model import Ttl
 from ...domain.shown import shown
 from ..faces import aiterating, awaiting, blocking, iterating
 from ..operation import Operation, named
 from ..records.json_text import unparsed
 from ..validation import count
-from .reading import Expectation, TypedReads, untyped, with_value
+from .reading import TypedReads, with_value
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class _Operations(TypedReads[T]):
             key: any text.
             value: a value that can be read back: that is tried before it is sent.
             ttl: as for :meth:`ItemRepository.put`.
-            expected: as for :meth:`ItemRepository.put`, or the :class:`~statekeep.TypedItem` that was read.
+            expected: as for :meth:`ItemRepository.put`.
             index: as for :meth:`ItemRepository.put`; paths are those of the JSON value.
 
         Returns:
@@ -125,7 +125,7 @@ class _Operations(TypedReads[T]):
         Raises:
             Conflict: ``expected`` does not hold. Nothing was deleted.
         """
-        return self._items._delete(self.namespace, key, expected=untyped(expected))
+        return self._items._delete(self.namespace, key, expected=expected)
 
     def _append(
         self, values: Sequence[T], *, ttl: Ttl = DEFAULT, index: Sequence[str] | bool | None = None
@@ -214,7 +214,7 @@ class _Operations(TypedReads[T]):
             index: as for :meth:`put`.
         """
         plain, _ = self._values.encode(value, "value")
-        return PutItem(namespace=self.namespace, key=key, value=plain, ttl=ttl, expected=untyped(expected), index=index)
+        return PutItem(namespace=self.namespace, key=key, value=plain, ttl=ttl, expected=expected, index=index)
 
     # -- the parts
 
@@ -222,7 +222,7 @@ class _Operations(TypedReads[T]):
         self, key: str, value: T, ttl: Ttl, expected: Expectation, index: Sequence[str] | bool | None
     ) -> Operation[TypedItem[T]]:
         plain, read_back = self._values.encode(value, "value")
-        put = self._items._put(self.namespace, key, plain, ttl=ttl, expected=untyped(expected), index=index)
+        put = self._items._put(self.namespace, key, plain, ttl=ttl, expected=expected, index=index)
         return self._written(put, read_back)
 
     def _written(self, put: Operation[Item], value: T) -> Operation[TypedItem[T]]:
@@ -265,7 +265,7 @@ class _Operations(TypedReads[T]):
                 return None
             key = item.key
             try:
-                if (yield from self._items._delete(self.namespace, key, expected=untyped(item))):
+                if (yield from self._items._delete(self.namespace, key, expected=item)):
                     return item
             except Conflict as error:
                 last = error

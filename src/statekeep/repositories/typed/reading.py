@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ...domain import Item, SearchItem, TypedItem, TypedSearchItem, TypeMismatch
-from ...domain.items import Expected, Order
+from ...domain.items import Order
 from ...domain.model import Model
 from ...domain.shown import shown
 from ..faces import Pages, Repository
@@ -20,9 +20,6 @@ from .values import Migrate, Values
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=Model)
-
-Expectation = Expected | TypedItem[Any]
-"""As for :class:`~statekeep.ItemRepository`, or the typed item that was read."""
 
 
 class TypedReads(Repository[ItemBackend], Generic[T]):
@@ -173,14 +170,6 @@ class TypedReads(Repository[ItemBackend], Generic[T]):
         return [with_value(TypedSearchItem, item, self._value(item)) for item in items]
 
 
-def untyped(expected: Expectation) -> Expected:
-    """Return an expectation as the untyped repository takes it."""
-    if not isinstance(expected, TypedItem):
-        return expected
-    # Of an item, an expectation compares all but the value.
-    return with_value(Item, expected, None)
-
-
-def with_value(model: type[ModelT], item: Item | TypedItem[Any], value: Any) -> ModelT:
+def with_value(model: type[ModelT], item: Item, value: Any) -> ModelT:
     """Return an item of a model, with another value."""
     return model.trusted(**{name: getattr(item, name) for name in model.model_fields} | {"value": value})

@@ -223,6 +223,12 @@ class ItemContract:
         if not self.supports(operation):
             pytest.skip(f"{operation} is unsupported, as declared")
 
+    def needs_method(self, keep: AsyncItemRepository, method: str) -> None:
+        """Leave out a test of a method that a backend need not have."""
+        self.needs(method)
+        if not hasattr(keep.backend, method):
+            pytest.skip(f"the backend has no method {method}")
+
     def needs_atomic_batches(self) -> None:
         """Leave out a test of batches that the backend declares not to be atomic."""
         if self.differences.batches_are_not_atomic:
@@ -573,7 +579,7 @@ class ItemContract:
         return Item(key=key, value=value, **usual | fields)
 
     async def test_restored_items_are_exact(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         ends = dt.datetime(2199, 12, 31, 23, 59, 59, 123000, dt.UTC)
         items = [
             self.exact_item("a", {"text": "x", "z": [1.0, None], "a": {}}),
@@ -598,7 +604,7 @@ class ItemContract:
             assert [item.key for item in await keep.search(("n",), limit=1)] == ["d"]
 
     async def test_times_of_other_zones_and_parts_of_milliseconds(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         zone = dt.timezone(dt.timedelta(hours=5, minutes=45))
         ends = dt.datetime(2100, 1, 1, 0, 0, 0, 1, zone)
         await keep.restore([self.exact_item("a", updated_at=dt.datetime(2020, 3, 1, tzinfo=zone), expires_at=ends)])
@@ -609,7 +615,7 @@ class ItemContract:
         assert item.updated_at.utcoffset() == item.expires_at.utcoffset() == dt.timedelta(0)
 
     async def test_puts_go_on_after_a_restore(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         late = dt.datetime(2090, 1, 1, tzinfo=dt.UTC)  # by a clock that was wrong
         restored = [self.exact_item("a"), self.exact_item("b", updated_at=late)]
         await keep.restore(restored)
@@ -626,7 +632,7 @@ class ItemContract:
         assert fresh.created_at > other.updated_at
 
     async def test_a_restore_replaces(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         before = await keep.put(("n",), "a", {"old": 1}, ttl=3600)
         await keep.put(("n",), "b", 2)
         assert await keep.restore([self.exact_item("a", "first"), self.exact_item("a", "last", version=3)]) == 2
@@ -637,14 +643,14 @@ class ItemContract:
         assert [item.key for item in await listed(keep.list(("n",), order="updated"))] == ["a", "b"]
 
     async def test_items_that_were_put_at_one_time_are_listed_by_time(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         names = [f"{number:03}" for number in range(self.many(230))]
         await keep.restore([self.exact_item(name) for name in names])
         assert await keys(keep.list(("n",), order="updated")) == names
         assert await keys(keep.list(("n",), order="updated", reverse=True)) == names[::-1]
 
     async def test_restored_items_end(self, keep: AsyncItemRepository) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         now = dt.datetime.now(dt.UTC)
         await keep.put(("n",), "a", "stays")
         gone = self.exact_item("a", expires_at=now - dt.timedelta(seconds=1))
@@ -672,14 +678,14 @@ class ItemContract:
         ids=str,
     )
     async def test_items_that_cannot_be_restored(self, keep: AsyncItemRepository, fields: dict[str, Any]) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         with pytest.raises(InvalidInput):
             await keep.restore([self.exact_item("a"), self.exact_item("b", **fields)])
         assert await listed(keep.list(("n",))) == []
 
     @pytest.mark.parametrize("wrong", ["items", None, [1], [{"key": "a"}]], ids=str)
     async def test_what_is_no_item_cannot_be_restored(self, keep: AsyncItemRepository, wrong: Any) -> None:
-        self.needs("restore")
+        self.needs_method(keep, "restore")
         await refused("items", lambda: keep.restore(wrong))
 
     async def test_measure(self, keep: AsyncItemRepository) -> None:

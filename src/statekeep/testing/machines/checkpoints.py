@@ -373,6 +373,7 @@ class CheckpointMachine(ComparingMachine):
         self.compare(
             lambda: self.repository.expire(thread_id, seconds), lambda: self.oracle.expire_thread(thread_id, seconds)
         )
+        self.measure([thread_id])
 
     @precondition(lambda self: self.has("expire") and self.oracle.threads())
     @rule(data=st.data(), ttl=st.sampled_from([None, 1.25, 20.25]))

@@ -224,7 +224,7 @@ class ItemMachine(ListingMachine):
         )
         self.check_times([item for item in items if item is not None])
 
-    @precondition(lambda self: self.can("restore"))
+    @precondition(lambda self: self.can("restore") and self.has("restore"))
     @rule(items=st.lists(some.items(), min_size=1, max_size=3), lives=st.lists(_lives, min_size=3, max_size=3))
     def restore(self, items: list[Item], lives: list[float | None]) -> None:
         """Put items with versions and times of long ago, no two at one time."""

@@ -58,6 +58,7 @@ class LogMachine(ComparingMachine):
         self.numbers: dict[Labels, dict[int, int]] = {}
         """The oracle's number of each value, by its log and position: also of those that are gone."""
         self.backups: dict[Labels, list[tuple[LogEntry, Kept]]] = {}
+        """The values of each log when it had the most of them."""
         expiry = self.expiry
         self.oracle: LogOracle = LogOracle(expiry.ttl, expiry.clock, expiry.refresh_on_read) if expiry else LogOracle()
 
@@ -128,17 +129,10 @@ class LogMachine(ComparingMachine):
         self.pop(log, n, False)
         self.append(log, values, DEFAULT)
 
-    @rule(log=some.log_names())
-    def back_up(self, log: Labels) -> None:
-        """Remember what a log has, to restore it later."""
-        self.oracle.expire()
-        entries = self.repository.read(log, refresh=False)
-        self.backups[log] = list(zip(entries, self.oracle.everything(log), strict=True))
-
-    @precondition(lambda self: self.backups)
+    @precondition(lambda self: self.backups and self.has("restore"))
     @rule(data=st.data(), part=_few, life=st.sampled_from([None, -1.0, 0.5, 5.0]))
     def restore(self, data: st.DataObject, part: int, life: float | None) -> None:
-        """Put back what a log had, or the end of that."""
+        """Put back the values that a log had, or the last of them."""
         log = data.draw(st.sampled_from(sorted(self.backups)))
         before, behind = self.backups[log][:part], self.backups[log][part:]
         after = before[-1][0].position if before else 0
@@ -161,10 +155,6 @@ class LogMachine(ComparingMachine):
 
     # -- reading
 
-    @rule(log=some.log_names())
-    def measure(self, log: Labels) -> None:
-        self.compare(lambda: self.repository.measure(log).count, lambda: self.oracle.count(log))
-
     @rule(log=some.log_names(), n=_many, refresh=some.refreshes())
     def last(self, log: Labels, n: int, refresh: bool | None) -> None:
         self.compare(
@@ -184,6 +174,7 @@ class LogMachine(ComparingMachine):
     @rule(log=some.log_names())
     def count(self, log: Labels) -> None:
         self.compare(lambda: self.repository.count(log), lambda: self.oracle.count(log))
+        self.compare(lambda: self.repository.measure(log).count, lambda: self.oracle.count(log))
 
     @rule(prefix=some.log_names(), limit=st.none() | _few)
     def list(self, prefix: Labels, limit: int | None) -> None:
@@ -251,6 +242,8 @@ class LogMachine(ComparingMachine):
         for log in sorted(self.met):
             entries, kept = self.repository.read(log, refresh=False), self.oracle.everything(log)
             assert canonical([entry.value for entry in entries]) == expected_form([one.value for one in kept])
+            if entries and len(entries) >= len(self.backups.get(log, [])):
+                self.backups[log] = list(zip(entries, kept, strict=True))
             numbers = self.numbers.setdefault(log, {})
             for entry, one in zip(entries, kept, strict=True):
                 if numbers.setdefault(entry.position, one.number) != one.number:

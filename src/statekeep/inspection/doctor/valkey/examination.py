@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
 from ....domain import InvalidInput, StatekeepError
+from ....repositories.faces import pinged
 from ....repositories.operation import Operation
 from ....repositories.valkey.backend import ValkeyBackend
 from ....repositories.valkey.checkpoints.backend import ValkeyCheckpoints
@@ -18,7 +19,7 @@ from ....repositories.valkey.items.unit import Unit
 from ....repositories.valkey.requests import Ask, Commands
 from ...valkey.servers import Server, is_silent, servers
 from .. import general
-from ..finding import Finding, guarded, worst
+from ..finding import ENDED, Finding, guarded, worst
 from . import records, rights, search, settings
 
 SLOW: Final = 0.010
@@ -70,20 +71,41 @@ def examined(subject: Subject) -> Operation[list[Finding]]:
         findings += slots
         if any(finding.state == "problem" for finding in slots):
             return findings  # each other check would wait for servers that are away
-    told = yield from guarded("settings", _told(found, subject.is_ours), _OUTSIDE)
-    findings += told
-    findings += yield from guarded("clock", _clocks(found), _OUTSIDE)
-    if not any(finding.name == "role" and finding.state == "problem" for finding in told):
-        findings += yield from guarded("scripts", rights.scripts(subject.prefix))
-    findings += yield from guarded("rights", rights.outside_scripts(found[0]))
-    if subject.items is not None:
-        findings += yield from guarded("unit", _unit(subject.items))
-        where = found[0]
-        cluster = backend.client.cluster
-        findings += yield from guarded("search", search.checked(subject.prefix, subject.items.index, where, cluster))
-    findings.append(general.lives(backend.ttl, subject.checkpoints.refresh_on_read))
-    findings += yield from guarded("keys", records.checked(subject.prefix, found), _OUTSIDE)
+    for name, check in _checks(subject, found):
+        if name in _WRITING and any(finding.name == "role" and finding.state == "problem" for finding in findings):
+            continue
+        some = yield from guarded(name, check, _OUTSIDE)
+        findings += some
+        if any(finding.found.startswith(ENDED) for finding in some):
+            try:
+                yield from pinged(backend)
+            except StatekeepError as error:
+                return [*findings, general.unreachable(error)]
     return findings
+
+
+_WRITING: Final = frozenset({"scripts"})
+"""Checks that a replica would refuse, and that would wait for it to become a primary."""
+
+
+def _checks(subject: Subject, found: Sequence[Server]) -> Iterator[tuple[str, Operation[list[Finding]]]]:
+    """Return the checks in their order, with their names."""
+    client, items = subject.checkpoints.client, subject.items
+    yield "settings", _told(found, subject.is_ours)
+    yield "clock", _clocks(found)
+    yield "scripts", rights.scripts(subject.prefix)
+    yield "rights", rights.outside_scripts(found[0])
+    if items is not None:
+        yield "unit", _unit(items)
+        yield "search", search.checked(subject.prefix, items.index, found[0], client.cluster)
+    yield "ttl", _lives(subject.checkpoints)
+    yield "keys", records.checked(subject.prefix, found)
+
+
+def _lives(backend: ValkeyCheckpoints) -> Operation[list[Finding]]:
+    """Tell of the TTLs, which are known here."""
+    yield from ()
+    return [general.lives(backend.ttl, backend.refresh_on_read)]
 
 
 def _slots(found: Sequence[Server]) -> Operation[list[Finding]]:

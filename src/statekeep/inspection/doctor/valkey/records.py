@@ -104,8 +104,9 @@ def checked(prefix: str, servers: Sequence[Server]) -> Operation[list[Finding]]:
                 advice="Run statekeep reindex for the namespaces of items, when all programs are updated.",
             )
         )
-    findings.append((yield from _records_in_indexes(prefix, keys)))
-    findings.append((yield from _indexes_of_records(prefix, keys)))
+    if findings[0].state != "problem":  # keys of another type cannot be looked into
+        findings.append((yield from _records_in_indexes(prefix, keys)))
+        findings.append((yield from _indexes_of_records(prefix, keys)))
     records = [end for key, end in zip(keys, ends, strict=True) if key.label in RECORDS]
     findings += _lives(records)
     return findings

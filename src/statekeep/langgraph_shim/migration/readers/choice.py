@@ -72,7 +72,7 @@ def _threads(saver: Any, writer: Serializer) -> Any:
         "langgraph_checkpoint_aws.checkpoint.valkey.async_saver.AsyncValkeySaver",
     ):
         return ValkeyThreads(Server(saver.client), saver.serde)
-    return SaverThreads(saver, writer, saver.serde)
+    return SaverThreads(saver, writer)
 
 
 def _plain(writer: Serializer) -> Serializer:

@@ -92,9 +92,13 @@ class SaverThreads:
 
     saver: BaseCheckpointSaver[Any]
     writer: Serializer
-    serde: Serializer | None
     _namespaces: dict[str, dict[str, None]] = field(factory=lambda: defaultdict(dict))
     _kept: dict[Key, SavedCheckpoint] = field(factory=dict)
+
+    @property
+    def serde(self) -> Serializer:
+        """The serializer that wrote the payloads."""
+        return self.writer
 
     def threads(self) -> Operation[list[str]]:
         newest: dict[str, str] = {}
@@ -212,7 +216,14 @@ class StoreItems:
         namespace = self._namespaces[at]
         hits = yield call(self.store, "search", namespace, limit=PAGE, offset=offset, refresh_ttl=False)
         found = [
-            FoundItem(tuple(hit.namespace), hit.key, hit.value, updated_at=hit.updated_at, has_end=False)
+            FoundItem(
+                tuple(hit.namespace),
+                hit.key,
+                hit.value,
+                updated_at=hit.updated_at,
+                has_end=False,
+                created_at=hit.created_at,
+            )
             for hit in hits
             if tuple(hit.namespace) == namespace  # what is below it has its own turn
         ]

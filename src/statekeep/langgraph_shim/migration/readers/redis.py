@@ -52,10 +52,14 @@ class RedisThreads:
     writer: Serializer
     prefix: str = "checkpoint"
     writes_prefix: str = "checkpoint_write"
-    serde: Serializer | None = None
     _index: Index | None = field(default=None)
     _keys: dict[Key, str] = field(factory=dict)
     _thread: str = ""
+
+    @property
+    def serde(self) -> Serializer:
+        """The serializer that wrote the payloads."""
+        return self.writer
 
     def threads(self) -> Operation[list[str]]:
         self._index = index = yield Ask.of_blocking(Index)
@@ -182,6 +186,7 @@ class RedisItems:
                         value,
                         _time(record.get("updated_at")),
                         None if seconds is None else utc(seconds),
+                        created_at=_time(record.get("created_at")),
                     )
                 )
             except (TypeError, ValueError) as error:

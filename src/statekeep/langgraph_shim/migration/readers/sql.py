@@ -219,7 +219,8 @@ class SqlItems:
         end = "expires_at" if self.has_end else "NULL"
         behind = "" if cursor is None else "WHERE (prefix, key) > (?, ?) "
         rows: list[Row] = yield self.database.rows(
-            f"SELECT prefix, key, value, updated_at, {end} FROM store {behind}ORDER BY prefix, key LIMIT {PAGE}",
+            f"SELECT prefix, key, value, updated_at, {end}, created_at FROM store {behind}"
+            f"ORDER BY prefix, key LIMIT {PAGE}",
             cursor or (),
         )
         found = [
@@ -229,7 +230,8 @@ class SqlItems:
                 json.loads(value) if isinstance(value, str | bytes) else value,
                 time_of(updated_at),
                 time_of(expires_at),
+                created_at=time_of(created_at),
             )
-            for prefix, key, value, updated_at, expires_at in rows
+            for prefix, key, value, updated_at, expires_at, created_at in rows
         ]
         return Page(found, (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None)

@@ -196,6 +196,7 @@ TEXTS: Final[tuple[tuple[str, ErrorRule], ...]] = tuple(
                 r"\bnoauth\b",
                 r"\bwrongpass\b",
                 r"\bnoperm\b",
+                r"\buser executing the script can't\b",  # in Redis 7.0
                 r"\bpermissiondenied\b",
                 r"authenticationfailed",
                 r"authentication required",

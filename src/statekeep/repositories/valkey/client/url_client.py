@@ -131,6 +131,7 @@ class UrlClient:
         """Whether the server is an embedded one."""
         return self._make_server is not None
 
+    @property
     def service(self) -> Service:
         """The server, for observers."""
         found = self._service
