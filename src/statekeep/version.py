@@ -5,4 +5,4 @@ It is in code: the package's metadata are files, which an event loop must not wa
 
 from typing import Final
 
-VERSION: Final = "0.1.0"
+VERSION: Final = "0.2.0"
