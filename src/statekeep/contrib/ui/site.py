@@ -14,7 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ...domain.errors import InvalidInput, StatekeepError, Unsupported
+from ...domain.errors import InvalidInput, Portable, StatekeepError, Unsupported
 from ...inspection.labels import decode_labels, encode_labels
 from ...inspection.printable import duration, size, visible
 from ...repositories.connection import Connection
@@ -27,7 +27,7 @@ PATIENCE: Final = 0.1
 """Seconds that a page spends on sizes; the others are not shown until they are asked for."""
 
 
-class NotThere(Exception):
+class NotThere(Portable):
     """There is no such record."""
 
 
