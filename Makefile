@@ -47,11 +47,11 @@ demo: $(READY)
 	$(BIN)/python examples/file_digest.py $(FOLDER)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # The server is that of STATEKEEP_TEST_SERVER, if it is set. Without tests of the other client.
 test-servers: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
 		$(OF_SERVERS)
 
 # One target per tool: `make -k check` runs all of them even if the first one fails.
@@ -113,7 +113,7 @@ check-wheel: dist
 		'cryptography>=44' 'langgraph>=1.2' 'pytest-xdist>=3.6' 'trustme>=1.2'
 	cd build/sdist && PYTHONSAFEPATH=1 PYTHONPATH= $(abspath $(WHEEL))/bin/python -c \
 		'import statekeep, sys; sys.exit("site-packages" not in statekeep.__file__ and statekeep.__file__)'
-	cd build/sdist && $(abspath $(WHEEL))/bin/python -m pytest -n 4 --dist loadgroup -p no:cacheprovider $(OF_WHEEL)
+	cd build/sdist && $(abspath $(WHEEL))/bin/python -m pytest -n 3 --dist loadgroup -p no:cacheprovider $(OF_WHEEL)
 
 frameworks: $(FRAMEWORKS:%=check-%)
 

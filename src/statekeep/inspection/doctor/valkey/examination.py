@@ -91,7 +91,7 @@ _WRITING: Final = frozenset({"scripts"})
 def _checks(subject: Subject, found: Sequence[Server]) -> Iterator[tuple[str, Operation[list[Finding]]]]:
     """Return the checks in their order, with their names."""
     client, items = subject.checkpoints.client, subject.items
-    yield "settings", _told(found, subject.is_ours)
+    yield "settings", _told(found, subject.is_ours, client.cluster)
     yield "clock", _clocks(found)
     yield "scripts", rights.scripts(subject.prefix)
     yield "rights", rights.outside_scripts(found[0])
@@ -113,14 +113,22 @@ def _slots(found: Sequence[Server]) -> Operation[list[Finding]]:
     return [settings.covered(found, settings.lines_of((yield Ask(["CLUSTER", "INFO"]))))]
 
 
-def _told(found: Sequence[Server], is_ours: bool) -> Operation[list[Finding]]:
+def _alone() -> Operation[list[Finding]]:
+    """Ask a server of a cluster, which the URL takes for the only server, for others: a round trip."""
+    return settings.alone(settings.lines_of((yield Ask(["CLUSTER", "INFO"]))))
+
+
+def _told(found: Sequence[Server], is_ours: bool, by_cluster: bool) -> Operation[list[Finding]]:
     """Ask each server for what it says of itself: two round trips for each."""
     infos: list[tuple[Server, Mapping[str, str]]] = []
     given: list[Mapping[str, str] | None] = []
     for server in found:
         infos.append((server, settings.lines_of((yield Ask(["INFO"], near=server.near)))))
         given.append((yield from _settings(server)))
-    return settings.checked(infos, given, is_ours)
+    findings = settings.checked(infos, given, is_ours)
+    if not by_cluster and infos[0][1].get("cluster_enabled") == "1":
+        findings += yield from guarded("slots", _alone(), _OUTSIDE)
+    return findings
 
 
 def _settings(server: Server) -> Operation[Mapping[str, str] | None]:

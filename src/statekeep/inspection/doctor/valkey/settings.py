@@ -303,6 +303,25 @@ def checked(
     ]
 
 
+def alone(info: Info) -> list[Finding]:
+    """Check that a server which the URL takes for the only one has no others beside it.
+
+    Args:
+        info: what it says of its cluster, ``CLUSTER INFO``.
+    """
+    primaries = number(info, "cluster_size") or 1
+    if primaries == 1:
+        return []
+    return [
+        Finding(
+            name="slots",
+            state="problem",
+            found=f"The server is one of a cluster of {primaries} primaries, and the URL names it as if it were alone.",
+            advice="Begin the URL with valkey+cluster:// (valkeys+cluster:// with TLS).",
+        )
+    ]
+
+
 def covered(servers: Sequence[Server], info: Info) -> Finding:
     """Check that all slots of a cluster are served.
 
