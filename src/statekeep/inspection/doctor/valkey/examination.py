@@ -114,7 +114,7 @@ def _slots(found: Sequence[Server]) -> Operation[list[Finding]]:
 
 
 def _alone() -> Operation[list[Finding]]:
-    """Ask a server of a cluster, which the URL takes for the only server, for others: a round trip."""
+    """Ask the one server of a URL for others beside it: a round trip."""
     return settings.alone(settings.lines_of((yield Ask(["CLUSTER", "INFO"]))))
 
 

@@ -304,7 +304,7 @@ def checked(
 
 
 def alone(info: Info) -> list[Finding]:
-    """Check that a server which the URL takes for the only one has no others beside it.
+    """Check that the one server of a URL is not one of several.
 
     Args:
         info: what it says of its cluster, ``CLUSTER INFO``.
