@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from ...domain.errors import MissingDependency
+from ...inspection.doctor.general import installed_version
 from ...version import VERSION
 from ..run import Run
 
@@ -27,16 +26,9 @@ PACKAGES: Final = (
 """Packages whose version matters in a report of a fault."""
 
 
-def _installed(package: str) -> str | None:
-    try:
-        return version_of(package)
-    except PackageNotFoundError:
-        return None
-
-
 def version(run: Run) -> None:
     """Show the versions of Statekeep and of the drivers."""
-    packages = {name: found for name in PACKAGES if (found := _installed(name)) is not None}
+    packages = {name: found for name in PACKAGES if (found := installed_version(name)) is not None}
     document = {"version": VERSION, "python": platform.python_version(), "packages": packages}
     run.output.document(
         document,

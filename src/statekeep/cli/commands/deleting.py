@@ -46,14 +46,9 @@ def delete(
 
     Each thread is deleted for itself. If this is stopped, repeat it.
     """
-    given = threads or []
     with run.connect() as keep:
-        found, missing = _chosen(run, keep, given, prefix, everything)
-        for thread in missing:
-            run.output.note(f"there is no thread {thread!r}")
+        found, missing = _chosen(run, keep, threads or [], prefix, everything)
         if not found:
-            if not given:
-                run.output.note("no threads")
             return Status.FOUND_NOTHING
         run.confirm(f"Delete {_named(found)}?", yes)
         with run.progress("Deleting threads", len(found)) as progress:
@@ -87,15 +82,10 @@ def prune(
         raise InvalidInput(f"--keep must be 0 or more, got {keep}", field="keep")
     age = None if older_than is None else duration_of(older_than, "--older-than")
     policy = PrunePolicy(keep=1 if keep is None else keep, older_than=age)
-    given = threads or []
     deleted = 0
     with run.connect() as connection:
-        found, missing = _chosen(run, connection, given, prefix, everything)
-        for thread in missing:
-            run.output.note(f"there is no thread {thread!r}")
+        found, missing = _chosen(run, connection, threads or [], prefix, everything)
         if not found:
-            if not given:
-                run.output.note("no threads")
             return Status.FOUND_NOTHING
         run.confirm(f"{_policy(policy)} Prune {_named(found)}?", yes)
         with run.progress("Pruning threads", len(found)) as progress:
@@ -127,7 +117,7 @@ def _named(threads: list[str]) -> str:
 def _chosen(
     run: Run, keep: Connection, given: list[str], prefix: str | None, everything: bool
 ) -> tuple[list[str], list[str]]:
-    """Return the threads that are meant, and those that are not there."""
+    """Return the threads that are meant, and those that are not there, and say so."""
     if bool(given) + (prefix is not None) + everything != 1:
         raise InvalidInput("say which threads: their ids, or --prefix TEXT, or --all", field="threads")
     if prefix == "":
@@ -138,6 +128,8 @@ def _chosen(
             for thread in keep.checkpoints.list_threads(prefix=prefix or ""):
                 found.append(thread.thread_id)
                 progress.advance()
+        if not found:
+            run.output.note("no threads")
         return found, []
     wanted = iter(dict.fromkeys(given))
     there: list[str] = []
@@ -146,4 +138,6 @@ def _chosen(
         measures = keep.checkpoints.measure(page)
         for thread_id in page:
             (there if thread_id in measures else missing).append(thread_id)
+    for thread_id in missing:
+        run.output.note(f"there is no thread {thread_id!r}")
     return there, missing

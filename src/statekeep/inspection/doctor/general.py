@@ -126,7 +126,7 @@ def libraries(client: str | None = None, installed: Callable[[str], str | None] 
         client: the client library in use, if that is known.
         installed: returns the version of a package, ``None`` if it is not installed.
     """
-    found = {name: number for name in LIBRARIES if (number := (installed or _installed)(name)) is not None}
+    found = {name: number for name in LIBRARIES if (number := (installed or installed_version)(name)) is not None}
     text = ", ".join([f"statekeep {VERSION}", *(f"{name} {number}" for name, number in found.items())])
     problems = list(_clashes(found))
     if not problems:
@@ -146,7 +146,8 @@ def _clashes(found: Mapping[str, str]) -> Any:
         yield "warning", what, "Install an earlier one: pip install 'valkey<7'."
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of a package; ``None`` if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
