@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +29,11 @@ L = ("chat", "ada")
 WRITERS = 3
 
 
-def write(logs: Any, writer: int, count: int, acknowledged: list[list[int]], doubtful: list[list[int]]) -> None:
-    """Append pairs of values until there are so many, one call after the other."""
-    for number in range(count):
+def write(
+    logs: Any, writer: int, numbers: Iterable[int], acknowledged: list[list[int]], doubtful: list[list[int]]
+) -> None:
+    """Append a pair of values for each number, one call after the other."""
+    for number in numbers:
         pair = [[writer, number], [writer, -number - 1]]
         try:
             logs.append(L, pair)
@@ -64,6 +68,14 @@ def test_connections_that_are_cut(
         with statekeep.connect(url) as keep, ThreadPoolExecutor(WRITERS + 1) as pool:
             stop = threading.Event()
 
+            def numbers() -> Iterator[int]:
+                end = time.monotonic() + 60 * factor
+                for number in itertools.count():
+                    if number >= 40 * factor and all(tally.faults[kind] for kind in tally.wanted):
+                        return
+                    assert time.monotonic() < end, "too few connections were cut"
+                    yield number
+
             def take() -> None:
                 while not stop.is_set():
                     popped.extend(entry.value for entry in keep.logs.pop(L, 3, first=True))
@@ -71,7 +83,7 @@ def test_connections_that_are_cut(
             taker = pool.submit(take)
             try:
                 for done in [
-                    pool.submit(write, keep.logs, writer, 40 * factor, acknowledged, doubtful)
+                    pool.submit(write, keep.logs, writer, numbers(), acknowledged, doubtful)
                     for writer in range(WRITERS)
                 ]:
                     done.result()
@@ -93,7 +105,9 @@ def test_a_server_that_is_killed(tmp_path: Path) -> None:
     doubtful: list[list[int]] = []
     with EmbeddedServer(tmp_path) as server:
         with statekeep.connect(server.url, deadline=60) as keep, ThreadPoolExecutor(WRITERS) as pool:
-            work = [pool.submit(write, keep.logs, writer, 60, acknowledged, doubtful) for writer in range(WRITERS)]
+            work = [
+                pool.submit(write, keep.logs, writer, range(60), acknowledged, doubtful) for writer in range(WRITERS)
+            ]
             while len(acknowledged) < 20:
                 time.sleep(0.01)
             with valkey.Valkey.from_url(server.url) as client:
