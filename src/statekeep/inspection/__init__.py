@@ -11,6 +11,7 @@ from ..lazy import lazily as _lazily
 if _TYPE_CHECKING:
     from .decoding import DecodedValue, as_tree, decode, decode_raw
     from .differences import Change, ChangeKind, ChannelDifference, Differences, changes, compare, compare_channels
+    from .documents import as_document
     from .limits import Limits
     from .tasks import TaskRecord, TaskState, header_of, is_internal, next_nodes, sent_to, tasks_of
     from .timeline import ChannelChange, Step, steps
@@ -28,6 +29,7 @@ else:
             "Step": ".timeline",
             "TaskRecord": ".tasks",
             "TaskState": ".tasks",
+            "as_document": ".documents",
             "as_tree": ".decoding",
             "changes": ".differences",
             "compare": ".differences",
@@ -54,6 +56,7 @@ __all__ = [
     "Step",
     "TaskRecord",
     "TaskState",
+    "as_document",
     "as_tree",
     "changes",
     "compare",

@@ -11,7 +11,6 @@ import typer
 
 from ...domain.checkpoints import SavedCheckpoint
 from ...domain.errors import InvalidInput
-from ...domain.payload import Payload
 from ...inspection.printable import duration, size
 from ..options import CheckpointNamespace, Full, Limit, Raw, ThreadId, limit_of
 from ..output import Column
@@ -63,13 +62,15 @@ def show(
         raise InvalidInput("--state is the newest checkpoint: say it, or --checkpoint", field="state")
     if (checkpoint is not None or state) and all_namespaces:
         raise InvalidInput("--all-namespaces goes with the list of steps", field="all_namespaces")
+    from ...inspection import as_document
+
     with run.connect() as keep:
         if checkpoint is None and not state:
             return _steps(run, keep, thread, None if all_namespaces else namespace, limit_of(limit))
         saved = keep.checkpoints.get(thread, namespace=namespace, checkpoint_id=checkpoint)
         if saved is None:
             return _missing(run, thread, namespace, checkpoint)
-        document = _document(saved, raw, limits_of(full, people=not run.output.as_json))
+        document = as_document(saved, limits_of(full, people=not run.output.as_json), raw=raw)
     run.output.document(document, lambda: _lines(document))
     return Status.OK
 
@@ -224,55 +225,12 @@ def limits_of(full: bool, *, people: bool) -> Limits:
     return Limits(items=100, characters=2000, values=20_000) if people else Limits()
 
 
-def _value(payload: Payload | None, raw: bool, limits: Limits) -> dict[str, Any]:
-    from ...inspection import decode, decode_raw
-
-    if payload is None:
-        return {}
-    if raw:
-        return decode_raw(payload)
-    found = decode(payload, limits)
-    names = (
-        ("encoding", "size", "value", "is_cut") if found.problem is None else ("encoding", "size", "problem", "sha256")
-    )
-    return {name: getattr(found, name) for name in names}
-
-
-def _document(saved: SavedCheckpoint, raw: bool, limits: Limits) -> dict[str, Any]:
-    from ...inspection import as_tree, next_nodes
-
-    return {
-        "thread_id": saved.thread_id,
-        "namespace": saved.namespace,
-        "checkpoint_id": saved.checkpoint_id,
-        "parent_id": saved.parent_id,
-        "created_at": saved.created_at,
-        "next": next_nodes(saved),
-        "metadata": as_tree(saved.metadata, limits),
-        "header": _value(saved.header, raw, limits) or None,
-        "channels": {
-            name: {"version": channel.version, "source": channel.carry.value, **_value(channel.payload, raw, limits)}
-            for name, channel in saved.channels.items()
-        },
-        "pending_writes": [
-            {
-                "task_id": write.task_id,
-                "task_path": write.task_path,
-                "idx": write.idx,
-                "channel": write.channel,
-                **_value(write.payload, raw, limits),
-            }
-            for write in saved.pending_writes
-        ],
-    }
-
-
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     from ...inspection import is_internal
 
     for name in ("thread_id", "namespace", "checkpoint_id", "parent_id"):
         yield f"{name:14} {document[name] or '-'}"
-    yield f"{'created_at':14} {document['created_at'].isoformat()}"
+    yield f"{'created_at':14} {document['created_at']}"
     yield f"{'next':14} {', '.join(document['next']) or '-'}"
     yield f"{'metadata':14} {json.dumps(document['metadata'], ensure_ascii=False)}"
     own = [name for name in document["channels"] if is_internal(name)]

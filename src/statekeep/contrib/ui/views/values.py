@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ....domain.errors import InvalidInput
 from ....domain.payload import Payload
-from ....inspection import Limits, as_tree, decode, decode_raw
+from ....inspection import Limits, as_document, decode, decode_raw
 from ..messages import conversation
 from ..site import NotThere, Page
 from . import checkpoint
@@ -50,7 +50,7 @@ def download(page: Page) -> Response:
         raise InvalidInput("kind must be value, raw or record", field="kind")
     saved = checkpoint.found(page)
     if kind == "record":
-        return _file(_record(saved), "checkpoint.json")
+        return _file(as_document(saved, WHOLE, raw=True), "checkpoint.json")
     name = page.text("channel")
     payload = saved.channels[name].payload if name in saved.channels else None
     if payload is None:
@@ -58,37 +58,6 @@ def download(page: Page) -> Response:
     if kind == "raw":
         return _file(decode_raw(payload), "stored.json")
     return _file(decode(payload, WHOLE).model_dump(exclude_none=True), "value.json")
-
-
-def _record(saved: Any) -> dict[str, Any]:
-    """Return a checkpoint as it is stored."""
-    return {
-        "thread_id": saved.thread_id,
-        "namespace": saved.namespace,
-        "checkpoint_id": saved.checkpoint_id,
-        "parent_id": saved.parent_id,
-        "created_at": saved.created_at.isoformat(),
-        "metadata": as_tree(saved.metadata, WHOLE),
-        "header": None if saved.header is None else decode_raw(saved.header),
-        "channels": {
-            name: {
-                "version": channel.version,
-                "source": channel.carry.value,
-                **({} if channel.payload is None else decode_raw(channel.payload)),
-            }
-            for name, channel in saved.channels.items()
-        },
-        "pending_writes": [
-            {
-                "task_id": write.task_id,
-                "task_path": write.task_path,
-                "idx": write.idx,
-                "channel": write.channel,
-                **decode_raw(write.payload),
-            }
-            for write in saved.pending_writes
-        ],
-    }
 
 
 def _file(document: Mapping[str, Any], name: str) -> Response:
