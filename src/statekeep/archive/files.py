@@ -131,18 +131,30 @@ class Output:
         self.written += len(data)
 
 
+def path_of(file: ArchiveFile) -> Path:
+    """Return the path of a file that is no stream.
+
+    Raises:
+        InvalidInput: it is that of a directory.
+    """
+    path = Path(file)  # type: ignore[arg-type]
+    if path.is_dir():
+        raise InvalidInput(f"file must be the path of a file, and {path} is a directory", field="file")
+    return path
+
+
 def create(file: ArchiveFile, *, overwrite: bool) -> Output:
     """Open a new archive.
 
     Raises:
-        InvalidInput: there is a file, and it is not to be overwritten.
+        InvalidInput: there is a file, and it is not to be overwritten; or a directory.
         OSError: it cannot be opened.
         MissingDependency: its name asks for a compression that is not installed.
     """
     compressed = codec(compression_for(file))
     if is_stream(file):
         return Output(sys.stdout.buffer if file == "-" else file, is_ours=False, codec=compressed)  # type: ignore[arg-type]
-    path = Path(file)  # type: ignore[arg-type]
+    path = path_of(file)
     try:
         stream = path.open("wb" if overwrite else "xb")
     except FileExistsError as error:
@@ -259,8 +271,8 @@ def open_input(file: ArchiveFile) -> Input:
 
     Raises:
         OSError: it cannot be opened.
-        InvalidInput: ``file`` is neither a path nor a binary stream.
+        InvalidInput: ``file`` is neither the path of a file nor a binary stream.
     """
     if is_stream(file):
         return Input(sys.stdin.buffer if file == "-" else file, is_ours=False)  # type: ignore[arg-type]
-    return Input(Path(file).open("rb"), is_ours=True)  # type: ignore[arg-type]
+    return Input(path_of(file).open("rb"), is_ours=True)

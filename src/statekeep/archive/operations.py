@@ -24,7 +24,7 @@ from ..repositories.operation import Operation, arun, named, run
 from ..repositories.validation import boolean
 from .codecs import begins, codec
 from .exporting import Local, write_all
-from .files import LONGEST_HEADER, ArchiveFile, Input, Output, compression_for, create, is_stream, open_input
+from .files import LONGEST_HEADER, ArchiveFile, Input, Output, compression_for, create, is_stream, open_input, path_of
 from .lines import KINDS, header_line
 from .reading import Reader, Unit
 from .report import ArchiveProgress, Counts, Progress, Report
@@ -142,7 +142,7 @@ def _opened(
         if resume:
             raise InvalidInput("resume needs a file: a stream cannot be gone on with", field="resume")
         return create(file, overwrite=overwrite), Counts(), _NOTHING, False
-    path = Path(file)  # type: ignore[arg-type]
+    path = path_of(file)
     if not path.exists() or not path.stat().st_size:
         return create(file, overwrite=True), Counts(), _NOTHING, False
     return _resumed(path, kinds)

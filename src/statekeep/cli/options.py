@@ -85,7 +85,10 @@ def duration_of(text: str, option: str) -> dt.timedelta:
         >>> duration_of("1d12h", "--older-than")
         datetime.timedelta(days=1, seconds=43200)
     """
-    found = _duration(text)
+    try:
+        found = _duration(text)
+    except OverflowError:
+        raise InvalidInput(f"{option} must be at most {dt.timedelta.max.days} days", field=option.strip("-")) from None
     if found is None:
         raise InvalidInput(f"{option} must be a duration such as 90s, 15m, 12h, 30d or 2w", field=option.strip("-"))
     return found
@@ -95,10 +98,7 @@ def _duration(text: str) -> dt.timedelta | None:
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
-    try:
-        return dt.timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    except OverflowError:
-        return None
+    return dt.timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 def since_of(text: str, option: str, now: dt.datetime) -> dt.datetime:
@@ -118,14 +118,16 @@ def since_of(text: str, option: str, now: dt.datetime) -> dt.datetime:
         >>> since_of("2026-04-30T12:00Z", "--since", dt.datetime.now(dt.UTC)).isoformat()
         '2026-04-30T12:00:00+00:00'
     """
-    span = _duration(text)
+    field = option.strip("-")
     try:
+        span = _duration(text)
         if span is not None:
             return now - span
         found = dt.datetime.fromisoformat(text)
         return (found if found.tzinfo else found.astimezone()).astimezone(dt.UTC)
-    except (ValueError, OverflowError, OSError):
+    except OverflowError:
+        raise InvalidInput(f"{option} must be a time of the years 1 to 9999", field=field) from None
+    except ValueError:
         raise InvalidInput(
-            f"{option} must be a duration such as 12h or 30d, or a time such as 2026-05-01T12:00Z",
-            field=option.strip("-"),
+            f"{option} must be a duration such as 12h or 30d, or a time such as 2026-05-01T12:00Z", field=field
         ) from None

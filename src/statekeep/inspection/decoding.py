@@ -21,7 +21,7 @@ from ..domain.payload import Payload
 from ..domain.shown import shown
 from ..domain.tagged_json import TAG
 from .limits import TYPE, Cutter, Limits
-from .msgpack import unpacked
+from .msgpack import Damaged, unpacked
 
 LIMITS: Final = Limits()
 
@@ -133,7 +133,8 @@ def _why(error: Exception) -> str:
         return "nested too deeply to be shown"
     if "integer string conversion" in text:
         return "it has a number of too many digits to be shown"
-    return f"damaged: {type(error).__name__}: {shown(text, 200)}"
+    kind = "" if isinstance(error, Damaged) else f"{type(error).__name__}: "
+    return f"damaged: {kind}{shown(text, 200)}"
 
 
 _TAGGED: Final = ("json", "type+json")

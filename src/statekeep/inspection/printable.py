@@ -24,6 +24,20 @@ _CREDENTIALS: Final = re.compile(r"(?<=//)(?!user:password@)[^/@\s'\"]*@")
 _PARAMETER: Final = re.compile(r"(?i)((?:password|secret|token|secret_access_key|session_token)(?:=|%3d))[^&\s'\"]+")
 
 
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """Return a number of things with their name.
+
+    Args:
+        count: how many.
+        one: the name of one of them.
+        several: that of several; with an ``s`` by default.
+
+    >>> counted(1, "thread"), counted(0, "cache entry", "cache entries")
+    ('1 thread', '0 cache entries')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 def printable(text: str) -> str:
     r"""Return a text that does nothing to a terminal but to be shown, on one line.
 

@@ -181,7 +181,7 @@ def test_threads_are_pruned(filled: Place) -> None:
     again = filled.run("prune", "--all", "--keep", "1", "--older-than", "1h", "--yes", "--json")
     assert again.json == {"threads": 2, "deleted": 0, "missing": []}
     assert (
-        filled.run("prune", "--prefix", "cha", "--keep", "1", "--yes").stdout == "1 checkpoints deleted, of 1 thread\n"
+        filled.run("prune", "--prefix", "cha", "--keep", "1", "--yes").stdout == "1 checkpoint deleted, of 1 thread\n"
     )
 
 

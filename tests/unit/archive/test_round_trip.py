@@ -319,6 +319,15 @@ def test_files(old: Connection, new: Connection, tmp_path: Path, name: str) -> N
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
+def test_directories_are_no_files(old: Connection, tmp_path: Path, options: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"file must be the path of a file, and .* is a directory"):
+        archive.export(old, tmp_path, **options)
+    for read in (archive.verify, lambda file: archive.restore(file, old)):
+        with pytest.raises(InvalidInput, match="is a directory"):
+            read(str(tmp_path))
+
+
 def test_ends(old: Connection) -> None:
     clock = [time.time()]
     new = statekeep.connect("memory:", ttl=30, clock=lambda: clock[0])

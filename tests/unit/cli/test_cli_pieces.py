@@ -88,7 +88,7 @@ def test_texts_that_are_no_namespace(text: str) -> None:
         decode_labels(text)
 
 
-@pytest.mark.parametrize("text", ["", "d", "1", "1 d", "-1d", "1d 2h", "1y", "1e3s", "9" * 30 + "w"])
+@pytest.mark.parametrize("text", ["", "d", "1", "1 d", "-1d", "1d 2h", "1y", "1e3s"])
 def test_texts_that_are_no_duration(text: str) -> None:
     with pytest.raises(InvalidInput, match="--older-than"):
         duration_of(text, "--older-than")
@@ -100,9 +100,13 @@ def test_durations_and_times() -> None:
     now = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
     assert since_of("2026-04-01", "x", now) == dt.datetime(2026, 4, 1).astimezone()
     assert since_of("2026-04-01T00:00+02:00", "x", now) == dt.datetime(2026, 3, 31, 22, tzinfo=dt.UTC)
-    for wrong in ("yesterday", "99999999d", "0001-01-01T00:00+14:00"):
-        with pytest.raises(InvalidInput, match="--since"):
-            since_of(wrong, "--since", now)
+    with pytest.raises(InvalidInput, match="--since must be a duration such as 12h"):
+        since_of("yesterday", "--since", now)
+    for far in ("99999999d", "9" * 30 + "w", "0001-01-01T00:00+14:00", "9999-12-31T23:00-02:00"):
+        with pytest.raises(InvalidInput, match="--since must be a time of the years 1 to 9999"):
+            since_of(far, "--since", now)
+    with pytest.raises(InvalidInput, match="--older-than must be at most 999999999 days"):
+        duration_of("9" * 30 + "w", "--older-than")
     with pytest.raises(InvalidInput, match="--limit"):
         limit_of(-1)
 

@@ -10,7 +10,7 @@ import typer
 
 from ...domain.errors import InvalidInput
 from ...inspection.labels import encode_labels
-from ...inspection.printable import size
+from ...inspection.printable import counted, size
 from ..progress import Progress
 from ..run import Run
 from ..status import Status
@@ -42,13 +42,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file tha
 Check = Annotated[bool, typer.Option("--check", help="Only read the file, and say whether it is whole.")]
 
 _NAMES: Final = {
-    "threads": "threads",
-    "checkpoints": "checkpoints",
-    "pending_writes": "pending writes",
-    "items": "items",
-    "logs": "logs",
-    "entries": "values of logs",
-    "cache_entries": "cache entries",
+    "threads": ("thread", "threads"),
+    "checkpoints": ("checkpoint", "checkpoints"),
+    "pending_writes": ("pending write", "pending writes"),
+    "items": ("item", "items"),
+    "logs": ("log", "logs"),
+    "entries": ("value of logs", "values of logs"),
+    "cache_entries": ("cache entry", "cache entries"),
 }
 
 
@@ -89,7 +89,9 @@ def restore(run: Run, file: File, kinds: Kinds = None, check: Check = False) -> 
         done = restore_all(file, keep, kinds=kinds or None, progress=_bytes(progress))
     _say(run, "imported", done)
     if done.endless:
-        run.output.note(f"{done.endless} threads are to end some day, and this service cannot have them end")
+        run.output.note(
+            f"{counted(done.endless, 'thread is', 'threads are')} to end some day, and this service cannot do that"
+        )
     return Status.OK
 
 
@@ -113,8 +115,8 @@ def _bytes(progress: Progress) -> Callable[[ArchiveProgress], None]:
 
 def _say(run: Run, what: str, done: ArchiveProgress, *, to_stderr: bool = False) -> None:
     counts: dict[str, Any] = {name: getattr(done, name) for name in (*_NAMES, "ended", "endless", "bytes")}
-    shown = ", ".join(f"{counts[name]} {words}" for name, words in _NAMES.items() if counts[name]) or "nothing"
-    ended = f"; {done.ended} left out, as they have ended" if done.ended else ""
+    shown = ", ".join(counted(counts[name], *words) for name, words in _NAMES.items() if counts[name]) or "nothing"
+    ended = f"; ended and left out: {done.ended}" if done.ended else ""
     text = f"{shown} {what}, {size(done.bytes)} of the file{ended}"
     if to_stderr:
         run.output.note(text)

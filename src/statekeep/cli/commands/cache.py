@@ -9,7 +9,7 @@ import typer
 
 from ...domain.errors import InvalidInput
 from ...inspection.labels import decode_labels, encode_labels, named
-from ...inspection.printable import size
+from ...inspection.printable import counted, size
 from ..options import Limit, Yes, limit_of
 from ..output import Column
 from ..run import Run
@@ -106,5 +106,5 @@ def _clear(run: Run, namespaces: list[tuple[str, ...]], yes: bool) -> int:
         clear = keep.cache.clear  # refuses what has no cache before anybody is asked
         run.confirm(f"Delete all cache entries{places}?", yes)
         count = clear(namespaces or None)
-    run.output.document({"deleted": count}, lambda: [f"{count} cache entries deleted"])
+    run.output.document({"deleted": count}, lambda: [f"{counted(count, 'cache entry', 'cache entries')} deleted"])
     return Status.OK

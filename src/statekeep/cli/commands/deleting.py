@@ -10,7 +10,7 @@ import typer
 
 from ...domain.checkpoints import PrunePolicy
 from ...domain.errors import InvalidInput
-from ...inspection.printable import duration
+from ...inspection.printable import counted, duration
 from ..options import Yes, duration_of
 from ..run import Run
 from ..status import Status
@@ -56,9 +56,7 @@ def delete(
                 keep.checkpoints.delete_thread(thread)
                 progress.advance(thread)
     count = len(found)
-    run.output.document(
-        {"deleted": count, "missing": missing}, lambda: [f"{count} {'thread' if count == 1 else 'threads'} deleted"]
-    )
+    run.output.document({"deleted": count, "missing": missing}, lambda: [f"{counted(count, 'thread')} deleted"])
     return Status.FOUND_NOTHING if missing else Status.OK
 
 
@@ -95,7 +93,7 @@ def prune(
     count = len(found)
     run.output.document(
         {"threads": count, "deleted": deleted, "missing": missing},
-        lambda: [f"{deleted} checkpoints deleted, of {count} {'thread' if count == 1 else 'threads'}"],
+        lambda: [f"{counted(deleted, 'checkpoint')} deleted, of {counted(count, 'thread')}"],
     )
     return Status.FOUND_NOTHING if missing else Status.OK
 
