@@ -46,7 +46,7 @@ def test_some_kinds(valkey: Place, tmp_path: Path) -> None:
         keep.logs.append(("n",), [1, 2])
     path = str(tmp_path / "a")
     assert valkey.run("export", path, "--kind", "items", "--kind", "logs").stdout.startswith(
-        "1 items, 1 logs, 2 values"
+        "1 item, 1 log, 2 values"
     )
     assert valkey.run("export", path, "--kind", "threads", "--overwrite").status == 2
     with statekeep.connect("memory:"):
@@ -64,7 +64,7 @@ def test_pipes(valkey: Place, valkey_server: ValkeyServer, prefix: str) -> None:
             assert into.wait(60) == 0
             assert out.wait(60) == 0
             assert out.stderr is not None
-            assert b"1 threads, 5 checkpoints, 1 pending writes exported" in out.stderr.read()
+            assert b"1 thread, 5 checkpoints, 1 pending write exported" in out.stderr.read()
         with other.connect() as two:
             assert exported(keep) == exported(two)
     wrong = valkey.run("export", "-", "--json")

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import boto3
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import get_session
 
 from .agentcore import MEMORY_ID, AgentCore, AgentCoreRules
@@ -166,20 +167,25 @@ class AwsEmulator:
         return f"<AwsEmulator {self.endpoint_url}>"
 
 
-@cache
-def _loader() -> Any:
-    """Read botocore's data once for all sessions.
+class _Files(JSONFileLoader):  # type: ignore[misc]
+    """Reads each file of botocore once for all sessions.
 
     The models of a service take longer to load than a test to run.
     """
-    return get_session().get_component("data_loader")
+
+    load_file = cache(JSONFileLoader.load_file)
+
+
+_FILES: Final = _Files()
 
 
 class _Session(boto3.Session):  # type: ignore[misc]
     """Clients of one endpoint, past any proxy."""
 
     def __init__(self, endpoint_url: str) -> None:
-        super().__init__(aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION)
+        session = get_session()
+        session.register_component("data_loader", Loader(file_loader=_FILES))
+        super().__init__(ACCESS_KEY_ID, SECRET_ACCESS_KEY, region_name=REGION, botocore_session=session)
         self._endpoint_url = endpoint_url
 
     def client(self, service_name: str, **options: Any) -> Any:
