@@ -14,14 +14,13 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from ..domain import CorruptRecord, InvalidInput, Unsupported
-from ..domain.shown import shown
 from ..repositories.cache import AsyncCacheRepository, CacheRepository
 from ..repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ..repositories.connection import AsyncConnection, Connection
 from ..repositories.items import AsyncItemRepository, ItemRepository
 from ..repositories.logs import AsyncLogRepository, LogRepository
 from ..repositories.operation import Operation, arun, named, run
-from ..repositories.validation import boolean
+from ..repositories.validation import boolean, function_or_none, some_of
 from .codecs import begins, codec
 from .exporting import Local, write_all
 from .files import LONGEST_HEADER, ArchiveFile, Input, Output, compression_for, create, is_stream, open_input, path_of
@@ -68,25 +67,6 @@ def _parts(value: Any, field: str, faces: tuple[type[Any], ...]) -> dict[str, An
             return {kind: value}
     names = ", ".join(face.__name__ for face in faces)
     raise InvalidInput(f"{field} must be one of {names}, got {type(value).__name__}", field=field)
-
-
-def _kinds(kinds: Any) -> tuple[str, ...] | None:
-    if kinds is None:
-        return None
-    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
-        raise InvalidInput(f"kinds must be some of {', '.join(KINDS)}, got {shown(kinds)}", field="kinds")
-    wanted = list(kinds)
-    for kind in wanted:
-        if kind not in KINDS:
-            raise InvalidInput(f"kinds must be some of {', '.join(KINDS)}, got {shown(kind)}", field="kinds")
-    return tuple(kind for kind in KINDS if kind in wanted)
-
-
-def _progress(progress: Any) -> Progress | None:
-    if progress is not None and not callable(progress):
-        raise InvalidInput(f"progress must be a function, got {type(progress).__name__}", field="progress")
-    found: Progress | None = progress
-    return found
 
 
 # -- export
@@ -327,7 +307,12 @@ def export(
         >>> file.getvalue().splitlines()[0]
         b'{"kind":"archive","format":"statekeep","version":1,"kinds":["checkpoints","items","logs","cache"]}'
     """
-    arguments = _kinds(kinds), boolean("resume", resume), boolean("overwrite", overwrite), _progress(progress)
+    arguments = (
+        some_of("kinds", kinds, KINDS),
+        boolean("resume", resume),
+        boolean("overwrite", overwrite),
+        function_or_none("progress", progress),
+    )
     return _run(named("export", _exported(_parts(source, "source", _BLOCKING), file, *arguments)))
 
 
@@ -354,7 +339,12 @@ async def aexport(
         >>> asyncio.run(main())
         1
     """
-    arguments = _kinds(kinds), boolean("resume", resume), boolean("overwrite", overwrite), _progress(progress)
+    arguments = (
+        some_of("kinds", kinds, KINDS),
+        boolean("resume", resume),
+        boolean("overwrite", overwrite),
+        function_or_none("progress", progress),
+    )
     return await _arun(named("aexport", _exported(_parts(source, "source", _AWAITING), file, *arguments)))
 
 
@@ -398,7 +388,7 @@ def restore(
         ...     new.items.get(("users", "ada"), "theme") == item
         True
     """
-    arguments = _kinds(kinds), _progress(progress)
+    arguments = some_of("kinds", kinds, KINDS), function_or_none("progress", progress)
     return _run(named("restore", _restored(_parts(target, "target", _BLOCKING), file, *arguments)))
 
 
@@ -421,7 +411,7 @@ async def arestore(
         >>> asyncio.run(main())
         1
     """
-    arguments = _kinds(kinds), _progress(progress)
+    arguments = some_of("kinds", kinds, KINDS), function_or_none("progress", progress)
     return await _arun(named("arestore", _restored(_parts(target, "target", _AWAITING), file, *arguments)))
 
 
@@ -452,4 +442,4 @@ def verify(file: ArchiveFile, *, progress: Progress | None = None) -> ArchivePro
         ...
         statekeep.domain.errors.CorruptRecord: the archive ends behind line 1, without its last line: it was cut off ...
     """
-    return _run(named("verify", _verified(file, _progress(progress))))
+    return _run(named("verify", _verified(file, function_or_none("progress", progress))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -36,6 +36,9 @@ from .item_backend import Get, ItemRange, NamespaceQuery
 from .items import AsyncItemRepository, ItemRepository
 from .logs import AsyncLogRepository, LogRange, LogRepository
 from .operation import Operation, Page, arun, named, run
+from .validation import function_or_none, some_of
+
+KINDS: Final = ("checkpoints", "items", "logs")
 
 WINDOW: Final = 20
 """Checkpoints in memory at once; their values may be large."""
@@ -344,18 +347,25 @@ AsyncSourceT = TypeVar(
 )
 
 
-def _copied(source: Any, target: Any, report: _Report, kinds: tuple[type[Any], ...]) -> Operation[CopyProgress]:
+def _copied(
+    source: Any, target: Any, kinds: tuple[str, ...] | None, report: _Report, classes: tuple[type[Any], ...]
+) -> Operation[CopyProgress]:
     """Copy between repositories or connections of one face."""
-    *repositories, connection = kinds
+    *repositories, connection = classes
     pairs: list[tuple[Any, Any]] = [(source, target)]
     if isinstance(source, connection) and isinstance(target, connection):
-        pairs = [(source.checkpoints, target.checkpoints)]
-        if source.has_items:
+        wanted = KINDS if kinds is None else kinds
+        pairs = []
+        if "checkpoints" in wanted:
+            pairs.append((source.checkpoints, target.checkpoints))
+        if "items" in wanted and source.has_items:
             pairs.append((source.items, target.items))
-        if source.has_logs and (target.has_logs or (yield from _has_any_log(source))):
+        if "logs" in wanted and source.has_logs and (target.has_logs or (yield from _has_any_log(source))):
             pairs.append((source.logs, target.logs))
+    elif kinds is not None:
+        raise InvalidInput("kinds goes with two connections: a repository has records of one kind", field="kinds")
     for one, other in pairs:
-        _check(one, other, kinds)
+        _check(one, other, classes)
     for one, other in pairs:
         bodies = zip(repositories, (_copied_checkpoints, _copied_items, _copied_logs), strict=True)
         [body] = [body for kind, body in bodies if isinstance(one, kind)]
@@ -388,11 +398,11 @@ def _has_any_log(source: Any) -> Operation[bool]:
     return bool(page.items)
 
 
-def _check(source: Any, target: Any, kinds: tuple[type[Any], ...]) -> None:
-    repositories = kinds[:-1]
+def _check(source: Any, target: Any, classes: tuple[type[Any], ...]) -> None:
+    repositories = classes[:-1]
     for field_name, value in (("source", source), ("target", target)):
         if not isinstance(value, repositories):
-            names = ", ".join(kind.__name__ for kind in kinds)
+            names = ", ".join(kind.__name__ for kind in classes)
             raise InvalidInput(f"{field_name} must be one of {names}, got {type(value).__name__}", field=field_name)
     if [isinstance(source, kind) for kind in repositories] != [isinstance(target, kind) for kind in repositories]:
         raise InvalidInput(
@@ -403,14 +413,13 @@ def _check(source: Any, target: Any, kinds: tuple[type[Any], ...]) -> None:
         raise InvalidInput("target must be another repository than source", field="target")
 
 
-def _checked_progress(progress: Any) -> Progress | None:
-    if progress is not None and not callable(progress):
-        raise InvalidInput(f"progress must be a function, got {type(progress).__name__}", field="progress")
-    found: Progress | None = progress
-    return found
+def _checked(kinds: Any, progress: Any) -> tuple[tuple[str, ...] | None, _Report]:
+    return some_of("kinds", kinds, KINDS), _Report(function_or_none("progress", progress))
 
 
-def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) -> CopyProgress:
+def copy(
+    source: SourceT, target: SourceT, *, kinds: Iterable[str] | None = None, progress: Progress | None = None
+) -> CopyProgress:
     """Copy everything from one repository to another, whatever backends they have.
 
     Checkpoints come with all namespaces, metadata, times, parents, channel values and pending writes. Threads are
@@ -429,14 +438,15 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
 
     Not copied, as no contract offers it: pending writes of checkpoints that are not stored yet; the expiry of
     checkpoints (they get the TTL of the target); the times at which threads were updated; of items the versions, times
-    of creation and update, original TTLs, and the ``index`` they were put with. Cache entries are not copied: they
-    cannot be listed, and can be made again. A ``replayed`` channel gets a value if another checkpoint of the namespace
+    of creation and update, original TTLs, and the ``index`` they were put with. Cache entries are not copied, as
+    they can be made again. A ``replayed`` channel gets a value if another checkpoint of the namespace
     has one for its version, as in every put.
 
     Args:
         source: a repository of checkpoints, items or logs to read, or a connection, of which all are copied; one
             without items or logs can be copied to any other.
         target: the one to write; of the same kind.
+        kinds: of a connection only these records: some of ``checkpoints``, ``items`` and ``logs``; all by default.
         progress: function that gets the counts so far, after each checkpoint and each page of items.
 
     Returns:
@@ -459,12 +469,14 @@ def copy(source: SourceT, target: SourceT, *, progress: Progress | None = None) 
         (1, 1, 1)
     """
     return run(
-        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _BLOCKING)),
+        named("copy", _copied(source, target, *_checked(kinds, progress), _BLOCKING)),
         _performed,
     )
 
 
-async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progress | None = None) -> CopyProgress:
+async def acopy(
+    source: AsyncSourceT, target: AsyncSourceT, *, kinds: Iterable[str] | None = None, progress: Progress | None = None
+) -> CopyProgress:
     """Copy everything between repositories in asyncio code. See :func:`copy`.
 
     Example:
@@ -477,6 +489,6 @@ async def acopy(source: AsyncSourceT, target: AsyncSourceT, *, progress: Progres
         1
     """
     return await arun(
-        named("copy", _copied(source, target, _Report(_checked_progress(progress)), _AWAITING)),
+        named("copy", _copied(source, target, *_checked(kinds, progress), _AWAITING)),
         _aperformed,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain import InvalidInput
@@ -155,6 +155,35 @@ def boolean_or_none(field: str, value: Any) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
     raise InvalidInput(f"{field} must be true, false or None, got {shown(value)}", field=field)
+
+
+def some_of(field: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...] | None:
+    """Return those words that are given, in the order of ``allowed``, or ``None``.
+
+    >>> some_of("kinds", ["logs", "items"], ["checkpoints", "items", "logs"])
+    ('items', 'logs')
+
+    Raises:
+        InvalidInput: it is anything else; ``field`` is named.
+    """
+    if value is None:
+        return None
+    words = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
+    wrong = [value] if words is None else [word for word in words if word not in allowed]
+    if words is None or wrong:
+        raise InvalidInput(f"{field} must be some of {', '.join(allowed)}, got {shown(wrong[0])}", field=field)
+    return tuple(word for word in allowed if word in words)
+
+
+def function_or_none(field: str, value: Any) -> Any:
+    """Return a function, or ``None``.
+
+    Raises:
+        InvalidInput: it is something else; ``field`` is named.
+    """
+    if value is None or callable(value):
+        return value
+    raise InvalidInput(f"{field} must be a function, got {type(value).__name__}", field=field)
 
 
 LONGEST_TTL: Final = 10_000_000_000

@@ -224,6 +224,7 @@ def test_search_by_meaning(url: str, prefix: str, tmp_path: Path, monkeypatch: p
         ["cache", "--list", "a", "--clear"],
         ["cache", "--namespace", "a"],
         ["copy", "memory:", "memory:"],
+        ["copy", "memory:", "embedded:", "--kind", "cache"],
     ],
 )
 def test_wrong_use(arguments: list[str]) -> None:
@@ -338,6 +339,8 @@ def test_copies(url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.Monke
         assert len(list(keep.checkpoints.list("t"))) == 3
         assert keep.items.get(("users", "ada"), "theme") is not None
         assert [log.count for log in keep.logs.list()] == [2]
+    some = ran("copy", url, "memory:", "--kind", "logs", "--kind", "checkpoints", "--json").document
+    assert (some["checkpoints"], some["items"], some["logs"]) == (3, 0, 1)
     with connect(url, prefix=f"{prefix}-other") as keep:
         assert ran("copy", url, url, "--target-key-prefix", f"{prefix}-other").status == 0
         assert len(list(keep.checkpoints.list("t"))) == 3

@@ -237,6 +237,32 @@ def test_connections_that_keep_no_items() -> None:
         assert (memory.has_items, sessions.has_items) == (True, False)
 
 
+@pytest.mark.parametrize("kinds", [["logs", "items"], ["checkpoints"], []])
+def test_some_kinds_of_records(kinds: list[str]) -> None:
+    with statekeep.connect("memory:") as old, statekeep.connect("memory:") as new:
+        chain(old.checkpoints, "t", 1)
+        old.items.put(("n",), "k", 1)
+        old.logs.append(("n",), [1])
+        done = statekeep.copy(old, new, kinds=iter(kinds))
+        found = {
+            "checkpoints": len(everything(new.checkpoints)),
+            "items": len(list(new.items.list(("n",)))),
+            "logs": len(list(new.logs.list())),
+        }
+    assert found == {kind: int(kind in kinds) for kind in found} == done.model_dump(include=set(found))
+
+
+def test_a_target_keeps_the_kinds_that_are_asked_for() -> None:
+    with AwsEmulator() as aws, statekeep.connect("memory:") as memory:
+        with statekeep.connect("agentcore://" + aws.memory_id, session=aws.session()) as agentcore:
+            memory.items.put(("n",), "k", 1)
+            memory.logs.append(("n",), [1])
+            with pytest.raises(statekeep.Unsupported):
+                statekeep.copy(memory, agentcore)
+            assert statekeep.copy(memory, agentcore, kinds=["checkpoints", "items"]).items == 1
+            assert agentcore.items.get(("n",), "k") is not None
+
+
 def test_items_are_found_by_the_index_of_the_target() -> None:
     index = {"dims": DIMS, "embed": letter_counts, "fields": ["text"]}
     with statekeep.connect("memory:") as old, statekeep.connect("memory:", index=index) as new:
@@ -258,6 +284,7 @@ def test_items_that_ended_meanwhile_are_not_copied() -> None:
 def test_bad_arguments(source: CheckpointRepository) -> None:
     items = ItemRepository(MemoryItems())
     other = CheckpointRepository(MemoryCheckpoints())
+    memory, another = statekeep.connect("memory:"), statekeep.connect("memory:")
     untyped: Any = statekeep.copy
     calls: list[tuple[str, tuple[Any, Any], dict[str, Any]]] = [
         ("source", ("memory:", other), {}),
@@ -268,6 +295,8 @@ def test_bad_arguments(source: CheckpointRepository) -> None:
         ("source", (statekeep.connect("memory:"), other), {}),
         ("source", (statekeep.AsyncCheckpointRepository(source.backend), other), {}),
         ("progress", (source, other), {"progress": 1}),
+        ("kinds", (source, other), {"kinds": ["checkpoints"]}),
+        *(("kinds", (memory, another), {"kinds": kinds}) for kinds in ("items", ["items", "cache"], [None], 1)),
     ]
     for field, arguments, more in calls:
         with pytest.raises(InvalidInput) as caught:

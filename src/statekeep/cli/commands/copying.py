@@ -27,6 +27,16 @@ TargetPrefix = Annotated[
     ),
 ]
 
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        show_default=False,
+        help="checkpoints, items or logs; give it several times for several. All by default.",
+    ),
+]
+
 _WITHOUT_UNITS = ("agentcore:", "bedrock-sessions:")
 
 
@@ -34,6 +44,7 @@ def copy(
     run: Run,
     source: Source,
     target: Target,
+    kinds: Kinds = None,
     target_key_prefix: TargetPrefix = None,
     embed: Embed = None,
     collection: Collection = "default",
@@ -70,7 +81,7 @@ def copy(
                 progress.update(found.checkpoints + found.items + found.logs, _place(found))
 
             try:
-                so_far = copied(one, other, progress=tell)
+                so_far = copied(one, other, kinds=kinds or None, progress=tell)
                 status = Status.OK
             except KeyboardInterrupt:
                 status = Status.INTERRUPTED
