@@ -35,9 +35,14 @@ CLIENT ?= valkey-py
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
 FOLDER ?=
+# Most tests wait for servers and for time as often as they compute. Neighbours stay together, as they share servers.
+WORKERS ?= -n 4 --dist worksteal
 # Of make nightly: the same seed makes the same examples.
 SEED   ?= $(shell date +%Y%m%d)
 TYPED  := src tests $(wildcard examples/*.py) $(wildcard benchmarks/*.py) $(wildcard tools/*.py)
+
+# Tests start hundreds of programs: what they import is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-servers check check-lint check-format check-types check-layers check-spelling check-more check-workflows \
 	check-pyright check-project frameworks $(FRAMEWORKS:%=check-%) docs dist check-wheel bench nightly second-opinion \
@@ -47,11 +52,11 @@ demo: $(READY)
 	$(BIN)/python examples/file_digest.py $(FOLDER)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest $(WORKERS)
 
 # The server is that of STATEKEEP_TEST_SERVER, if it is set. Without tests of the other client.
 test-servers: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
+	$(BIN)/python -m pytest $(WORKERS) -k 'not $(if $(filter glide,$(CLIENT)),valkey-py,glide)' \
 		$(OF_SERVERS)
 
 # One target per tool: `make -k check` runs all of them even if the first one fails.
@@ -113,7 +118,7 @@ check-wheel: dist
 		'cryptography>=44' 'langgraph>=1.2' 'pytest-xdist>=3.6' 'trustme>=1.2'
 	cd build/sdist && PYTHONSAFEPATH=1 PYTHONPATH= $(abspath $(WHEEL))/bin/python -c \
 		'import statekeep, sys; sys.exit("site-packages" not in statekeep.__file__ and statekeep.__file__)'
-	cd build/sdist && $(abspath $(WHEEL))/bin/python -m pytest -n 3 --dist loadgroup -p no:cacheprovider $(OF_WHEEL)
+	cd build/sdist && $(abspath $(WHEEL))/bin/python -m pytest $(WORKERS) -p no:cacheprovider $(OF_WHEEL)
 
 frameworks: $(FRAMEWORKS:%=check-%)
 

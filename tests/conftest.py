@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -32,6 +33,12 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 _IS_QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 _OFTEN_THE_SAME = "_contract.py|/property/|/faults/|/redis_om/|conformance|crash|slot_migration"
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, also where a shell started the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

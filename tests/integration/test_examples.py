@@ -24,8 +24,6 @@ from statekeep import Channel, Checkpoint, Item, Payload, PendingWrite
 from statekeep.langgraph_shim import RepositoryStore
 from tests.fenced import ROOT
 
-pytestmark = pytest.mark.xdist_group("examples")  # each starts processes: one after the other
-
 
 @frozen
 class Run:

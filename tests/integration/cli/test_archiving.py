@@ -45,9 +45,7 @@ def test_some_kinds(valkey: Place, tmp_path: Path) -> None:
         keep.items.put(("n",), "k", 1)
         keep.logs.append(("n",), [1, 2])
     path = str(tmp_path / "a")
-    assert valkey.run("export", path, "--kind", "items", "--kind", "logs").stdout.startswith(
-        "1 item, 1 log, 2 values"
-    )
+    assert valkey.run("export", path, "--kind", "items", "--kind", "logs").stdout.startswith("1 item, 1 log, 2 values")
     assert valkey.run("export", path, "--kind", "threads", "--overwrite").status == 2
     with statekeep.connect("memory:"):
         assert valkey.run("import", path, "--kind", "logs", "--json").json["items"] == 0
