@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from attrs import frozen
@@ -99,11 +99,17 @@ def _undisguised(value: Any) -> Any:
     return float.__float__(value) if isinstance(value, float) else value
 
 
+_PLAIN: Final = frozenset({bool, bytes, float, int, str, type(None)})
+
+
 def _canonical(value: Any, seen: Callable[[Any], Any]) -> Any:
     value = seen(value)
     kind = type(value).__name__
+    if type(value) in _PLAIN:
+        return kind, repr(value)
     if isinstance(value, Mapping):
-        return kind, sorted(((_canonical(key, seen), _canonical(item, seen)) for key, item in value.items()), key=repr)
+        pairs = ((_canonical(key, seen), _canonical(item, seen)) for key, item in value.items())
+        return kind, sorted(pairs, key=lambda pair: repr(pair[0]))
     if isinstance(value, (list, tuple)):
         return kind, [_canonical(item, seen) for item in value]
     if isinstance(value, (set, frozenset)):

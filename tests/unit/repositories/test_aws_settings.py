@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import traceback
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore
 import pytest
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader
 from pydantic import SecretStr
 
 from statekeep.domain import InvalidInput, Unsupported
@@ -146,6 +149,27 @@ def test_a_client_is_taken_as_it_is() -> None:
     assert AwsSettings(client=client).make_client(AGENTCORE) is client
     opened = open_client(AGENTCORE, client=client)
     assert opened.region == "us-east-2"
+
+
+def test_files_of_botocore_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made()
+
+    def read(*_: Any) -> None:
+        raise AssertionError("a file was read again")
+
+    monkeypatch.setattr(JSONFileLoader, "_load_file", read)
+    assert made(region_name="eu-west-1").meta.region_name == "eu-west-1"
+    with pytest.raises(AssertionError, match="read again"):
+        session(**KEYS).client(AGENTCORE)
+
+
+def test_a_profile_may_name_a_folder_of_data(environment: Path, tmp_path: Path) -> None:
+    made()
+    [known] = (Path(botocore.__file__).parent / "data" / AGENTCORE).iterdir()
+    shutil.copytree(known, tmp_path / "data" / AGENTCORE / "2999-01-01")
+    environment.write_text(f"{environment.read_text()}data_path = {tmp_path / 'data'}\n")
+    client = AwsSettings(credentials_profile_name="there").make_client(AGENTCORE)
+    assert client._loader.determine_latest_version(AGENTCORE, "service-2") == "2999-01-01"
 
 
 @pytest.mark.parametrize(

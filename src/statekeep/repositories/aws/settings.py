@@ -18,6 +18,7 @@ from ..process.workers import running_loop
 from .attempts import follow
 from .client import WORKERS, AwsClient, check_client
 from .errors import failure, is_about_a_certificate, rule_for
+from .sessions import new_session
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
@@ -158,7 +159,7 @@ class AwsSettings(Model):
             check_client(self.client, service)
             return self.client
         try:
-            import boto3
+            import boto3  # noqa: F401 - sessions are made of it
             from botocore.config import Config
         except ImportError as error:
             raise MissingDependency("boto3", "aws") from error
@@ -169,7 +170,7 @@ class AwsSettings(Model):
         if self.session is not None and not callable(getattr(self.session, "client", None)):
             raise InvalidInput(f"session must be a boto3.Session, got {type(self.session).__name__}", field="session")
         try:
-            session = self.session or boto3.Session(
+            session = self.session or new_session(
                 profile_name=self.credentials_profile_name,
                 region_name=self.region_name,
                 **{name: _secret(getattr(self, name)) for name in _KEYS},

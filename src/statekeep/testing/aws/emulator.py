@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 import boto3
 from botocore.config import Config
-from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import get_session
 
+from ...repositories.aws.sessions import share_files
 from .agentcore import MEMORY_ID, AgentCore, AgentCoreRules
 from .agentcore.control import AgentCoreControl
 from .application import Application
@@ -167,25 +166,13 @@ class AwsEmulator:
         return f"<AwsEmulator {self.endpoint_url}>"
 
 
-class _Files(JSONFileLoader):  # type: ignore[misc]
-    """Reads each file of botocore once for all sessions.
-
-    The models of a service take longer to load than a test to run.
-    """
-
-    load_file = cache(JSONFileLoader.load_file)
-
-
-_FILES: Final = _Files()
-
-
 class _Session(boto3.Session):  # type: ignore[misc]
     """Clients of one endpoint, past any proxy."""
 
     def __init__(self, endpoint_url: str) -> None:
         session = get_session()
-        session.register_component("data_loader", Loader(file_loader=_FILES))
         super().__init__(ACCESS_KEY_ID, SECRET_ACCESS_KEY, region_name=REGION, botocore_session=session)
+        share_files(session)
         self._endpoint_url = endpoint_url
 
     def client(self, service_name: str, **options: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -26,6 +26,8 @@ from ...domain.items import ItemOperation, Namespace
 from ..embedding import DIMS, letter_counts
 from .checkpoints import moments, payloads
 from .texts import HOSTILE_TEXTS, disguised, disguised_labels, few, member
+
+_T = TypeVar("_T")
 
 TEXTS = ("a", "ab", "bbc", "abc", "cd")
 """Texts that values may be found by."""
@@ -99,10 +101,20 @@ def item_values() -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({}, optional=fields | found) | others
 
 
-@st.composite
-def _stored_values(draw: st.DrawFn) -> Any:
-    """Values, and payloads; hypothesis prints no more of it than its name."""
-    return draw(item_values() | payloads())
+def _in_short(strategy: st.SearchStrategy[_T]) -> st.SearchStrategy[_T]:
+    """Return what draws the same, and of which hypothesis prints no more than a name."""
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> _T:
+        return draw(strategy)
+
+    return drawn()
+
+
+@cache
+def _stored_values() -> st.SearchStrategy[Any]:
+    """Values, and payloads."""
+    return _in_short(item_values() | payloads())
 
 
 def filters() -> st.SearchStrategy[dict[str, Any]]:
@@ -239,21 +251,15 @@ def listings(namespaces: st.SearchStrategy[Namespace] | None = None) -> st.Searc
     Args:
         namespaces: where; :func:`item_namespaces` if there is none.
     """
-    return _listings(item_namespaces() if namespaces is None else namespaces)
-
-
-@st.composite
-def _listings(draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace]) -> ListItems:
-    is_by_key = draw(st.booleans())
-    return ListItems(
-        namespace=draw(namespaces),
-        prefix=draw(st.just("") | item_keys().map(lambda key: key[:1])),
-        after=draw(st.none() | item_keys()) if is_by_key else None,
-        limit=draw(st.integers(0, 4) | st.just(100)),
-        reverse=draw(st.booleans()),
-        order="key" if is_by_key else "updated",
-        refresh=draw(refreshes()),
-    )
+    parts = {
+        "namespace": item_namespaces() if namespaces is None else namespaces,
+        "prefix": st.just("") | item_keys().map(lambda key: key[:1]),
+        "limit": st.integers(0, 4) | st.just(100),
+        "reverse": st.booleans(),
+        "refresh": refreshes(),
+    }
+    by_key = st.builds(ListItems, **parts, after=st.none() | item_keys(), order=st.just("key"))
+    return _in_short(by_key | st.builds(ListItems, **parts, order=st.just("updated")))
 
 
 def operations(
@@ -272,16 +278,9 @@ def operations(
         ...         assert len(keep.items.batch(operations)) == len(operations)
         >>> test()
     """
-    return _batches(namespaces, expected)
-
-
-@st.composite
-def _batches(
-    draw: st.DrawFn, namespaces: st.SearchStrategy[Namespace] | None, expected: st.SearchStrategy[Any] | None
-) -> list[ItemOperation]:
     single: st.SearchStrategy[ItemOperation]
     single = gets(namespaces) | puts(namespaces, expected) | deletes(namespaces, expected) | listings(namespaces)
-    return draw(st.lists(single | checks(namespaces) if expected is None else single, max_size=5))
+    return _in_short(st.lists(single | checks(namespaces) if expected is None else single, max_size=5))
 
 
 def namespace_paths() -> st.SearchStrategy[Namespace]:
