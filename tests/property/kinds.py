@@ -26,7 +26,7 @@ from tests.backends import BACKENDS, CACHE_BACKENDS, ITEM_BACKENDS, LOG_BACKENDS
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
-SERVED = 8 if QUICK else settings().max_examples
+SERVED = 6 if QUICK else settings().max_examples
 """Examples over a server. The runs over all clients act on the same operations, so that they add up."""
 
 

@@ -77,7 +77,7 @@ def test_agentcore_and_oracle_agree(world: str, monkeypatch: pytest.MonkeyPatch)
 
         machine = machine_for(opened if face == "blocking" else aopened, name=world, differences=DECLARED)
         # Each step lists all threads, and each call goes over HTTP.
-        examples = 8 if QUICK else settings().max_examples
+        examples = 6 if QUICK else settings().max_examples
         run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20))
         tally("checkpoints", world).faults += aws.totals.faults
 

@@ -96,8 +96,8 @@ def test_nobody_has_more_rights_than_needed(path: Path) -> None:
 def test_ci_runs_what_the_workflow_runs() -> None:
     commands = (ROOT / ".ci" / "run").read_text("utf-8")
     workflow_text = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
-    for command in ("make --keep-going check", "make test"):
-        assert command in commands
+    for target, command in (("check", "make --keep-going check"), ("test", "make test")):
+        assert re.search(rf"make --jobs=2 --keep-going( \w+)* {target}\b", commands)
         assert command in workflow_text
 
 
