@@ -123,7 +123,7 @@ _LEFT_OUT = {
     "glide-cluster": "async",
     "valkey-py-cluster": "",
     "memory, unit=1": "",
-    "valkey-py, unit=2": "async",
+    "valkey-py, unit=2": "",
     "glide-cluster, unit=1": "",
 }
 
@@ -133,7 +133,7 @@ _ONCE = ("test_agentcore_contract.py", "test_agentcore_item_contract.py", "test_
 _PATIENT = ("test_repeated_requests.py", "test_standing_still.py")
 
 
-# Long cases that differ from others of their test in a client, a face or a size.
+# Long cases, or many, that differ from others of their test in a client, a face or a size.
 _LONG = re.compile(
     r"""
     test_operations_may_end_between_any_two_requests\[.*-3-True\]
@@ -147,6 +147,10 @@ _LONG = re.compile(
     | test_the_caller_finds_his_own_names\[(put_writes|list|delete_runs|item\ get|item\ search|cache\ set)-glide\]
     | test_cut_connections\.py::.*\[(valkey-py-async|glide-blocking)-20
     | test_one_file_has_no_middle_but_is_not_lost
+    | test_conformance\.py::.*\[(agentcore|sessions),\ (?!plain-async)
+    | test_slot_migration\.py::.*\[(glide\ sync|valkey\.asyncio)-
+    | test_sentinel\.py::.*\[async\ without\ libvalkey
+    | /test_redis_om.*\[valkey-py\ cluster-
     """,
     re.VERBOSE,
 )
@@ -155,8 +159,6 @@ _LONG = re.compile(
 def _is_left_out(nodeid: str) -> bool:
     module, _, values = nodeid.partition("[")
     name = module.partition("::")[0].rpartition("/")[2]
-    if name == "test_conformance.py" and values.startswith(("agentcore, ", "sessions, ")) and ", plain-" not in values:
-        return True
     if _LONG.search(nodeid) or name in _PATIENT or (name in _ONCE and values and not values.startswith("plain-async")):
         return True
     return "_contract.py" in nodeid and any(values.startswith(f"{client}-{face}") for client, face in _LEFT_OUT.items())
