@@ -114,7 +114,7 @@ check-wheel: dist
 	rm -r build/sdist/src
 	$(PYTHON) -m venv $(WHEEL)
 	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(WHEEL)/bin/python -m pip install --quiet $(PINS) "$$(echo dist/*.whl)[all,testing]" 'anyio>=4.9' 'blockbuster>=1.5.25' \
+	$(WHEEL)/bin/python -m pip install --quiet $(PINS) "$$(echo dist/*.whl)[all,otel,testing]" 'anyio>=4.9' 'blockbuster>=1.5.25' \
 		'cryptography>=44' 'langgraph>=1.2' 'pytest-xdist>=3.6' 'trustme>=1.2'
 	cd build/sdist && PYTHONSAFEPATH=1 PYTHONPATH= $(abspath $(WHEEL))/bin/python -c \
 		'import statekeep, sys; sys.exit("site-packages" not in statekeep.__file__ and statekeep.__file__)'
