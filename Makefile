@@ -35,7 +35,7 @@ CLIENT ?= valkey-py
 OPTIONS ?=
 # For make demo: the folder to digest; this project's own documents if there is none.
 FOLDER ?=
-# Most tests wait for servers and for time as often as they compute. Neighbours stay together, as they share servers.
+# More than cores, as many tests wait for servers or for time. Neighbours stay together, as they share fixtures.
 WORKERS ?= -n 4 --dist worksteal
 # Of make nightly: the same seed makes the same examples.
 SEED   ?= $(shell date +%Y%m%d)

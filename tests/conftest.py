@@ -167,8 +167,12 @@ def _is_left_out(nodeid: str) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In quick runs go through the contracts once for each of these, not once for each of its faces."""
     if _IS_QUICK:
-        config.hook.pytest_deselected(items=[item for item in items if _is_left_out(item.nodeid)])
-        items[:] = [item for item in items if not _is_left_out(item.nodeid)]
+        taken: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            (left_out if _is_left_out(item.nodeid) else taken).append(item)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = taken
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

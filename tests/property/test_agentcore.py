@@ -24,7 +24,7 @@ from tests.integration.agentcore.emulated import clock_ahead, hurry
 from tests.small_pages import small_pages
 from tests.small_pieces import small_pieces
 
-from .kinds import QUICK
+from .kinds import QUICK, SERVED
 
 DECLARED = Differences(
     replayed_finds_parents_only=True,
@@ -77,8 +77,7 @@ def test_agentcore_and_oracle_agree(world: str, monkeypatch: pytest.MonkeyPatch)
 
         machine = machine_for(opened if face == "blocking" else aopened, name=world, differences=DECLARED)
         # Each step lists all threads, and each call goes over HTTP.
-        examples = 6 if QUICK else settings().max_examples
-        run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20))
+        run_state_machine_as_test(machine, settings=settings(max_examples=SERVED, stateful_step_count=20))
         tally("checkpoints", world).faults += aws.totals.faults
 
 

@@ -22,7 +22,7 @@ from statekeep.testing.tally import tally, uncounted
 from tests.integration.agentcore.emulated import PATIENT, clock_ahead, hurry
 from tests.integration.bedrock.named import NamedThreads
 
-from .kinds import QUICK
+from .kinds import QUICK, SERVED
 
 DECLARED = Differences(
     replayed_finds_parents_only=True,
@@ -73,8 +73,7 @@ def test_sessions_and_oracle_agree(world: str, monkeypatch: pytest.MonkeyPatch) 
 
         machine = machine_for(opened if face == "blocking" else aopened, name=world, differences=DECLARED)
         # Each step lists all threads, and each call goes over HTTP.
-        examples = 6 if QUICK else settings().max_examples
-        run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20))
+        run_state_machine_as_test(machine, settings=settings(max_examples=SERVED, stateful_step_count=20))
         tally("checkpoints", world).faults += aws.totals.faults
 
 

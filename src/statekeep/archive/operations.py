@@ -72,6 +72,17 @@ def _parts(value: Any, field: str, faces: tuple[type[Any], ...]) -> dict[str, An
 # -- export
 
 
+def _checked(
+    kinds: Any, resume: Any, overwrite: Any, progress: Any
+) -> tuple[tuple[str, ...] | None, bool, bool, Progress | None]:
+    return (
+        some_of("kinds", kinds, KINDS),
+        boolean("resume", resume),
+        boolean("overwrite", overwrite),
+        function_or_none("progress", progress),
+    )
+
+
 def _exported(
     parts: Mapping[str, Any],
     file: ArchiveFile,
@@ -307,12 +318,7 @@ def export(
         >>> file.getvalue().splitlines()[0]
         b'{"kind":"archive","format":"statekeep","version":1,"kinds":["checkpoints","items","logs","cache"]}'
     """
-    arguments = (
-        some_of("kinds", kinds, KINDS),
-        boolean("resume", resume),
-        boolean("overwrite", overwrite),
-        function_or_none("progress", progress),
-    )
+    arguments = _checked(kinds, resume, overwrite, progress)
     return _run(named("export", _exported(_parts(source, "source", _BLOCKING), file, *arguments)))
 
 
@@ -339,12 +345,7 @@ async def aexport(
         >>> asyncio.run(main())
         1
     """
-    arguments = (
-        some_of("kinds", kinds, KINDS),
-        boolean("resume", resume),
-        boolean("overwrite", overwrite),
-        function_or_none("progress", progress),
-    )
+    arguments = _checked(kinds, resume, overwrite, progress)
     return await _arun(named("aexport", _exported(_parts(source, "source", _AWAITING), file, *arguments)))
 
 

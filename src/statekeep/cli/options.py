@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -54,6 +54,20 @@ Raw = Annotated[bool, typer.Option("--raw", help="Values as they are stored: enc
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
+
+
+def kinds_option(kinds: str) -> Any:
+    """Return the option ``--kind``, which may be given several times.
+
+    Args:
+        kinds: those that there are, for the help.
+    """
+    return typer.Option(
+        "--kind",
+        metavar="KIND",
+        show_default=False,
+        help=f"{kinds}; give it several times for several. All by default.",
+    )
 
 
 def limit_of(number: int) -> int | None:
@@ -125,7 +139,7 @@ def since_of(text: str, option: str, now: dt.datetime) -> dt.datetime:
             return now - span
         found = dt.datetime.fromisoformat(text)
         return (found if found.tzinfo else found.astimezone()).astimezone(dt.UTC)
-    except OverflowError:
+    except (OverflowError, OSError):  # by the platform, if it has no zone
         raise InvalidInput(f"{option} must be a time of the years 1 to 9999", field=field) from None
     except ValueError:
         raise InvalidInput(

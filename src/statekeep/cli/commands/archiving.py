@@ -11,6 +11,7 @@ import typer
 from ...domain.errors import InvalidInput
 from ...inspection.labels import encode_labels
 from ...inspection.printable import counted, size
+from ..options import kinds_option
 from ..progress import Progress
 from ..run import Run
 from ..status import Status
@@ -28,15 +29,7 @@ File = Annotated[
         help="A path; compressed if it ends with .gz or .zst. - for standard output or input.",
     ),
 ]
-Kinds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        show_default=False,
-        help="checkpoints, items, logs or cache; give it several times for several. All by default.",
-    ),
-]
+Kinds = Annotated[list[str] | None, kinds_option("checkpoints, items, logs or cache")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a file that was cut off.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 Check = Annotated[bool, typer.Option("--check", help="Only read the file, and say whether it is whole.")]

@@ -8,6 +8,7 @@ import typer
 
 from ...domain.errors import InvalidInput
 from ...inspection.labels import encode_labels
+from ..options import kinds_option
 from ..run import Run
 from ..status import Status
 from ..vectors import Collection, Embed, index_of
@@ -27,15 +28,7 @@ TargetPrefix = Annotated[
     ),
 ]
 
-Kinds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        show_default=False,
-        help="checkpoints, items or logs; give it several times for several. All by default.",
-    ),
-]
+Kinds = Annotated[list[str] | None, kinds_option("checkpoints, items or logs")]
 
 _WITHOUT_UNITS = ("agentcore:", "bedrock-sessions:")
 

@@ -62,14 +62,14 @@ def show(
         raise InvalidInput("--state is the newest checkpoint: say it, or --checkpoint", field="state")
     if (checkpoint is not None or state) and all_namespaces:
         raise InvalidInput("--all-namespaces goes with the list of steps", field="all_namespaces")
-    from ...inspection import as_document
-
     with run.connect() as keep:
         if checkpoint is None and not state:
             return _steps(run, keep, thread, None if all_namespaces else namespace, limit_of(limit))
         saved = keep.checkpoints.get(thread, namespace=namespace, checkpoint_id=checkpoint)
         if saved is None:
             return _missing(run, thread, namespace, checkpoint)
+        from ...inspection import as_document
+
         document = as_document(saved, limits_of(full, people=not run.output.as_json), raw=raw)
     run.output.document(document, lambda: _lines(document))
     return Status.OK

@@ -10,13 +10,12 @@ from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
-from ...domain import InvalidInput
 from ...repositories.cache import AsyncCacheRepository, CacheRepository
 from ...repositories.checkpoints import AsyncCheckpointRepository, CheckpointRepository
 from ...repositories.connection import AsyncConnection, Connection
 from ...repositories.items import AsyncItemRepository, ItemRepository
 from ...repositories.operation import Operation, Page, arun, named, run
-from ...repositories.validation import texts
+from ...repositories.validation import function_or_none, texts
 from ..cache.base import Cache
 from ..checkpoint.base import Saver
 from ..store.base import Store
@@ -151,10 +150,8 @@ def _migrated(
     place = target_of(target)
     readers = readers_of(source, place.serde)
     check_kinds(readers, place)
-    if progress is not None and not callable(progress):
-        raise InvalidInput(f"progress must be a function, got {type(progress).__name__}", field="progress")
     chosen = None if threads is None else list(dict.fromkeys(texts("threads", _listed(threads))))
-    start, tally = checked_since(since), Tally(progress, checked_verify(verify))
+    start, tally = checked_since(since), Tally(function_or_none("progress", progress), checked_verify(verify))
     yield from _check_room(readers, place)
     if readers.checkpoints is not None and place.checkpoints is not None:
         yield from migrated_threads(readers.checkpoints, place.checkpoints, chosen, start, tally)

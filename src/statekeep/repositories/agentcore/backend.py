@@ -33,7 +33,7 @@ from ..checkpoints import ExpectedHead, Supply
 from ..operation import Operation, Page
 from ..records.known_values import BYTES, KnownValues
 from ..records.local_cache import Recent
-from ..validation import LONGEST_TTL, count, seconds, text
+from ..validation import LONGEST_TTL, count, function_or_none, seconds, text
 from . import ancestors, get, listing, put
 from .copy import copy_thread
 from .delete import delete_checkpoint, delete_runs, delete_thread, prune, prune_namespace
@@ -99,8 +99,7 @@ class AgentCoreCheckpoints:
             "grace": math.ceil(seconds("grace", grace, zero=True, most=LONGEST_TTL) * 1_000_000_000),
             "renewal": math.ceil(seconds("renewal", renewal, most=LONGEST_TTL) * 1_000_000_000),
         }
-        if progress is not None and not callable(progress):
-            raise InvalidInput("progress must be a function", field="progress")
+        function_or_none("progress", progress)
         self._client = client
         self.memory_id = checked_memory_id(memory_id)
         self.actor_id = text("actor_id", actor_id)
